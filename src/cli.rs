@@ -1,0 +1,132 @@
+//! The command line, as types. Decides what may be typed; its help is what a
+//! person reads at three in the morning. It does nothing.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+const EXAMPLES: &str = "\
+Examples:
+  secateur plan                     what would go, what stays, and why
+  secateur plan --explain app:1.4   one image's whole story
+  secateur prune                    remove what the plan says, no more
+
+Exit codes:
+  0 done   1 not all is well   2 command line   65 a person must look
+  69 engine   70 collateral   74 state   75 refused for now (no failure)
+  77 permission   78 policy";
+
+/// Frees disk on a Docker host without taking what the host will want again
+#[derive(Debug, Parser)]
+#[command(name = "secateur", version, after_help = EXAMPLES, max_term_width = 80, disable_help_subcommand = true)]
+pub struct Cli {
+    /// What holds for every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// The command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What holds for every command.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// Retention policy [default: /etc/secateur/policy.toml, else built in]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "SECATEUR_POLICY",
+        hide_env = true
+    )]
+    pub policy: Option<PathBuf>,
+    /// Engine [default: $DOCKER_HOST, the docker context, the usual socket]
+    #[arg(long, global = true, value_name = "unix://PATH")]
+    pub host: Option<String>,
+    /// Where ledger and journal are kept [default: /var/lib/secateur]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// How the report is written
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text, hide_possible_values = true, value_name = "text|json")]
+    pub format: Format,
+    /// Every image, with every reason
+    #[arg(short, long, global = true, action = ArgAction::SetTrue, conflicts_with = "quiet")]
+    pub verbose: bool,
+    /// Nothing on stderr but errors
+    #[arg(short, long, global = true, action = ArgAction::SetTrue)]
+    pub quiet: bool,
+}
+
+/// How the report is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show what prune would remove, what stays, and why; changes nothing
+    Plan(PlanArgs),
+    /// Remove unneeded images, if the disk asks for it and nothing speaks against it
+    Prune(PruneArgs),
+    /// Prove that promised images are here, whole, and used (not in this version)
+    VerifyCache,
+}
+
+/// Arguments of plan.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  secateur plan
+  secateur plan --explain ghcr.io/acme/app:1.4
+  secateur plan --out reviewed.json && secateur prune --plan reviewed.json
+  secateur plan --save-inventory host.json
+  secateur plan --inventory host.json --policy stricter.toml")]
+pub struct PlanArgs {
+    /// Write the plan as JSON too, for `prune --plan`
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Decide over a saved host instead of an engine
+    #[arg(long, value_name = "FILE", conflicts_with = "save_inventory")]
+    pub inventory: Option<PathBuf>,
+    /// Save this host, with what is remembered of it
+    #[arg(long, value_name = "FILE")]
+    pub save_inventory: Option<PathBuf>,
+    /// One image's whole story: a name, an id, or the beginning of an id
+    #[arg(long, value_name = "IMAGE")]
+    pub explain: Option<String>,
+    /// As for prune: what it would remove
+    #[arg(long)]
+    pub trust_engine_dates: bool,
+}
+
+/// Arguments of prune.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  secateur prune
+  secateur prune --plan reviewed.json
+  secateur prune --trust-engine-dates    on the day when the disk is full
+
+Nothing goes on the first run: it begins to remember. To look first: secateur plan.")]
+pub struct PruneArgs {
+    /// Remove at most what this reviewed plan names
+    #[arg(long, value_name = "FILE")]
+    pub plan: Option<PathBuf>,
+    /// How old a reviewed plan may be
+    #[arg(long, value_name = "AGE", default_value = "1h", value_parser = humantime::parse_duration, requires = "plan")]
+    pub max_plan_age: std::time::Duration,
+    /// Believe the engine's dates for untagged images, without our own memory
+    ///
+    /// For the day when the disk is full and secateur was just installed. The
+    /// risk: those dates say when an image was built or stored, not since when
+    /// nobody needs it. A build that was replaced a minute ago, and that you may
+    /// want to go back to, counts as old if it was built long ago. Superseded
+    /// and digest-pinned images are not touched by this.
+    #[arg(long)]
+    pub trust_engine_dates: bool,
+}

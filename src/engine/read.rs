@@ -1,0 +1,399 @@
+//! Reading a whole host: engine, images, containers, Swarm, events. Decides
+//! which of an engine's answers is a value and which a sentinel; a list that
+//! cannot be whole is no list.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use bollard::models::{ContainerSummary, ImageSummary, MountPoint, SystemInfo};
+use bollard::query_parameters::{ListContainersOptions, ListImagesOptions};
+use chrono::{DateTime, Utc};
+
+use super::swarm::SwarmRole;
+use super::{ASK, EngineError, Failure, Reader, call};
+use crate::model::{
+    AtWork, Bytes, Container, Dates, EngineFacts, Event, Image, ImageId, Observed, Store,
+};
+use crate::reference::Reference;
+use crate::text::{Untrusted, escape};
+
+/// What an engine says of itself, and of how much there is.
+#[derive(Debug)]
+pub struct Info {
+    /// The engine; `containerd_root` is not filled in here, for only the host
+    /// can tell where that is.
+    pub facts: EngineFacts,
+    /// The socket of the containerd that the engine uses, from API 1.46 on.
+    pub containerd_address: Option<String>,
+    swarm: SwarmRole,
+    containers: i64,
+    images: i64,
+}
+
+/// What one look at an engine gives.
+#[derive(Debug)]
+pub struct Contents {
+    /// Every image.
+    pub images: BTreeMap<ImageId, Image>,
+    /// Every container.
+    pub containers: Vec<Container>,
+    /// Deploys and builds.
+    pub at_work: AtWork,
+    /// What happened since the time that was asked for.
+    pub events: Vec<Event>,
+}
+
+impl Reader {
+    /// Asks the engine what it is.
+    pub async fn info(&self) -> Result<Info, EngineError> {
+        let doing = "read the engine's description (GET /info)";
+        let info = call(doing, ASK, self.docker.info()).await?;
+        let missing = |what: &str| EngineError::nonsense(doing, format!("it has no {what}"));
+        let root_dir = PathBuf::from(
+            info.docker_root_dir
+                .as_deref()
+                .ok_or_else(|| missing("DockerRootDir"))?,
+        );
+        let store = self.store(&info);
+        let facts = EngineFacts {
+            id: Untrusted::new(
+                info.id
+                    .as_deref()
+                    .filter(|id| !id.is_empty())
+                    .ok_or_else(|| missing("ID"))?,
+            ),
+            version: Untrusted::new(self.version.clone()),
+            api: format!("{}.{}", self.api.0, self.api.1),
+            store,
+            driver: Untrusted::new(info.driver.clone().unwrap_or_default()),
+            data_root: root_dir.clone(),
+            root_dir,
+            containerd_root: None,
+        };
+        Ok(Info {
+            facts,
+            swarm: SwarmRole::of(info.swarm.as_ref()),
+            containers: info.containers.unwrap_or(0),
+            images: info.images.unwrap_or(0),
+            containerd_address: info.containerd.and_then(|containerd| containerd.address),
+        })
+    }
+
+    fn store(&self, info: &SystemInfo) -> Store {
+        let containerd = |pair: &Vec<String>| matches!(pair.as_slice(), [key, value] if key == "driver-type" && value.starts_with("io.containerd.snapshotter"));
+        if self.podman {
+            Store::Podman
+        } else if info.driver_status.iter().flatten().any(containerd) {
+            Store::Containerd
+        } else {
+            Store::Graphdriver
+        }
+    }
+
+    /// Reads everything that a decision rests on. `since` is the last look;
+    /// without one, no events are asked for.
+    pub async fn contents(
+        &self,
+        info: &Info,
+        since: Option<DateTime<Utc>>,
+        until: DateTime<Utc>,
+    ) -> Result<Contents, EngineError> {
+        let (images, containers, at_work, events) = futures_util::future::join4(
+            self.images(info),
+            self.containers(info),
+            self.at_work(info),
+            self.events(since, until),
+        )
+        .await;
+        Ok(Contents {
+            images: images?,
+            containers: containers?,
+            at_work: at_work?,
+            events: events?,
+        })
+    }
+
+    /// Deploys and builds under way, and what Swarm wants.
+    pub async fn at_work(&self, info: &Info) -> Result<AtWork, EngineError> {
+        let (swarm, builds) =
+            futures_util::future::join(self.swarm(info.swarm), self.builds()).await;
+        Ok(AtWork {
+            swarm: swarm?,
+            builds: builds?,
+        })
+    }
+
+    /// The unfiltered list: the engine's own "dangling" means something else
+    /// on each store, and its shared sizes are wrong when it is filtered.
+    async fn images(&self, info: &Info) -> Result<BTreeMap<ImageId, Image>, EngineError> {
+        let doing = "list images (GET /images/json)";
+        let options = || ListImagesOptions {
+            all: true,
+            shared_size: self.api >= (1, 42),
+            ..ListImagesOptions::default()
+        };
+        let mut list = call(doing, ASK, self.docker.list_images(Some(options()))).await?;
+        if list.is_empty() && info.images > 0 {
+            list = call(doing, ASK, self.docker.list_images(Some(options()))).await?;
+            still_contradicts(doing, list.len(), info.images)?;
+        }
+        let mut images = BTreeMap::new();
+        for summary in list {
+            let image = image(summary).map_err(|why| EngineError::nonsense(doing, why))?;
+            if let Some(twice) = images.insert(image.id.clone(), image) {
+                return Err(EngineError::nonsense(
+                    doing,
+                    format!("image {} is listed twice", twice.id),
+                ));
+            }
+        }
+        Ok(images)
+    }
+
+    async fn containers(&self, info: &Info) -> Result<Vec<Container>, EngineError> {
+        let doing = "list containers (GET /containers/json)";
+        let options = || ListContainersOptions {
+            all: true,
+            ..ListContainersOptions::default()
+        };
+        let mut list = call(doing, ASK, self.docker.list_containers(Some(options()))).await?;
+        if list.is_empty() && info.containers > 0 {
+            list = call(doing, ASK, self.docker.list_containers(Some(options()))).await?;
+            still_contradicts(doing, list.len(), info.containers)?;
+        }
+        list.into_iter()
+            .map(|summary| container(summary).map_err(|why| EngineError::nonsense(doing, why)))
+            .collect()
+    }
+}
+
+/// An engine that counts some and lists none must not be read as "none".
+fn still_contradicts(doing: &str, listed: usize, counted: i64) -> Result<(), EngineError> {
+    if listed > 0 {
+        return Ok(());
+    }
+    let why = format!("asked twice, the list is empty, while GET /info counts {counted}");
+    Err(EngineError::new(doing, Failure::Nonsense, why))
+}
+
+/// The names of an image as the API gives them, sorted by what they are.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Sorted {
+    pub(super) tags: BTreeSet<Reference>,
+    pub(super) digests: BTreeSet<Reference>,
+    pub(super) ours: BTreeSet<Reference>,
+    /// Entries that are no name: on the containerd store `sha256:<hex>`, for
+    /// an image whose content is not here.
+    pub(super) odd: Vec<String>,
+}
+
+/// `<none>:<none>` is nothing, an entry with `@` a digest reference wherever it
+/// stands, the rest are tags. On the containerd store, RepoTags holds pins, and
+/// RepoDigests is made up from tags: there, a digest beside a tag of the same
+/// repository says nothing.
+pub(super) fn sort_names(repo_tags: &[String], repo_digests: &[String]) -> Sorted {
+    let mut sorted = Sorted::default();
+    for text in repo_tags.iter().chain(repo_digests) {
+        if text.starts_with("<none>") {
+            continue;
+        }
+        match text.parse::<Reference>() {
+            Ok(name) if name.is_ours() && !name.is_digest() => sorted.ours.insert(name),
+            // Made up from our own name by the containerd store.
+            Ok(name) if name.is_ours() => false,
+            Ok(name) if name.repository() == DANGLING => false,
+            Ok(name) if name.is_digest() => sorted.digests.insert(name),
+            Ok(name) => sorted.tags.insert(name),
+            Err(_) => {
+                sorted.odd.push(escape(text));
+                false
+            }
+        };
+    }
+    sorted
+}
+
+/// What the containerd store names an image that lost its tag; see
+/// [`super::DropName::DanglingRecord`].
+const DANGLING: &str = "docker.io/library/moby-dangling";
+
+fn image(summary: ImageSummary) -> Result<Image, String> {
+    let id: ImageId = summary.id.parse().map_err(|e| format!("{e}"))?;
+    let names = sort_names(&summary.repo_tags, &summary.repo_digests);
+    let parent = match summary.parent_id.as_str() {
+        "" => None,
+        text => Some(
+            text.parse()
+                .map_err(|e| format!("the parent of {id}: {e}"))?,
+        ),
+    };
+    Ok(Image {
+        id,
+        tags: names.tags,
+        digests: names.digests,
+        ours: names.ours,
+        parent,
+        dates: Dates {
+            created: created(summary.created),
+            stored: None,
+        },
+        last_tag_time: None,
+        ours_until: None,
+        size: size(summary.size),
+        shared: size(summary.shared_size),
+        labels: summary
+            .labels
+            .into_iter()
+            .map(|(key, value)| (key, Untrusted::new(value)))
+            .collect(),
+        incomplete: names
+            .odd
+            .first()
+            .map(|odd| format!("the engine lists it as {odd}")),
+    })
+}
+
+/// Build dates from before 1980 are no dates but stand-ins: 0, 1970, year 1.
+/// An engine gives seconds since 1970.
+fn created(seconds: i64) -> Option<DateTime<Utc>> {
+    const YEAR_1980: i64 = 315_532_800;
+    (seconds >= YEAR_1980)
+        .then(|| DateTime::from_timestamp(seconds, 0).unwrap_or(DateTime::<Utc>::MAX_UTC))
+}
+
+/// -1 stands for "not computed".
+fn size(bytes: i64) -> Observed<Bytes> {
+    u64::try_from(bytes).map_or_else(
+        |_| Observed::Unknown("not computed".into()),
+        |n| Observed::Known(Bytes(n)),
+    )
+}
+
+fn container(summary: ContainerSummary) -> Result<Container, String> {
+    let id = summary
+        .id
+        .filter(|id| !id.is_empty())
+        .ok_or("a container without id")?;
+    let manifest = summary
+        .image_manifest_descriptor
+        .and_then(|descriptor| descriptor.digest);
+    let image_ids: Vec<ImageId> = summary
+        .image_id
+        .iter()
+        .chain(&manifest)
+        .filter_map(|text| text.parse().ok())
+        .collect();
+    let image = summary.image.unwrap_or_default();
+    if image_ids.is_empty() && image.is_empty() {
+        return Err(format!("container {} names no image", escape(&id)));
+    }
+    let first_name = summary
+        .names
+        .and_then(|names| names.into_iter().next())
+        .unwrap_or_default();
+    let name = first_name.trim_start_matches('/');
+    Ok(Container {
+        name: Untrusted::new(if name.is_empty() {
+            &id[..id.len().min(12)]
+        } else {
+            name
+        }),
+        id: Untrusted::new(id),
+        image: Untrusted::new(image),
+        image_ids,
+        state: Untrusted::new(
+            summary
+                .state
+                .map(|state| state.to_string())
+                .unwrap_or_default(),
+        ),
+        image_mounts: summary
+            .mounts
+            .into_iter()
+            .flatten()
+            .flat_map(image_mount)
+            .collect(),
+    })
+}
+
+/// What an image mount may name its image by; engines differ in the field.
+fn image_mount(mount: MountPoint) -> Vec<Untrusted> {
+    let image = mount.typ.is_some_and(|typ| typ.to_string() == "image");
+    let names = [mount.name, mount.source]
+        .into_iter()
+        .flatten()
+        .filter(|text| !text.is_empty());
+    names.filter(|_| image).map(Untrusted::new).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn digest(name: &str) -> String {
+        format!("{name}@sha256:{}", "a".repeat(64))
+    }
+
+    #[test]
+    fn each_entry_counts_for_what_it_is_wherever_it_stands() {
+        let sorted = sort_names(
+            &["<none>:<none>".into(), "app:1".into(), digest("pin")],
+            &["<none>@<none>".into()],
+        );
+        assert_eq!(sorted.tags.len(), 1);
+        assert_eq!(
+            sorted
+                .digests
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>(),
+            [digest("docker.io/library/pin")]
+        );
+        assert!(sorted.odd.is_empty());
+    }
+
+    #[test]
+    fn our_own_names_and_the_dangling_record_are_no_names() {
+        let sorted = sort_names(
+            &["secateur.invalid/remove:0123456789ab".into()],
+            &[digest("secateur.invalid/remove"), digest("moby-dangling")],
+        );
+        assert!(sorted.tags.is_empty() && sorted.digests.is_empty() && sorted.odd.is_empty());
+        assert_eq!(sorted.ours.len(), 1);
+    }
+
+    #[test]
+    fn a_bare_digest_makes_an_image_incomplete() {
+        let mut summary = ImageSummary {
+            id: "a".repeat(64),
+            ..ImageSummary::default()
+        };
+        assert_eq!(image(summary.clone()).unwrap().incomplete, None);
+        summary.repo_digests = vec![format!("sha256:{}", "b".repeat(64))];
+        assert!(image(summary).unwrap().incomplete.is_some());
+    }
+
+    #[test]
+    fn sentinels_are_unknown_not_old_and_not_small() {
+        for seconds in [0, -1, -62_135_596_800, 86_400] {
+            assert_eq!(created(seconds), None, "{seconds}");
+        }
+        assert!(created(1_700_000_000).is_some());
+        assert_eq!(
+            created(i64::MAX),
+            Some(DateTime::<Utc>::MAX_UTC),
+            "what is no date is young"
+        );
+        assert!(matches!(size(-1), Observed::Unknown(_)));
+        assert_eq!(size(5), Observed::Known(Bytes(5)));
+    }
+
+    #[test]
+    fn a_container_that_names_no_image_spoils_the_list() {
+        let summary = ContainerSummary {
+            id: Some("c".into()),
+            ..ContainerSummary::default()
+        };
+        assert!(container(summary).is_err());
+    }
+}

@@ -1,0 +1,145 @@
+//! The way to the engine: one connection for each request over the Unix
+//! socket, the agreed API version in each path (bollard leaves it out,
+//! bollard#736), and a limit on how much an engine may answer. It knows
+//! nothing of what is asked.
+
+use std::io;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+
+use bollard::errors::Error as Bollard;
+use bollard::{BollardRequest, Docker};
+use http_body_util::BodyExt;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::HOST;
+use hyper::{Request, Response, Uri};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::UnixStream;
+
+/// The longest answer that is read. A list of 100,000 images is some 20 MB;
+/// beyond this an answer is no list, and memory is not unlimited.
+const LONGEST_ANSWER: usize = 48 << 20;
+
+/// The engine's socket.
+#[derive(Debug, Clone)]
+pub(super) struct Socket {
+    path: PathBuf,
+    api: Arc<OnceLock<(u32, u32)>>,
+}
+
+impl Socket {
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self {
+            path,
+            api: Arc::new(OnceLock::new()),
+        }
+    }
+
+    /// From now on each request names this API version.
+    pub(super) fn speak(&self, api: (u32, u32)) {
+        // Set once, at the end of connecting.
+        let _ = self.api.set(api);
+    }
+
+    /// bollard, over this socket. Its own deadline is left far behind ours.
+    pub(super) fn docker(&self) -> Docker {
+        let socket = self.clone();
+        let transport = move |request: BollardRequest| {
+            let socket = socket.clone();
+            async move { socket.send(request).await }
+        };
+        Docker::connect_with_custom_transport(
+            transport,
+            Some("http://docker"),
+            3600,
+            bollard::API_DEFAULT_VERSION,
+        )
+        .expect("connecting with a custom transport only stores it")
+    }
+
+    /// GETs what bollard has no fitting type for.
+    pub(super) async fn get(&self, path: &str) -> Result<Bytes, Bollard> {
+        let request = Request::get(path).body(bollard::body_full(Bytes::new()))?;
+        let response = self.send(request).await?;
+        let status = response.status().as_u16();
+        let body = response.into_body().collect().await?.to_bytes();
+        if status == 200 {
+            return Ok(body);
+        }
+        let message = String::from_utf8_lossy(&body).into_owned();
+        Err(Bollard::DockerResponseServerError {
+            status_code: status,
+            message,
+        })
+    }
+
+    async fn send(&self, mut request: BollardRequest) -> Result<Response<Incoming>, Bollard> {
+        let asked = request
+            .uri()
+            .path_and_query()
+            .map_or("/", |path| path.as_str());
+        let path = match self.api.get() {
+            Some((major, minor)) => format!("/v{major}.{minor}{asked}"),
+            None => asked.to_owned(),
+        };
+        *request.uri_mut() = path.parse::<Uri>().map_err(hyper::http::Error::from)?;
+        request
+            .headers_mut()
+            .insert(HOST, hyper::header::HeaderValue::from_static("docker"));
+        let stream = UnixStream::connect(&self.path).await?;
+        let limited = Limited {
+            stream,
+            left: LONGEST_ANSWER,
+        };
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(limited)).await?;
+        // Ends by itself when the answer has been read or given up.
+        tokio::spawn(connection);
+        Ok(sender.send_request(request).await?)
+    }
+}
+
+/// A stream that gives at most so many bytes.
+struct Limited {
+    stream: UnixStream,
+    left: usize,
+}
+
+impl AsyncRead for Limited {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        let got = buf.filled().len() - before;
+        match self.left.checked_sub(got) {
+            Some(left) => self.left = left,
+            None => {
+                let why = format!("the answer is longer than {} MiB", LONGEST_ANSWER >> 20);
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, why)));
+            }
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Limited {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,319 @@
+//! What Swarm wants on this node, and which builds and deploys are under way.
+//! bollard has no previous spec in its services and reads only the newest form
+//! of the build cache, so these answers are read into small types of our own.
+
+use bollard::models::{LocalNodeState, SwarmInfo};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::{ASK, EngineError, Reader, call};
+use crate::model::{Observed, ServiceImage, Spec, Swarm};
+use crate::text::{Untrusted, escape};
+
+/// What this node is to Swarm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SwarmRole {
+    None,
+    Worker,
+    Manager,
+    Unclear(LocalNodeState),
+}
+
+impl SwarmRole {
+    pub(super) fn of(swarm: Option<&SwarmInfo>) -> Self {
+        let Some(swarm) = swarm else {
+            return Self::None;
+        };
+        match swarm.local_node_state {
+            None | Some(LocalNodeState::EMPTY | LocalNodeState::INACTIVE) => Self::None,
+            Some(LocalNodeState::ACTIVE) if swarm.control_available == Some(true) => Self::Manager,
+            Some(LocalNodeState::ACTIVE) => Self::Worker,
+            Some(
+                state @ (LocalNodeState::PENDING | LocalNodeState::ERROR | LocalNodeState::LOCKED),
+            ) => Self::Unclear(state),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Service {
+    #[serde(rename = "ID")]
+    id: String,
+    spec: ServiceSpec,
+    previous_spec: Option<ServiceSpec>,
+    update_status: Option<UpdateStatus>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ServiceSpec {
+    name: Option<String>,
+    task_template: Option<TaskSpec>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct TaskSpec {
+    container_spec: Option<ContainerSpec>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ContainerSpec {
+    image: Option<String>,
+    #[serde(default)]
+    mounts: Option<Vec<Mount>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Mount {
+    #[serde(rename = "Type")]
+    kind: Option<String>,
+    source: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct UpdateStatus {
+    state: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Task {
+    #[serde(rename = "ID")]
+    id: String,
+    #[serde(rename = "ServiceID")]
+    service_id: Option<String>,
+    #[serde(rename = "NodeID")]
+    node_id: Option<String>,
+    spec: Option<TaskSpec>,
+    status: Option<TaskStatus>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct TaskStatus {
+    state: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Usage {
+    /// Up to API 1.51.
+    build_cache: Option<Vec<BuildRecord>>,
+    /// From API 1.52 on.
+    build_cache_usage: Option<BuildUsage>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct BuildUsage {
+    items: Option<Vec<BuildRecord>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct BuildRecord {
+    #[serde(rename = "ID")]
+    id: Option<String>,
+    #[serde(default)]
+    in_use: bool,
+}
+
+/// States of a task that still fetches its image or is about to.
+const STARTING: [&str; 8] = [
+    "new",
+    "allocated",
+    "pending",
+    "assigned",
+    "accepted",
+    "preparing",
+    "ready",
+    "starting",
+];
+
+/// States of an update that is not over: a paused one waits for a person, who
+/// will go on or roll back.
+const UPDATING: [&str; 4] = ["updating", "paused", "rollback_started", "rollback_paused"];
+
+impl Reader {
+    pub(super) async fn swarm(&self, role: SwarmRole) -> Result<Swarm, EngineError> {
+        match role {
+            SwarmRole::None => return Ok(Swarm::Inactive),
+            SwarmRole::Worker => return Ok(Swarm::Worker),
+            SwarmRole::Unclear(state) => {
+                return Ok(Swarm::Unreadable(format!("this node is {state}")));
+            }
+            SwarmRole::Manager => {}
+        }
+        let (services, tasks) = futures_util::future::join(
+            self.read::<Vec<Service>>("list services", "/services"),
+            self.read::<Vec<Task>>("list tasks", "/tasks"),
+        )
+        .await;
+        Ok(wants(&services?, &tasks?))
+    }
+
+    /// Build records in use. An engine before API 1.42 can only be asked for
+    /// all of /system/df, which hangs on large hosts: there, the files of a
+    /// pull for a build are the sign.
+    pub(super) async fn builds(&self) -> Result<Observed<Vec<String>>, EngineError> {
+        if self.api < (1, 42) || self.podman {
+            return Ok(Observed::Known(Vec::new()));
+        }
+        let usage: Usage = self
+            .read("read the build cache", "/system/df?type=build-cache")
+            .await?;
+        let items = usage.build_cache_usage.and_then(|usage| usage.items);
+        let records = usage
+            .build_cache
+            .into_iter()
+            .flatten()
+            .chain(items.into_iter().flatten());
+        let in_use = records.filter(|record| record.in_use);
+        Ok(Observed::Known(
+            in_use
+                .map(|r| {
+                    format!(
+                        "build record {} is in use",
+                        escape(r.id.as_deref().unwrap_or("?"))
+                    )
+                })
+                .collect(),
+        ))
+    }
+
+    async fn read<T: DeserializeOwned>(&self, what: &str, path: &str) -> Result<T, EngineError> {
+        let doing = format!("{what} (GET {path})");
+        let body = call(&doing, ASK, self.socket.get(path)).await?;
+        serde_json::from_slice(&body).map_err(|error| EngineError::nonsense(doing, error))
+    }
+}
+
+fn wants(services: &[Service], tasks: &[Task]) -> Swarm {
+    let mut images = Vec::new();
+    let mut under_way = Vec::new();
+    let mut add = |service: &str, spec, template: Option<&TaskSpec>| {
+        let Some(container) = template.and_then(|template| template.container_spec.as_ref()) else {
+            return;
+        };
+        let mounts = container
+            .mounts
+            .iter()
+            .flatten()
+            .filter(|mount| mount.kind.as_deref() == Some("image"));
+        let named = container
+            .image
+            .iter()
+            .chain(mounts.filter_map(|mount| mount.source.as_ref()));
+        images.extend(named.map(|image| ServiceImage {
+            service: Untrusted::new(service),
+            spec,
+            image: Untrusted::new(image.clone()),
+        }));
+    };
+    let name = |service: &Service| {
+        service
+            .spec
+            .name
+            .clone()
+            .unwrap_or_else(|| service.id.clone())
+    };
+    for service in services {
+        add(
+            &name(service),
+            Spec::Current,
+            service.spec.task_template.as_ref(),
+        );
+        let previous = service
+            .previous_spec
+            .as_ref()
+            .and_then(|spec| spec.task_template.as_ref());
+        add(&name(service), Spec::Previous, previous);
+        let state = service
+            .update_status
+            .as_ref()
+            .and_then(|status| status.state.as_deref())
+            .unwrap_or_default();
+        if UPDATING.contains(&state) {
+            under_way.push(format!(
+                "service {}: update is {state}",
+                escape(&name(service))
+            ));
+        }
+    }
+    for task in tasks {
+        let service = task.service_id.as_deref().unwrap_or("none");
+        let shown = services
+            .iter()
+            .find(|s| s.id == service)
+            .map_or_else(|| service.to_owned(), &name);
+        add(&shown, Spec::Task, task.spec.as_ref());
+        let state = task
+            .status
+            .as_ref()
+            .and_then(|status| status.state.as_deref())
+            .unwrap_or_default();
+        if STARTING.contains(&state) {
+            let node = task.node_id.as_deref().filter(|node| !node.is_empty());
+            let place = if node.is_some() {
+                ""
+            } else {
+                ", without a node yet"
+            };
+            let id = escape(&task.id[..task.id.len().min(12)]);
+            under_way.push(format!(
+                "service {}: task {id} is {state}{place}",
+                escape(&shown)
+            ));
+        }
+    }
+    Swarm::Manager { images, under_way }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn swarm(services: &str, tasks: &str) -> (Vec<ServiceImage>, Vec<String>) {
+        match wants(
+            &serde_json::from_str::<Vec<_>>(services).unwrap(),
+            &serde_json::from_str::<Vec<_>>(tasks).unwrap(),
+        ) {
+            Swarm::Manager { images, under_way } => (images, under_way),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    const SERVICE: &str = r#"[{"ID":"s1","Spec":{"Name":"web","TaskTemplate":{"ContainerSpec":{"Image":"app:2"}}},
+        "PreviousSpec":{"Name":"web","TaskTemplate":{"ContainerSpec":{"Image":"app:1"}}},
+        "UpdateStatus":{"State":"paused"}}]"#;
+
+    #[test]
+    fn the_current_and_the_previous_spec_are_wanted() {
+        let (images, under_way) = swarm(SERVICE, "[]");
+        let seen: Vec<_> = images.iter().map(|i| (i.spec, i.image.raw())).collect();
+        assert_eq!(seen, [(Spec::Current, "app:2"), (Spec::Previous, "app:1")]);
+        assert_eq!(under_way, ["service web: update is paused"]);
+    }
+
+    #[test]
+    fn a_task_that_prepares_is_a_deploy_and_one_that_runs_is_not() {
+        let task = |state: &str| {
+            format!(
+                r#"[{{"ID":"t1","ServiceID":"s1","NodeID":"n","Spec":{{"ContainerSpec":{{"Image":"app:3"}}}},"Status":{{"State":"{state}"}}}}]"#
+            )
+        };
+        let (images, under_way) = swarm("[]", &task("preparing"));
+        assert_eq!(images[0].image.raw(), "app:3");
+        assert_eq!(under_way, ["service s1: task t1 is preparing"]);
+        for state in [
+            "running", "complete", "shutdown", "failed", "rejected", "remove", "orphaned",
+        ] {
+            assert!(swarm("[]", &task(state)).1.is_empty(), "{state}");
+        }
+    }
+}

@@ -1,0 +1,343 @@
+//! Whether a run may remove anything at all. Decides from what is going on
+//! around the images; only it can make a [`Cleared`], and without one nothing
+//! is removed. It never waits, never takes a lock by force, and reads "cannot
+//! tell" as no.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::activity::{LockKind, LockSight, LockState, PullSigns, SignState};
+use crate::clock::{Clock, span};
+use crate::model::{AtWork, Observed, Swarm};
+use crate::plan::Plan;
+use crate::policy::{Policy, Pulls};
+use crate::text::escape;
+
+/// Why a whole run does nothing.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Refusal {
+    /// A deploy lock is held, or it cannot be told.
+    DeployLock {
+        /// The lock.
+        path: PathBuf,
+        /// How it is held.
+        kind: LockKind,
+        /// By whom, fit to print, where known.
+        holder: Option<String>,
+        /// Since when, where known.
+        held_for: Option<TimeDelta>,
+        /// Held for longer than `guard.alert_after`.
+        alert: bool,
+        /// Why it cannot be told, where it cannot.
+        unclear: Option<String>,
+    },
+    /// A pull, load or save is under way.
+    Pull {
+        /// The file that shows it.
+        path: PathBuf,
+        /// What it shows.
+        sign: String,
+    },
+    /// A build is under way.
+    Build(String),
+    /// Swarm is deploying.
+    Deploy(String),
+    /// Another run of secateur is at work.
+    OtherRun(String),
+    /// The clock cannot be believed.
+    Clock(String),
+    /// More would go than `limits.max_fraction`.
+    MaxFraction {
+        /// Images that would go.
+        remove: usize,
+        /// All images.
+        all: usize,
+        /// The limit.
+        limit: f64,
+    },
+    /// The engine's answers contradict each other.
+    EngineInconsistent(String),
+    /// The signs of a pull cannot be read.
+    SignsUnreadable {
+        /// Where.
+        path: PathBuf,
+        /// Why, and what would help.
+        why: String,
+    },
+}
+
+/// How many kinds of refusals there are; see [`Refusal::KINDS`].
+const REFUSALS: usize = 9;
+
+impl Refusal {
+    /// All kinds, in the order of the contract.
+    pub const KINDS: [&'static str; REFUSALS] = [
+        "deploy-lock",
+        "pull",
+        "build",
+        "deploy",
+        "other-run",
+        "clock",
+        "max-fraction",
+        "engine-inconsistent",
+        "signs-unreadable",
+    ];
+
+    /// As it stands in JSON.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::DeployLock { .. } => "deploy-lock",
+            Self::Pull { .. } => "pull",
+            Self::Build(_) => "build",
+            Self::Deploy(_) => "deploy",
+            Self::OtherRun(_) => "other-run",
+            Self::Clock(_) => "clock",
+            Self::MaxFraction { .. } => "max-fraction",
+            Self::EngineInconsistent(_) => "engine-inconsistent",
+            Self::SignsUnreadable { .. } => "signs-unreadable",
+        }
+    }
+
+    /// Whether it will not mend itself, so that a person must look.
+    pub fn needs_a_person(&self) -> bool {
+        match self {
+            Self::MaxFraction { .. } => true,
+            Self::DeployLock { alert, .. } => *alert,
+            Self::Pull { .. }
+            | Self::Build(_)
+            | Self::Deploy(_)
+            | Self::OtherRun(_)
+            | Self::Clock(_)
+            | Self::EngineInconsistent(_)
+            | Self::SignsUnreadable { .. } => false,
+        }
+    }
+
+    /// The fact, the limit, the knob: one line for people.
+    pub fn message(&self) -> String {
+        match self {
+            Self::DeployLock {
+                path,
+                unclear: Some(why),
+                ..
+            } => {
+                format!(
+                    "cannot tell whether the deploy lock {} is held: {why}",
+                    shown(path)
+                )
+            }
+            Self::DeployLock {
+                path,
+                kind,
+                holder,
+                held_for,
+                alert,
+                unclear: None,
+            } => {
+                let how = match kind {
+                    LockKind::Exists => "is there",
+                    LockKind::Flock => "is held",
+                };
+                let by = holder
+                    .as_ref()
+                    .map(|who| format!(" by {who}"))
+                    .unwrap_or_default();
+                let since = held_for
+                    .map(|time| format!(", for {}", span(time)))
+                    .unwrap_or_default();
+                let loud = if *alert {
+                    ": longer than guard.alert_after, look whether that deploy is alive"
+                } else {
+                    ""
+                };
+                format!("deploy lock {} {how}{by}{since}{loud}", shown(path))
+            }
+            Self::Pull { path, sign } => {
+                format!("a pull or load is under way: {} {sign}", shown(path))
+            }
+            Self::Build(what) => format!("a build is under way: {what}"),
+            Self::Deploy(what) => format!("a deploy is under way: {what}"),
+            Self::OtherRun(who) => format!("another run is at work: {who}"),
+            Self::Clock(why) => format!("the clock cannot be believed: {why}"),
+            Self::MaxFraction { remove, all, limit } => {
+                format!(
+                    "{remove} of {all} images would go, more than {limit} of them (limits.max_fraction)"
+                )
+            }
+            Self::EngineInconsistent(why) => format!("the engine contradicts itself: {why}"),
+            Self::SignsUnreadable { path, why } => {
+                format!(
+                    "cannot tell whether a pull is under way: {}: {why}",
+                    shown(path)
+                )
+            }
+        }
+    }
+
+    /// The way out, for people.
+    pub fn way_out(&self) -> &'static str {
+        match self {
+            Self::DeployLock {
+                unclear: Some(_), ..
+            } => "mend the lock's path, or take it out of [[guard.lock]]",
+            Self::DeployLock { alert: true, .. } => {
+                "if its deploy is dead, end what holds the lock (or delete the file, for kind = \"exists\")"
+            }
+            Self::DeployLock { .. }
+            | Self::Build(_)
+            | Self::Deploy(_)
+            | Self::OtherRun(_)
+            | Self::Pull { .. } => "nothing to do: the next run looks again",
+            Self::Clock(_) => {
+                "check the host's clock (timedatectl); the next run believes it if it is steady"
+            }
+            Self::MaxFraction { .. } => {
+                "read `secateur plan`; if it is right, raise limits.max_fraction"
+            }
+            Self::EngineInconsistent(_) => "look at the engine's own log (journalctl -u docker)",
+            Self::SignsUnreadable { .. } => {
+                "run as root, or set engine.data_root; guard.pulls = \"best-effort\" goes on without"
+            }
+        }
+    }
+}
+
+fn shown(path: &std::path::Path) -> String {
+    escape(&path.to_string_lossy())
+}
+
+/// One look at what is going on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Look {
+    /// When.
+    pub at: DateTime<Utc>,
+    /// What the clocks say.
+    pub clock: Clock,
+    /// All deploy locks of the policy, with the time since which our own
+    /// memory has each seen held.
+    pub locks: Vec<(LockSight, Option<DateTime<Utc>>)>,
+    /// Signs of pulls.
+    pub pulls: PullSigns,
+    /// What the engine tells of builds and deploys.
+    pub at_work: AtWork,
+}
+
+/// Everything that speaks against removing anything now.
+pub fn refusals(policy: &Policy, look: &Look) -> Vec<Refusal> {
+    let mut found: Vec<Refusal> = look
+        .locks
+        .iter()
+        .filter_map(|(sight, seen)| lock(policy, look.at, sight, *seen))
+        .collect();
+    found.extend(pulls(policy, &look.pulls));
+    found.extend(engine_at_work(&look.at_work));
+    if let Clock::Doubtful { why, .. } = &look.clock {
+        found.push(Refusal::Clock(why.clone()));
+    }
+    found
+}
+
+/// What speaks against this plan, whatever goes on around it.
+pub fn plan_refusal(policy: &Policy, plan: &Plan) -> Option<Refusal> {
+    let (remove, all, limit) = (
+        plan.removals().len(),
+        plan.entries().len(),
+        policy.limits.max_fraction,
+    );
+    (remove as f64 > all as f64 * limit).then_some(Refusal::MaxFraction { remove, all, limit })
+}
+
+fn lock(
+    policy: &Policy,
+    now: DateTime<Utc>,
+    sight: &LockSight,
+    seen: Option<DateTime<Utc>>,
+) -> Option<Refusal> {
+    let (holder, since, unclear) = match &sight.state {
+        LockState::Absent | LockState::Free => return None,
+        LockState::Held { holder, since } => (holder.clone(), since.or(seen), None),
+        // Unclear for long is as bad as held for long: it gets as loud.
+        LockState::CannotTell(why) => (None, seen, Some(why.clone())),
+    };
+    let held_for = since.map(|since| (now - since).max(TimeDelta::zero()));
+    let alert = held_for
+        .and_then(|time| time.to_std().ok())
+        .is_some_and(|time: Duration| time > policy.guard.alert_after);
+    Some(Refusal::DeployLock {
+        path: sight.path.clone(),
+        kind: sight.kind,
+        holder,
+        held_for,
+        alert,
+        unclear,
+    })
+}
+
+fn pulls(policy: &Policy, signs: &PullSigns) -> Vec<Refusal> {
+    let live = signs.signs.iter().filter_map(|sign| match &sign.state {
+        SignState::Live(how) => Some(Refusal::Pull {
+            path: sign.path.clone(),
+            sign: how.clone(),
+        }),
+        SignState::Stale { .. } => None,
+    });
+    let unreadable = signs
+        .unreadable
+        .iter()
+        .filter(|_| policy.guard.pulls == Pulls::Require);
+    let unreadable = unreadable.map(|place| Refusal::SignsUnreadable {
+        path: place.path.clone(),
+        why: place.why.clone(),
+    });
+    live.chain(unreadable).collect()
+}
+
+/// Builds and deploys that the engine itself tells of.
+fn engine_at_work(at_work: &AtWork) -> Vec<Refusal> {
+    let mut found = Vec::new();
+    match &at_work.builds {
+        Observed::Known(builds) => found.extend(builds.iter().cloned().map(Refusal::Build)),
+        Observed::Unknown(why) => found.push(Refusal::Build(format!("cannot be told: {why}"))),
+    }
+    match &at_work.swarm {
+        Swarm::Manager { under_way, .. } => {
+            found.extend(under_way.iter().cloned().map(Refusal::Deploy))
+        }
+        Swarm::Unreadable(why) => found.push(Refusal::Deploy(format!("cannot be told: {why}"))),
+        Swarm::Inactive | Swarm::Worker => {}
+    }
+    found
+}
+
+/// A plan that nothing speaks against. Made here alone, used up by `prune`.
+#[derive(Debug)]
+pub struct Cleared(Plan);
+
+impl Cleared {
+    /// The plan.
+    pub fn plan(&self) -> &Plan {
+        &self.0
+    }
+}
+
+/// Clears a plan that none of these looks speaks against, or gives it back
+/// with all that do.
+pub fn clear(policy: &Policy, looks: &[Look], plan: Plan) -> Result<Cleared, (Plan, Vec<Refusal>)> {
+    let mut found: Vec<Refusal> = Vec::new();
+    for refusal in looks
+        .iter()
+        .flat_map(|look| refusals(policy, look))
+        .chain(plan_refusal(policy, &plan))
+    {
+        if !found.contains(&refusal) {
+            found.push(refusal);
+        }
+    }
+    if found.is_empty() {
+        Ok(Cleared(plan))
+    } else {
+        Err((plan, found))
+    }
+}

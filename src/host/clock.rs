@@ -1,0 +1,90 @@
+//! Reads the host's clocks, and is the only place that does: everything else
+//! gets the time as a value, so that a decision can be repeated and tested.
+//! It never judges whether a clock can be believed; `guards` does.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use nix::time::{ClockId, clock_gettime};
+
+use crate::activity::ClockReading;
+
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+/// Reads the wall clock, the time since boot and the boot's name, in this
+/// order and within microseconds of each other.
+///
+/// # Errors
+///
+/// When the kernel does not give one of them: without the boot's name, time
+/// since boot cannot be told from time since another boot.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place where the wall clock is read"
+)]
+pub fn read() -> anyhow::Result<ClockReading> {
+    let wall = chrono::Utc::now();
+    // Not CLOCK_MONOTONIC: it stands still while the host sleeps, and then a
+    // wall clock that rightly moved on would look as if it had jumped.
+    let since_boot =
+        clock_gettime(ClockId::CLOCK_BOOTTIME).context("cannot read the time since boot")?;
+    let boot_id = fs::read_to_string(BOOT_ID)
+        .with_context(|| format!("cannot read the name of this boot from {BOOT_ID}"))?;
+    let boot_id = boot_id.trim();
+    ensure!(
+        looks_like_boot_id(boot_id),
+        "cannot read the name of this boot from {BOOT_ID}: found {boot_id:?}, wanted a UUID"
+    );
+    Ok(ClockReading {
+        wall,
+        since_boot_secs: Duration::from(since_boot).as_secs(),
+        boot_id: boot_id.to_owned(),
+    })
+}
+
+/// The clock for deadlines: it only moves forward, whoever sets the wall clock.
+/// Its value means nothing to another process or another boot.
+#[must_use]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place where the monotonic clock is read"
+)]
+pub fn monotonic() -> Instant {
+    Instant::now()
+}
+
+/// Whether this can name a boot; an empty or cut-off name would make two boots
+/// look like one.
+fn looks_like_boot_id(text: &str) -> bool {
+    text.len() == 36 && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_readings_are_of_one_boot_and_in_order() {
+        let first = read().unwrap();
+        let second = read().unwrap();
+        assert_eq!(first.boot_id, second.boot_id);
+        assert!(first.since_boot_secs <= second.since_boot_secs);
+        assert!(first.since_boot_secs > 0);
+    }
+
+    #[test]
+    fn a_cut_off_or_empty_boot_id_is_none() {
+        let whole = "0f2e7d3c-93a6-4f0e-9f0b-1d2c3b4a5968";
+        assert!(looks_like_boot_id(whole));
+        assert!(!looks_like_boot_id(&whole[..35]));
+        assert!(!looks_like_boot_id(""));
+        assert!(!looks_like_boot_id(&whole.replace('f', "\u{1b}")));
+    }
+
+    #[test]
+    fn the_clock_for_deadlines_never_runs_back() {
+        let first = monotonic();
+        assert!(monotonic() >= first);
+    }
+}

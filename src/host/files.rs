@@ -1,0 +1,516 @@
+//! Reads and writes our own state, and reads what commands trust (the policy).
+//! What is written is whole or not there: a crash leaves the old file or the
+//! new one. What is read is believed only if nobody but root and ourselves
+//! could have written it (`trust`).
+//!
+//! It never knows what the files mean, and never touches files of others.
+
+mod journal;
+mod trust;
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::libc;
+use tempfile::{NamedTempFile, TempPath};
+
+use super::quoted;
+
+pub use journal::Appender;
+pub use trust::{Wanted, check};
+pub(super) use trust::{check_open_file, type_name};
+
+/// Temporary files that a killed run left behind end in this.
+const TEMPORARY: &str = ".secateur-tmp";
+
+/// How many corrupt files of one name are kept aside.
+const QUARANTINE_LIMIT: u32 = 9;
+
+/// Why one of our files cannot be used. `Display` says it whole, with the way
+/// out; there is no further `source()` to print.
+#[derive(Debug)]
+pub enum FileError {
+    /// Somebody else could have written it, or could put another in its place
+    /// (exit code 77).
+    Untrusted {
+        /// What is not trusted: the file, or a folder or link on the way.
+        path: PathBuf,
+        /// What was found, what was wanted, and the command that mends it.
+        why: String,
+    },
+    /// It cannot be read or written (exit code 74). A file that must exist and
+    /// does not is this, too, with [`io::ErrorKind::NotFound`].
+    Io {
+        /// What was to be read or written.
+        path: PathBuf,
+        /// As in "cannot ... PATH".
+        doing: &'static str,
+        /// The system's reason.
+        source: io::Error,
+    },
+}
+
+impl FileError {
+    pub(super) fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FileError {
+        move |source| FileError::Io {
+            path: path.to_owned(),
+            doing,
+            source,
+        }
+    }
+
+    /// Whether the file, or a folder on the way to it, is not there.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, FileError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+
+    /// Whether the system refused for want of a permission.
+    #[must_use]
+    pub fn is_permission_denied(&self) -> bool {
+        matches!(self, FileError::Io { source, .. }
+            if source.kind() == io::ErrorKind::PermissionDenied)
+    }
+}
+
+impl fmt::Display for FileError {
+    // Paths in quotes and escaped: a file's name may hold a terminal's escape
+    // sequences, and errors end up on terminals.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FileError::Untrusted { path, why } => {
+                write!(f, "refusing to trust {}: {why}", quoted(path))
+            }
+            FileError::Io {
+                path,
+                doing,
+                source,
+            } => {
+                write!(f, "cannot {doing} {}: {source}", quoted(path))
+            }
+        }
+    }
+}
+
+impl std::error::Error for FileError {}
+
+/// The folder that holds our own state, found worthy of trust.
+#[derive(Debug, Clone)]
+pub struct StateDir {
+    path: PathBuf,
+}
+
+impl StateDir {
+    /// Opens the folder, and makes it (mode 0700, parents too) if it is missing.
+    ///
+    /// The folder itself may be a symbolic link, for systemd's `DynamicUser=`
+    /// makes `/var/lib/secateur` one; the link and all it passes must be
+    /// trusted. [`StateDir::path`] is where it leads.
+    ///
+    /// # Errors
+    ///
+    /// [`FileError::Untrusted`] if others may write to it or to a parent,
+    /// [`FileError::Io`] if it cannot be made.
+    pub fn open(path: &Path) -> Result<StateDir, FileError> {
+        match check(path, Wanted::Folder) {
+            Err(error) if error.is_not_found() => {}
+            other => return other.map(|path| StateDir { path }),
+        }
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(FileError::io("make the folder", path))?;
+        // Again, for a parent may have been there all along and be anybody's.
+        check(path, Wanted::Folder).map(|path| StateDir { path })
+    }
+
+    /// As [`StateDir::open`], but makes nothing: `None` if it is not there.
+    /// For commands that must leave no trace.
+    ///
+    /// # Errors
+    ///
+    /// As [`StateDir::open`].
+    pub fn find(path: &Path) -> Result<Option<StateDir>, FileError> {
+        match check(path, Wanted::Folder) {
+            Ok(path) => Ok(Some(StateDir { path })),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Where the folder really is, free of symbolic links.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The path of one file of ours.
+    #[must_use]
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Removes what [`write_atomic`] left here when it was killed half-way, and
+    /// says how many files that were. Only under the run lock: another run's
+    /// temporary file is not a left-over.
+    ///
+    /// # Errors
+    ///
+    /// If the folder cannot be read or a file cannot be removed.
+    pub fn remove_leftovers(&self, _alone: &super::lock::RunLock) -> Result<usize, FileError> {
+        let mut removed = 0;
+        let listing =
+            fs::read_dir(&self.path).map_err(FileError::io("read the folder", &self.path))?;
+        for entry in listing {
+            let entry = entry.map_err(FileError::io("read the folder", &self.path))?;
+            if entry
+                .file_name()
+                .as_encoded_bytes()
+                .ends_with(TEMPORARY.as_bytes())
+            {
+                let path = entry.path();
+                TempPath::try_from_path(&path)
+                    .and_then(TempPath::close)
+                    .map_err(FileError::io("remove", &path))?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+}
+
+/// Reads one of our own files; `None` if it is not there. A symbolic link is
+/// refused: we never make one.
+///
+/// # Errors
+///
+/// [`FileError::Untrusted`], also if only a folder on the way is (a file that
+/// is missing there could be put there by anybody), and [`FileError::Io`], also
+/// for a file of more than `max_bytes`.
+pub fn read_trusted(path: &Path, max_bytes: u64) -> Result<Option<Vec<u8>>, FileError> {
+    read_as(path, Wanted::File, max_bytes)
+}
+
+/// As [`read_trusted`], for a policy: it may be a symbolic link if the link and
+/// its target are both trusted. A link that leads nowhere is an error, not
+/// `None`: somebody wanted a policy there.
+///
+/// # Errors
+///
+/// As [`read_trusted`].
+pub fn read_trusted_through_links(
+    path: &Path,
+    max_bytes: u64,
+) -> Result<Option<Vec<u8>>, FileError> {
+    read_as(path, Wanted::FileOrLink, max_bytes)
+}
+
+fn read_as(path: &Path, wanted: Wanted, max_bytes: u64) -> Result<Option<Vec<u8>>, FileError> {
+    let real = match check(path, wanted) {
+        Ok(real) => real,
+        Err(error) if error.is_not_found() && !path.is_symlink() => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(&real)
+        .map_err(FileError::io("open", path))?;
+    let mut bytes = Vec::new();
+    // One byte more than allowed tells "full" from "too long".
+    file.take(max_bytes.saturating_add(1))
+        .read_to_end(&mut bytes)
+        .map_err(FileError::io("read", path))?;
+    if bytes.len() as u64 > max_bytes {
+        let source = io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!("it is longer than {max_bytes} bytes, the most that is read"),
+        );
+        return Err(FileError::io("read", path)(source));
+    }
+    Ok(Some(bytes))
+}
+
+/// Puts `bytes` at `path` (mode 0600) so that a reader, or a crash at any
+/// moment, finds the old file or the new one. The folder must exist.
+///
+/// On an error the old file is still there and no temporary one is; only if
+/// the very last step fails (flushing the folder) the new file is in place, but
+/// a power cut may bring the old one back. A kill can leave a temporary file:
+/// see [`StateDir::remove_leftovers`].
+///
+/// # Errors
+///
+/// [`FileError::Io`], also if `path` is there and is no plain file: a rename
+/// over `/dev/stdout` would replace the device.
+pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    match fs::symlink_metadata(path) {
+        Ok(meta) if !meta.is_file() => {
+            let found = trust::type_name(meta.file_type());
+            let source = io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("it is {found}, wanted a plain file or none"),
+            );
+            return Err(FileError::io("write", path)(source));
+        }
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(FileError::io("write", path)(error)),
+    }
+    let folder = folder_of(path);
+    let mut temporary =
+        temporary_file_in(folder).map_err(FileError::io("make a temporary file beside", path))?;
+    temporary
+        .write_all(bytes)
+        .map_err(FileError::io("write", path))?;
+    // Before the rename, or a power cut may leave the new name with no content.
+    temporary
+        .as_file()
+        .sync_all()
+        .map_err(FileError::io("flush", path))?;
+    temporary
+        .persist(path)
+        .map_err(|error| FileError::io("replace", path)(error.error))?;
+    sync_folder(folder)
+}
+
+fn temporary_file_in(folder: &Path) -> io::Result<NamedTempFile> {
+    tempfile::Builder::new()
+        .prefix(".")
+        .suffix(TEMPORARY)
+        .tempfile_in(folder)
+}
+
+/// Moves a file that cannot be understood out of the way, to
+/// `NAME.corrupt-1` or the next free number, and says where. After nine, the
+/// ninth is replaced: the first ones show how it began, and the disk must not
+/// fill up with them.
+///
+/// # Errors
+///
+/// [`FileError::Io`] if it cannot be moved.
+pub fn quarantine(path: &Path) -> Result<PathBuf, FileError> {
+    let mut number = 1;
+    let aside = loop {
+        let mut aside = path.as_os_str().to_owned();
+        aside.push(format!(".corrupt-{number}"));
+        let aside = PathBuf::from(aside);
+        // Any entry counts as taken, one that leads nowhere included.
+        if number == QUARANTINE_LIMIT || fs::symlink_metadata(&aside).is_err() {
+            break aside;
+        }
+        number += 1;
+    };
+    fs::rename(path, &aside).map_err(FileError::io("set aside", path))?;
+    sync_folder(folder_of(path))?;
+    Ok(aside)
+}
+
+/// Makes a rename or a new name in the folder outlive a power cut.
+fn sync_folder(folder: &Path) -> Result<(), FileError> {
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(FileError::io("flush the folder", folder))
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if folder.as_os_str() != OsStr::new("") => folder,
+        _ => Path::new("."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::lock::RunLock;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+
+    fn names(folder: &Path) -> Vec<String> {
+        let mut names: Vec<String> = fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().mode() & 0o7777
+    }
+
+    #[test]
+    fn what_was_written_is_read_back_and_is_ours_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.json");
+        assert_eq!(read_trusted(&path, 100).unwrap(), None);
+        write_atomic(&path, b"one").unwrap();
+        write_atomic(&path, b"two").unwrap();
+        assert_eq!(read_trusted(&path, 100).unwrap().unwrap(), b"two");
+        assert_eq!(mode(&path), 0o600);
+        assert_eq!(names(folder.path()), ["ledger.json"]);
+    }
+
+    #[test]
+    fn a_file_may_be_as_long_as_the_limit_and_no_longer() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.json");
+        write_atomic(&path, b"12345").unwrap();
+        assert_eq!(read_trusted(&path, 5).unwrap().unwrap(), b"12345");
+        let error = read_trusted(&path, 4).unwrap_err();
+        assert!(error.to_string().contains("longer than 4 bytes"), "{error}");
+    }
+
+    #[test]
+    fn a_write_that_fails_leaves_the_folder_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        // A folder cannot be replaced by a file, not even by root.
+        let path = folder.path().join("ledger.json");
+        fs::create_dir(&path).unwrap();
+        let error = write_atomic(&path, b"new").unwrap_err();
+        assert!(error.to_string().contains("is a folder"), "{error}");
+        assert_eq!(names(folder.path()), ["ledger.json"]);
+        assert!(path.is_dir());
+        let error = write_atomic(&folder.path().join("missing/file"), b"new").unwrap_err();
+        assert!(error.is_not_found(), "{error}");
+    }
+
+    #[test]
+    fn writing_to_a_link_or_device_does_not_replace_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let link = folder.path().join("stdout");
+        symlink("/dev/null", &link).unwrap();
+        write_atomic(&link, b"new").unwrap_err();
+        assert!(link.is_symlink());
+        assert_eq!(names(folder.path()), ["stdout"]);
+    }
+
+    #[test]
+    fn a_corrupt_file_goes_to_the_next_free_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.json");
+        let mut last = PathBuf::new();
+        for number in 1..=QUARANTINE_LIMIT + 1 {
+            fs::write(&path, number.to_string()).unwrap();
+            last = quarantine(&path).unwrap();
+        }
+        assert_eq!(last, folder.path().join("ledger.json.corrupt-9"));
+        assert_eq!(fs::read(&last).unwrap(), b"10");
+        assert_eq!(
+            fs::read(folder.path().join("ledger.json.corrupt-1")).unwrap(),
+            b"1"
+        );
+        assert_eq!(names(folder.path()).len(), 9);
+        assert!(quarantine(&path).unwrap_err().is_not_found());
+    }
+
+    #[test]
+    fn a_missing_state_folder_is_made_for_us_alone_parents_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a/b");
+        assert!(StateDir::find(&path).unwrap().is_none());
+        assert!(!path.exists());
+        let state = StateDir::open(&path).unwrap();
+        assert_eq!(state.path(), fs::canonicalize(&path).unwrap());
+        assert_eq!(mode(&path), 0o700);
+        assert_eq!(mode(&folder.path().join("a")), 0o700);
+        assert!(StateDir::find(&path).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_state_folder_below_one_that_anybody_may_write_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = folder.path().join("open");
+        fs::create_dir(&open).unwrap();
+        fs::set_permissions(&open, PermissionsExt::from_mode(0o777)).unwrap();
+        let error = StateDir::open(&open.join("state")).unwrap_err();
+        assert!(
+            matches!(&error, FileError::Untrusted { path, .. } if path == &open),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_state_folder_may_be_a_link_as_dynamic_user_makes_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let real = folder.path().join("private");
+        fs::create_dir(&real).unwrap();
+        let link = folder.path().join("secateur");
+        symlink("private", &link).unwrap();
+        let state = StateDir::open(&link).unwrap();
+        assert_eq!(state.path(), fs::canonicalize(&real).unwrap());
+    }
+
+    #[test]
+    fn a_state_folder_that_is_a_file_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        fs::write(&path, "").unwrap();
+        StateDir::open(&path).unwrap_err();
+        StateDir::find(&path).unwrap_err();
+    }
+
+    #[test]
+    fn only_what_a_killed_write_left_is_swept() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDir::open(folder.path()).unwrap();
+        write_atomic(&state.file("ledger.json"), b"{}").unwrap();
+        fs::write(folder.path().join(".Ab12cd.secateur-tmp"), "half").unwrap();
+        let lock = RunLock::take(&state.file("run.lock")).unwrap().unwrap();
+        assert_eq!(state.remove_leftovers(&lock).unwrap(), 1);
+        assert_eq!(names(folder.path()), ["ledger.json", "run.lock"]);
+    }
+
+    #[test]
+    fn the_sweep_knows_the_names_that_a_write_uses() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDir::open(folder.path()).unwrap();
+        let temporary = temporary_file_in(folder.path()).unwrap();
+        let (_, left) = temporary.keep().unwrap();
+        let lock = RunLock::take(&state.file("run.lock")).unwrap().unwrap();
+        assert_eq!(state.remove_leftovers(&lock).unwrap(), 1);
+        assert!(!left.exists());
+    }
+
+    #[test]
+    fn a_policy_link_that_leads_nowhere_is_no_missing_policy() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("policy.toml");
+        assert_eq!(read_trusted_through_links(&path, 100).unwrap(), None);
+        symlink("gone.toml", &path).unwrap();
+        let error = read_trusted_through_links(&path, 100).unwrap_err();
+        assert!(error.is_not_found(), "{error}");
+        fs::write(folder.path().join("gone.toml"), "x").unwrap();
+        assert_eq!(
+            read_trusted_through_links(&path, 100).unwrap().unwrap(),
+            b"x"
+        );
+    }
+
+    #[test]
+    fn a_state_file_that_is_a_link_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.json");
+        fs::write(folder.path().join("real"), "x").unwrap();
+        symlink("real", &path).unwrap();
+        let error = read_trusted(&path, 100).unwrap_err();
+        assert!(matches!(error, FileError::Untrusted { .. }), "{error}");
+    }
+
+    #[test]
+    fn an_error_prints_no_escape_sequence_of_a_file_name() {
+        let error = FileError::io("open", Path::new("/x/\u{1b}]52;c;\u{202e}"))(
+            io::ErrorKind::NotFound.into(),
+        );
+        let text = error.to_string();
+        assert!(
+            text.chars().all(|c| c.is_ascii() && !c.is_ascii_control()),
+            "{text}"
+        );
+    }
+}

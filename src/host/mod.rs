@@ -1,0 +1,23 @@
+//! The host itself: its disk, locks, clocks, and files. The only place that
+//! names nix and `/proc`. It reports what it sees and writes our own state
+//! safely; it never decides whether an image goes, and never changes anything
+//! that belongs to somebody else.
+
+pub mod clock;
+pub mod disk;
+pub mod files;
+pub mod lock;
+mod process;
+pub mod signs;
+
+use std::path::Path;
+
+/// A path for a message: whole, in quotes as a shell takes them, and with
+/// control and bidi characters escaped, for names of files may hold anything.
+#[expect(
+    clippy::unnecessary_debug_formatting,
+    reason = "Display would print a terminal's escape sequences raw"
+)]
+fn quoted(path: &Path) -> String {
+    format!("{path:?}")
+}

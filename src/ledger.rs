@@ -1,0 +1,338 @@
+//! What was seen before: when each image was first here, last carried which
+//! tag, was last in use. Engines keep no such dates, so secateur remembers.
+//! Decides how a look at a host becomes memory. It can only make an image
+//! younger: an image that the ledger does not know is new today, so losing it
+//! costs delay and never an image. It reads no file and no clock.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::activity::ClockReading;
+use crate::model::{EventKind, ImageId, Inventory};
+use crate::reference::Reference;
+use crate::users::{Names, users};
+
+/// The format that this version writes, and the highest that it reads.
+pub const FORMAT: u32 = 1;
+
+/// The memory of one engine's store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ledger {
+    /// [`FORMAT`].
+    format: u32,
+    /// [`crate::model::EngineFacts::key`].
+    engine: String,
+    /// The clocks at the last look.
+    clock: Option<ClockReading>,
+    /// One entry for each image that was there at the last look. What was gone
+    /// by then is forgotten: should it come back, it is new.
+    images: BTreeMap<ImageId, Sighting>,
+    /// Deploy locks seen held at the last look, and since which look. A lock
+    /// file does not tell since when it is held.
+    #[serde(default)]
+    held_locks: BTreeMap<PathBuf, DateTime<Utc>>,
+}
+
+/// What is remembered of one image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sighting {
+    /// The first look that found it here.
+    pub first_seen: DateTime<Utc>,
+    /// Each tag that it was seen with, and the last moment that showed it.
+    #[serde(default)]
+    pub tags: BTreeMap<Reference, DateTime<Utc>>,
+    /// The last moment that showed it named or tagged, by the engine's events.
+    #[serde(default)]
+    pub last_named: Option<DateTime<Utc>>,
+    /// The last moment that showed it in use.
+    #[serde(default)]
+    pub last_used: Option<DateTime<Utc>>,
+}
+
+impl Sighting {
+    fn new(at: DateTime<Utc>) -> Self {
+        Self {
+            first_seen: at,
+            tags: BTreeMap::new(),
+            last_named: None,
+            last_used: None,
+        }
+    }
+
+    /// The last moment that showed it with any tag.
+    pub fn last_tagged(&self) -> Option<DateTime<Utc>> {
+        self.tags.values().copied().max().max(self.last_named)
+    }
+
+    fn each_date(&mut self, change: impl Fn(DateTime<Utc>) -> DateTime<Utc>) {
+        self.first_seen = change(self.first_seen);
+        self.last_named = self.last_named.map(&change);
+        self.last_used = self.last_used.map(&change);
+        for at in self.tags.values_mut() {
+            *at = change(*at);
+        }
+    }
+}
+
+/// Why a ledger's bytes cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unusable {
+    /// Not a ledger: damaged, cut off, or empty.
+    Corrupt(String),
+    /// Written by a newer secateur; its format.
+    Newer(u32),
+    /// Of another engine or store; its key.
+    OtherEngine(String),
+}
+
+impl Ledger {
+    /// A memory without anything in it.
+    pub fn empty(engine: &str) -> Self {
+        Self {
+            format: FORMAT,
+            engine: engine.to_owned(),
+            clock: None,
+            images: BTreeMap::new(),
+            held_locks: BTreeMap::new(),
+        }
+    }
+
+    /// Reads what [`Ledger::to_json`] wrote, for this engine and no other.
+    pub fn from_json(bytes: &[u8], engine: &str) -> Result<Self, Unusable> {
+        #[derive(Deserialize)]
+        struct Head {
+            format: u32,
+        }
+        let corrupt = |e: serde_json::Error| Unusable::Corrupt(crate::text::escape(&e.to_string()));
+        let head: Head = serde_json::from_slice(bytes).map_err(corrupt)?;
+        if head.format > FORMAT {
+            return Err(Unusable::Newer(head.format));
+        }
+        let ledger: Self = serde_json::from_slice(bytes).map_err(corrupt)?;
+        if ledger.engine != engine {
+            return Err(Unusable::OtherEngine(crate::text::escape(&ledger.engine)));
+        }
+        Ok(ledger)
+    }
+
+    /// One line of JSON.
+    pub fn to_json(&self) -> Vec<u8> {
+        let mut bytes = serde_json::to_vec(self).unwrap_or_default();
+        bytes.push(b'\n');
+        bytes
+    }
+
+    /// The clocks at the last look, if there was one.
+    pub fn clock(&self) -> Option<&ClockReading> {
+        self.clock.as_ref()
+    }
+
+    /// What is remembered of an image.
+    pub fn sighting(&self, id: &ImageId) -> Option<&Sighting> {
+        self.images.get(id)
+    }
+
+    /// All images remembered.
+    pub fn sightings(&self) -> impl Iterator<Item = (&ImageId, &Sighting)> {
+        self.images.iter()
+    }
+
+    /// Since which look this lock has been seen held without a break.
+    pub fn held_since(&self, lock: &std::path::Path) -> Option<DateTime<Utc>> {
+        self.held_locks.get(lock).copied()
+    }
+
+    /// Remembers which locks are held at this look: one that was free at any
+    /// look in between starts anew.
+    pub fn with_held_locks(
+        mut self,
+        held: impl IntoIterator<Item = PathBuf>,
+        at: DateTime<Utc>,
+    ) -> Self {
+        let before = std::mem::take(&mut self.held_locks);
+        self.held_locks = held
+            .into_iter()
+            .map(|path| {
+                let since = before.get(&path).copied().unwrap_or(at);
+                (path, since)
+            })
+            .collect();
+        self
+    }
+
+    /// The memory after one more look. `shift` moves all remembered dates
+    /// forward first (see [`crate::clock::judge`]); none is left in the
+    /// future, for what was seen was seen by now.
+    #[must_use]
+    pub fn observe(&self, seen: &Inventory, clock: &ClockReading, shift: TimeDelta) -> Self {
+        let now = seen.taken_at;
+        let names = Names::of(&seen.images);
+        let in_use = users(seen);
+        let mut images: BTreeMap<ImageId, Sighting> = BTreeMap::new();
+        for (id, image) in &seen.images {
+            let mut sighting = self
+                .images
+                .get(id)
+                .cloned()
+                .unwrap_or_else(|| Sighting::new(now));
+            sighting.each_date(|at| at.checked_add_signed(shift).unwrap_or(now).min(now));
+            sighting
+                .tags
+                .extend(image.tags.iter().map(|tag| (tag.clone(), now)));
+            if in_use.contains_key(id) {
+                sighting.last_used = Some(now);
+            }
+            images.insert(id.clone(), sighting);
+        }
+        // A name may have moved since: who carried it once and who carries it
+        // now both count as wanted at the moment of the event.
+        let mut carried: BTreeMap<&Reference, Vec<&ImageId>> = BTreeMap::new();
+        for (id, sighting) in &self.images {
+            for tag in sighting.tags.keys() {
+                carried.entry(tag).or_default().push(id);
+            }
+        }
+        for event in &seen.events {
+            let text = event.image.raw();
+            let once = text
+                .parse()
+                .ok()
+                .and_then(|name: Reference| carried.get(&name).cloned())
+                .unwrap_or_default();
+            for id in names.resolve(text).into_iter().chain(once) {
+                let Some(sighting) = images.get_mut(id) else {
+                    continue;
+                };
+                let at = Some(event.at.min(now));
+                match event.what {
+                    EventKind::Named => sighting.last_named = sighting.last_named.max(at),
+                    EventKind::Used => sighting.last_used = sighting.last_used.max(at),
+                }
+            }
+        }
+        Self {
+            format: FORMAT,
+            engine: seen.engine.key(),
+            clock: Some(clock.clone()),
+            images,
+            held_locks: self.held_locks.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Event;
+    use crate::testing::{at, clock, id, image, inventory, tagged};
+    use crate::text::Untrusted;
+
+    fn look(ledger: &Ledger, seen: &Inventory) -> Ledger {
+        ledger.observe(seen, &clock(0, 0, "a"), TimeDelta::zero())
+    }
+
+    #[test]
+    fn the_first_sight_and_the_last_tag_are_remembered() {
+        let mut host = inventory([tagged(1, "app:1")]);
+        let first = look(&Ledger::empty("e"), &host);
+        host.taken_at = at(10);
+        let tagless = inventory([image(1)]);
+        let second = look(
+            &first,
+            &Inventory {
+                taken_at: at(10),
+                ..tagless
+            },
+        );
+        let seen = second.sighting(&id(1)).unwrap();
+        assert_eq!((seen.first_seen, seen.last_tagged()), (at(0), Some(at(0))));
+    }
+
+    #[test]
+    fn an_image_that_was_gone_for_one_look_is_new_again() {
+        let host = inventory([image(1)]);
+        let gone = Inventory {
+            taken_at: at(10),
+            ..inventory([])
+        };
+        let back = Inventory {
+            taken_at: at(20),
+            ..inventory([image(1)])
+        };
+        let ledger = look(&look(&look(&Ledger::empty("e"), &host), &gone), &back);
+        assert_eq!(ledger.sighting(&id(1)).unwrap().first_seen, at(20));
+    }
+
+    #[test]
+    fn an_event_for_a_name_that_moved_counts_for_the_image_that_carried_it() {
+        let ledger = look(&Ledger::empty("e"), &inventory([tagged(1, "app:1")]));
+        let mut moved = Inventory {
+            taken_at: at(100),
+            ..inventory([image(1), tagged(2, "app:1")])
+        };
+        moved.events.push(Event {
+            at: at(50),
+            image: Untrusted::new("app:1"),
+            what: EventKind::Used,
+        });
+        let after = look(&ledger, &moved);
+        assert_eq!(after.sighting(&id(1)).unwrap().last_used, Some(at(50)));
+        assert_eq!(after.sighting(&id(2)).unwrap().last_used, Some(at(50)));
+    }
+
+    #[test]
+    fn a_shift_makes_every_date_younger_and_none_lies_in_the_future() {
+        let ledger = look(&Ledger::empty("e"), &inventory([tagged(1, "app:1")]));
+        let later = Inventory {
+            taken_at: at(100),
+            ..inventory([image(1)])
+        };
+        let shifted = ledger.observe(&later, &clock(100, 0, "a"), TimeDelta::seconds(60));
+        assert_eq!(shifted.sighting(&id(1)).unwrap().first_seen, at(60));
+        let back = Inventory {
+            taken_at: at(-500),
+            ..inventory([image(1)])
+        };
+        let clamped = ledger.observe(&back, &clock(-500, 0, "a"), TimeDelta::zero());
+        assert_eq!(clamped.sighting(&id(1)).unwrap().first_seen, at(-500));
+    }
+
+    #[test]
+    fn a_ledger_reads_back_what_it_wrote_and_nothing_else() {
+        let ledger = look(&Ledger::empty("e"), &inventory([tagged(1, "app:1")]));
+        let key = inventory([]).engine.key();
+        let bytes = ledger.to_json();
+        assert_eq!(Ledger::from_json(&bytes, &key), Ok(ledger));
+        assert!(matches!(
+            Ledger::from_json(b"", &key),
+            Err(Unusable::Corrupt(_))
+        ));
+        assert!(matches!(
+            Ledger::from_json(&bytes[..bytes.len() / 2], &key),
+            Err(Unusable::Corrupt(_))
+        ));
+        assert!(matches!(
+            Ledger::from_json(b"{\"format\":2}", &key),
+            Err(Unusable::Newer(2))
+        ));
+        assert!(matches!(
+            Ledger::from_json(&bytes, "another/graphdriver"),
+            Err(Unusable::OtherEngine(_))
+        ));
+    }
+
+    #[test]
+    fn a_lock_is_held_since_the_first_of_the_looks_that_found_it_held() {
+        let path = || [PathBuf::from("/l")];
+        let once = Ledger::empty("e").with_held_locks(path(), at(1));
+        let twice = once.with_held_locks(path(), at(2));
+        assert_eq!(twice.held_since(&path()[0]), Some(at(1)));
+        let freed = twice
+            .with_held_locks([], at(3))
+            .with_held_locks(path(), at(4));
+        assert_eq!(freed.held_since(&path()[0]), Some(at(4)));
+    }
+}

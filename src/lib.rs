@@ -1,0 +1,48 @@
+//! secateur frees disk on a Docker host without taking what the host will want
+//! again.
+//!
+//! ```text
+//! Policy ─┐
+//! Ledger ─┼─ decide ─> Plan ─ guards ─> Cleared ─ prune ─> Outcome
+//! Inventory ┘ (pure)          (refuse)            │
+//!                                                 └─ each image: look again, drop its name, journal
+//! ```
+//!
+//! A module uses only those above its own line:
+//!
+//! | what | modules |
+//! |---|---|
+//! | values | [`text`], [`reference`], [`model`], [`activity`], [`exit`] |
+//! | pure steps | [`users`], [`clock`], [`policy`], [`ledger`], [`plan`] |
+//! | the decision | [`decide`], [`guards`], [`journal`], [`outcome`] |
+//! | the edges | [`engine`] (the only one to name bollard), [`host`] (nix, /proc) |
+//! | carrying out | [`state`], [`prune`], [`watch`], [`report`], [`reviewed`] |
+//! | wiring | [`cli`], [`run`] |
+
+pub mod activity;
+pub mod cli;
+pub mod clock;
+pub mod decide;
+pub mod engine;
+pub mod exit;
+pub mod guards;
+pub mod host;
+pub mod journal;
+pub mod ledger;
+pub mod model;
+pub mod outcome;
+pub mod plan;
+pub mod policy;
+pub mod prune;
+pub mod reference;
+pub mod report;
+pub mod reviewed;
+pub mod run;
+pub mod state;
+pub mod survey;
+pub mod text;
+pub mod users;
+pub mod watch;
+
+#[cfg(test)]
+mod testing;

@@ -1,0 +1,7 @@
+//! The program: parses the command line, runs, ends with the exit code.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    secateur::run::main().into()
+}

@@ -1,0 +1,194 @@
+//! What a run did, as values: for the journal, the report and the exit code.
+//! It decides only which exit code an outcome deserves.
+
+use chrono::{DateTime, Utc};
+
+use crate::activity::Disk;
+use crate::exit::Exit;
+use crate::guards::Refusal;
+use crate::model::{Bytes, ImageId, Observed};
+use crate::plan::{Class, Entry, Unneeded};
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ending {
+    /// Every image of the plan was tried, or the disk had enough before.
+    Done,
+    /// Something speaks against removing anything; the refusals say what.
+    /// Before the first removal, or between two.
+    Refused,
+    /// `limits.max_run` was over.
+    OutOfTime,
+    /// SIGTERM or SIGINT.
+    Interrupted,
+    /// The engine went away.
+    EngineLost(String),
+    /// Something went that the plan did not name, or a removal that the engine
+    /// confirmed did not happen: whatever is going on, more of it is worse.
+    Surprised,
+    /// The journal could not be written.
+    StateLost(String),
+}
+
+/// An image that is gone by this run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Removed {
+    /// Its id.
+    pub id: ImageId,
+    /// The names that it had.
+    pub names: Vec<String>,
+    /// Its class.
+    pub class: Class,
+    /// What removing it frees at least.
+    pub reclaimable: Bytes,
+    /// Since when it was unneeded, and what says so.
+    pub unneeded: Option<Unneeded>,
+}
+
+impl Removed {
+    /// Of the plan's entry.
+    pub fn of(entry: &Entry) -> Self {
+        Self {
+            id: entry.image().id.clone(),
+            names: entry
+                .image()
+                .digests
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+            class: entry.class(),
+            reclaimable: entry.reclaimable(),
+            unneeded: entry.unneeded(),
+        }
+    }
+}
+
+/// An image of the plan that stayed, and why; or that gave an error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stayed {
+    /// Its id.
+    pub id: ImageId,
+    /// Fit to print.
+    pub why: String,
+}
+
+/// Something that the plan did not name and that went with a removal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Collateral {
+    /// The name or image that went, fit to print.
+    pub what: String,
+    /// While this image was being removed.
+    pub with: ImageId,
+}
+
+impl Collateral {
+    /// The command that brings it back, where a name can be pulled.
+    pub fn way_back(&self) -> String {
+        format!("docker pull {}", self.what)
+    }
+}
+
+/// What a run did.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// Names this run in the journal.
+    pub run: String,
+    /// When it began.
+    pub started: DateTime<Utc>,
+    /// How it ended.
+    pub ending: Ending,
+    /// What spoke against it.
+    pub refusals: Vec<Refusal>,
+    /// What is gone.
+    pub removed: Vec<Removed>,
+    /// What stayed although the plan named it: it changed, or the engine
+    /// would not.
+    pub skipped: Vec<Stayed>,
+    /// What could not be removed for an error.
+    pub failed: Vec<Stayed>,
+    /// What may be gone or not.
+    pub unconfirmed: Vec<Stayed>,
+    /// What went and should not have.
+    pub collateral: Vec<Collateral>,
+    /// The disk before the first removal.
+    pub disk_before: Observed<Disk>,
+    /// The disk after the last.
+    pub disk_after: Observed<Disk>,
+}
+
+impl Outcome {
+    /// A run that has done nothing yet.
+    pub fn new(run: String, started: DateTime<Utc>, disk: Observed<Disk>) -> Self {
+        Self {
+            run,
+            started,
+            ending: Ending::Done,
+            refusals: Vec::new(),
+            removed: Vec::new(),
+            skipped: Vec::new(),
+            failed: Vec::new(),
+            unconfirmed: Vec::new(),
+            collateral: Vec::new(),
+            disk_after: disk.clone(),
+            disk_before: disk,
+        }
+    }
+
+    /// As it stands in JSON.
+    pub fn result(&self) -> &'static str {
+        match &self.ending {
+            Ending::Done if self.removed.is_empty() => "nothing",
+            Ending::Done => "pruned",
+            Ending::Refused if self.removed.is_empty() => "refused",
+            Ending::Refused
+            | Ending::OutOfTime
+            | Ending::Interrupted
+            | Ending::EngineLost(_)
+            | Ending::Surprised
+            | Ending::StateLost(_) => "stopped",
+        }
+    }
+
+    /// Measured on the disk, not summed from sizes: layers are shared, and
+    /// others write meanwhile. `None` where it cannot be measured.
+    pub fn reclaimed(&self) -> Option<Bytes> {
+        let (before, after) = (self.disk_before.known()?, self.disk_after.known()?);
+        Some(Bytes(
+            after.bytes.available.saturating_sub(before.bytes.available),
+        ))
+    }
+
+    /// The exit code, the worst of all that happened.
+    pub fn exit(&self) -> Exit {
+        if !self.collateral.is_empty()
+            || !self.unconfirmed.is_empty()
+            || self.ending == Ending::Surprised
+        {
+            return Exit::Collateral;
+        }
+        match &self.ending {
+            Ending::StateLost(_) => Exit::State,
+            Ending::EngineLost(_) => Exit::Engine,
+            Ending::Refused => refused(&self.refusals),
+            Ending::Interrupted => Exit::RefusedForNow,
+            Ending::Done | Ending::OutOfTime | Ending::Surprised if !self.failed.is_empty() => {
+                Exit::NotAllWell
+            }
+            Ending::Done | Ending::OutOfTime | Ending::Surprised => Exit::Done,
+        }
+    }
+}
+
+/// The exit code of a refusal: the loudest of its reasons.
+pub fn refused(refusals: &[Refusal]) -> Exit {
+    let inconsistent = refusals
+        .iter()
+        .any(|refusal| matches!(refusal, Refusal::EngineInconsistent(_)));
+    if inconsistent {
+        Exit::Engine
+    } else if refusals.iter().any(Refusal::needs_a_person) {
+        Exit::NeedsAPerson
+    } else {
+        Exit::RefusedForNow
+    }
+}

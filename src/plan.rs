@@ -1,0 +1,473 @@
+//! The answer's shape: for every image of a host its class, every reason that
+//! keeps it, and whether this run removes it. Fields are private, so that a
+//! plan is only ever what `decide` made of it, or less. It decides nothing and
+//! prints nothing but its own nouns.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use crate::activity::Disk;
+use crate::clock::span;
+use crate::model::{Bytes, EngineFacts, Image, ImageId, Observed, Spec};
+use crate::reference::Reference;
+
+/// What kind of image it is, by its names and our memory of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Class {
+    /// Has a tag.
+    Tagged,
+    /// No name at all: a local build that was rebuilt.
+    Untagged,
+    /// A digest reference only, and a tag that it was seen with is another
+    /// image's now.
+    Superseded,
+    /// A digest reference only, pulled by digest: cache, not garbage.
+    DigestPinned,
+}
+
+impl Class {
+    /// As it stands in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tagged => "tagged",
+            Self::Untagged => "untagged",
+            Self::Superseded => "superseded",
+            Self::DigestPinned => "digest-pinned",
+        }
+    }
+}
+
+/// What showed that an image was wanted at some moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Evidence {
+    /// The first look that found it here.
+    FirstSeen,
+    /// The last moment that showed it with a tag.
+    LastTagged,
+    /// The last moment that showed it in use.
+    LastUsed,
+    /// Its build date.
+    Created,
+    /// The engine's own date of the last tag set here.
+    LastTagTime,
+    /// The date of its file in the engine's image database.
+    Stored,
+}
+
+impl Evidence {
+    /// Fit to follow a date.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::FirstSeen => "first seen here",
+            Self::LastTagged => "last seen with a tag",
+            Self::LastUsed => "last seen in use",
+            Self::Created => "its build date",
+            Self::LastTagTime => "last tagged here, by the engine",
+            Self::Stored => "stored here, by the date of its file",
+        }
+    }
+}
+
+/// The newest moment at which any evidence says that the image was wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unneeded {
+    /// That moment.
+    pub since: DateTime<Utc>,
+    /// What says so.
+    pub evidence: Evidence,
+}
+
+/// Why one image stays.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeepReason {
+    /// It has a tag.
+    Tagged(BTreeSet<Reference>),
+    /// A container in any state is of it.
+    InUse {
+        /// The container's name, fit to print.
+        container: String,
+        /// Its state, fit to print.
+        state: String,
+    },
+    /// It is mounted into a container.
+    ImageMount {
+        /// The container's name, fit to print.
+        container: String,
+    },
+    /// A Swarm service or task names it.
+    Service {
+        /// The service, fit to print.
+        service: String,
+        /// Where it is named.
+        spec: Spec,
+    },
+    /// Another image is built on it.
+    Parent {
+        /// One such image.
+        child: ImageId,
+    },
+    /// `keep.images` covers it.
+    KeepImage {
+        /// The pattern.
+        pattern: String,
+    },
+    /// `keep.labels` covers it.
+    KeepLabel {
+        /// The rule.
+        rule: String,
+    },
+    /// It is a rollback: `keep.previous`.
+    Previous {
+        /// The tag that it was seen with.
+        tag: Reference,
+        /// 1 for the newest.
+        rank: usize,
+    },
+    /// Not unneeded for long enough.
+    TooYoung {
+        /// Since when it is unneeded.
+        unneeded: Unneeded,
+        /// When it will have been so for long enough.
+        ready_at: DateTime<Utc>,
+        /// The age that is wanted.
+        wanted: Duration,
+    },
+    /// This is the first look that finds it.
+    FirstSeen {
+        /// When it may go at the earliest.
+        ready_at: DateTime<Utc>,
+    },
+    /// No date says how long it has been unneeded.
+    AgeUnknown(String),
+    /// Pulled by digest, and the policy or the store keeps such images.
+    DigestPinned(String),
+    /// What the engine says of it is not enough to judge by.
+    Incomplete(String),
+}
+
+/// How many kinds of keep reasons there are; see [`KeepReason::KINDS`].
+const REASONS: usize = 13;
+
+impl KeepReason {
+    /// All kinds, in the order of the contract.
+    pub const KINDS: [&'static str; REASONS] = [
+        "tagged",
+        "in-use",
+        "image-mount",
+        "service",
+        "parent",
+        "keep-image",
+        "keep-label",
+        "previous",
+        "too-young",
+        "first-seen",
+        "age-unknown",
+        "digest-pinned",
+        "incomplete",
+    ];
+
+    /// As it stands in JSON.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Tagged(_) => "tagged",
+            Self::InUse { .. } => "in-use",
+            Self::ImageMount { .. } => "image-mount",
+            Self::Service { .. } => "service",
+            Self::Parent { .. } => "parent",
+            Self::KeepImage { .. } => "keep-image",
+            Self::KeepLabel { .. } => "keep-label",
+            Self::Previous { .. } => "previous",
+            Self::TooYoung { .. } => "too-young",
+            Self::FirstSeen { .. } => "first-seen",
+            Self::AgeUnknown(_) => "age-unknown",
+            Self::DigestPinned(_) => "digest-pinned",
+            Self::Incomplete(_) => "incomplete",
+        }
+    }
+
+    /// One line for people.
+    pub fn message(&self) -> String {
+        match self {
+            Self::Tagged(tags) => match tags.first() {
+                Some(tag) if tags.len() > 1 => {
+                    format!("tagged {} and {} more", tag.familiar(), tags.len() - 1)
+                }
+                Some(tag) => format!("tagged {}", tag.familiar()),
+                None => "tagged".to_owned(),
+            },
+            Self::InUse { container, state } => format!("container {container} ({state}) uses it"),
+            Self::ImageMount { container } => format!("mounted into container {container}"),
+            Self::Service { service, spec } => match spec {
+                Spec::Current => format!("service {service} runs it"),
+                Spec::Previous => format!("service {service} rolls back to it"),
+                Spec::Task => format!("a task of service {service} wants it"),
+            },
+            Self::Parent { child } => format!("image {} is built on it", child.short()),
+            Self::KeepImage { pattern } => format!("keep.images has {pattern}"),
+            Self::KeepLabel { rule } => format!("keep.labels has {}", crate::text::escape(rule)),
+            Self::Previous { tag, rank } => {
+                format!("rollback {rank} of {} (keep.previous)", tag.familiar())
+            }
+            Self::TooYoung {
+                unneeded,
+                ready_at,
+                wanted,
+            } => format!(
+                "unneeded since {} ({}), wanted {}: may go from {}",
+                minute(unneeded.since),
+                unneeded.evidence.words(),
+                humantime::format_duration(*wanted),
+                minute(*ready_at)
+            ),
+            Self::FirstSeen { ready_at } => {
+                format!(
+                    "this is the first look that finds it: may go from {}",
+                    minute(*ready_at)
+                )
+            }
+            Self::AgeUnknown(why) => format!("its age is not known: {why}"),
+            Self::DigestPinned(why) => format!("pulled by digest: {why}"),
+            Self::Incomplete(why) => format!("not enough is known of it: {why}"),
+        }
+    }
+
+    /// When this reason will have passed by itself, if it will.
+    pub fn ready_at(&self) -> Option<DateTime<Utc>> {
+        match self {
+            Self::TooYoung { ready_at, .. } | Self::FirstSeen { ready_at } => Some(*ready_at),
+            Self::Tagged(_)
+            | Self::InUse { .. }
+            | Self::ImageMount { .. }
+            | Self::Service { .. }
+            | Self::Parent { .. }
+            | Self::KeepImage { .. }
+            | Self::KeepLabel { .. }
+            | Self::Previous { .. }
+            | Self::AgeUnknown(_)
+            | Self::DigestPinned(_)
+            | Self::Incomplete(_) => None,
+        }
+    }
+}
+
+/// `2026-11-21 03:00 UTC`: to the minute, and rounded up, so that a moment at
+/// which something may happen is never named too early.
+pub fn minute(at: DateTime<Utc>) -> String {
+    let up = if at.timestamp() % 60 == 0 {
+        at
+    } else {
+        at + chrono::TimeDelta::seconds(60 - at.timestamp().rem_euclid(60))
+    };
+    up.format("%Y-%m-%d %H:%M UTC").to_string()
+}
+
+/// Why a candidate is not removed in this run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum HeldBack {
+    /// The disk is below its thresholds.
+    DiskHasRoom,
+    /// How full the disk is cannot be told.
+    DiskUnknown,
+    /// Removing older ones is enough.
+    TargetReached,
+    /// `limits.max_images`.
+    MaxImages,
+    /// It is not in the reviewed plan.
+    NotReviewed,
+}
+
+impl HeldBack {
+    /// As it stands in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::DiskHasRoom => "disk-has-room",
+            Self::DiskUnknown => "disk-unknown",
+            Self::TargetReached => "target-reached",
+            Self::MaxImages => "max-images",
+            Self::NotReviewed => "not-reviewed",
+        }
+    }
+
+    /// One line for people.
+    pub fn message(self) -> &'static str {
+        match self {
+            Self::DiskHasRoom => "the disk has room",
+            Self::DiskUnknown => "how full the disk is cannot be told",
+            Self::TargetReached => "removing older ones is enough",
+            Self::MaxImages => "more than one run removes (limits.max_images)",
+            Self::NotReviewed => "not in the reviewed plan",
+        }
+    }
+}
+
+/// What becomes of one image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// At least one reason keeps it.
+    Keep,
+    /// Nothing keeps it, but this run need not remove it.
+    Candidate(HeldBack),
+    /// This run removes it.
+    Remove,
+}
+
+impl Verdict {
+    /// As it stands in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Keep => "keep",
+            Self::Candidate(_) => "candidate",
+            Self::Remove => "remove",
+        }
+    }
+}
+
+/// One image and what was decided of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    pub(crate) image: Image,
+    pub(crate) class: Class,
+    pub(crate) reasons: Vec<KeepReason>,
+    pub(crate) unneeded: Option<Unneeded>,
+    pub(crate) reclaimable: Bytes,
+    pub(crate) verdict: Verdict,
+}
+
+impl Entry {
+    /// The image.
+    pub fn image(&self) -> &Image {
+        &self.image
+    }
+    /// Its class.
+    pub fn class(&self) -> Class {
+        self.class
+    }
+    /// All reasons that keep it, in the order of the rules' table.
+    pub fn reasons(&self) -> &[KeepReason] {
+        &self.reasons
+    }
+    /// Since when it is unneeded; `None` where something wants it now, or no
+    /// evidence is there.
+    pub fn unneeded(&self) -> Option<Unneeded> {
+        self.unneeded
+    }
+    /// What removing it frees at least.
+    pub fn reclaimable(&self) -> Bytes {
+        self.reclaimable
+    }
+    /// What becomes of it.
+    pub fn verdict(&self) -> Verdict {
+        self.verdict
+    }
+}
+
+/// Whether the disk asks for space.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Pressure {
+    /// It does: which threshold is crossed, and how many bytes are wanted at
+    /// least until it no longer does. `None`: bytes cannot tell (inodes, or no
+    /// lower threshold).
+    Asked {
+        /// In words fit to print.
+        why: String,
+        /// Bytes to free.
+        wanted: Option<Bytes>,
+    },
+    /// It does not.
+    Room {
+        /// In words fit to print.
+        why: String,
+    },
+    /// How full it is cannot be told.
+    Unknown(String),
+}
+
+/// For every image of a host, what becomes of it and why.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    pub(crate) now: DateTime<Utc>,
+    pub(crate) engine: EngineFacts,
+    pub(crate) disk: Observed<Disk>,
+    pub(crate) pressure: Pressure,
+    /// Sorted by id.
+    pub(crate) entries: Vec<Entry>,
+    /// Indices of the entries to remove, oldest unneeded first.
+    pub(crate) order: Vec<usize>,
+}
+
+impl Plan {
+    /// When it was decided.
+    pub fn now(&self) -> DateTime<Utc> {
+        self.now
+    }
+    /// For which engine.
+    pub fn engine(&self) -> &EngineFacts {
+        &self.engine
+    }
+    /// The disk as it was then.
+    pub fn disk(&self) -> &Observed<Disk> {
+        &self.disk
+    }
+    /// Whether the disk asks for space.
+    pub fn pressure(&self) -> &Pressure {
+        &self.pressure
+    }
+    /// Every image, sorted by id.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+    /// What this run removes, oldest unneeded first.
+    pub fn removals(&self) -> impl ExactSizeIterator<Item = &Entry> {
+        self.order.iter().map(|&index| &self.entries[index])
+    }
+    /// The entry of one image.
+    pub fn entry(&self, id: &ImageId) -> Option<&Entry> {
+        self.entries
+            .binary_search_by(|entry| entry.image.id.cmp(id))
+            .ok()
+            .map(|index| &self.entries[index])
+    }
+    /// When the next image becomes a candidate by age alone, if one will.
+    pub fn next_ready(&self) -> Option<DateTime<Utc>> {
+        let by_age = |entry: &Entry| -> Option<DateTime<Utc>> {
+            let passes: Option<Vec<_>> = entry.reasons.iter().map(KeepReason::ready_at).collect();
+            passes?.into_iter().max()
+        };
+        self.entries
+            .iter()
+            .filter(|entry| entry.verdict == Verdict::Keep)
+            .filter_map(by_age)
+            .min()
+    }
+
+    /// The same plan, with these images alone: to show, not to carry out.
+    #[must_use]
+    pub fn only(mut self, ids: &BTreeSet<ImageId>) -> Self {
+        self.entries.retain(|entry| ids.contains(&entry.image.id));
+        let order = |index: &usize| self.entries[*index].verdict == Verdict::Remove;
+        self.order = (0..self.entries.len()).filter(order).collect();
+        self
+    }
+
+    /// The same plan, removing only what `reviewed` names: a plan may only
+    /// ever be made smaller.
+    #[must_use]
+    pub fn restricted_to(mut self, reviewed: &BTreeSet<ImageId>) -> Self {
+        for &index in &self.order {
+            let entry = &mut self.entries[index];
+            if !reviewed.contains(&entry.image.id) {
+                entry.verdict = Verdict::Candidate(HeldBack::NotReviewed);
+            }
+        }
+        self.order
+            .retain(|&index| self.entries[index].verdict == Verdict::Remove);
+        self
+    }
+}
+
+/// How long ago, for people.
+pub fn ago(then: DateTime<Utc>, now: DateTime<Utc>) -> String {
+    span((now - then).max(chrono::TimeDelta::zero()))
+}

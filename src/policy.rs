@@ -1,0 +1,288 @@
+//! What is wanted: the retention policy. Decides what a policy file means and
+//! refuses one that is not clear; whatever it accepts is complete and in range.
+//! It never looks at a host, and it has no default for `age.min_age`.
+
+mod file;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use wildmatch::WildMatch;
+
+use crate::activity::LockKind;
+use crate::model::{Bytes, Image};
+use crate::reference::Reference;
+
+pub use file::PolicyError;
+
+/// The built-in default, which is the file that the package installs.
+pub const DEFAULT: &str = include_str!("../config/policy.toml");
+
+/// A validated policy.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Policy {
+    /// How long an image must have been unneeded. Never zero.
+    pub min_age: Duration,
+    /// What holds for images that were pulled by digest.
+    pub digest_pinned: DigestPinned,
+    /// Names that protect their image.
+    pub keep_images: Vec<NamePattern>,
+    /// Labels that protect their image.
+    pub keep_labels: Vec<LabelRule>,
+    /// Superseded images kept for each tag, newest first.
+    pub previous: usize,
+    /// When there is need of space, and when no longer.
+    pub disk: DiskLimits,
+    /// What one run may do at most.
+    pub limits: Limits,
+    /// What makes a run refuse.
+    pub guard: Guard,
+    /// Where the engine's data root is seen from here, if not where the
+    /// engine says.
+    pub data_root: Option<PathBuf>,
+    /// What verify-cache promises beside the exact names of `keep_images`.
+    pub cache_images: Vec<Reference>,
+}
+
+/// What holds for digest-pinned images.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DigestPinned {
+    /// They stay.
+    Keep,
+    /// They may go when they have been unneeded for this long.
+    After(Duration),
+}
+
+/// Thresholds, in percent of the file system (bytes or inodes, whichever is
+/// fuller).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct DiskLimits {
+    /// Removing starts above this; 0: always.
+    pub start_above_percent: f64,
+    /// Removing stops below this; 0: not before every candidate is gone.
+    pub stop_below_percent: f64,
+    /// Removing starts below this much free space, too, and goes on until it
+    /// is there.
+    pub min_free: Option<Bytes>,
+}
+
+/// What one run may do at most.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Limits {
+    /// Images.
+    pub max_images: usize,
+    /// Fraction of all images, above 0 to 1.
+    pub max_fraction: f64,
+    /// Time.
+    pub max_run: Duration,
+}
+
+/// What makes a run refuse.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Guard {
+    /// What to do where the signs of a pull cannot be read.
+    pub pulls: Pulls,
+    /// A lock held for longer than this is reported louder.
+    pub alert_after: Duration,
+    /// The deploy locks.
+    pub locks: Vec<DeployLock>,
+}
+
+/// What to do where the signs of a pull cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pulls {
+    /// Refuse.
+    Require,
+    /// Go on with what can be read.
+    BestEffort,
+}
+
+/// A deploy lock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeployLock {
+    /// Its path; the last part may hold `*`.
+    pub path: PathBuf,
+    /// How it is held.
+    pub kind: LockKind,
+}
+
+/// A name of `keep.images`: exact, or with `*`, compared with the normalised
+/// form of every name of an image.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NamePattern {
+    /// As it was typed.
+    pub text: String,
+    matcher: Matcher,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Matcher {
+    Exact(Reference),
+    /// Over `docker.io/library/postgres:16`.
+    Pattern(WildMatch),
+}
+
+impl NamePattern {
+    fn parse(text: &str) -> Result<Self, String> {
+        let matcher = if text.contains('*') {
+            if let Some(bad) = text
+                .chars()
+                .find(|c| c.is_whitespace() || c.is_control() || *c == '?')
+            {
+                return Err(format!(
+                    "{:?} has no place in an image name",
+                    bad.to_string()
+                ));
+            }
+            Matcher::Pattern(WildMatch::new(&normalised_pattern(text)))
+        } else {
+            Matcher::Exact(
+                text.parse()
+                    .map_err(|e: crate::reference::BadReference| e.to_string())?,
+            )
+        };
+        Ok(Self {
+            text: text.to_owned(),
+            matcher,
+        })
+    }
+
+    /// The name, where the pattern is one name and no more.
+    pub fn exact(&self) -> Option<&Reference> {
+        match &self.matcher {
+            Matcher::Exact(name) => Some(name),
+            Matcher::Pattern(_) => None,
+        }
+    }
+
+    /// Whether it covers this name. A digest reference is covered by a pattern
+    /// of its repository, too: `ghcr.io/acme/*` covers `ghcr.io/acme/app@sha256:…`.
+    pub fn covers(&self, name: &Reference) -> bool {
+        match &self.matcher {
+            Matcher::Exact(exact) => exact == name || exact.without_tag().as_ref() == Some(name),
+            Matcher::Pattern(pattern) => {
+                pattern.matches(&name.to_string()) || pattern.matches(&name.repository())
+            }
+        }
+    }
+}
+
+/// A pattern is normalised as a name is, where it says enough to do so: what
+/// has no registry is docker.io's, what has one part is its library's. A
+/// pattern that begins with `*` may mean any registry and is left alone.
+fn normalised_pattern(text: &str) -> String {
+    let (first, rest) = text.split_once('/').unwrap_or(("", text));
+    let host = first.contains(['.', ':', '*']) || first == "localhost";
+    match (first, host) {
+        ("", _) if rest.starts_with('*') => text.to_owned(),
+        ("", _) => format!("docker.io/library/{rest}"),
+        (_, true) => text.to_owned(),
+        (_, false) => format!("docker.io/{text}"),
+    }
+}
+
+/// A label of `keep.labels`: `key`, or `key=value`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LabelRule {
+    /// The label.
+    pub key: String,
+    /// Its value; `None`: any.
+    pub value: Option<String>,
+}
+
+impl LabelRule {
+    fn parse(text: &str) -> Result<Self, String> {
+        let (key, value) = match text.split_once('=') {
+            Some((key, value)) => (key, Some(value.to_owned())),
+            None => (text, None),
+        };
+        if key.trim().is_empty() {
+            return Err("a label is `key` or `key=value`, and the key is missing".into());
+        }
+        Ok(Self {
+            key: key.to_owned(),
+            value,
+        })
+    }
+
+    /// Whether the image carries it.
+    pub fn covers(&self, image: &Image) -> bool {
+        image.labels.get(&self.key).is_some_and(|seen| {
+            self.value
+                .as_ref()
+                .is_none_or(|wanted| wanted == seen.raw())
+        })
+    }
+
+    /// As it was typed.
+    pub fn text(&self) -> String {
+        match &self.value {
+            Some(value) => format!("{}={value}", self.key),
+            None => self.key.clone(),
+        }
+    }
+}
+
+impl Policy {
+    /// Reads and validates a policy; `name` is what errors call it (a path).
+    pub fn parse(text: &str, name: &str) -> Result<Self, PolicyError> {
+        file::parse(text, name)
+    }
+
+    /// Which of two policies this is: changes when anything in the file's
+    /// text does, comments too. Not a secret and no signature: it tells a
+    /// reviewed plan of another policy from one of this.
+    pub fn fingerprint(text: &str) -> String {
+        // FNV-1a, 64 bits: stable over versions and platforms, and chance is
+        // all it has to withstand.
+        let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        format!("{hash:016x}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn covers(pattern: &str, name: &str) -> bool {
+        NamePattern::parse(pattern)
+            .unwrap()
+            .covers(&name.parse().unwrap())
+    }
+
+    #[test]
+    fn a_pattern_is_read_as_docker_reads_a_name() {
+        assert!(covers("postgres:16", "docker.io/library/postgres:16"));
+        assert!(covers("docker.io/library/postgres:16", "postgres:16"));
+        assert!(!covers("postgres:16", "postgres:17"));
+        assert!(covers("postgres:*", "docker.io/library/postgres:17"));
+        assert!(!covers("postgres:*", "ghcr.io/x/postgres:17"));
+        assert!(covers("acme/*", "docker.io/acme/app:1"));
+        assert!(covers("ghcr.io/acme/*", "ghcr.io/acme/app:1"));
+        assert!(!covers("ghcr.io/acme/*", "ghcr.io/acmeville/app:1"));
+        assert!(covers("*", "anything.example/at/all:1"));
+        assert!(covers("localhost:5000/*", "localhost:5000/app:1"));
+    }
+
+    #[test]
+    fn a_repository_pattern_covers_its_digest_references() {
+        let digest = format!("ghcr.io/acme/app@sha256:{}", "a".repeat(64));
+        assert!(covers("ghcr.io/acme/*", &digest));
+        assert!(covers("ghcr.io/*/app", &digest));
+    }
+
+    #[test]
+    fn a_label_rule_compares_the_value_only_where_it_names_one() {
+        let mut image = crate::testing::image(1);
+        image
+            .labels
+            .insert("tier".into(), crate::text::Untrusted::new("base"));
+        assert!(LabelRule::parse("tier").unwrap().covers(&image));
+        assert!(LabelRule::parse("tier=base").unwrap().covers(&image));
+        assert!(!LabelRule::parse("tier=").unwrap().covers(&image));
+        assert!(!LabelRule::parse("tie").unwrap().covers(&image));
+        assert!(LabelRule::parse("=x").is_err());
+    }
+}

@@ -1,0 +1,528 @@
+//! The policy as it is typed, and its way to a valid one. Decides what each
+//! key may hold; every error names file, line, column, what was seen and what
+//! is wanted. It never fills in `age.min_age`.
+
+use std::fmt;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::{
+    DeployLock, DigestPinned, DiskLimits, Guard, LabelRule, Limits, NamePattern, Policy, Pulls,
+};
+use crate::activity::LockKind;
+use crate::model::Bytes;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PolicyFile {
+    age: Age,
+    #[serde(default)]
+    keep: Keep,
+    #[serde(default)]
+    disk: Disk,
+    #[serde(default)]
+    limits: LimitsFile,
+    #[serde(default)]
+    guard: GuardFile,
+    #[serde(default)]
+    engine: Engine,
+    #[serde(default)]
+    cache: Cache,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Age {
+    min_age: Spanned<String>,
+    digest_pinned: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct Keep {
+    images: Vec<Spanned<String>>,
+    labels: Vec<Spanned<String>>,
+    previous: Option<Spanned<u32>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct Disk {
+    start_above_percent: Option<Spanned<f64>>,
+    stop_below_percent: Option<Spanned<f64>>,
+    min_free: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct LimitsFile {
+    max_images: Option<Spanned<u32>>,
+    max_fraction: Option<Spanned<f64>>,
+    max_run: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct GuardFile {
+    pulls: Option<Spanned<String>>,
+    alert_after: Option<Spanned<String>>,
+    lock: Vec<Lock>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Lock {
+    path: Spanned<String>,
+    kind: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct Engine {
+    data_root: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct Cache {
+    images: Vec<Spanned<String>>,
+}
+
+/// What is wrong with a policy, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyError {
+    name: String,
+    /// From 1; `None` where the fault is that something is missing.
+    place: Option<(usize, usize)>,
+    message: String,
+}
+
+impl fmt::Display for PolicyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "policy {}", self.name)?;
+        if let Some((line, column)) = self.place {
+            write!(f, ", line {line}, column {column}")?;
+        }
+        write!(f, ": {}", self.message)
+    }
+}
+
+impl std::error::Error for PolicyError {}
+
+/// An error before it knows its place in the text.
+struct Fault {
+    span: Option<Range<usize>>,
+    message: String,
+}
+
+pub(super) fn parse(text: &str, name: &str) -> Result<Policy, PolicyError> {
+    let typed = toml::from_str::<PolicyFile>(text).map_err(|error| Fault {
+        span: error.span(),
+        message: with_nearest_key(error.message()),
+    });
+    typed.and_then(validate).map_err(|fault| PolicyError {
+        name: name.to_owned(),
+        place: fault
+            .span
+            .filter(|span| !span.is_empty())
+            .map(|span| place(text, span.start)),
+        message: fault.message,
+    })
+}
+
+/// Line and column, from 1, in characters.
+fn place(text: &str, offset: usize) -> (usize, usize) {
+    let before = text.get(..offset).unwrap_or(text);
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    (
+        before.matches('\n').count() + 1,
+        before[line_start..].chars().count() + 1,
+    )
+}
+
+/// serde says "unknown field `x`, expected one of `a`, `b`"; what a person
+/// wants to read first is which known key is nearest to the one that they
+/// typed.
+fn with_nearest_key(message: &str) -> String {
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    if message.starts_with("missing field `min_age`") || message.starts_with("missing field `age`")
+    {
+        return "age.min_age is missing; wanted how long an image must have been unneeded, such as min_age = \"14d\" below [age]".into();
+    }
+    let Some(seen) = message.strip_prefix("unknown field ").and(quoted.next()) else {
+        return message.trim_end().replace('\n', " ");
+    };
+    let known: Vec<&str> = quoted.collect();
+    let nearest = known.iter().max_by(|a, b| {
+        let near = |key| strsim::jaro_winkler(seen, key);
+        near(a).total_cmp(&near(b))
+    });
+    let seen = crate::text::escape(seen);
+    match nearest {
+        Some(nearest) => format!(
+            "unknown key `{seen}`; did you mean `{nearest}`? known here: {}",
+            known.join(", ")
+        ),
+        None => format!("unknown key `{seen}`"),
+    }
+}
+
+fn validate(file: PolicyFile) -> Result<Policy, Fault> {
+    let min_age = age("age.min_age", &file.age.min_age)?;
+    let digest_pinned = match &file.age.digest_pinned {
+        None => DigestPinned::Keep,
+        Some(text) if text.get_ref() == "keep" => DigestPinned::Keep,
+        Some(text) => DigestPinned::After(age("age.digest_pinned", text).map_err(|f| Fault {
+            message: f.message + ", or \"keep\"",
+            ..f
+        })?),
+    };
+    Ok(Policy {
+        min_age,
+        digest_pinned,
+        keep_images: each("keep.images", &file.keep.images, NamePattern::parse)?,
+        keep_labels: each("keep.labels", &file.keep.labels, LabelRule::parse)?,
+        previous: file.keep.previous.map_or(1, |n| n.into_inner() as usize),
+        disk: disk(&file.disk)?,
+        limits: limits(&file.limits)?,
+        guard: guard(&file.guard)?,
+        data_root: file
+            .engine
+            .data_root
+            .map(|text| absolute("engine.data_root", &text))
+            .transpose()?,
+        cache_images: each("cache.images", &file.cache.images, |text| {
+            text.parse()
+                .map_err(|e: crate::reference::BadReference| e.to_string())
+        })?,
+    })
+}
+
+fn disk(file: &Disk) -> Result<DiskLimits, Fault> {
+    let start = percent(
+        "disk.start_above_percent",
+        file.start_above_percent.as_ref(),
+        85.0,
+    )?;
+    let stop = percent(
+        "disk.stop_below_percent",
+        file.stop_below_percent.as_ref(),
+        f64::min(75.0, start),
+    )?;
+    if stop > start {
+        let span = file.stop_below_percent.as_ref().map(Spanned::span);
+        let message = format!(
+            "disk.stop_below_percent is {stop}, above disk.start_above_percent, which is {start}; wanted at most that"
+        );
+        return Err(Fault { span, message });
+    }
+    let min_free = match &file.min_free {
+        None => None,
+        Some(text) => Some(
+            text.get_ref()
+                .parse::<bytesize::ByteSize>()
+                .map(|size| Bytes(size.0))
+                .map_err(|_| {
+                    fault(
+                        text,
+                        format!(
+                            "disk.min_free: {:?} is no size; wanted one such as \"10GiB\"",
+                            text.get_ref()
+                        ),
+                    )
+                })?,
+        ),
+    };
+    Ok(DiskLimits {
+        start_above_percent: start,
+        stop_below_percent: stop,
+        min_free,
+    })
+}
+
+fn limits(file: &LimitsFile) -> Result<Limits, Fault> {
+    let max_images = match &file.max_images {
+        Some(n) if *n.get_ref() == 0 => {
+            return Err(fault(
+                n,
+                "limits.max_images is 0; wanted at least 1 (`secateur plan` removes nothing)"
+                    .into(),
+            ));
+        }
+        Some(n) => *n.get_ref() as usize,
+        None => 50,
+    };
+    let max_fraction = match &file.max_fraction {
+        Some(x) if *x.get_ref() > 0.0 && *x.get_ref() <= 1.0 => *x.get_ref(),
+        Some(x) => {
+            let message = format!(
+                "limits.max_fraction is {}; wanted above 0, at most 1",
+                x.get_ref()
+            );
+            return Err(fault(x, message));
+        }
+        None => 0.5,
+    };
+    let max_run = file
+        .max_run
+        .as_ref()
+        .map_or(Ok(Duration::from_mins(5)), |text| {
+            age("limits.max_run", text)
+        })?;
+    Ok(Limits {
+        max_images,
+        max_fraction,
+        max_run,
+    })
+}
+
+fn guard(file: &GuardFile) -> Result<Guard, Fault> {
+    let pulls = match file
+        .pulls
+        .as_ref()
+        .map(|text| (text, text.get_ref().as_str()))
+    {
+        None | Some((_, "require")) => Pulls::Require,
+        Some((_, "best-effort")) => Pulls::BestEffort,
+        Some((text, seen)) => {
+            return Err(fault(
+                text,
+                format!("guard.pulls: {seen:?}; wanted \"require\" or \"best-effort\""),
+            ));
+        }
+    };
+    let alert_after = file
+        .alert_after
+        .as_ref()
+        .map_or(Ok(Duration::from_hours(6)), |text| {
+            age("guard.alert_after", text)
+        })?;
+    let locks = file.lock.iter().map(lock).collect::<Result<_, _>>()?;
+    Ok(Guard {
+        pulls,
+        alert_after,
+        locks,
+    })
+}
+
+fn lock(file: &Lock) -> Result<DeployLock, Fault> {
+    let path = absolute("guard.lock.path", &file.path)?;
+    if path
+        .parent()
+        .is_some_and(|parent| parent.to_string_lossy().contains('*'))
+    {
+        let message = format!(
+            "guard.lock.path: {:?} holds * before its last part; wanted it there alone",
+            path
+        );
+        return Err(fault(&file.path, message));
+    }
+    let kind = match file
+        .kind
+        .as_ref()
+        .map(|text| (text, text.get_ref().as_str()))
+    {
+        // The kind that refuses more, where none is given.
+        None | Some((_, "exists")) => LockKind::Exists,
+        Some((_, "flock")) => LockKind::Flock,
+        Some((text, seen)) => {
+            return Err(fault(
+                text,
+                format!("guard.lock.kind: {seen:?}; wanted \"flock\" or \"exists\""),
+            ));
+        }
+    };
+    Ok(DeployLock { path, kind })
+}
+
+fn age(key: &str, text: &Spanned<String>) -> Result<Duration, Fault> {
+    let seen = text.get_ref();
+    match humantime::parse_duration(seen) {
+        // chrono, which the ages are reckoned in, ends at some 292 million
+        // years; ten thousand are enough to say "never".
+        Ok(age) if age.is_zero() => Err(fault(
+            text,
+            format!("{key} is {seen:?}, nothing at all; wanted more than that"),
+        )),
+        Ok(age) if age > Duration::from_hours(24 * 366 * 10_000) => Err(fault(
+            text,
+            format!("{key} is {seen:?}; wanted at most 10000 years"),
+        )),
+        Ok(age) => Ok(age),
+        Err(error) => Err(fault(
+            text,
+            format!(
+                "{key}: {seen:?} is no duration ({error}); wanted one such as \"14d\" or \"36h\""
+            ),
+        )),
+    }
+}
+
+fn percent(key: &str, value: Option<&Spanned<f64>>, default: f64) -> Result<f64, Fault> {
+    match value {
+        None => Ok(default),
+        Some(x) if (0.0..=100.0).contains(x.get_ref()) => Ok(*x.get_ref()),
+        Some(x) => Err(fault(
+            x,
+            format!("{key} is {}; wanted 0 to 100", x.get_ref()),
+        )),
+    }
+}
+
+fn absolute(key: &str, text: &Spanned<String>) -> Result<PathBuf, Fault> {
+    let path = PathBuf::from(text.get_ref());
+    if path.is_absolute() {
+        Ok(path)
+    } else {
+        Err(fault(
+            text,
+            format!(
+                "{key}: {:?}; wanted a path that begins with /",
+                text.get_ref()
+            ),
+        ))
+    }
+}
+
+fn each<T>(
+    key: &str,
+    texts: &[Spanned<String>],
+    parse: impl Fn(&str) -> Result<T, String>,
+) -> Result<Vec<T>, Fault> {
+    texts
+        .iter()
+        .map(|text| {
+            parse(text.get_ref()).map_err(|message| fault(text, format!("{key}: {message}")))
+        })
+        .collect()
+}
+
+fn fault<T>(at: &Spanned<T>, message: String) -> Fault {
+    Fault {
+        span: Some(at.span()),
+        message,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(text: &str) -> String {
+        parse(text, "p.toml").map_or_else(|e| e.to_string(), |_| "accepted".into())
+    }
+
+    fn with_age(rest: &str) -> String {
+        error(&format!("[age]\nmin_age = \"14d\"\n{rest}"))
+    }
+
+    #[test]
+    fn the_shipped_policy_says_just_the_defaults() {
+        let shipped = parse(super::super::DEFAULT, "default").unwrap();
+        let mut bare = parse("[age]\nmin_age = \"14d\"", "bare").unwrap();
+        assert_eq!(
+            shipped.guard.locks.len(),
+            1,
+            "the shipped policy names the shared deploy lock"
+        );
+        bare.guard.locks.clone_from(&shipped.guard.locks);
+        assert_eq!(shipped, bare);
+    }
+
+    #[test]
+    fn the_minimum_age_has_no_default() {
+        assert!(
+            error("").contains("age.min_age is missing"),
+            "{}",
+            error("")
+        );
+        assert!(error("[age]").contains("age.min_age is missing"));
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_place_and_the_nearest_known() {
+        assert_eq!(
+            with_age("[disk]\n  start_abov_percent = 3"),
+            "policy p.toml, line 4, column 3: unknown key `start_abov_percent`; did you mean `start_above_percent`? \
+             known here: start_above_percent, stop_below_percent, min_free"
+        );
+        assert!(with_age("[dsk]\n").contains("did you mean `disk`"));
+    }
+
+    #[test]
+    fn each_wrong_value_says_what_was_seen_and_what_is_wanted() {
+        for (text, wanted) in [
+            ("[disk]\nstart_above_percent = 70", "accepted"),
+            (
+                "[disk]\nstart_above_percent = 70\nstop_below_percent = 71",
+                "line 5, column 22: disk.stop_below_percent is 71, above",
+            ),
+            (
+                "[disk]\nstart_above_percent = 101",
+                "line 4, column 23: disk.start_above_percent is 101; wanted 0 to 100",
+            ),
+            ("[disk]\nstart_above_percent = nan", "wanted 0 to 100"),
+            (
+                "[disk]\nmin_free = \"10 bananas\"",
+                "\"10 bananas\" is no size",
+            ),
+            ("[limits]\nmax_images = 0", "limits.max_images is 0"),
+            ("[limits]\nmax_images = -1", "line 4, column 14"),
+            ("[limits]\nmax_fraction = 0.0", "above 0, at most 1"),
+            ("[limits]\nmax_run = \"0s\"", "nothing at all"),
+            (
+                "[guard]\npulls = \"maybe\"",
+                "wanted \"require\" or \"best-effort\"",
+            ),
+            (
+                "[[guard.lock]]\npath = \"run/x\"\nkind = \"flock\"",
+                "begins with /",
+            ),
+            (
+                "[[guard.lock]]\npath = \"/run/*/x\"",
+                "before its last part",
+            ),
+            (
+                "[[guard.lock]]\npath = \"/run/x\"\nkind = \"lockf\"",
+                "wanted \"flock\" or \"exists\"",
+            ),
+            (
+                "[keep]\nimages = [\"ok\", \"NOT ok\"]",
+                "line 4, column 17: keep.images: `NOT ok` is no image name",
+            ),
+            ("[keep]\nlabels = [\"=x\"]", "the key is missing"),
+            ("[keep]\nprevious = 1.5", "line 4, column 12"),
+        ] {
+            let seen = with_age(text);
+            assert!(seen.contains(wanted), "{text:?}: {seen}");
+        }
+    }
+
+    #[test]
+    fn ages_are_checked() {
+        let with = |age: &str| error(&format!("[age]\nmin_age = {age}"));
+        assert!(
+            with("\"14 dyas\"")
+                .contains("line 2, column 11: age.min_age: \"14 dyas\" is no duration")
+        );
+        assert!(with("\"0d\"").contains("nothing at all"));
+        assert!(with("\"-1d\"").contains("is no duration"));
+        assert!(with("\"99999999999999999y\"").contains("age.min_age"));
+        assert!(with("14").contains("line 2, column 11"));
+        assert!(error("[age]\nmin_age = \"1d\"\ndigest_pinned = \"kep\"").contains("or \"keep\""));
+    }
+
+    #[test]
+    fn a_lock_without_a_kind_is_of_the_kind_that_refuses_more() {
+        let policy = parse(
+            "[age]\nmin_age = \"1d\"\n[[guard.lock]]\npath = \"/x\"",
+            "p",
+        )
+        .unwrap();
+        assert_eq!(policy.guard.locks[0].kind, LockKind::Exists);
+    }
+}

@@ -1,0 +1,125 @@
+//! A plan that somebody has reviewed. Decides whether it may still be carried
+//! out: same engine and store, same policy, not too old. It can only make a
+//! new plan smaller, never add to it.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+
+use crate::clock::span;
+use crate::exit::{Exit, Fault};
+use crate::host::files::{FileError, read_trusted_through_links};
+use crate::model::{EngineFacts, ImageId};
+use crate::report::PolicySource;
+
+/// A plan of 100,000 images is some 60 MB.
+const LONGEST: u64 = 96 << 20;
+
+#[derive(Deserialize)]
+struct Document {
+    schema: String,
+    generated_at: DateTime<Utc>,
+    policy: PolicyPart,
+    engine: EnginePart,
+    images: Vec<ImagePart>,
+}
+
+#[derive(Deserialize)]
+struct PolicyPart {
+    fingerprint: String,
+}
+
+#[derive(Deserialize)]
+struct EnginePart {
+    id: String,
+    store: String,
+}
+
+#[derive(Deserialize)]
+struct ImagePart {
+    id: ImageId,
+    verdict: String,
+}
+
+/// What may be removed by it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reviewed {
+    /// The images that it removes.
+    pub images: BTreeSet<ImageId>,
+}
+
+/// Reads a reviewed plan and checks that it is of this engine, this policy, and
+/// not too old. The file commands a removal, so nobody else may have written it.
+pub fn read(
+    path: &Path,
+    engine: &EngineFacts,
+    policy: &PolicySource,
+    now: DateTime<Utc>,
+    max_age: Duration,
+) -> Result<Reviewed, Fault> {
+    let shown = crate::text::escape(&path.to_string_lossy());
+    let bytes = read_trusted_through_links(path, LONGEST).map_err(|error| {
+        let exit = match error {
+            FileError::Untrusted { .. } => Exit::Permission,
+            FileError::Io { .. } => Exit::State,
+        };
+        Fault::new(exit, error.to_string())
+    })?;
+    let refuse = |why: String| {
+        Fault::new(
+            Exit::NeedsAPerson,
+            format!("reviewed plan {shown}: {why}; make a new one with `secateur plan --out`"),
+        )
+    };
+    let bytes = bytes.ok_or_else(|| refuse("it is not there".into()))?;
+    let document: Document = serde_json::from_slice(&bytes).map_err(|e| {
+        refuse(format!(
+            "it does not read: {}",
+            crate::text::escape(&e.to_string())
+        ))
+    })?;
+    check(&document, engine, policy, now, max_age).map_err(refuse)?;
+    let removed = document
+        .images
+        .into_iter()
+        .filter(|image| image.verdict == "remove");
+    Ok(Reviewed {
+        images: removed.map(|image| image.id).collect(),
+    })
+}
+
+fn check(
+    document: &Document,
+    engine: &EngineFacts,
+    policy: &PolicySource,
+    now: DateTime<Utc>,
+    max_age: Duration,
+) -> Result<(), String> {
+    if document.schema != "secateur/plan/1" {
+        return Err(format!(
+            "its schema is {:?}, wanted \"secateur/plan/1\"",
+            document.schema
+        ));
+    }
+    if document.engine.id != engine.id.escaped()
+        || document.engine.store != engine.store.to_string()
+    {
+        return Err("it is of another engine or store".into());
+    }
+    if document.policy.fingerprint != policy.fingerprint {
+        return Err("it was made with another policy".into());
+    }
+    let age = now - document.generated_at;
+    match age.to_std() {
+        Err(_) => Err("it was made in the future".into()),
+        Ok(seen) if seen > max_age => Err(format!(
+            "it is {} old, more than {} (--max-plan-age)",
+            span(age),
+            humantime::format_duration(max_age)
+        )),
+        Ok(_) => Ok(()),
+    }
+}

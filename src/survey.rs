@@ -1,0 +1,286 @@
+//! One look at a host from end to end: engine, locks, signs, disk, memory, and
+//! the plan that follows. It orders the reading, so that what is judged last
+//! was seen last, and decides nothing itself. It writes nothing.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::activity::{ClockReading, SignState};
+use crate::clock::{Clock, judge, span};
+use crate::decide::{Trust, decide};
+use crate::engine::{EngineError, Failure, Info, Reader};
+use crate::exit::{Exit, Fault};
+use crate::guards::Look;
+use crate::host;
+use crate::journal::Record;
+use crate::ledger::Ledger;
+use crate::model::{EngineFacts, Image, ImageId, Inventory, Observed, Store};
+use crate::plan::Plan;
+use crate::policy::Policy;
+use crate::state::Memory;
+use crate::text::escape;
+use crate::watch::{Watch, containerd_root, held};
+
+/// How long a run that was cut off can have taken to give its names: what the
+/// engine dates within this time of an intent is our own doing.
+const NAMING: TimeDelta = TimeDelta::seconds(60);
+
+/// What one look found, and what follows from it.
+pub struct Survey<'a> {
+    /// The host.
+    pub inventory: Inventory,
+    /// The memory after this look.
+    pub ledger: Ledger,
+    /// What becomes of each image.
+    pub plan: Plan,
+    /// What went on around it: before the images were read, and after.
+    pub looks: Vec<Look>,
+    /// Goes on watching.
+    pub watch: Watch<'a>,
+    /// What the engine says of itself.
+    pub info: Info,
+}
+
+/// The engine as it describes itself, and where it is seen from here.
+pub async fn engine(reader: &Reader, policy: &Policy) -> Result<Info, Fault> {
+    let mut info = reader.info().await.map_err(|error| engine_fault(&error))?;
+    let facts = &mut info.facts;
+    if let Some(root) = &policy.data_root {
+        facts.data_root.clone_from(root);
+    }
+    if facts.store == Store::Containerd {
+        facts.containerd_root = Some(containerd_root(facts, info.containerd_address.as_deref()));
+    }
+    Ok(info)
+}
+
+/// Looks at everything once and decides.
+pub async fn survey<'a>(
+    reader: &Reader,
+    info: Info,
+    policy: &'a Policy,
+    memory: &Memory,
+    trust: Trust,
+    interrupted: Arc<AtomicBool>,
+) -> Result<Survey<'a>, Fault> {
+    let watch = Watch::new(policy, &info.facts, interrupted);
+    let before = clock()?;
+    let since = memory.ledger.clock().map(|clock| clock.wall);
+    // Before the images: a pull that ends while they are read has been seen.
+    let first = watch.look(&before, &memory.ledger, idle());
+    let contents = reader
+        .contents(&info, since, before.wall)
+        .await
+        .map_err(|error| engine_fault(&error))?;
+    let now = clock()?;
+    let mut images = contents.images;
+    for image in images.values_mut() {
+        image.dates.stored = stored(&info.facts, image);
+        image.ours_until = memory
+            .pending
+            .get(&image.id)
+            .map(|intent| intent.at + NAMING);
+    }
+    let disk = watch.disk();
+    let mut inventory = Inventory {
+        taken_at: now.wall,
+        engine: info.facts.clone(),
+        images,
+        containers: contents.containers,
+        at_work: contents.at_work,
+        events: contents.events,
+        disk,
+    };
+    let second = watch.look(&now, &memory.ledger, inventory.at_work.clone());
+    let shift = match judge(memory.ledger.clock(), &now) {
+        Clock::Sound => TimeDelta::zero(),
+        Clock::Doubtful { shift, .. } => shift,
+    };
+    let ledger = memory
+        .ledger
+        .observe(&inventory, &now, shift)
+        .with_held_locks(held(&second), now.wall);
+    let plan = decide_on_what_was_looked_at(reader, policy, &mut inventory, &ledger, trust).await?;
+    Ok(Survey {
+        inventory,
+        ledger,
+        plan,
+        looks: vec![first, second],
+        watch,
+        info,
+    })
+}
+
+/// When a tag was last set shows only in a look at each image, and a look at
+/// all of them would cost more than all the rest. So: decide, look at what
+/// would go, decide again with what that showed, until nothing goes that was
+/// not looked at. Each round looks at one image more at least.
+async fn decide_on_what_was_looked_at(
+    reader: &Reader,
+    policy: &Policy,
+    inventory: &mut Inventory,
+    ledger: &Ledger,
+    trust: Trust,
+) -> Result<Plan, Fault> {
+    loop {
+        let plan = decide(policy, inventory, ledger, trust);
+        let unseen: Vec<ImageId> = plan
+            .removals()
+            .map(|entry| entry.image())
+            .filter(|image| image.last_tag_time.is_none())
+            .map(|image| image.id.clone())
+            .collect();
+        if unseen.is_empty() {
+            return Ok(plan);
+        }
+        for id in unseen {
+            let seen = reader.look(&id).await;
+            let Some(image) = inventory.images.get_mut(&id) else {
+                continue;
+            };
+            image.last_tag_time = Some(match seen {
+                Ok(Some(seen)) => seen.last_tag_time,
+                Ok(None) => Observed::Unknown("it went while it was looked at".into()),
+                Err(error) if error.kind == Failure::Lost => return Err(engine_fault(&error)),
+                Err(error) => Observed::Unknown(error.to_string()),
+            });
+        }
+    }
+}
+
+/// Decides over a saved host, at the moment when it was saved.
+pub fn replay(policy: &Policy, inventory: &Inventory, ledger: &Ledger, trust: Trust) -> Plan {
+    decide(policy, inventory, ledger, trust)
+}
+
+/// What goes with the report, in words fit to print: stale signs, and why ages
+/// start anew.
+pub fn notes(memory: &Memory, looks: &[Look]) -> Vec<String> {
+    let stale = looks.last().into_iter().flat_map(|look| &look.pulls.signs).filter_map(|sign| match &sign.state {
+        SignState::Stale { quiet } => {
+            let quiet = span(TimeDelta::from_std(*quiet).unwrap_or(TimeDelta::MAX));
+            let path = escape(&sign.path.to_string_lossy());
+            Some(format!("{path} is left from a pull that is over (untouched for {quiet}); it holds nothing up"))
+        }
+        SignState::Live(_) => None,
+    });
+    memory.note.iter().cloned().chain(stale).collect()
+}
+
+/// The exit code and words for an engine that does not answer.
+pub fn engine_fault(error: &EngineError) -> Fault {
+    let exit = match error.kind {
+        Failure::Permission => Exit::Permission,
+        Failure::Lost
+        | Failure::NotFound
+        | Failure::Conflict
+        | Failure::Status(_)
+        | Failure::Nonsense => Exit::Engine,
+    };
+    Fault::new(exit, error.to_string())
+}
+
+fn clock() -> Result<ClockReading, Fault> {
+    host::clock::read().map_err(|error| Fault::new(Exit::State, format!("{error:#}")))
+}
+
+/// Nothing known to be at work: the engine has not been asked yet.
+fn idle() -> crate::model::AtWork {
+    crate::model::AtWork {
+        swarm: crate::model::Swarm::Inactive,
+        builds: Observed::Known(Vec::new()),
+    }
+}
+
+/// When this host stored an image: the mtime of its file in the graphdriver's
+/// image database. Only for what might go, and only where it can be read; it
+/// could only make the image younger.
+fn stored(engine: &EngineFacts, image: &Image) -> Option<DateTime<Utc>> {
+    if engine.store != Store::Graphdriver || !image.is_dangling() {
+        return None;
+    }
+    let folder = Path::new("image")
+        .join(engine.driver.raw())
+        .join("imagedb/content/sha256");
+    let path = engine.data_root.join(folder).join(image.id.hex());
+    let modified = std::fs::symlink_metadata(path).ok()?.modified().ok()?;
+    Some(modified.into())
+}
+
+/// A host as `--save-inventory` writes it: what was seen, and what was
+/// remembered, so that a policy can be tried out without either.
+#[derive(serde::Serialize, serde::Deserialize)]
+pub struct SavedHost {
+    schema: String,
+    inventory: Inventory,
+    ledger: Ledger,
+}
+
+const SAVED: &str = "secateur/inventory/1";
+
+impl SavedHost {
+    /// What a survey found.
+    pub fn of(survey: &Survey<'_>) -> Self {
+        Self {
+            schema: SAVED.into(),
+            inventory: survey.inventory.clone(),
+            ledger: survey.ledger.clone(),
+        }
+    }
+
+    /// One line of JSON.
+    pub fn to_json(&self) -> Vec<u8> {
+        let mut bytes = serde_json::to_vec(self).unwrap_or_default();
+        bytes.push(b'\n');
+        bytes
+    }
+
+    /// Reads it back.
+    pub fn read(path: &Path) -> Result<(Inventory, Ledger), Fault> {
+        let fault = |why: String| {
+            Fault::new(
+                Exit::Usage,
+                format!("--inventory {}: {why}", escape(&path.to_string_lossy())),
+            )
+        };
+        let bytes = std::fs::read(path).map_err(|error| fault(error.to_string()))?;
+        let saved: Self =
+            serde_json::from_slice(&bytes).map_err(|error| fault(escape(&error.to_string())))?;
+        if saved.schema != SAVED {
+            return Err(fault(format!(
+                "its schema is {:?}, wanted {SAVED:?}",
+                saved.schema
+            )));
+        }
+        Ok((saved.inventory, saved.ledger))
+    }
+}
+
+/// Intents of runs that were cut off, and what became of them.
+pub fn resolved(pending: &BTreeMap<ImageId, Record>, inventory: &Inventory) -> Vec<Record> {
+    use crate::journal::Came;
+    pending
+        .values()
+        .map(|intent| {
+            let (came, why) = if inventory.images.contains_key(&intent.id) {
+                (
+                    Came::Skipped,
+                    "the run was cut off; the image is still here",
+                )
+            } else {
+                (Came::Removed, "the run was cut off; the image is gone")
+            };
+            Record::outcome(
+                &intent.run,
+                inventory.taken_at,
+                intent.id.clone(),
+                came,
+                Some(why.into()),
+            )
+        })
+        .collect()
+}

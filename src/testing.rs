@@ -1,0 +1,107 @@
+//! Small hosts for unit tests. Nothing here is in the program.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::activity::{ClockReading, Disk, Room};
+use crate::model::{
+    AtWork, Bytes, Dates, EngineFacts, Image, ImageId, Inventory, Observed, Store, Swarm,
+};
+use crate::reference::Reference;
+use crate::text::Untrusted;
+
+/// Seconds after some fixed moment.
+pub fn at(seconds: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(1_800_000_000, 0).unwrap() + TimeDelta::seconds(seconds)
+}
+
+pub fn days(days: i64) -> DateTime<Utc> {
+    at(days * 86_400)
+}
+
+pub fn clock(wall: i64, boot: u64, boot_id: &str) -> ClockReading {
+    ClockReading {
+        wall: at(wall),
+        since_boot_secs: boot,
+        boot_id: boot_id.to_owned(),
+    }
+}
+
+pub fn id(n: u64) -> ImageId {
+    format!("{n:08x}{:056}", 0).parse().unwrap()
+}
+
+pub fn digest(repository: &str, n: u64) -> Reference {
+    format!("{repository}@sha256:{n:064x}").parse().unwrap()
+}
+
+/// An image without any name.
+pub fn image(n: u64) -> Image {
+    Image {
+        id: id(n),
+        tags: [].into(),
+        digests: [].into(),
+        ours: [].into(),
+        parent: None,
+        dates: Dates::default(),
+        last_tag_time: None,
+        ours_until: None,
+        size: Observed::Known(Bytes(100)),
+        shared: Observed::Known(Bytes(0)),
+        labels: [].into(),
+        incomplete: None,
+    }
+}
+
+pub fn tagged(n: u64, name: &str) -> Image {
+    Image {
+        tags: [name.parse().unwrap()].into(),
+        ..image(n)
+    }
+}
+
+pub fn pinned(n: u64, repository: &str) -> Image {
+    Image {
+        digests: [digest(repository, n + 1000)].into(),
+        ..image(n)
+    }
+}
+
+/// A disk of 100 bytes, so many of them used.
+pub fn disk(used: u64) -> Disk {
+    Disk {
+        path: "/".into(),
+        bytes: Room {
+            used,
+            available: 100 - used,
+        },
+        inodes: None,
+    }
+}
+
+/// A host with these images and a disk that is 90 % full, at moment 0.
+pub fn inventory(images: impl IntoIterator<Item = Image>) -> Inventory {
+    Inventory {
+        taken_at: at(0),
+        engine: EngineFacts {
+            id: Untrusted::new("ENGINE"),
+            version: Untrusted::new("28.5.2"),
+            api: "1.51".into(),
+            store: Store::Graphdriver,
+            driver: Untrusted::new("overlay2"),
+            root_dir: "/var/lib/docker".into(),
+            data_root: "/var/lib/docker".into(),
+            containerd_root: None,
+        },
+        images: images
+            .into_iter()
+            .map(|image| (image.id.clone(), image))
+            .collect(),
+        containers: Vec::new(),
+        at_work: AtWork {
+            swarm: Swarm::Inactive,
+            builds: Observed::Known(Vec::new()),
+        },
+        events: Vec::new(),
+        disk: Observed::Known(disk(90)),
+    }
+}

@@ -1,0 +1,243 @@
+//! Keeps watch on the host for as long as a run lasts: the deploy locks (and
+//! holds them), the signs of pulls, the clocks, the disk, the signals. It
+//! collects what `guards` judges, and judges nothing itself.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+
+use crate::activity::{ClockReading, Disk, LockKind, LockSight, LockState};
+use crate::clock::judge;
+use crate::guards::{Look, Refusal, refusals};
+use crate::host::lock::Hold;
+use crate::host::signs::Roots;
+use crate::host::{clock, disk, lock, signs};
+use crate::journal::Record;
+use crate::ledger::Ledger;
+use crate::model::{AtWork, EngineFacts, Observed, Store};
+use crate::policy::Policy;
+use crate::prune::Host;
+use crate::state::State;
+
+/// What a run watches.
+pub struct Watch<'a> {
+    policy: &'a Policy,
+    roots: Roots,
+    images: PathBuf,
+    hold: Option<(Hold, Instant)>,
+    started: Instant,
+    interrupted: Arc<AtomicBool>,
+}
+
+impl<'a> Watch<'a> {
+    /// Watches the host of this engine.
+    pub fn new(policy: &'a Policy, engine: &EngineFacts, interrupted: Arc<AtomicBool>) -> Self {
+        let driver = (engine.store == Store::Graphdriver).then(|| engine.driver.raw().to_owned());
+        let images = image_folder(engine, driver.as_deref());
+        let roots = Roots {
+            data_root: engine.data_root.clone(),
+            driver,
+            containerd_root: engine.containerd_root.clone(),
+        };
+        Self {
+            policy,
+            roots,
+            images,
+            hold: None,
+            started: clock::monotonic(),
+            interrupted,
+        }
+    }
+
+    /// One look around. `ledger` is the memory of the last run.
+    pub fn look(&self, now: &ClockReading, ledger: &Ledger, at_work: AtWork) -> Look {
+        Look {
+            at: now.wall,
+            clock: judge(ledger.clock(), now),
+            locks: self
+                .locks()
+                .into_iter()
+                .map(|sight| (sight.clone(), ledger.held_since(&sight.path)))
+                .collect(),
+            pulls: signs::look(&self.roots, now),
+            at_work,
+        }
+    }
+
+    /// Every deploy lock of the policy; while we hold them, those that we lost.
+    fn locks(&self) -> Vec<LockSight> {
+        match &self.hold {
+            Some((hold, _)) => hold.lost(),
+            None => self
+                .policy
+                .guard
+                .locks
+                .iter()
+                .flat_map(|l| lock::look(&l.path, l.kind))
+                .collect(),
+        }
+    }
+
+    /// The file system that holds the images.
+    pub fn disk(&self) -> Observed<Disk> {
+        disk::read(&self.images).map_or_else(
+            |error| Observed::Unknown(format!("{error:#}")),
+            Observed::Known,
+        )
+    }
+}
+
+/// Where the layers themselves are: the driver's own folder may be another
+/// file system than the data root. One that is not there (or may not be looked
+/// into) is taken to lie on its parent's.
+fn image_folder(engine: &EngineFacts, driver: Option<&str>) -> PathBuf {
+    let root = engine.containerd_root.as_ref().unwrap_or(&engine.data_root);
+    let own = driver
+        .map(|driver| root.join(driver))
+        .filter(|folder| folder.is_dir());
+    own.unwrap_or_else(|| root.clone())
+}
+
+/// The paths that are held now, or cannot be told: for the ledger.
+pub fn held(look: &Look) -> Vec<PathBuf> {
+    let held = |sight: &LockSight| match sight.state {
+        LockState::Held { .. } | LockState::CannotTell(_) => true,
+        LockState::Absent | LockState::Free => false,
+    };
+    look.locks
+        .iter()
+        .map(|(sight, _)| sight)
+        .filter(|sight| held(sight))
+        .map(|sight| sight.path.clone())
+        .collect()
+}
+
+/// A watch with a state folder to write to, and the ledger of this run.
+pub struct Armed<'a> {
+    /// What is watched.
+    pub watch: Watch<'a>,
+    /// Where intents and outcomes go.
+    pub state: State,
+    /// The memory after this run's look.
+    pub ledger: &'a Ledger,
+    /// Told how far the run is.
+    pub on_progress: &'a mut dyn FnMut(usize, usize),
+}
+
+impl Armed<'_> {
+    fn sights_to_refusals(&self, sights: Vec<LockSight>) -> Vec<Refusal> {
+        let at = self.now();
+        let look = Look {
+            at,
+            clock: crate::clock::Clock::Sound,
+            locks: sights
+                .into_iter()
+                .map(|sight| (sight.clone(), self.ledger.held_since(&sight.path)))
+                .collect(),
+            pulls: crate::activity::PullSigns::default(),
+            at_work: crate::model::AtWork {
+                swarm: crate::model::Swarm::Inactive,
+                builds: Observed::Known(Vec::new()),
+            },
+        };
+        refusals(self.watch.policy, &look)
+    }
+}
+
+impl Host for Armed<'_> {
+    fn hold(&mut self) -> Result<(), Vec<Refusal>> {
+        if self.watch.hold.is_some() {
+            return Ok(());
+        }
+        let locks: Vec<(PathBuf, LockKind)> = self
+            .watch
+            .policy
+            .guard
+            .locks
+            .iter()
+            .map(|l| (l.path.clone(), l.kind))
+            .collect();
+        match lock::hold(&locks) {
+            Ok(hold) => {
+                self.watch.hold = Some((hold, clock::monotonic()));
+                Ok(())
+            }
+            Err(sights) => Err(self.sights_to_refusals(sights)),
+        }
+    }
+
+    fn held_for(&self) -> Option<Duration> {
+        self.watch
+            .hold
+            .as_ref()
+            .map(|(_, since)| clock::monotonic().saturating_duration_since(*since))
+    }
+
+    fn let_go(&mut self) {
+        self.watch.hold = None;
+    }
+
+    fn refusals(&mut self, at_work: &AtWork) -> Vec<Refusal> {
+        match clock::read() {
+            Ok(now) => refusals(
+                self.watch.policy,
+                &self.watch.look(&now, self.ledger, at_work.clone()),
+            ),
+            Err(error) => vec![Refusal::Clock(format!("{error:#}"))],
+        }
+    }
+
+    fn disk(&mut self) -> Observed<Disk> {
+        self.watch.disk()
+    }
+
+    fn elapsed(&self) -> Duration {
+        clock::monotonic().saturating_duration_since(self.watch.started)
+    }
+
+    fn now(&self) -> DateTime<Utc> {
+        clock::read().map_or(DateTime::UNIX_EPOCH, |reading| reading.wall)
+    }
+
+    fn interrupted(&self) -> bool {
+        self.watch.interrupted.load(Ordering::Relaxed)
+    }
+
+    fn record(&mut self, records: &[Record], durable: bool) -> Result<(), String> {
+        self.state
+            .record(records, durable)
+            .map_err(|fault| fault.message)
+    }
+
+    fn progress(&mut self, done: usize, of: usize) {
+        (self.on_progress)(done, of);
+    }
+}
+
+/// Where containerd keeps the images, as seen from here. The engine starts its
+/// own below its data root, or uses the system's, and tells which only by the
+/// socket's path (API 1.46); before that, by what is there.
+pub fn containerd_root(engine: &EngineFacts, address: Option<&str>) -> PathBuf {
+    let own = engine.data_root.join("containerd/daemon");
+    let systems = Path::new("/run/containerd/containerd.sock");
+    let uses_systems = match address {
+        Some(address) => {
+            Path::new(address) == systems
+                || Path::new(address) == Path::new("/var").join("run/containerd/containerd.sock")
+        }
+        None => !own.is_dir(),
+    };
+    if !uses_systems {
+        return own;
+    }
+    // A data root that is seen below some other folder has its neighbours there.
+    let below = engine
+        .data_root
+        .to_string_lossy()
+        .strip_suffix(engine.root_dir.to_string_lossy().as_ref())
+        .map(str::to_owned);
+    Path::new(&format!("{}/var/lib/containerd", below.unwrap_or_default())).to_owned()
+}

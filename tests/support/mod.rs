@@ -1,0 +1,177 @@
+//! Runs the program against an engine of the lab, with a policy and a state
+//! folder of its own, and reads its reports.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+use crate::lab::{Engine, wait_until};
+
+/// The program.
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_secateur");
+
+/// A policy under which every candidate goes: ages of a second, no disk
+/// threshold, no limit on the fraction. Tests add to it.
+pub const EAGER: &str = r#"
+[age]
+min_age = "1s"
+[disk]
+start_above_percent = 0
+stop_below_percent = 0
+[limits]
+max_fraction = 1.0
+"#;
+
+/// secateur as somebody uses it on one host.
+pub struct Secateur {
+    host: String,
+    dir: tempfile::TempDir,
+}
+
+/// What one run of the program gave.
+#[derive(Debug)]
+pub struct Ran {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Ran {
+    fn of(output: Output) -> Ran {
+        Ran {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8(output.stdout).expect("UTF-8 on stdout"),
+            stderr: String::from_utf8(output.stderr).expect("UTF-8 on stderr"),
+        }
+    }
+
+    /// The report, of `--format json`.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// Fails with the whole output unless the program ended so.
+    #[track_caller]
+    pub fn ended(self, code: i32) -> Ran {
+        assert_eq!(self.code, code, "stdout: {}\nstderr: {}", self.stdout, self.stderr);
+        self
+    }
+}
+
+impl Secateur {
+    /// For this engine, with the policy [`EAGER`].
+    pub fn on(engine: &Engine) -> Secateur {
+        Secateur::at(&engine.host(), EAGER)
+    }
+
+    /// For whatever listens there.
+    pub fn at(host: &str, policy: &str) -> Secateur {
+        let dir = tempfile::tempdir().expect("a folder");
+        let secateur = Secateur { host: host.to_owned(), dir };
+        secateur.policy(policy);
+        secateur
+    }
+
+    /// A folder of this test's own, removed at its end.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Replaces the policy.
+    pub fn policy(&self, text: &str) {
+        fs::write(self.policy_path(), text).expect("the policy");
+    }
+
+    pub fn policy_path(&self) -> PathBuf {
+        self.dir().join("policy.toml")
+    }
+
+    pub fn state(&self) -> PathBuf {
+        self.dir().join("state")
+    }
+
+    /// The program with these arguments, ready to run.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(PROGRAM);
+        command
+            .arg("--host")
+            .arg(&self.host)
+            .arg("--policy")
+            .arg(self.policy_path())
+            .arg("--state-dir")
+            .arg(self.state())
+            .args(args)
+            .env_remove("SECATEUR_POLICY")
+            .env_remove("STATE_DIRECTORY")
+            .env_remove("DOCKER_HOST")
+            .stdin(Stdio::null());
+        command
+    }
+
+    pub fn run(&self, args: &[&str]) -> Ran {
+        Ran::of(self.command(args).output().expect("the program runs"))
+    }
+
+    /// The plan as JSON.
+    #[track_caller]
+    pub fn plan(&self) -> Value {
+        self.run(&["plan", "--format", "json"]).ended(0).json()
+    }
+
+    /// Prunes; the run must end with this code.
+    #[track_caller]
+    pub fn prune(&self, code: i32) -> Value {
+        self.run(&["prune", "--format", "json"]).ended(code).json()
+    }
+
+    /// Begins to remember what is on the host, which removes nothing, and waits
+    /// until the plan has a removal.
+    #[track_caller]
+    pub fn remember(&self) {
+        let first = self.prune(0);
+        assert_eq!(first["result"], "nothing", "nothing goes on the first look: {first:#}");
+        wait_until("something to be old enough", || {
+            (self.plan()["summary"]["remove"].as_u64()? > 0).then_some(())
+        });
+    }
+
+    /// Begins to remember, and waits until no image is kept for its age alone.
+    #[track_caller]
+    pub fn remember_all(&self) {
+        let first = self.prune(0);
+        assert_eq!(first["result"], "nothing", "nothing goes on the first look: {first:#}");
+        wait_until("everything to be old enough", || {
+            self.plan()["summary"]["next_candidate_at"].is_null().then_some(())
+        });
+    }
+}
+
+/// The plan's word on one image.
+#[track_caller]
+pub fn image<'a>(plan: &'a Value, id: &str) -> &'a Value {
+    let images = plan["images"].as_array().expect("images");
+    images.iter().find(|image| image["id"] == id).unwrap_or_else(|| panic!("{id} is not in {plan:#}"))
+}
+
+/// The kinds of reasons that keep an image.
+#[track_caller]
+pub fn reasons(plan: &Value, id: &str) -> Vec<String> {
+    let reasons = image(plan, id)["reasons"].as_array().expect("reasons");
+    reasons.iter().map(|reason| reason["kind"].as_str().expect("a kind").to_owned()).collect()
+}
+
+/// The ids in a list of an outcome: `removed`, `skipped`, `failed`.
+#[track_caller]
+pub fn ids(outcome: &Value, list: &str) -> Vec<String> {
+    let entries = outcome[list].as_array().unwrap_or_else(|| panic!("no {list} in {outcome:#}"));
+    entries.iter().map(|entry| entry["id"].as_str().expect("an id").to_owned()).collect()
+}
+
+/// The kinds of refusals of a plan or outcome.
+#[track_caller]
+pub fn refusals(document: &Value) -> Vec<String> {
+    let refusals = document["refusals"].as_array().expect("refusals");
+    refusals.iter().map(|refusal| refusal["kind"].as_str().expect("a kind").to_owned()).collect()
+}
