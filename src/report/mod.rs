@@ -3,7 +3,12 @@
 
 pub mod explain;
 pub mod json;
+mod lists;
 pub mod text;
+mod wrap;
+
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 
