@@ -5,7 +5,7 @@
 //! costs delay and never an image. It reads no file and no clock.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
@@ -77,6 +77,12 @@ impl Sighting {
     }
 }
 
+/// JSON has no words for a path that is no UTF-8, and whoever makes a lock file
+/// chooses its name.
+fn writable(path: &Path) -> PathBuf {
+    PathBuf::from(path.to_string_lossy().into_owned())
+}
+
 /// Why a ledger's bytes cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unusable {
@@ -119,10 +125,10 @@ impl Ledger {
     }
 
     /// One line of JSON.
-    pub fn to_json(&self) -> Vec<u8> {
-        let mut bytes = serde_json::to_vec(self).unwrap_or_default();
+    pub fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {
+        let mut bytes = serde_json::to_vec(self)?;
         bytes.push(b'\n');
-        bytes
+        Ok(bytes)
     }
 
     /// The clocks at the last look, if there was one.
@@ -163,8 +169,8 @@ impl Ledger {
     }
 
     /// Since which look this lock has been seen held without a break.
-    pub fn held_since(&self, lock: &std::path::Path) -> Option<DateTime<Utc>> {
-        self.held_locks.get(lock).copied()
+    pub fn held_since(&self, lock: &Path) -> Option<DateTime<Utc>> {
+        self.held_locks.get(&writable(lock)).copied()
     }
 
     /// Remembers which locks are held at this look: one that was free at any
@@ -179,6 +185,7 @@ impl Ledger {
         self.held_locks = held
             .into_iter()
             .map(|path| {
+                let path = writable(&path);
                 let since = before.get(&path).copied().unwrap_or(at);
                 (path, since)
             })
@@ -354,7 +361,7 @@ mod tests {
     fn a_ledger_reads_back_what_it_wrote_and_nothing_else() {
         let ledger = look(&Ledger::empty("e"), &inventory([tagged(1, "app:1")]));
         let key = inventory([]).engine.key();
-        let bytes = ledger.to_json();
+        let bytes = ledger.to_json().unwrap();
         assert_eq!(Ledger::from_json(&bytes, &key), Ok(ledger));
         assert!(matches!(
             Ledger::from_json(b"", &key),
@@ -372,6 +379,16 @@ mod tests {
             Ledger::from_json(&bytes, "another/graphdriver"),
             Err(Unusable::OtherEngine(_))
         ));
+    }
+
+    #[test]
+    fn a_lock_whose_name_is_no_utf_8_does_not_spoil_the_ledger() {
+        use std::os::unix::ffi::OsStrExt;
+        let path = PathBuf::from(std::ffi::OsStr::from_bytes(b"/run/lock-\xff"));
+        let ledger = Ledger::empty("e").with_held_locks([path.clone()], at(1));
+        assert_eq!(ledger.held_since(&path), Some(at(1)));
+        let bytes = ledger.to_json().unwrap();
+        assert_eq!(Ledger::from_json(&bytes, "e"), Ok(ledger));
     }
 
     #[test]
