@@ -50,6 +50,12 @@ pub struct Sighting {
     /// The last moment that showed it in use.
     #[serde(default)]
     pub last_used: Option<DateTime<Utc>>,
+    /// Whether it had a tag at the last look.
+    #[serde(default)]
+    tagged_then: bool,
+    /// Whether it was in use at the last look.
+    #[serde(default)]
+    used_then: bool,
 }
 
 impl Sighting {
@@ -59,6 +65,8 @@ impl Sighting {
             tags: BTreeMap::new(),
             last_named: None,
             last_used: None,
+            tagged_then: false,
+            used_then: false,
         }
     }
 
@@ -217,9 +225,18 @@ impl Ledger {
             sighting
                 .tags
                 .extend(image.tags.iter().map(|tag| (tag.clone(), now)));
-            if in_use.contains_key(id) || mounted.contains(id) {
+            // What was wanted at the last look and is not at this one was so up
+            // to a moment in between. The engine's events may tell which, but
+            // it keeps few of them: the latest possible moment counts.
+            let tagged = !image.tags.is_empty();
+            let used = in_use.contains_key(id) || mounted.contains(id);
+            if sighting.tagged_then && !tagged {
+                sighting.last_named = Some(now);
+            }
+            if sighting.used_then || used {
                 sighting.last_used = Some(now);
             }
+            (sighting.tagged_then, sighting.used_then) = (tagged, used);
             images.insert(id.clone(), sighting);
         }
         // A name may have moved since: who carried it once and who carries it
@@ -283,7 +300,31 @@ mod tests {
             },
         );
         let seen = second.sighting(&id(1)).unwrap();
-        assert_eq!((seen.first_seen, seen.last_tagged()), (at(0), Some(at(0))));
+        assert_eq!(seen.first_seen, at(0));
+        assert_eq!(seen.tags.values().copied().max(), Some(at(0)));
+    }
+
+    #[test]
+    fn what_was_wanted_at_the_last_look_was_so_up_to_this_one_and_no_longer() {
+        let mut wanted = inventory([tagged(1, "app:1"), image(2)]);
+        wanted.containers.push(crate::model::Container {
+            id: Untrusted::new("c"),
+            name: Untrusted::new("c"),
+            image: Untrusted::new(id(2).as_str()),
+            image_ids: vec![],
+            state: Untrusted::new("running"),
+            image_mounts: vec![],
+        });
+        let later = |seconds| Inventory {
+            taken_at: at(seconds),
+            ..inventory([image(1), image(2)])
+        };
+        let ledger = look(&Ledger::empty("e"), &wanted);
+        for seconds in [100, 200] {
+            let after = look(&look(&ledger, &later(100)), &later(seconds));
+            assert_eq!(after.sighting(&id(1)).unwrap().last_tagged(), Some(at(100)));
+            assert_eq!(after.sighting(&id(2)).unwrap().last_used, Some(at(100)));
+        }
     }
 
     #[test]
