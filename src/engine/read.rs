@@ -125,7 +125,7 @@ impl Reader {
 
     /// The unfiltered list: the engine's own "dangling" means something else
     /// on each store, and its shared sizes are wrong when it is filtered.
-    async fn images(&self, info: &Info) -> Result<BTreeMap<ImageId, Image>, EngineError> {
+    pub async fn images(&self, info: &Info) -> Result<BTreeMap<ImageId, Image>, EngineError> {
         let doing = "list images (GET /images/json)";
         let options = || ListImagesOptions {
             all: true,

@@ -76,7 +76,44 @@ impl Socket {
         })
     }
 
-    async fn send(&self, mut request: BollardRequest) -> Result<Response<Incoming>, Bollard> {
+    /// GETs an answer of any length, to be read as it comes; the caller
+    /// counts its bytes.
+    pub(super) async fn stream(&self, path: &str) -> Result<Incoming, Bollard> {
+        let request = Request::get(path).body(bollard::body_full(Bytes::new()))?;
+        self.open(request).await
+    }
+
+    /// Sends a request whose answer is read as it comes, if it is a good one.
+    pub(super) async fn open(&self, request: BollardRequest) -> Result<Incoming, Bollard> {
+        let response = self.send_limited(request, usize::MAX).await?;
+        let status = response.status().as_u16();
+        if status == 200 {
+            return Ok(response.into_body());
+        }
+        let body = http_body_util::Limited::new(response.into_body(), 1 << 20);
+        let body = body
+            .collect()
+            .await
+            .map(http_body_util::Collected::to_bytes);
+        let message = body.map_or_else(
+            |error| error.to_string(),
+            |body| message(&String::from_utf8_lossy(&body)),
+        );
+        Err(Bollard::DockerResponseServerError {
+            status_code: status,
+            message,
+        })
+    }
+
+    async fn send(&self, request: BollardRequest) -> Result<Response<Incoming>, Bollard> {
+        self.send_limited(request, LONGEST_ANSWER).await
+    }
+
+    async fn send_limited(
+        &self,
+        mut request: BollardRequest,
+        longest: usize,
+    ) -> Result<Response<Incoming>, Bollard> {
         let asked = request
             .uri()
             .path_and_query()
@@ -92,7 +129,7 @@ impl Socket {
         let stream = UnixStream::connect(&self.path).await?;
         let limited = Limited {
             stream,
-            left: LONGEST_ANSWER,
+            left: longest,
         };
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(limited)).await?;
@@ -100,6 +137,13 @@ impl Socket {
         tokio::spawn(connection);
         Ok(sender.send_request(request).await?)
     }
+}
+
+/// The engine's words out of its JSON.
+fn message(body: &str) -> String {
+    let json: Option<serde_json::Value> = serde_json::from_str(body).ok();
+    let said = json.as_ref().and_then(|json| json["message"].as_str());
+    said.unwrap_or(body).to_owned()
 }
 
 /// A stream that gives at most so many bytes.

@@ -9,6 +9,7 @@ pub mod files;
 pub mod lock;
 mod process;
 pub mod signs;
+pub mod storage;
 
 use std::path::Path;
 

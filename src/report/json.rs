@@ -30,13 +30,13 @@ struct PlanDocument<'a> {
 }
 
 #[derive(Serialize)]
-struct PolicyPart {
+pub(super) struct PolicyPart {
     source: Option<PathBuf>,
     fingerprint: String,
 }
 
 #[derive(Serialize)]
-struct EnginePart<'a> {
+pub(super) struct EnginePart<'a> {
     id: String,
     version: String,
     store: String,
@@ -55,7 +55,7 @@ struct DiskPart {
 }
 
 #[derive(Serialize)]
-struct Message {
+pub(super) struct Message {
     kind: &'static str,
     message: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -260,24 +260,24 @@ pub fn outcome(outcome: &Outcome, facts: Option<&EngineFacts>, context: &Context
 
 /// Names and paths are validated or ASCII-escaped by serde where they are not;
 /// what is left of control characters, JSON itself escapes.
-fn written(document: &impl Serialize) -> String {
+pub(super) fn written(document: &impl Serialize) -> String {
     let mut text = serde_json::to_string_pretty(document).unwrap_or_default();
     text.push('\n');
     text
 }
 
-fn time(at: DateTime<Utc>) -> String {
+pub(super) fn time(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
-fn policy(context: &Context) -> PolicyPart {
+pub(super) fn policy(context: &Context) -> PolicyPart {
     PolicyPart {
         source: context.policy.file.clone(),
         fingerprint: context.policy.fingerprint.clone(),
     }
 }
 
-fn engine(facts: &EngineFacts) -> EnginePart<'_> {
+pub(super) fn engine(facts: &EngineFacts) -> EnginePart<'_> {
     EnginePart {
         id: facts.id.escaped(),
         version: facts.version.escaped(),
@@ -318,7 +318,7 @@ fn measure(disk: &Observed<Disk>) -> DiskMeasure {
     }
 }
 
-fn refusal(refusal: &Refusal) -> Message {
+pub(super) fn refusal(refusal: &Refusal) -> Message {
     let (path, held) = match refusal {
         Refusal::DeployLock { path, held_for, .. } => (Some(path), *held_for),
         Refusal::Pull { path, .. } | Refusal::SignsUnreadable { path, .. } => (Some(path), None),

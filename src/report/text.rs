@@ -133,7 +133,7 @@ pub fn ending(ending: &Ending) -> Option<String> {
     }
 }
 
-fn head(engine: &EngineFacts, context: &Context) -> String {
+pub(super) fn head(engine: &EngineFacts, context: &Context) -> String {
     let mut out = String::new();
     let _ = writeln!(
         out,
@@ -166,7 +166,7 @@ fn disk(disk: &Observed<Disk>, pressure: &Pressure) -> String {
     }
 }
 
-fn refusals(out: &mut String, word: &str, refusals: &[Refusal]) {
+pub(super) fn refusals(out: &mut String, word: &str, refusals: &[Refusal]) {
     for refusal in refusals {
         let _ = write!(out, "{LOUD}{word}{LOUD:#}: ");
         wrapped_after(
