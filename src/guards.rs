@@ -240,13 +240,25 @@ pub fn refusals(policy: &Policy, look: &Look) -> Vec<Refusal> {
 }
 
 /// What speaks against this plan, whatever goes on around it.
-pub fn plan_refusal(policy: &Policy, plan: &Plan) -> Option<Refusal> {
+fn plan_refusal(policy: &Policy, plan: &Plan) -> Option<Refusal> {
     let (remove, all, limit) = (
         plan.removals().len(),
         plan.entries().len(),
         policy.limits.max_fraction,
     );
     (remove as f64 > all as f64 * limit).then_some(Refusal::MaxFraction { remove, all, limit })
+}
+
+/// All that any of these looks, or the plan itself, speaks against; each once.
+pub fn against(policy: &Policy, looks: &[Look], plan: &Plan) -> Vec<Refusal> {
+    let mut found: Vec<Refusal> = Vec::new();
+    let all = looks.iter().flat_map(|look| refusals(policy, look));
+    for refusal in all.chain(plan_refusal(policy, plan)) {
+        if !found.contains(&refusal) {
+            found.push(refusal);
+        }
+    }
+    found
 }
 
 fn lock(
@@ -303,7 +315,7 @@ fn engine_at_work(at_work: &AtWork) -> Vec<Refusal> {
     }
     match &at_work.swarm {
         Swarm::Manager { under_way, .. } => {
-            found.extend(under_way.iter().cloned().map(Refusal::Deploy))
+            found.extend(under_way.iter().cloned().map(Refusal::Deploy));
         }
         Swarm::Unreadable(why) => found.push(Refusal::Deploy(format!("cannot be told: {why}"))),
         Swarm::Inactive | Swarm::Worker => {}
@@ -322,23 +334,235 @@ impl Cleared {
     }
 }
 
-/// Clears a plan that none of these looks speaks against, or gives it back
-/// with all that do.
-pub fn clear(policy: &Policy, looks: &[Look], plan: Plan) -> Result<Cleared, (Plan, Vec<Refusal>)> {
-    let mut found: Vec<Refusal> = Vec::new();
-    for refusal in looks
-        .iter()
-        .flat_map(|look| refusals(policy, look))
-        .chain(plan_refusal(policy, &plan))
-    {
-        if !found.contains(&refusal) {
-            found.push(refusal);
-        }
-    }
+/// Clears a plan that nothing speaks against.
+pub fn clear(policy: &Policy, looks: &[Look], plan: Plan) -> Result<Cleared, Vec<Refusal>> {
+    let found = against(policy, looks, &plan);
     if found.is_empty() {
         Ok(Cleared(plan))
     } else {
-        Err((plan, found))
+        Err(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::activity::{PullSign, Unreadable};
+    use crate::decide::{Trust, decide};
+    use crate::ledger::Ledger;
+    use crate::testing::{at, clock, image, inventory};
+
+    const POLICY: &str = "[age]\nmin_age = \"1s\"\n[guard]\nalert_after = \"60s\"\n";
+
+    fn policy(more: &str) -> Policy {
+        Policy::parse(&format!("{POLICY}{more}"), "test").unwrap()
+    }
+
+    /// A look at which nothing goes on.
+    fn quiet() -> Look {
+        Look {
+            at: at(100),
+            clock: Clock::Sound,
+            locks: Vec::new(),
+            pulls: PullSigns::default(),
+            at_work: inventory([]).at_work,
+        }
+    }
+
+    fn with_lock(kind: LockKind, state: LockState, seen: Option<DateTime<Utc>>) -> Look {
+        Look {
+            locks: vec![(
+                LockSight {
+                    path: "/l".into(),
+                    kind,
+                    state,
+                },
+                seen,
+            )],
+            ..quiet()
+        }
+    }
+
+    fn held(since: Option<DateTime<Utc>>) -> LockState {
+        LockState::Held {
+            holder: None,
+            since,
+        }
+    }
+
+    /// A plan that removes this many of so many images.
+    fn plan(remove: u64, all: u64) -> Plan {
+        let mut host = inventory((0..all).map(image));
+        for image in host
+            .images
+            .values_mut()
+            .skip(usize::try_from(remove).unwrap())
+        {
+            image.tags.insert("keep:1".parse().unwrap());
+        }
+        let ledger = Ledger::empty("e").observe(&host, &clock(0, 0, "a"), TimeDelta::zero());
+        host.taken_at = at(50);
+        let ledger = ledger.observe(&host, &clock(50, 50, "a"), TimeDelta::zero());
+        let eager =
+            "[age]\nmin_age = \"1s\"\n[disk]\nstart_above_percent = 0\nstop_below_percent = 0";
+        let plan = decide(
+            &Policy::parse(eager, "t").unwrap(),
+            &host,
+            &ledger,
+            Trust::OwnMemory,
+        );
+        assert_eq!(plan.removals().len() as u64, remove);
+        plan
+    }
+
+    fn kinds(refusals: &[Refusal]) -> Vec<&'static str> {
+        refusals.iter().map(Refusal::kind).collect()
+    }
+
+    #[test]
+    fn a_quiet_host_is_cleared() {
+        assert!(clear(&policy(""), &[quiet()], plan(1, 2)).is_ok());
+        let free = with_lock(LockKind::Flock, LockState::Free, None);
+        assert!(
+            clear(&policy(""), &[free], plan(1, 2)).is_ok(),
+            "a lock file that nobody holds"
+        );
+        let absent = with_lock(LockKind::Exists, LockState::Absent, None);
+        assert!(clear(&policy(""), &[absent], plan(1, 2)).is_ok());
+    }
+
+    #[test]
+    fn one_look_of_several_is_enough_to_refuse() {
+        let locked = with_lock(LockKind::Flock, held(None), None);
+        let refused =
+            clear(&policy(""), &[locked.clone(), quiet(), locked], plan(1, 2)).unwrap_err();
+        assert_eq!(kinds(&refused), ["deploy-lock"], "and it is said once");
+    }
+
+    #[test]
+    fn a_lock_that_cannot_be_told_is_not_free() {
+        let unclear = with_lock(LockKind::Flock, LockState::CannotTell("EIO".into()), None);
+        let refused = refusals(&policy(""), &unclear);
+        assert_eq!(kinds(&refused), ["deploy-lock"]);
+        assert!(refused[0].message().contains("EIO"));
+    }
+
+    #[test]
+    fn a_lock_gets_loud_when_it_is_held_for_too_long() {
+        let loud = |state, seen| {
+            refusals(&policy(""), &with_lock(LockKind::Exists, state, seen))[0].needs_a_person()
+        };
+        assert!(
+            !loud(held(Some(at(40))), None),
+            "60 s are not longer than 60 s"
+        );
+        assert!(loud(held(Some(at(39))), None));
+        assert!(loud(held(None), Some(at(39))), "by our own memory");
+        assert!(!loud(held(None), None), "nobody knows for how long");
+        assert!(!loud(held(Some(at(500))), None), "since a moment to come");
+        assert!(loud(LockState::CannotTell("EIO".into()), Some(at(0))));
+    }
+
+    #[test]
+    fn a_stale_sign_refuses_nothing_and_a_live_one_does() {
+        let with = |state| {
+            let signs = vec![PullSign {
+                path: "/s".into(),
+                state,
+            }];
+            Look {
+                pulls: PullSigns {
+                    signs,
+                    unreadable: vec![],
+                },
+                ..quiet()
+            }
+        };
+        let live = with(SignState::Live("is open".into()));
+        assert_eq!(kinds(&refusals(&policy(""), &live)), ["pull"]);
+        let stale = with(SignState::Stale {
+            quiet: Duration::from_secs(90),
+        });
+        assert!(refusals(&policy(""), &stale).is_empty());
+    }
+
+    #[test]
+    fn signs_that_cannot_be_read_refuse_unless_the_policy_goes_on_without() {
+        let unreadable = vec![Unreadable {
+            path: "/s".into(),
+            why: "EACCES".into(),
+        }];
+        let blind = Look {
+            pulls: PullSigns {
+                signs: vec![],
+                unreadable,
+            },
+            ..quiet()
+        };
+        assert_eq!(
+            kinds(&refusals(&policy("pulls = \"require\""), &blind)),
+            ["signs-unreadable"]
+        );
+        assert!(refusals(&policy("pulls = \"best-effort\""), &blind).is_empty());
+    }
+
+    #[test]
+    fn more_than_the_fraction_is_refused_and_just_the_fraction_is_not() {
+        let limit = policy("[limits]\nmax_fraction = 0.5");
+        assert!(clear(&limit, &[quiet()], plan(2, 4)).is_ok());
+        let refused = clear(&limit, &[quiet()], plan(3, 4)).unwrap_err();
+        assert_eq!(kinds(&refused), ["max-fraction"]);
+        assert!(refused[0].needs_a_person());
+    }
+
+    #[test]
+    fn every_kind_of_refusal_is_produced_and_says_the_way_out() {
+        let manager = |under_way: Vec<String>| AtWork {
+            swarm: Swarm::Manager {
+                images: vec![],
+                under_way,
+            },
+            builds: Observed::Known(vec!["build record x is in use".into()]),
+        };
+        let mut busy = with_lock(LockKind::Exists, held(None), None);
+        busy.clock = Clock::Doubtful {
+            why: "back".into(),
+            shift: TimeDelta::zero(),
+        };
+        busy.pulls.signs.push(PullSign {
+            path: "/s".into(),
+            state: SignState::Live("is open".into()),
+        });
+        busy.pulls.unreadable.push(Unreadable {
+            path: "/u".into(),
+            why: "EACCES".into(),
+        });
+        busy.at_work = manager(vec!["service web: update is paused".into()]);
+        let mut all = clear(&policy(""), &[busy], plan(2, 2)).unwrap_err();
+        // Made where the run lock is taken and where the engine is read.
+        all.push(Refusal::OtherRun("pid 1".into()));
+        all.push(Refusal::EngineInconsistent("none of 3".into()));
+        let seen: BTreeSet<_> = all.iter().map(Refusal::kind).collect();
+        let missing: Vec<_> = Refusal::KINDS
+            .iter()
+            .filter(|kind| !seen.contains(*kind))
+            .collect();
+        assert!(missing.is_empty(), "no test makes {missing:?}");
+        for refusal in &all {
+            assert!(!refusal.message().is_empty() && !refusal.way_out().is_empty());
+        }
+    }
+
+    #[test]
+    fn what_the_engine_cannot_tell_of_its_work_refuses() {
+        let mut look = quiet();
+        look.at_work.builds = Observed::Unknown("503".into());
+        assert_eq!(kinds(&refusals(&policy(""), &look)), ["build"]);
+        look = quiet();
+        look.at_work.swarm = Swarm::Unreadable("locked".into());
+        assert_eq!(kinds(&refusals(&policy(""), &look)), ["deploy"]);
     }
 }
 

@@ -147,6 +147,7 @@ impl Ledger {
 
     /// Remembers which locks are held at this look: one that was free at any
     /// look in between starts anew.
+    #[must_use]
     pub fn with_held_locks(
         mut self,
         held: impl IntoIterator<Item = PathBuf>,

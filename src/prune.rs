@@ -325,7 +325,10 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
                         )));
                     }
                     Failure::Status(_) => return Ok(Fate::Failed(error.to_string())),
-                    Failure::Lost | Failure::Permission | Failure::Nonsense => {
+                    Failure::Lost
+                    | Failure::Permission
+                    | Failure::Nonsense
+                    | Failure::Contradiction => {
                         return self.find_out(entry, &error).await;
                     }
                 },
@@ -495,9 +498,11 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
 fn failed(error: EngineError) -> Result<Fate, Ending> {
     match error.kind {
         Failure::Lost | Failure::Permission => Err(lost(error)),
-        Failure::NotFound | Failure::Conflict | Failure::Status(_) | Failure::Nonsense => {
-            Ok(Fate::Failed(error.to_string()))
-        }
+        Failure::NotFound
+        | Failure::Conflict
+        | Failure::Status(_)
+        | Failure::Nonsense
+        | Failure::Contradiction => Ok(Fate::Failed(error.to_string())),
     }
 }
 

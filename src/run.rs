@@ -13,7 +13,7 @@ use crate::cli::{Cli, Command, Format, Global, PlanArgs, PruneArgs};
 use crate::decide::Trust;
 use crate::engine::{Address, Environment, Reader, Remover};
 use crate::exit::{Exit, Fault};
-use crate::guards::{Refusal, clear, plan_refusal, refusals};
+use crate::guards::{Refusal, against, clear};
 use crate::host;
 use crate::host::files::{FileError, StateDir, read_trusted_through_links, write_atomic};
 use crate::model::{AtWork, ImageId, Observed};
@@ -22,7 +22,7 @@ use crate::plan::{Entry, Plan};
 use crate::policy::Policy;
 use crate::report::{Context, PolicySource, explain, json, text};
 use crate::state::{self, State};
-use crate::survey::{self, SavedHost, Survey};
+use crate::survey::{self, NoSurvey, SavedHost, Survey};
 use crate::users::Names;
 use crate::watch::Armed;
 
@@ -75,7 +75,7 @@ async fn plan(global: &Global, args: &PlanArgs) -> Result<Exit, Fault> {
     let (plan, ledger) = if let Some(path) = &args.inventory {
         let (inventory, ledger) = SavedHost::read(path)?;
         let plan = survey::replay(&policy, &inventory, &ledger, trust(args.trust_engine_dates));
-        context.refusals.extend(plan_refusal(&policy, &plan));
+        context.refusals = against(&policy, &[], &plan);
         (plan, ledger)
     } else {
         let reader = connect(global).await?;
@@ -92,16 +92,7 @@ async fn plan(global: &Global, args: &PlanArgs) -> Result<Exit, Fault> {
         )
         .await?;
         context.notes.extend(survey::notes(&memory, &survey.looks));
-        for refusal in survey
-            .looks
-            .iter()
-            .flat_map(|look| refusals(&policy, look))
-            .chain(plan_refusal(&policy, &survey.plan))
-        {
-            if !context.refusals.contains(&refusal) {
-                context.refusals.push(refusal);
-            }
-        }
+        context.refusals = against(&policy, &survey.looks, &survey.plan);
         if let Some(path) = &args.save_inventory {
             write_out(path, &SavedHost::of(&survey).to_json())?;
         }
@@ -171,8 +162,19 @@ async fn prune(global: &Global, args: &PruneArgs) -> Result<Exit, Fault> {
         &memory,
         trust,
         Arc::clone(&interrupted),
-    )
-    .await?;
+    );
+    let survey = match survey.await {
+        Ok(survey) => survey,
+        Err(NoSurvey::Contradiction(why)) => {
+            let refused = Outcome {
+                ending: Ending::Refused,
+                refusals: vec![Refusal::EngineInconsistent(why)],
+                ..nothing()
+            };
+            return finish(global, &refused, None, &context);
+        }
+        Err(NoSurvey::Fault(fault)) => return Err(fault),
+    };
     context.notes.extend(survey::notes(&memory, &survey.looks));
     // What was seen is remembered whatever comes of the rest.
     state.save(&memory, &survey.ledger)?;
@@ -197,7 +199,7 @@ async fn prune(global: &Global, args: &PruneArgs) -> Result<Exit, Fault> {
     }
     let shown = plan.clone();
     let outcome = match clear(&policy, &looks, plan) {
-        Err((_, refusals)) => Outcome {
+        Err(refusals) => Outcome {
             ending: Ending::Refused,
             refusals,
             ..nothing()

@@ -19,7 +19,7 @@ use crate::host;
 use crate::journal::Record;
 use crate::ledger::Ledger;
 use crate::model::{EngineFacts, Image, ImageId, Inventory, Observed, Store};
-use crate::plan::Plan;
+use crate::plan::{Entry, Plan};
 use crate::policy::Policy;
 use crate::state::Memory;
 use crate::text::escape;
@@ -28,6 +28,10 @@ use crate::watch::{Watch, containerd_root, held};
 /// How long a run that was cut off can have taken to give its names: what the
 /// engine dates within this time of an intent is our own doing.
 const NAMING: TimeDelta = TimeDelta::seconds(60);
+
+/// How many images are looked at at once: enough to keep an engine busy, few
+/// enough to be one client among others.
+const AT_ONCE: usize = 8;
 
 /// What one look found, and what follows from it.
 pub struct Survey<'a> {
@@ -43,6 +47,39 @@ pub struct Survey<'a> {
     pub watch: Watch<'a>,
     /// What the engine says of itself.
     pub info: Info,
+}
+
+/// Why there is no survey.
+#[derive(Debug)]
+pub enum NoSurvey {
+    /// The engine's answers contradict each other: nothing to decide on.
+    Contradiction(String),
+    /// Anything else.
+    Fault(Fault),
+}
+
+impl From<Fault> for NoSurvey {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<NoSurvey> for Fault {
+    fn from(why: NoSurvey) -> Self {
+        match why {
+            NoSurvey::Contradiction(why) => Self::new(Exit::Engine, why),
+            NoSurvey::Fault(fault) => fault,
+        }
+    }
+}
+
+impl From<EngineError> for NoSurvey {
+    fn from(error: EngineError) -> Self {
+        match error.kind {
+            Failure::Contradiction => Self::Contradiction(error.to_string()),
+            _ => Self::Fault(engine_fault(&error)),
+        }
+    }
 }
 
 /// The engine as it describes itself, and where it is seen from here.
@@ -66,16 +103,13 @@ pub async fn survey<'a>(
     memory: &Memory,
     trust: Trust,
     interrupted: Arc<AtomicBool>,
-) -> Result<Survey<'a>, Fault> {
+) -> Result<Survey<'a>, NoSurvey> {
     let watch = Watch::new(policy, &info.facts, interrupted);
     let before = clock()?;
     let since = memory.ledger.clock().map(|clock| clock.wall);
     // Before the images: a pull that ends while they are read has been seen.
     let first = watch.look(&before, &memory.ledger, idle());
-    let contents = reader
-        .contents(&info, since, before.wall)
-        .await
-        .map_err(|error| engine_fault(&error))?;
+    let contents = reader.contents(&info, since, before.wall).await?;
     let now = clock()?;
     let mut images = contents.images;
     for image in images.values_mut() {
@@ -130,24 +164,26 @@ async fn decide_on_what_was_looked_at(
         let plan = decide(policy, inventory, ledger, trust);
         let unseen: Vec<ImageId> = plan
             .removals()
-            .map(|entry| entry.image())
+            .map(Entry::image)
             .filter(|image| image.last_tag_time.is_none())
             .map(|image| image.id.clone())
             .collect();
         if unseen.is_empty() {
             return Ok(plan);
         }
-        for id in unseen {
-            let seen = reader.look(&id).await;
-            let Some(image) = inventory.images.get_mut(&id) else {
-                continue;
-            };
-            image.last_tag_time = Some(match seen {
-                Ok(Some(seen)) => seen.last_tag_time,
-                Ok(None) => Observed::Unknown("it went while it was looked at".into()),
-                Err(error) if error.kind == Failure::Lost => return Err(engine_fault(&error)),
-                Err(error) => Observed::Unknown(error.to_string()),
-            });
+        for some in unseen.chunks(AT_ONCE) {
+            let looks = futures_util::future::join_all(some.iter().map(|id| reader.look(id))).await;
+            for (id, seen) in some.iter().zip(looks) {
+                let last_tag_time = match seen {
+                    Ok(Some(seen)) => seen.last_tag_time,
+                    Ok(None) => Observed::Unknown("it went while it was looked at".into()),
+                    Err(error) if error.kind == Failure::Lost => return Err(engine_fault(&error)),
+                    Err(error) => Observed::Unknown(error.to_string()),
+                };
+                if let Some(image) = inventory.images.get_mut(id) {
+                    image.last_tag_time = Some(last_tag_time);
+                }
+            }
         }
     }
 }
@@ -179,7 +215,8 @@ pub fn engine_fault(error: &EngineError) -> Fault {
         | Failure::NotFound
         | Failure::Conflict
         | Failure::Status(_)
-        | Failure::Nonsense => Exit::Engine,
+        | Failure::Nonsense
+        | Failure::Contradiction => Exit::Engine,
     };
     Fault::new(exit, error.to_string())
 }

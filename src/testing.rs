@@ -14,10 +14,6 @@ pub fn at(seconds: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(1_800_000_000, 0).unwrap() + TimeDelta::seconds(seconds)
 }
 
-pub fn days(days: i64) -> DateTime<Utc> {
-    at(days * 86_400)
-}
-
 pub fn clock(wall: i64, boot: u64, boot_id: &str) -> ClockReading {
     ClockReading {
         wall: at(wall),

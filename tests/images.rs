@@ -28,11 +28,21 @@ fn a_rebuild_leaves_an_image_that_goes_once_it_is_old() {
         let (old, new) = rebuild(&engine, "app:latest");
         let first = secateur.prune(0);
         assert_eq!(first["result"], "nothing", "{}", kind.name());
-        assert_eq!(reasons(&secateur.plan(), &old), ["too-young"], "{}", kind.name());
+        assert_eq!(
+            reasons(&secateur.plan(), &old),
+            ["too-young"],
+            "{}",
+            kind.name()
+        );
         assert_eq!(image(&secateur.plan(), &old)["class"], "untagged");
         secateur.remember();
         let outcome = secateur.prune(0);
-        assert_eq!(ids(&outcome, "removed"), [old.clone()], "{}: {outcome:#}", kind.name());
+        assert_eq!(
+            ids(&outcome, "removed"),
+            [old.clone()],
+            "{}: {outcome:#}",
+            kind.name()
+        );
         assert!(!engine.has(&old) && engine.has(&new), "{}", kind.name());
     }
 }

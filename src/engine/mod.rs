@@ -64,8 +64,10 @@ pub enum Failure {
     Conflict,
     /// Another status: the engine said no.
     Status(u16),
-    /// An answer that makes no sense, or two that contradict each other.
+    /// An answer that makes no sense.
     Nonsense,
+    /// Two answers that contradict each other.
+    Contradiction,
 }
 
 impl fmt::Display for EngineError {

@@ -173,7 +173,7 @@ fn still_contradicts(doing: &str, listed: usize, counted: i64) -> Result<(), Eng
         return Ok(());
     }
     let why = format!("asked twice, the list is empty, while GET /info counts {counted}");
-    Err(EngineError::new(doing, Failure::Nonsense, why))
+    Err(EngineError::new(doing, Failure::Contradiction, why))
 }
 
 /// The names of an image as the API gives them, sorted by what they are.
@@ -318,7 +318,7 @@ fn container(summary: ContainerSummary) -> Result<Container, String> {
 
 /// What an image mount may name its image by; engines differ in the field.
 fn image_mount(mount: MountPoint) -> Vec<Untrusted> {
-    let image = mount.typ.is_some_and(|typ| typ.to_string() == "image");
+    let image = mount.typ.as_deref() == Some("image");
     let names = [mount.name, mount.source]
         .into_iter()
         .flatten()

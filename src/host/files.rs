@@ -346,7 +346,7 @@ mod tests {
 
     #[test]
     fn what_was_written_is_read_back_and_is_ours_alone() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = crate::host::folder_of_ours();
         let path = folder.path().join("ledger.json");
         assert_eq!(read_trusted(&path, 100).unwrap(), None);
         write_atomic(&path, b"one").unwrap();
@@ -358,7 +358,7 @@ mod tests {
 
     #[test]
     fn a_file_may_be_as_long_as_the_limit_and_no_longer() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = crate::host::folder_of_ours();
         let path = folder.path().join("ledger.json");
         write_atomic(&path, b"12345").unwrap();
         assert_eq!(read_trusted(&path, 5).unwrap().unwrap(), b"12345");
@@ -368,7 +368,7 @@ mod tests {
 
     #[test]
     fn a_write_that_fails_leaves_the_folder_as_it_was() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = crate::host::folder_of_ours();
         // A folder cannot be replaced by a file, not even by root.
         let path = folder.path().join("ledger.json");
         fs::create_dir(&path).unwrap();
@@ -382,7 +382,7 @@ mod tests {
 
     #[test]
     fn writing_to_a_link_or_device_does_not_replace_it() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = crate::host::folder_of_ours();
         let link = folder.path().join("stdout");
         symlink("/dev/null", &link).unwrap();
         write_atomic(&link, b"new").unwrap_err();
@@ -392,7 +392,7 @@ mod tests {
 
     #[test]
     fn a_corrupt_file_goes_to_the_next_free_name() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = crate::host::folder_of_ours();
         let path = folder.path().join("ledger.json");
         let mut last = PathBuf::new();
         for number in 1..=QUARANTINE_LIMIT + 1 {
@@ -411,7 +411,7 @@ mod tests {
 
     #[test]
     fn a_missing_state_folder_is_made_for_us_alone_parents_too() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = crate::host::folder_of_ours();
         let path = folder.path().join("a/b");
         assert!(StateDir::find(&path).unwrap().is_none());
         assert!(!path.exists());
@@ -424,7 +424,7 @@ mod tests {
 
     #[test]
     fn a_state_folder_below_one_that_anybody_may_write_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = crate::host::folder_of_ours();
         let open = folder.path().join("open");
         fs::create_dir(&open).unwrap();
         fs::set_permissions(&open, PermissionsExt::from_mode(0o777)).unwrap();
@@ -437,9 +437,9 @@ mod tests {
 
     #[test]
     fn a_state_folder_may_be_a_link_as_dynamic_user_makes_it() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = crate::host::folder_of_ours();
         let real = folder.path().join("private");
-        fs::create_dir(&real).unwrap();
+        StateDir::open(&real).unwrap();
         let link = folder.path().join("secateur");
         symlink("private", &link).unwrap();
         let state = StateDir::open(&link).unwrap();
@@ -448,7 +448,7 @@ mod tests {
 
     #[test]
     fn a_state_folder_that_is_a_file_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = crate::host::folder_of_ours();
         let path = folder.path().join("state");
         fs::write(&path, "").unwrap();
         StateDir::open(&path).unwrap_err();
@@ -457,7 +457,7 @@ mod tests {
 
     #[test]
     fn only_what_a_killed_write_left_is_swept() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = crate::host::folder_of_ours();
         let state = StateDir::open(folder.path()).unwrap();
         write_atomic(&state.file("ledger.json"), b"{}").unwrap();
         fs::write(folder.path().join(".Ab12cd.secateur-tmp"), "half").unwrap();
@@ -468,7 +468,7 @@ mod tests {
 
     #[test]
     fn the_sweep_knows_the_names_that_a_write_uses() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = crate::host::folder_of_ours();
         let state = StateDir::open(folder.path()).unwrap();
         let temporary = temporary_file_in(folder.path()).unwrap();
         let (_, left) = temporary.keep().unwrap();
@@ -479,13 +479,13 @@ mod tests {
 
     #[test]
     fn a_policy_link_that_leads_nowhere_is_no_missing_policy() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = crate::host::folder_of_ours();
         let path = folder.path().join("policy.toml");
         assert_eq!(read_trusted_through_links(&path, 100).unwrap(), None);
         symlink("gone.toml", &path).unwrap();
         let error = read_trusted_through_links(&path, 100).unwrap_err();
         assert!(error.is_not_found(), "{error}");
-        fs::write(folder.path().join("gone.toml"), "x").unwrap();
+        write_atomic(&folder.path().join("gone.toml"), b"x").unwrap();
         assert_eq!(
             read_trusted_through_links(&path, 100).unwrap().unwrap(),
             b"x"
@@ -494,7 +494,7 @@ mod tests {
 
     #[test]
     fn a_state_file_that_is_a_link_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = crate::host::folder_of_ours();
         let path = folder.path().join("ledger.json");
         fs::write(folder.path().join("real"), "x").unwrap();
         symlink("real", &path).unwrap();

@@ -22,3 +22,13 @@ use std::path::Path;
 fn quoted(path: &Path) -> String {
     format!("{path:?}")
 }
+
+/// A folder that is trusted whatever the umask of whoever runs the tests.
+#[cfg(test)]
+fn folder_of_ours() -> tempfile::TempDir {
+    use std::os::unix::fs::PermissionsExt;
+    tempfile::Builder::new()
+        .permissions(std::fs::Permissions::from_mode(0o700))
+        .tempdir()
+        .unwrap()
+}

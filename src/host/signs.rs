@@ -1,30 +1,32 @@
 //! Reports the signs that a pull, load, save or build leaves in the engine's
 //! own folders while it is under way, and whether each is live or left behind.
 //!
-//! It only looks: it opens no file of the engine, follows no link inside its
-//! folders' entries, removes nothing that was left behind. And no sign does not
-//! mean that nothing is under way: between two layers, and while a pull
-//! resolves names, there is no file. Nor are there any below the data root
-//! where the engine was started with `DOCKER_TMPDIR`, but for extraction.
+//! It only looks: it opens no file of the engine, follows no link below a sign,
+//! and removes nothing that was left behind. And no sign does not mean that
+//! nothing is under way: between two layers, and while a pull resolves names,
+//! there is no file; and an engine that was started with `DOCKER_TMPDIR` keeps
+//! its downloads elsewhere, so that only extraction shows.
 
 mod judge;
 mod open_files;
+mod places;
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 
 use self::open_files::FileId;
+use self::places::{Owner, Place};
 use crate::activity::{ClockReading, PullSign, PullSigns, Unreadable};
-use crate::host::{process, quoted};
+use crate::host::process;
 
 /// More entries than this, in one folder or below one sign, are not looked at.
-const ENTRY_LIMIT: usize = 10_000;
+const ENTRY_LIMIT: usize = if cfg!(test) { 100 } else { 10_000 };
 
 /// Where an engine keeps its files, as seen from here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,42 +53,18 @@ pub struct Roots {
 #[must_use]
 pub fn look(roots: &Roots, now: &ClockReading) -> PullSigns {
     let mut unreadable = Vec::new();
-    let mut traces = Vec::new();
-    for place in places(roots, &mut unreadable) {
-        match place.traces() {
-            Ok(found) => traces.extend(found),
+    let mut found = Vec::new();
+    for place in places::of(roots, &mut unreadable) {
+        match traces(&place) {
+            Ok(traces) => found.extend(traces),
             Err(problem) => unreadable.push(problem),
         }
     }
     unreadable.sort_by(|a, b| a.path.cmp(&b.path));
     PullSigns {
-        signs: judge_all(traces, now),
+        signs: judge_all(found, now),
         unreadable,
     }
-}
-
-/// Who works on a sign: whose open files tell whether it is in use.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Owner {
-    /// A file that this process has open for as long as it runs. To find it
-    /// open somewhere proves that the process's open files can be seen.
-    ///
-    /// Seen open on fresh engines of 20.10.24, 26.1.5 and 28.5.2, both stores:
-    /// `volumes/metadata.db` in dockerd, `meta.db` in containerd. A backup that
-    /// reads that file while the engine itself is hidden from us would pass for
-    /// a proof; then [`judge`] still wants a minute of quiet.
-    anchor: PathBuf,
-}
-
-/// A folder, and which of its entries are signs.
-#[derive(Debug)]
-struct Place {
-    /// What the folder lies in; known to be there.
-    root: PathBuf,
-    folder: PathBuf,
-    /// Names that begin so; any name where this is empty.
-    prefixes: &'static [&'static str],
-    owner: Owner,
 }
 
 /// One sign, and what is needed to judge it.
@@ -100,161 +78,29 @@ struct Trace {
     owner: Owner,
 }
 
-/// Where signs may be. A root that is not what it should be yields no place,
-/// and goes to `unreadable`.
-///
-/// Podman would add `/var/tmp` with `container_images_storage*` here.
-fn places(roots: &Roots, unreadable: &mut Vec<Unreadable>) -> Vec<Place> {
-    let mut places = Vec::new();
-    match check_data_root(roots) {
-        Ok(()) => places.extend(places_of_dockerd(roots)),
-        Err(problem) => unreadable.push(problem),
-    }
-    match check_containerd_root(roots) {
-        Err(problem) => unreadable.push(problem),
-        Ok(None) => {}
-        Ok(Some(root)) => places.push(Place {
-            root: root.to_owned(),
-            folder: root.join("io.containerd.content.v1.content/ingest"),
-            prefixes: &[],
-            owner: Owner {
-                anchor: root.join("io.containerd.metadata.v1.bolt/meta.db"),
-            },
-        }),
-    }
-    places
-}
-
-fn places_of_dockerd(roots: &Roots) -> Vec<Place> {
-    let root = &roots.data_root;
-    let place = |folder, prefixes| Place {
-        root: root.clone(),
-        folder,
-        prefixes,
-        owner: Owner {
-            anchor: root.join("volumes/metadata.db"),
-        },
+/// Collects the signs of one place.
+fn traces(place: &Place) -> Result<Vec<Trace>, Unreadable> {
+    let listing = match fs::read_dir(&place.folder) {
+        Ok(listing) => listing,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return match place.dangling_link() {
+                None => Ok(Vec::new()),
+                Some(link) => Err(unreadable(link, &error)),
+            };
+        }
+        Err(error) => return Err(unreadable(&place.folder, &error)),
     };
-    let mut places = vec![
-        // Downloaded layers; images loaded and saved.
-        place(
-            root.join("tmp"),
-            &["GetImageBlob", "docker-import-", "docker-export-"],
-        ),
-        // Layers that BuildKit pulls for a build.
-        place(root.join("buildkit/content/ingest"), &[]),
-    ];
-    if let Some(driver) = &roots.driver {
-        // Layers that are being extracted.
-        let layers = root.join("image").join(driver).join("layerdb");
-        places.push(place(layers.join("tmp"), &["write-set-"]));
-    }
-    places
-}
-
-fn check_data_root(roots: &Roots) -> Result<(), Unreadable> {
-    let root = &roots.data_root;
-    let Some(driver) = &roots.driver else {
-        // Made at the engine's start, whichever its store.
-        return require_one_of(root, &["containers".into()]);
-    };
-    let mut parts = Path::new(driver).components();
-    let (Some(Component::Normal(_)), None) = (parts.next(), parts.next()) else {
-        let why = format!("found the driver name {driver:?}, wanted a plain name");
-        return Err(Unreadable {
-            path: root.clone(),
-            why,
-        });
-    };
-    require_one_of(root, &[Path::new("image").join(driver)])
-}
-
-fn check_containerd_root(roots: &Roots) -> Result<Option<&Path>, Unreadable> {
-    match (&roots.containerd_root, &roots.driver) {
-        (None, Some(_)) => Ok(None),
-        (None, None) => Err(Unreadable {
-            path: roots.data_root.clone(),
-            why: "the images are in containerd's store, and its folder is not known".to_owned(),
-        }),
-        (Some(root), _) => {
-            // The database from containerd's start on, the content from the
-            // first pull on (26.1.5, 28.5.2).
-            require_one_of(
-                root,
-                &[
-                    "io.containerd.metadata.v1.bolt".into(),
-                    "io.containerd.content.v1.content".into(),
-                ],
-            )?;
-            Ok(Some(root))
+    let mut traces = Vec::new();
+    for (number, entry) in listing.enumerate() {
+        let entry = entry.map_err(|error| unreadable(&place.folder, &error))?;
+        if number == ENTRY_LIMIT {
+            return Err(too_many(&place.folder));
+        }
+        if place.is_sign(&entry.file_name()) {
+            traces.extend(trace(&entry.path(), &place.owner)?);
         }
     }
-}
-
-fn require_one_of(root: &Path, folders: &[PathBuf]) -> Result<(), Unreadable> {
-    for folder in folders {
-        let path = root.join(folder);
-        match fs::metadata(&path) {
-            Ok(meta) if meta.is_dir() => return Ok(()),
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(unreadable(&path, &error)),
-        }
-    }
-    let wanted: Vec<_> = folders.iter().map(|folder| quoted(folder)).collect();
-    Err(Unreadable {
-        path: root.to_owned(),
-        why: format!(
-            "it does not look like the engine's folder: found no {} in it; if the engine sees \
-             other file systems than we do, name its data root as seen from here in \
-             engine.data_root",
-            wanted.join(" nor ")
-        ),
-    })
-}
-
-impl Place {
-    fn traces(&self) -> Result<Vec<Trace>, Unreadable> {
-        let listing = match fs::read_dir(&self.folder) {
-            Ok(listing) => listing,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return match self.dangling_link() {
-                    None => Ok(Vec::new()),
-                    Some(link) => Err(unreadable(link, &error)),
-                };
-            }
-            Err(error) => return Err(unreadable(&self.folder, &error)),
-        };
-        let mut traces = Vec::new();
-        for (number, entry) in listing.enumerate() {
-            let entry = entry.map_err(|error| unreadable(&self.folder, &error))?;
-            if number == ENTRY_LIMIT {
-                return Err(too_many(&self.folder));
-            }
-            if self.is_sign(&entry.file_name()) {
-                traces.extend(trace(&entry.path(), &self.owner)?);
-            }
-        }
-        Ok(traces)
-    }
-
-    fn is_sign(&self, name: &OsStr) -> bool {
-        let name = name.as_encoded_bytes();
-        self.prefixes.is_empty()
-            || self
-                .prefixes
-                .iter()
-                .any(|prefix| name.starts_with(prefix.as_bytes()))
-    }
-
-    /// A folder that is linked to where only the engine can follow is not a
-    /// missing folder.
-    fn dangling_link(&self) -> Option<&Path> {
-        self.folder
-            .ancestors()
-            .take_while(|folder| *folder != self.root)
-            .find(|folder| folder.is_symlink() && !folder.exists())
-    }
+    Ok(traces)
 }
 
 /// Collects a sign and everything below it; `None` if it went meanwhile, as

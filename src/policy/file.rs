@@ -59,6 +59,7 @@ struct Disk {
 
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
+#[expect(clippy::struct_field_names, reason = "the keys are called so")]
 struct LimitsFile {
     max_images: Option<Spanned<u32>>,
     max_fraction: Option<Spanned<f64>>,
@@ -317,7 +318,7 @@ fn lock(file: &Lock) -> Result<DeployLock, Fault> {
     {
         let message = format!(
             "guard.lock.path: {:?} holds * before its last part; wanted it there alone",
-            path
+            file.path.get_ref()
         );
         return Err(fault(&file.path, message));
     }

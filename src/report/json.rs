@@ -55,6 +55,7 @@ struct DiskPart {
 }
 
 #[derive(Serialize)]
+#[expect(clippy::struct_field_names, reason = "the contract calls it so")]
 pub(super) struct Message {
     kind: &'static str,
     message: String,

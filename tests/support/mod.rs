@@ -55,7 +55,11 @@ impl Ran {
     /// Fails with the whole output unless the program ended so.
     #[track_caller]
     pub fn ended(self, code: i32) -> Ran {
-        assert_eq!(self.code, code, "stdout: {}\nstderr: {}", self.stdout, self.stderr);
+        assert_eq!(
+            self.code, code,
+            "stdout: {}\nstderr: {}",
+            self.stdout, self.stderr
+        );
         self
     }
 }
@@ -69,7 +73,10 @@ impl Secateur {
     /// For whatever listens there.
     pub fn at(host: &str, policy: &str) -> Secateur {
         let dir = tempfile::tempdir().expect("a folder");
-        let secateur = Secateur { host: host.to_owned(), dir };
+        let secateur = Secateur {
+            host: host.to_owned(),
+            dir,
+        };
         secateur.policy(policy);
         secateur
     }
@@ -131,7 +138,10 @@ impl Secateur {
     #[track_caller]
     pub fn remember(&self) {
         let first = self.prune(0);
-        assert_eq!(first["result"], "nothing", "nothing goes on the first look: {first:#}");
+        assert_eq!(
+            first["result"], "nothing",
+            "nothing goes on the first look: {first:#}"
+        );
         wait_until("something to be old enough", || {
             (self.plan()["summary"]["remove"].as_u64()? > 0).then_some(())
         });
@@ -141,9 +151,14 @@ impl Secateur {
     #[track_caller]
     pub fn remember_all(&self) {
         let first = self.prune(0);
-        assert_eq!(first["result"], "nothing", "nothing goes on the first look: {first:#}");
+        assert_eq!(
+            first["result"], "nothing",
+            "nothing goes on the first look: {first:#}"
+        );
         wait_until("everything to be old enough", || {
-            self.plan()["summary"]["next_candidate_at"].is_null().then_some(())
+            self.plan()["summary"]["next_candidate_at"]
+                .is_null()
+                .then_some(())
         });
     }
 }
@@ -152,26 +167,40 @@ impl Secateur {
 #[track_caller]
 pub fn image<'a>(plan: &'a Value, id: &str) -> &'a Value {
     let images = plan["images"].as_array().expect("images");
-    images.iter().find(|image| image["id"] == id).unwrap_or_else(|| panic!("{id} is not in {plan:#}"))
+    images
+        .iter()
+        .find(|image| image["id"] == id)
+        .unwrap_or_else(|| panic!("{id} is not in {plan:#}"))
 }
 
 /// The kinds of reasons that keep an image.
 #[track_caller]
 pub fn reasons(plan: &Value, id: &str) -> Vec<String> {
     let reasons = image(plan, id)["reasons"].as_array().expect("reasons");
-    reasons.iter().map(|reason| reason["kind"].as_str().expect("a kind").to_owned()).collect()
+    reasons
+        .iter()
+        .map(|reason| reason["kind"].as_str().expect("a kind").to_owned())
+        .collect()
 }
 
 /// The ids in a list of an outcome: `removed`, `skipped`, `failed`.
 #[track_caller]
 pub fn ids(outcome: &Value, list: &str) -> Vec<String> {
-    let entries = outcome[list].as_array().unwrap_or_else(|| panic!("no {list} in {outcome:#}"));
-    entries.iter().map(|entry| entry["id"].as_str().expect("an id").to_owned()).collect()
+    let entries = outcome[list]
+        .as_array()
+        .unwrap_or_else(|| panic!("no {list} in {outcome:#}"));
+    entries
+        .iter()
+        .map(|entry| entry["id"].as_str().expect("an id").to_owned())
+        .collect()
 }
 
 /// The kinds of refusals of a plan or outcome.
 #[track_caller]
 pub fn refusals(document: &Value) -> Vec<String> {
     let refusals = document["refusals"].as_array().expect("refusals");
-    refusals.iter().map(|refusal| refusal["kind"].as_str().expect("a kind").to_owned()).collect()
+    refusals
+        .iter()
+        .map(|refusal| refusal["kind"].as_str().expect("a kind").to_owned())
+        .collect()
 }

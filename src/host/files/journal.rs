@@ -117,7 +117,7 @@ mod tests {
     use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
     fn scene() -> (tempfile::TempDir, PathBuf) {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = crate::host::folder_of_ours();
         let path = folder.path().join("journal.jsonl");
         (folder, path)
     }

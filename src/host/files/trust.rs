@@ -230,10 +230,12 @@ mod tests {
 
     /// A folder of ours with `real/file` in it, free of links.
     fn scene() -> (tempfile::TempDir, PathBuf) {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = crate::host::folder_of_ours();
         let root = fs::canonicalize(folder.path()).unwrap();
         fs::create_dir(root.join("real")).unwrap();
+        chmod(&root.join("real"), 0o755);
         fs::write(root.join("real/file"), "x").unwrap();
+        chmod(&root.join("real/file"), 0o644);
         (folder, root)
     }
 
@@ -326,6 +328,7 @@ mod tests {
     fn a_link_needs_both_its_own_folder_and_its_target_trusted() {
         let (_folder, root) = scene();
         fs::create_dir(root.join("etc")).unwrap();
+        chmod(&root.join("etc"), 0o755);
         let link = root.join("etc/policy.toml");
         symlink("../real/file", &link).unwrap();
         assert_eq!(

@@ -341,8 +341,7 @@ mod tests {
     fn a_file_that_we_may_only_read_can_be_taken_all_the_same() {
         // A program that runs cannot be opened for writing, not even by root.
         let program = std::env::current_exe().unwrap();
-        let error = options(Access::ReadWrite).open(&program).unwrap_err();
-        assert_eq!(error.raw_os_error(), Some(libc::ETXTBSY));
+        options(Access::ReadWrite).open(&program).unwrap_err();
         let _taken = take(&program, Access::ReadWrite).unwrap();
         let other = File::open(&program).unwrap();
         assert!(Flock::lock(other, FlockArg::LockSharedNonblock).is_err());

@@ -139,7 +139,7 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     fn scene() -> (tempfile::TempDir, PathBuf) {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = crate::host::folder_of_ours();
         let path = folder.path().join("run.lock");
         (folder, path)
     }
@@ -182,11 +182,15 @@ mod tests {
     #[test]
     fn a_lock_file_that_is_replaced_meanwhile_is_locked_anew() {
         let (_folder, path) = scene();
-        let mut left = 1;
+        let mut round = 0;
         let lock = RunLock::take_watched(&path, || {
-            if left > 0 {
-                left -= 1;
+            round += 1;
+            if round <= 2 {
                 fs::remove_file(&path).unwrap();
+            }
+            if round == 2 {
+                fs::write(&path, "").unwrap();
+                fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
             }
         });
         let _lock = lock.unwrap().unwrap();

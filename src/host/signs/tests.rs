@@ -1,12 +1,23 @@
 use super::*;
 use crate::activity::SignState;
 use chrono::TimeDelta;
+use nix::errno::Errno;
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::symlink;
 use std::process::{Child, Command, Stdio};
 use std::slice::from_ref;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+/// Held while a process is started, and while we have a sign open ourselves: a
+/// process has copies of all that we have open until it runs its own program,
+/// and would show as a user of the sign.
+static STARTING: Mutex<()> = Mutex::new(());
+
+fn starting() -> MutexGuard<'static, ()> {
+    STARTING.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 const NOTHING: [PathBuf; 0] = [];
 
@@ -44,8 +55,8 @@ impl Scene {
             _folder: folder,
             start: crate::host::clock::read().unwrap(),
         };
-        for place in places(&scene.roots, &mut Vec::new()) {
-            fs::write(place.owner.anchor, "database").unwrap();
+        for place in places::of(&scene.roots, &mut Vec::new()) {
+            write(&place.owner.anchor);
         }
         scene
     }
@@ -58,7 +69,7 @@ impl Scene {
     fn file(&self, name: &str) -> PathBuf {
         let path = self.path(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, "bytes").unwrap();
+        write(&path);
         path
     }
 
@@ -99,6 +110,11 @@ impl Scene {
     }
 }
 
+fn write(path: &Path) {
+    let _no_process = starting();
+    fs::write(path, "bytes").unwrap();
+}
+
 /// Another process that has these files open, until dropped.
 struct Process {
     child: Child,
@@ -106,8 +122,7 @@ struct Process {
 
 impl Process {
     fn with_open(one: &Path, two: &Path) -> Process {
-        // The shell opens them itself. Had we them open, a process that another
-        // test starts at this moment would have a copy for some microseconds.
+        let starting = starting();
         let mut child = Command::new("sh")
             .args(["-c", r#"exec 3<"$1" 4<"$2"; echo open; read -r _"#, "sh"])
             .args([one, two])
@@ -115,6 +130,7 @@ impl Process {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
+        drop(starting);
         let mut said = [0; 4];
         child.stdout.take().unwrap().read_exact(&mut said).unwrap();
         assert_eq!(&said, b"open");
@@ -275,6 +291,7 @@ fn the_dates_that_an_archive_gave_its_files_do_not_count() {
     for year in [0, 32_000_000_000] {
         let date = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(year);
         for path in [&*file, folder] {
+            let _no_process = starting();
             File::open(path).unwrap().set_modified(date).unwrap();
         }
         assert!(matches!(

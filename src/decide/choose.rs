@@ -1,0 +1,114 @@
+//! Which candidates this run removes, and when it has removed enough. Decides
+//! by the disk and the limits alone; why an image is a candidate is no matter
+//! here.
+
+use crate::activity::{Disk, Room};
+use crate::model::{Bytes, Inventory, Observed};
+use crate::plan::{Entry, HeldBack, Plan, Pressure, Verdict};
+use crate::policy::{DiskLimits, Policy};
+
+/// Which candidates this run removes: oldest unneeded first, then by id, until
+/// the disk has what it asks for.
+pub(super) fn choose(policy: &Policy, inventory: &Inventory, mut entries: Vec<Entry>) -> Plan {
+    let pressure = match &inventory.disk {
+        Observed::Known(disk) => pressure(&policy.disk, disk),
+        Observed::Unknown(why) => Pressure::Unknown(why.clone()),
+    };
+    let mut order: Vec<usize> = (0..entries.len())
+        .filter(|&index| entries[index].verdict != Verdict::Keep)
+        .collect();
+    order.sort_by_key(|&index| {
+        (
+            entries[index].unneeded.map(|u| u.since),
+            entries[index].image.id.clone(),
+        )
+    });
+    let mut freed = Bytes(0);
+    let mut removed = 0;
+    for &index in &order {
+        let held_back = match &pressure {
+            Pressure::Room { .. } => Some(HeldBack::DiskHasRoom),
+            Pressure::Unknown(_) => Some(HeldBack::DiskUnknown),
+            Pressure::Asked {
+                wanted: Some(wanted),
+                ..
+            } if freed >= *wanted => Some(HeldBack::TargetReached),
+            Pressure::Asked { .. } if removed == policy.limits.max_images => {
+                Some(HeldBack::MaxImages)
+            }
+            Pressure::Asked { .. } => None,
+        };
+        entries[index].verdict = held_back.map_or(Verdict::Remove, Verdict::Candidate);
+        if held_back.is_none() {
+            removed += 1;
+            freed = [freed, entries[index].reclaimable].into_iter().sum();
+        }
+    }
+    order.retain(|&index| entries[index].verdict == Verdict::Remove);
+    Plan {
+        now: inventory.taken_at,
+        engine: inventory.engine.clone(),
+        disk: inventory.disk.clone(),
+        pressure,
+        entries,
+        order,
+    }
+}
+
+/// Whether this disk asks for space, by these limits.
+pub fn pressure(limits: &DiskLimits, disk: &Disk) -> Pressure {
+    let percent = disk.used_percent();
+    let free = disk.free();
+    let short = limits.min_free.filter(|min| free < *min);
+    let why = if limits.start_above_percent == 0.0 {
+        "disk.start_above_percent is 0: always".to_owned()
+    } else if percent > limits.start_above_percent {
+        format!(
+            "{percent:.1} % used, above {} % (disk.start_above_percent)",
+            limits.start_above_percent
+        )
+    } else if let Some(min) = short {
+        format!("{free} free, below {min} (disk.min_free)")
+    } else {
+        let why = format!(
+            "{percent:.1} % used, at most {} % wanted (disk.start_above_percent)",
+            limits.start_above_percent
+        );
+        return Pressure::Room { why };
+    };
+    Pressure::Asked {
+        why,
+        wanted: wanted(limits, disk),
+    }
+}
+
+/// Bytes to free until the disk is content; `None` where bytes cannot tell.
+fn wanted(limits: &DiskLimits, disk: &Disk) -> Option<Bytes> {
+    if limits.stop_below_percent == 0.0 || !is_content(limits, disk.inodes) {
+        return None;
+    }
+    let Room { used, available } = disk.bytes;
+    let allowed = (used as f64 + available as f64) * limits.stop_below_percent / 100.0;
+    // Rounded up: to be below the threshold, not at it.
+    let by_percent = (used as f64 - allowed).max(0.0).ceil();
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "0 or more, at most a u64"
+    )]
+    let by_percent = by_percent as u64;
+    let by_free = limits
+        .min_free
+        .map_or(0, |min| min.0.saturating_sub(available));
+    Some(Bytes(by_percent.max(by_free)))
+}
+
+/// Whether this many inodes are few enough to stop.
+fn is_content(limits: &DiskLimits, inodes: Option<Room>) -> bool {
+    inodes.is_none_or(|inodes| inodes.used_percent() <= limits.stop_below_percent)
+}
+
+/// Whether a run that frees space can stop: the disk has what was asked for.
+pub fn target_reached(limits: &DiskLimits, disk: &Disk) -> bool {
+    wanted(limits, disk) == Some(Bytes(0))
+}

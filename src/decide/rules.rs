@@ -1,0 +1,191 @@
+//! The keep rules: one function each, and their table. Each decides whether
+//! one fact keeps one image; a rule can only keep, never remove. An image may
+//! go only when no rule speaks.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::{Host, Trust};
+use crate::model::{Image, Observed, Store, Swarm};
+use crate::plan::{Class, KeepReason, Unneeded};
+use crate::policy::DigestPinned;
+use crate::users::User;
+
+pub(super) type Rule = fn(&Host<'_>, &Image, Class, Option<Unneeded>) -> Vec<KeepReason>;
+
+/// Every keep rule, in the order in which reasons are reported. An image may
+/// go only when none of them speaks.
+pub(super) const RULES: [Rule; 9] = [
+    incomplete,
+    tagged,
+    in_use,
+    parent,
+    keep_image,
+    keep_label,
+    previous,
+    digest_pinned,
+    age,
+];
+
+fn incomplete(host: &Host<'_>, image: &Image, _: Class, _: Option<Unneeded>) -> Vec<KeepReason> {
+    let engine = host
+        .inventory
+        .engine
+        .look_only()
+        .filter(|_| image.is_dangling())
+        .map(str::to_owned);
+    let swarm = match &host.inventory.at_work.swarm {
+        Swarm::Unreadable(why) => Some(format!("what Swarm wants here cannot be read: {why}")),
+        Swarm::Inactive | Swarm::Worker | Swarm::Manager { .. } => None,
+    };
+    [image.incomplete.clone(), engine, swarm]
+        .into_iter()
+        .flatten()
+        .map(KeepReason::Incomplete)
+        .collect()
+}
+
+fn tagged(_: &Host<'_>, image: &Image, _: Class, _: Option<Unneeded>) -> Vec<KeepReason> {
+    if image.tags.is_empty() {
+        Vec::new()
+    } else {
+        vec![KeepReason::Tagged(image.tags.clone())]
+    }
+}
+
+fn in_use(host: &Host<'_>, image: &Image, _: Class, _: Option<Unneeded>) -> Vec<KeepReason> {
+    let reason = |user: &User<'_>| match user {
+        User::Container(c) => KeepReason::InUse {
+            container: c.name.escaped(),
+            state: c.state.escaped(),
+        },
+        User::Mount(c) => KeepReason::ImageMount {
+            container: c.name.escaped(),
+        },
+        User::Service(s) => KeepReason::Service {
+            service: s.service.escaped(),
+            spec: s.spec,
+        },
+    };
+    host.users
+        .get(&image.id)
+        .into_iter()
+        .flatten()
+        .map(reason)
+        .collect()
+}
+
+fn parent(host: &Host<'_>, image: &Image, _: Class, _: Option<Unneeded>) -> Vec<KeepReason> {
+    host.children
+        .get(&image.id)
+        .map(|child| KeepReason::Parent {
+            child: (*child).clone(),
+        })
+        .into_iter()
+        .collect()
+}
+
+fn keep_image(host: &Host<'_>, image: &Image, _: Class, _: Option<Unneeded>) -> Vec<KeepReason> {
+    let covered = |name| {
+        host.policy
+            .keep_images
+            .iter()
+            .find(|pattern| pattern.covers(name))
+    };
+    let mut hits: Vec<_> = image
+        .tags
+        .iter()
+        .chain(&image.digests)
+        .filter_map(covered)
+        .map(|pattern| pattern.text.clone())
+        .collect();
+    hits.sort();
+    hits.dedup();
+    hits.into_iter()
+        .map(|pattern| KeepReason::KeepImage { pattern })
+        .collect()
+}
+
+fn keep_label(host: &Host<'_>, image: &Image, _: Class, _: Option<Unneeded>) -> Vec<KeepReason> {
+    let hits = host
+        .policy
+        .keep_labels
+        .iter()
+        .filter(|rule| rule.covers(image));
+    hits.map(|rule| KeepReason::KeepLabel { rule: rule.text() })
+        .collect()
+}
+
+fn previous(host: &Host<'_>, image: &Image, _: Class, _: Option<Unneeded>) -> Vec<KeepReason> {
+    let ranks = host.rollbacks.get(&image.id).into_iter().flatten();
+    ranks
+        .filter(|(_, rank)| *rank <= host.policy.previous)
+        .map(|(tag, rank)| KeepReason::Previous {
+            tag: (*tag).clone(),
+            rank: *rank,
+        })
+        .collect()
+}
+
+fn digest_pinned(host: &Host<'_>, _: &Image, class: Class, _: Option<Unneeded>) -> Vec<KeepReason> {
+    let why = match (class, host.inventory.engine.store) {
+        (Class::Tagged | Class::Untagged, _) => None,
+        // There, dropping a digest reference also takes the tag beside it:
+        // no safe way to remove such an image.
+        (Class::Superseded | Class::DigestPinned, store @ (Store::Containerd | Store::Podman)) => {
+            Some(format!(
+                "on the {store} store that is a name of its own, and stays"
+            ))
+        }
+        (Class::Superseded, Store::Graphdriver) => None,
+        (Class::DigestPinned, Store::Graphdriver) => match host.policy.digest_pinned {
+            DigestPinned::Keep => {
+                Some("cache for the next deploy (age.digest_pinned = \"keep\")".to_owned())
+            }
+            DigestPinned::After(_) => None,
+        },
+    };
+    why.map(KeepReason::DigestPinned).into_iter().collect()
+}
+
+fn age(
+    host: &Host<'_>,
+    image: &Image,
+    class: Class,
+    unneeded: Option<Unneeded>,
+) -> Vec<KeepReason> {
+    let now = host.inventory.taken_at;
+    let wanted = host.wanted_age(class);
+    let delta = TimeDelta::from_std(wanted).unwrap_or(TimeDelta::MAX);
+    let ready = |since: DateTime<Utc>| {
+        since
+            .checked_add_signed(delta)
+            .unwrap_or(DateTime::<Utc>::MAX_UTC)
+    };
+    let by_engine = host.trust == Trust::EngineDates && class == Class::Untagged;
+    let mut reasons = Vec::new();
+    match host.sighting(image) {
+        _ if by_engine => {}
+        Some(seen) if seen.first_seen < now => {}
+        // A memory that starts now, or in the future, is none.
+        Some(_) | None => reasons.push(KeepReason::FirstSeen {
+            ready_at: ready(now),
+        }),
+    }
+    if let Some(Observed::Unknown(why)) = &image.last_tag_time {
+        reasons.push(KeepReason::AgeUnknown(why.clone()));
+    }
+    match unneeded {
+        None => reasons.push(KeepReason::AgeUnknown(
+            "neither the ledger nor the engine has a date for it".into(),
+        )),
+        Some(unneeded) if now < ready(unneeded.since) && reasons.is_empty() => {
+            reasons.push(KeepReason::TooYoung {
+                unneeded,
+                ready_at: ready(unneeded.since),
+                wanted,
+            });
+        }
+        Some(_) => {}
+    }
+    reasons
+}

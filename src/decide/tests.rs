@@ -1,0 +1,713 @@
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use proptest::prelude::*;
+
+use super::*;
+use crate::activity::Room;
+use crate::model::{Bytes, Container, Observed, ServiceImage, Spec, Store, Swarm};
+use crate::plan::{KeepReason, Pressure};
+use crate::testing::{at, clock, digest, disk, id, image, inventory, pinned, tagged};
+use crate::text::Untrusted;
+
+/// Ages of ten seconds, no rollbacks; the disk asks for space.
+fn policy(more: &str) -> Policy {
+    let text = format!("[age]\nmin_age = \"10s\"\n{more}");
+    let text = if more.contains("[keep]") {
+        text.replace("[keep]", "[keep]\nprevious = 0")
+    } else {
+        format!("{text}\n[keep]\nprevious = 0\n")
+    };
+    Policy::parse(&text, "test").unwrap()
+}
+
+/// A host seen `ago` seconds before, and its ledger.
+struct Story {
+    ledger: Ledger,
+    now: i64,
+}
+
+impl Story {
+    fn begins() -> Story {
+        Story {
+            ledger: Ledger::empty("e"),
+            now: 0,
+        }
+    }
+
+    /// This is what the host looks like at that second.
+    fn look(mut self, second: i64, host: &Inventory) -> Story {
+        let seen = Inventory {
+            taken_at: at(second),
+            ..host.clone()
+        };
+        self.ledger = self
+            .ledger
+            .observe(&seen, &clock(second, 0, "a"), TimeDelta::zero());
+        self.now = second;
+        self
+    }
+
+    fn decide(&self, policy: &Policy, host: &Inventory) -> Plan {
+        let seen = Inventory {
+            taken_at: at(self.now),
+            ..host.clone()
+        };
+        decide(policy, &seen, &self.ledger, Trust::OwnMemory)
+    }
+}
+
+/// Seen first at second 0 and decided at second 100.
+fn old(policy: &Policy, host: &Inventory) -> Plan {
+    Story::begins()
+        .look(0, host)
+        .look(100, host)
+        .decide(policy, host)
+}
+
+fn kinds(plan: &Plan, n: u64) -> Vec<&'static str> {
+    plan.entry(&id(n))
+        .unwrap()
+        .reasons()
+        .iter()
+        .map(KeepReason::kind)
+        .collect()
+}
+
+fn container(image: &str) -> Container {
+    Container {
+        id: Untrusted::new("c"),
+        name: Untrusted::new("web"),
+        image: Untrusted::new(image),
+        image_ids: vec![],
+        state: Untrusted::new("exited"),
+        image_mounts: vec![],
+    }
+}
+
+fn service(image: &str, spec: Spec) -> Swarm {
+    let images = vec![ServiceImage {
+        service: Untrusted::new("web"),
+        spec,
+        image: Untrusted::new(image),
+    }];
+    Swarm::Manager {
+        images,
+        under_way: vec![],
+    }
+}
+
+#[test]
+fn an_untagged_image_goes_when_it_is_old_and_not_a_moment_before() {
+    let host = inventory([image(1)]);
+    let ready = |second| {
+        let story = Story::begins().look(0, &host).look(second, &host);
+        story
+            .decide(&policy(""), &host)
+            .entry(&id(1))
+            .unwrap()
+            .verdict()
+    };
+    assert_eq!(ready(9), Verdict::Keep);
+    assert_eq!(ready(10), Verdict::Remove);
+}
+
+#[test]
+fn nothing_goes_on_the_first_look_however_old_its_dates() {
+    let mut ancient = image(1);
+    ancient.dates.created = Some(at(-1_000_000));
+    let host = inventory([ancient]);
+    let plan = Story::begins().look(0, &host).decide(&policy(""), &host);
+    assert_eq!(kinds(&plan, 1), ["first-seen"]);
+}
+
+#[test]
+fn without_a_ledger_nothing_goes() {
+    let host = inventory([image(1), pinned(2, "app")]);
+    let plan = decide(&policy(""), &host, &Ledger::empty("e"), Trust::OwnMemory);
+    assert_eq!(plan.removals().len(), 0);
+}
+
+#[test]
+fn each_date_can_make_an_image_younger_and_none_older() {
+    for young in [at(95), at(100), at(1_000_000)] {
+        let mut host = inventory([image(1)]);
+        let image = host.images.get_mut(&id(1)).unwrap();
+        image.dates.created = Some(young);
+        assert_eq!(
+            kinds(&old(&policy(""), &host), 1),
+            ["too-young"],
+            "created {young}"
+        );
+        let image = host.images.get_mut(&id(1)).unwrap();
+        image.dates = crate::model::Dates {
+            stored: Some(young),
+            created: Some(at(-9)),
+        };
+        assert_eq!(
+            kinds(&old(&policy(""), &host), 1),
+            ["too-young"],
+            "stored {young}"
+        );
+        let image = host.images.get_mut(&id(1)).unwrap();
+        image.dates.stored = None;
+        image.last_tag_time = Some(Observed::Known(Some(young)));
+        assert_eq!(
+            kinds(&old(&policy(""), &host), 1),
+            ["too-young"],
+            "tagged {young}"
+        );
+    }
+}
+
+#[test]
+fn a_tag_time_of_our_own_making_does_not_count() {
+    let mut left = image(1);
+    left.ours.insert(crate::reference::Reference::ours(&id(1)));
+    left.last_tag_time = Some(Observed::Known(Some(at(95))));
+    left.ours_until = Some(at(96));
+    assert_eq!(
+        old(&policy(""), &inventory([left.clone()]))
+            .removals()
+            .len(),
+        1
+    );
+    left.ours_until = Some(at(94));
+    assert_eq!(
+        kinds(&old(&policy(""), &inventory([left])), 1),
+        ["too-young"]
+    );
+}
+
+#[test]
+fn the_age_counts_from_the_last_moment_with_a_tag_and_the_last_use() {
+    let before = inventory([tagged(1, "app:1")]);
+    let host = inventory([image(1)]);
+    let story = Story::begins()
+        .look(0, &before)
+        .look(50, &before)
+        .look(59, &host);
+    assert_eq!(kinds(&story.decide(&policy(""), &host), 1), ["too-young"]);
+    let story = story.look(60, &host);
+    assert_eq!(story.decide(&policy(""), &host).removals().len(), 1);
+
+    let mut used = host.clone();
+    used.containers.push(container(id(1).as_str()));
+    let story = Story::begins()
+        .look(0, &host)
+        .look(50, &used)
+        .look(59, &host);
+    assert_eq!(kinds(&story.decide(&policy(""), &host), 1), ["too-young"]);
+}
+
+#[test]
+fn a_digest_only_image_is_pinned_until_memory_saw_its_tag_move() {
+    let host = inventory([pinned(1, "app")]);
+    let plan = old(&policy(""), &host);
+    assert_eq!(plan.entry(&id(1)).unwrap().class(), Class::DigestPinned);
+    assert_eq!(kinds(&plan, 1), ["digest-pinned"]);
+
+    let mut before = pinned(1, "app");
+    before.tags.insert("app:1".parse().unwrap());
+    let moved = inventory([pinned(1, "app"), tagged(2, "app:1")]);
+    let story = Story::begins()
+        .look(0, &inventory([before.clone()]))
+        .look(100, &moved);
+    let plan = story.decide(&policy(""), &moved);
+    assert_eq!(plan.entry(&id(1)).unwrap().class(), Class::Superseded);
+    assert_eq!(plan.removals().len(), 1);
+
+    // Its tag is nobody's now: whoever untagged it may still know the digest.
+    let untagged = inventory([pinned(1, "app")]);
+    let story = Story::begins()
+        .look(0, &inventory([before]))
+        .look(100, &untagged);
+    assert_eq!(
+        kinds(&story.decide(&policy(""), &untagged), 1),
+        ["digest-pinned"]
+    );
+}
+
+#[test]
+fn a_digest_pinned_image_has_an_age_of_its_own() {
+    let host = inventory([pinned(1, "app"), image(2)]);
+    let short = Policy::parse("[age]\nmin_age = \"90d\"\ndigest_pinned = \"5s\"", "t").unwrap();
+    let plan = old(&short, &host);
+    assert_eq!(plan.entry(&id(1)).unwrap().verdict(), Verdict::Remove);
+    assert_eq!(kinds(&plan, 2), ["too-young"]);
+}
+
+#[test]
+fn the_containerd_store_keeps_every_digest_reference() {
+    let mut host = inventory([pinned(1, "app"), image(2)]);
+    host.engine.store = Store::Containerd;
+    let short = Policy::parse("[age]\nmin_age = \"5s\"\ndigest_pinned = \"5s\"", "t").unwrap();
+    let plan = old(&short, &host);
+    assert_eq!(kinds(&plan, 1), ["digest-pinned"]);
+    assert_eq!(plan.entry(&id(2)).unwrap().verdict(), Verdict::Remove);
+}
+
+#[test]
+fn rollbacks_are_kept_newest_first_and_ties_stay_together() {
+    let moved = |n: u64| {
+        let images = (1..n).map(image).chain([tagged(n, "app:1")]);
+        inventory(images)
+    };
+    let story = (1..=4_u32).fold(Story::begins(), |story, n| {
+        story.look(i64::from(n), &moved(n.into()))
+    });
+    let host = moved(4);
+    let story = story.look(100, &host);
+    let kept = |previous: u32| {
+        let text = format!("[age]\nmin_age = \"10s\"\n[keep]\nprevious = {previous}");
+        let plan = story.decide(&Policy::parse(&text, "t").unwrap(), &host);
+        (1..=3)
+            .filter(|n| kinds(&plan, *n) == ["previous"])
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(kept(0), [] as [u64; 0]);
+    assert_eq!(kept(1), [3]);
+    assert_eq!(kept(2), [2, 3]);
+
+    // Two images that carried one tag at the same last look share a rank.
+    let both = inventory([tagged(1, "a:1"), tagged(2, "b:1")]);
+    let mut one = both.clone();
+    one.images
+        .get_mut(&id(2))
+        .unwrap()
+        .tags
+        .insert("a:1".parse().unwrap());
+    let after = inventory([image(1), image(2), tagged(3, "a:1"), tagged(4, "b:1")]);
+    let story = Story::begins().look(0, &one).look(100, &after);
+    let policy = Policy::parse("[age]\nmin_age = \"10s\"", "t").unwrap();
+    let plan = story.decide(&policy, &after);
+    assert_eq!((kinds(&plan, 1).len(), kinds(&plan, 2).len()), (1, 2));
+}
+
+#[test]
+fn engine_dates_count_for_untagged_images_alone_and_only_when_asked() {
+    let mut untagged = image(1);
+    untagged.dates.created = Some(at(-100));
+    let mut digest_only = pinned(2, "app");
+    digest_only.dates.created = Some(at(-100));
+    let host = inventory([untagged, digest_only, image(3)]);
+    let ledger = Story::begins().look(0, &host).ledger;
+    let short = Policy::parse("[age]\nmin_age = \"10s\"\ndigest_pinned = \"5s\"", "t").unwrap();
+    let plan = decide(&short, &host, &ledger, Trust::EngineDates);
+    assert_eq!(plan.entry(&id(1)).unwrap().verdict(), Verdict::Remove);
+    assert_eq!(kinds(&plan, 2), ["first-seen"]);
+    assert_eq!(kinds(&plan, 3), ["age-unknown"]);
+    assert_eq!(
+        decide(&short, &host, &ledger, Trust::OwnMemory)
+            .removals()
+            .len(),
+        0
+    );
+}
+
+/// One host on which every reason is there.
+fn every_reason() -> Plan {
+    let mut labelled = image(6);
+    labelled.labels.insert("keep".into(), Untrusted::new("yes"));
+    let mut child = image(5);
+    child.parent = Some(id(4));
+    let mut odd = image(12);
+    odd.incomplete = Some("odd".into());
+    let mut unknown = image(13);
+    unknown.last_tag_time = Some(Observed::Unknown("unreadable".into()));
+    let mut young = image(11);
+    young.dates.created = Some(at(99));
+    let mut rollback = pinned(7, "roll");
+    rollback.tags.insert("roll:1".parse().unwrap());
+    let mut before = inventory([
+        tagged(1, "app:1"),
+        image(2),
+        image(3),
+        image(4),
+        child,
+        labelled,
+        rollback,
+        pinned(8, "kept.example/app"),
+        pinned(9, "pinned"),
+        pinned(14, "wanted"),
+        young,
+        odd,
+        unknown,
+    ]);
+    before.containers.push(container(id(2).short()));
+    let mut mounting = container("app:1");
+    mounting.image_mounts.push(Untrusted::new(id(3).as_str()));
+    before.containers.push(mounting);
+    before.at_work.swarm = service(&digest("wanted", 1014).to_string(), Spec::Previous);
+    let mut host = before.clone();
+    host.images.get_mut(&id(7)).unwrap().tags.clear();
+    host.images.insert(id(20), tagged(20, "roll:1"));
+    host.images.insert(id(10), image(10));
+    let story = Story::begins().look(0, &before).look(100, &host);
+    let text =
+        "[age]\nmin_age = \"10s\"\n[keep]\nimages = [\"kept.example/*\"]\nlabels = [\"keep=yes\"]";
+    story.decide(&Policy::parse(text, "t").unwrap(), &host)
+}
+
+#[test]
+fn every_kind_of_keep_reason_is_produced() {
+    let plan = every_reason();
+    for (n, kind) in [
+        (1, "tagged"),
+        (2, "in-use"),
+        (3, "image-mount"),
+        (4, "parent"),
+        (6, "keep-label"),
+        (7, "previous"),
+        (8, "keep-image"),
+        (9, "digest-pinned"),
+        (10, "first-seen"),
+        (11, "too-young"),
+        (12, "incomplete"),
+        (13, "age-unknown"),
+        (14, "service"),
+    ] {
+        assert!(
+            kinds(&plan, n).contains(&kind),
+            "image {n}: {:?}",
+            kinds(&plan, n)
+        );
+    }
+    let seen: BTreeSet<_> = plan
+        .entries()
+        .iter()
+        .flat_map(Entry::reasons)
+        .map(KeepReason::kind)
+        .collect();
+    let missing: Vec<_> = KeepReason::KINDS
+        .iter()
+        .filter(|kind| !seen.contains(*kind))
+        .collect();
+    assert!(missing.is_empty(), "no test makes {missing:?}");
+}
+
+#[test]
+fn all_reasons_of_an_image_are_collected_not_the_first() {
+    let plan = every_reason();
+    assert_eq!(kinds(&plan, 1), ["tagged", "in-use", "too-young"]);
+    assert_eq!(kinds(&plan, 14), ["service", "digest-pinned", "too-young"]);
+}
+
+#[test]
+fn what_swarm_wants_and_cannot_be_read_keeps_everything() {
+    let mut host = inventory([image(1)]);
+    host.at_work.swarm = Swarm::Unreadable("locked".into());
+    assert_eq!(kinds(&old(&policy(""), &host), 1), ["incomplete"]);
+}
+
+#[test]
+fn podman_and_old_containerd_stores_are_only_looked_at() {
+    let mut host = inventory([image(1)]);
+    host.engine.store = Store::Podman;
+    assert_eq!(kinds(&old(&policy(""), &host), 1), ["incomplete"]);
+    host.engine.store = Store::Containerd;
+    host.engine.version = Untrusted::new("24.0.9");
+    assert_eq!(kinds(&old(&policy(""), &host), 1), ["incomplete"]);
+    host.engine.version = Untrusted::new("25.0.0");
+    assert_eq!(old(&policy(""), &host).removals().len(), 1);
+}
+
+#[test]
+fn the_disk_decides_how_many_go_and_the_oldest_go_first() {
+    let story = Story::begins()
+        .look(0, &inventory([image(3)]))
+        .look(1, &inventory([image(3), image(1)]))
+        .look(2, &inventory([image(3), image(1), image(2)]));
+    let host = |used| {
+        let mut host = inventory([image(3), image(1), image(2)]);
+        for image in host.images.values_mut() {
+            image.size = Observed::Known(Bytes(10));
+        }
+        Inventory {
+            disk: Observed::Known(disk(used)),
+            ..host
+        }
+    };
+    let story = story.look(100, &host(90));
+    let goes = |used, policy: &Policy| {
+        let plan = story.decide(policy, &host(used));
+        plan.removals()
+            .map(|entry| entry.image().id.clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        goes(85, &policy("")),
+        [],
+        "at the threshold nothing need go"
+    );
+    assert_eq!(
+        goes(86, &policy("")),
+        [id(3), id(1)],
+        "86 to 75 wants 11, and each frees 10"
+    );
+    assert_eq!(goes(100, &policy("")), [id(3), id(1), id(2)]);
+    assert_eq!(
+        goes(100, &policy("[limits]\nmax_images = 2")),
+        [id(3), id(1)]
+    );
+    assert_eq!(
+        goes(1, &policy("[disk]\nstart_above_percent = 0")).len(),
+        3,
+        "0 is always"
+    );
+    let unknown = Inventory {
+        disk: Observed::Unknown("no".into()),
+        ..host(90)
+    };
+    let plan = story.decide(&policy("[disk]\nstart_above_percent = 0"), &unknown);
+    assert_eq!(
+        plan.removals().len(),
+        0,
+        "a disk that cannot be measured asks for nothing"
+    );
+}
+
+#[test]
+fn inodes_count_as_bytes_do() {
+    let full = Room {
+        used: 90,
+        available: 10,
+    };
+    let empty = Room {
+        used: 10,
+        available: 90,
+    };
+    let limits = policy("").disk;
+    let disk = |bytes, inodes| crate::activity::Disk {
+        path: "/".into(),
+        bytes,
+        inodes,
+    };
+    assert!(matches!(
+        pressure(&limits, &disk(empty, Some(full))),
+        Pressure::Asked { wanted: None, .. }
+    ));
+    assert!(matches!(
+        pressure(&limits, &disk(empty, Some(empty))),
+        Pressure::Room { .. }
+    ));
+    assert!(matches!(
+        pressure(&limits, &disk(empty, None)),
+        Pressure::Room { .. }
+    ));
+    assert!(!target_reached(&limits, &disk(empty, Some(full))));
+    assert!(target_reached(&limits, &disk(empty, Some(empty))));
+}
+
+#[test]
+fn min_free_starts_a_run_and_ends_it() {
+    let limits = policy("[disk]\nmin_free = \"50B\"").disk;
+    assert!(matches!(
+        pressure(&limits, &disk(60)),
+        Pressure::Asked {
+            wanted: Some(Bytes(10)),
+            ..
+        }
+    ));
+    assert!(matches!(
+        pressure(&limits, &disk(50)),
+        Pressure::Room { .. }
+    ));
+    assert!(!target_reached(&limits, &disk(51)) && target_reached(&limits, &disk(50)));
+}
+
+/// A host and its story, drawn at random: few names, so that they meet.
+fn hosts() -> impl Strategy<Value = (Vec<Inventory>, Policy)> {
+    let one = (0..6u64, any::<[bool; 6]>(), 0..3i64).prop_map(|(n, flags, name)| {
+        let [tag, pin, used, label, young, parent] = flags;
+        let mut image = image(n);
+        if tag {
+            image.tags.insert(format!("app:{name}").parse().unwrap());
+        }
+        if pin {
+            image.digests.insert(digest("app", n));
+        }
+        if label {
+            image.labels.insert("keep".into(), Untrusted::new("x"));
+        }
+        image.dates.created = young.then(|| at(1_000));
+        image.parent = parent.then(|| id((n + 1) % 6));
+        (image, used)
+    });
+    let look = prop::collection::vec(one, 0..6).prop_map(|images| {
+        let mut host = inventory(images.iter().map(|(image, _)| image.clone()));
+        let used = images.iter().filter(|(_, used)| *used);
+        host.containers = used
+            .map(|(image, _)| container(image.id.as_str()))
+            .collect();
+        // A tag is on one image at a time.
+        let mut seen = BTreeSet::new();
+        for image in host.images.values_mut() {
+            image.tags.retain(|tag| seen.insert(tag.clone()));
+        }
+        host
+    });
+    let policy = (1..30u64, 0..3u32, any::<bool>(), any::<bool>()).prop_map(|(age, previous, pinned, labels)| {
+        let pinned = if pinned { "keep" } else { "3s" };
+        let labels = if labels { "[\"keep\"]" } else { "[]" };
+        let text = format!(
+            "[age]\nmin_age = \"{age}s\"\ndigest_pinned = \"{pinned}\"\n[keep]\nprevious = {previous}\nlabels = {labels}\n\
+             [disk]\nstart_above_percent = 0\nstop_below_percent = 0\n[limits]\nmax_images = 1000"
+        );
+        Policy::parse(&text, "t").unwrap()
+    });
+    (prop::collection::vec(look, 1..6), policy)
+}
+
+/// A second reading of the rules, written for plainness and nothing else.
+fn naive(policy: &Policy, looks: &[Inventory], step: i64) -> BTreeSet<ImageId> {
+    let last = looks.len() - 1;
+    let here = |n: usize, image: &ImageId| looks[n].images.get(image);
+    let used = |n: usize, image: &ImageId| {
+        looks[n]
+            .containers
+            .iter()
+            .any(|c| c.image.raw() == image.as_str())
+    };
+    let second = |n: usize| i64::try_from(n).unwrap() * step;
+    let since = |image: &ImageId| {
+        (0..=last)
+            .rev()
+            .take_while(|n| here(*n, image).is_some())
+            .last()
+            .unwrap()
+    };
+    let now = second(last);
+    let may_go = |image: &Image| {
+        let first = since(&image.id);
+        let tags_then: BTreeSet<_> = (first..=last)
+            .flat_map(|n| &here(n, &image.id).unwrap().tags)
+            .collect();
+        let carried_now: BTreeSet<_> = looks[last].images.values().flat_map(|i| &i.tags).collect();
+        let moved = tags_then.iter().any(|tag| carried_now.contains(*tag));
+        let is_pinned = !image.digests.is_empty() && !moved;
+        let age = match (is_pinned, policy.digest_pinned) {
+            (true, DigestPinned::Keep) => return false,
+            (true, DigestPinned::After(age)) => age,
+            (false, _) => policy.min_age,
+        };
+        let wanted_at = (first..=last)
+            .filter(|n| {
+                *n == first || !here(*n, &image.id).unwrap().tags.is_empty() || used(*n, &image.id)
+            })
+            .max()
+            .unwrap();
+        let created = image
+            .dates
+            .created
+            .map_or(i64::MIN, |at| (at - crate::testing::at(0)).num_seconds());
+        let unneeded = now - second(wanted_at).max(created);
+        let is_rollback = tags_then.iter().any(|tag| {
+            let seen_with = |other: &ImageId| {
+                (since(other)..=last)
+                    .rev()
+                    .find(|n| here(*n, other).unwrap().tags.contains(*tag))
+            };
+            let before: Vec<_> = looks[last]
+                .images
+                .values()
+                .filter(|i| !i.tags.contains(*tag))
+                .collect();
+            let mut moments: Vec<_> = before.iter().filter_map(|i| seen_with(&i.id)).collect();
+            moments.sort_unstable();
+            moments.dedup();
+            let newer =
+                seen_with(&image.id).map(|mine| moments.iter().filter(|m| **m > mine).count());
+            carried_now.contains(*tag) && newer.is_some_and(|newer| newer < policy.previous)
+        });
+        image.tags.is_empty()
+            && !used(last, &image.id)
+            && !looks[last]
+                .images
+                .values()
+                .any(|i| i.parent.as_ref() == Some(&image.id))
+            && !(image.labels.contains_key("keep") && !policy.keep_labels.is_empty())
+            && !is_rollback
+            && first < last
+            && unneeded >= i64::try_from(age.as_secs()).unwrap()
+    };
+    looks[last]
+        .images
+        .values()
+        .filter(|image| may_go(image))
+        .map(|image| image.id.clone())
+        .collect()
+}
+
+fn removed(policy: &Policy, looks: &[Inventory], step: i64) -> (Plan, Story) {
+    let story = looks
+        .iter()
+        .enumerate()
+        .fold(Story::begins(), |story, (n, look)| {
+            story.look(i64::try_from(n).unwrap() * step, look)
+        });
+    (story.decide(policy, looks.last().unwrap()), story)
+}
+
+fn ids(plan: &Plan) -> BTreeSet<ImageId> {
+    plan.removals()
+        .map(|entry| entry.image().id.clone())
+        .collect()
+}
+
+proptest! {
+    // PROPTEST_CASES asks for more.
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_plan_is_what_a_naive_reading_of_the_policy_gives((looks, policy) in hosts(), step in 1..20i64) {
+        let (plan, _) = removed(&policy, &looks, step);
+        prop_assert_eq!(ids(&plan), naive(&policy, &looks, step));
+    }
+
+    #[test]
+    fn every_image_is_in_the_plan_once_and_every_kept_one_has_a_reason((looks, policy) in hosts(), step in 1..20i64) {
+        let (plan, _) = removed(&policy, &looks, step);
+        let here: Vec<_> = looks.last().unwrap().images.keys().cloned().collect();
+        let listed: Vec<_> = plan.entries().iter().map(|entry| entry.image().id.clone()).collect();
+        prop_assert_eq!(listed, here);
+        for entry in plan.entries() {
+            prop_assert_eq!(entry.verdict() == Verdict::Keep, !entry.reasons().is_empty());
+        }
+    }
+
+    #[test]
+    fn less_knowledge_never_removes_more((looks, policy) in hosts(), step in 1..20i64) {
+        let (_, story) = removed(&policy, &looks, step);
+        let now = Inventory { taken_at: at(story.now), ..looks.last().unwrap().clone() };
+        let empty = decide(&policy, &now, &Ledger::empty("e"), Trust::OwnMemory);
+        prop_assert_eq!(ids(&empty), BTreeSet::new());
+        // Forgetting the first looks makes an image younger. What it also
+        // forgets is which images are rollbacks, and which digest reference
+        // once had a tag: that is why the latter counts as pinned.
+        let policy = Policy { previous: 0, digest_pinned: DigestPinned::Keep, ..policy };
+        let (plan, _) = removed(&policy, &looks, step);
+        let (fewer, _) = removed(&policy, &looks[looks.len() / 2..], step);
+        prop_assert!(ids(&fewer).is_subset(&ids(&plan)));
+    }
+
+    #[test]
+    fn protecting_an_image_never_removes_another((looks, policy) in hosts(), step in 1..20i64, n in 0..6u64) {
+        let (plan, _) = removed(&policy, &looks, step);
+        let mut used = looks.clone();
+        used.last_mut().unwrap().containers.push(container(id(n).as_str()));
+        let (kept, _) = removed(&policy, &used, step);
+        let mut expected = ids(&plan);
+        expected.remove(&id(n));
+        prop_assert_eq!(ids(&kept), expected);
+    }
+
+    #[test]
+    fn a_longer_age_never_removes_more((looks, policy) in hosts(), step in 1..20i64, more in 1..30u64) {
+        let (plan, _) = removed(&policy, &looks, step);
+        let longer = Policy { min_age: policy.min_age + Duration::from_secs(more), ..policy };
+        let (fewer, _) = removed(&longer, &looks, step);
+        prop_assert!(ids(&fewer).is_subset(&ids(&plan)));
+    }
+}

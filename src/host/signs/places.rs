@@ -1,0 +1,167 @@
+//! Knows which folders of an engine may hold signs, and makes sure that they
+//! are that engine's. It does not know what a sign means.
+
+use std::ffi::OsStr;
+use std::path::{Component, Path, PathBuf};
+use std::{fs, io};
+
+use super::{Roots, unreadable};
+use crate::activity::Unreadable;
+use crate::host::quoted;
+
+/// Who works on a sign: whose open files tell whether it is in use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Owner {
+    /// A file that this process has open for as long as it runs. To find it
+    /// open somewhere proves that the process's open files can be seen.
+    ///
+    /// Seen open on fresh engines of 20.10.24, 26.1.5 and 28.5.2, both stores:
+    /// `volumes/metadata.db` in dockerd, `meta.db` in containerd. A backup that
+    /// reads that file while the engine itself is hidden from us would pass for
+    /// a proof; then [`super::judge`] still wants a minute of quiet.
+    pub(super) anchor: PathBuf,
+}
+
+/// A folder, and which of its entries are signs.
+#[derive(Debug)]
+pub(super) struct Place {
+    /// What the folder lies in; known to be there.
+    root: PathBuf,
+    pub(super) folder: PathBuf,
+    /// Names that begin so; any name where this is empty.
+    prefixes: &'static [&'static str],
+    pub(super) owner: Owner,
+}
+
+/// Where signs may be. A root that is not what it should be yields no place,
+/// and goes to `unreadable`.
+///
+/// Podman would add `/var/tmp` with `container_images_storage*` here.
+pub(super) fn of(roots: &Roots, unreadable: &mut Vec<Unreadable>) -> Vec<Place> {
+    let mut places = Vec::new();
+    match check_data_root(roots) {
+        Ok(()) => places.extend(places_of_dockerd(roots)),
+        Err(problem) => unreadable.push(problem),
+    }
+    match check_containerd_root(roots) {
+        Err(problem) => unreadable.push(problem),
+        Ok(None) => {}
+        Ok(Some(root)) => places.push(Place {
+            root: root.to_owned(),
+            folder: root.join("io.containerd.content.v1.content/ingest"),
+            prefixes: &[],
+            owner: Owner {
+                anchor: root.join("io.containerd.metadata.v1.bolt/meta.db"),
+            },
+        }),
+    }
+    places
+}
+
+fn places_of_dockerd(roots: &Roots) -> Vec<Place> {
+    let root = &roots.data_root;
+    let place = |folder, prefixes| Place {
+        root: root.clone(),
+        folder,
+        prefixes,
+        owner: Owner {
+            anchor: root.join("volumes/metadata.db"),
+        },
+    };
+    let mut places = vec![
+        // Downloaded layers; images loaded and saved.
+        place(
+            root.join("tmp"),
+            &["GetImageBlob", "docker-import-", "docker-export-"],
+        ),
+        // Layers that BuildKit pulls for a build.
+        place(root.join("buildkit/content/ingest"), &[]),
+    ];
+    if let Some(driver) = &roots.driver {
+        // Layers that are being extracted.
+        let layers = root.join("image").join(driver).join("layerdb");
+        places.push(place(layers.join("tmp"), &["write-set-"]));
+    }
+    places
+}
+
+fn check_data_root(roots: &Roots) -> Result<(), Unreadable> {
+    let root = &roots.data_root;
+    let Some(driver) = &roots.driver else {
+        // Made at the engine's start, whichever its store.
+        return require_one_of(root, &["containers".into()]);
+    };
+    let mut parts = Path::new(driver).components();
+    let (Some(Component::Normal(_)), None) = (parts.next(), parts.next()) else {
+        let why = format!("found the driver name {driver:?}, wanted a plain name");
+        return Err(Unreadable {
+            path: root.clone(),
+            why,
+        });
+    };
+    require_one_of(root, &[Path::new("image").join(driver)])
+}
+
+fn check_containerd_root(roots: &Roots) -> Result<Option<&Path>, Unreadable> {
+    match (&roots.containerd_root, &roots.driver) {
+        (None, Some(_)) => Ok(None),
+        (None, None) => Err(Unreadable {
+            path: roots.data_root.clone(),
+            why: "the images are in containerd's store, and its folder is not known".to_owned(),
+        }),
+        (Some(root), _) => {
+            // The database from containerd's start on, the content from the
+            // first pull on (26.1.5, 28.5.2).
+            require_one_of(
+                root,
+                &[
+                    "io.containerd.metadata.v1.bolt".into(),
+                    "io.containerd.content.v1.content".into(),
+                ],
+            )?;
+            Ok(Some(root))
+        }
+    }
+}
+
+fn require_one_of(root: &Path, folders: &[PathBuf]) -> Result<(), Unreadable> {
+    for folder in folders {
+        let path = root.join(folder);
+        match fs::metadata(&path) {
+            Ok(meta) if meta.is_dir() => return Ok(()),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(unreadable(&path, &error)),
+        }
+    }
+    let wanted: Vec<_> = folders.iter().map(|folder| quoted(folder)).collect();
+    Err(Unreadable {
+        path: root.to_owned(),
+        why: format!(
+            "it does not look like the engine's folder: found no {} in it; if the engine sees \
+             other file systems than we do, name its data root as seen from here in \
+             engine.data_root",
+            wanted.join(" nor ")
+        ),
+    })
+}
+
+impl Place {
+    pub(super) fn is_sign(&self, name: &OsStr) -> bool {
+        let name = name.as_encoded_bytes();
+        self.prefixes.is_empty()
+            || self
+                .prefixes
+                .iter()
+                .any(|prefix| name.starts_with(prefix.as_bytes()))
+    }
+
+    /// A folder that is linked to where only the engine can follow is not a
+    /// missing folder.
+    pub(super) fn dangling_link(&self) -> Option<&Path> {
+        self.folder
+            .ancestors()
+            .take_while(|folder| *folder != self.root)
+            .find(|folder| folder.is_symlink() && !folder.exists())
+    }
+}
