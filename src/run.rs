@@ -50,9 +50,9 @@ pub fn main() -> Exit {
 async fn dispatch(cli: &Cli) -> Result<Exit, Fault> {
     match &cli.command {
         Command::Plan(args) => plan(&cli.global, args).await,
-        Command::Prune(args) => prune(&cli.global, args).await,
+        Command::Prune(args) => Box::pin(prune(&cli.global, args)).await,
         Command::VerifyCache(args) => {
-            crate::verify_cache::run::verify_cache(&cli.global, args).await
+            Box::pin(crate::verify_cache::run::verify_cache(&cli.global, args)).await
         }
     }
 }

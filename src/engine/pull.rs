@@ -2,7 +2,6 @@
 //! that changes something. [`Puller`] can do that and nothing more, and only
 //! what `guards` found undisturbed leads to one.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use http_body_util::BodyExt;
@@ -14,6 +13,7 @@ use super::{EngineError, Reader, call};
 use crate::guards::Undisturbed;
 use crate::reference::Reference;
 use crate::secret::Secret;
+use crate::text::encode;
 
 /// An engine tries a registry that does not answer for long before it says so.
 const FIRST: Duration = Duration::from_secs(3 * 60);
@@ -107,20 +107,4 @@ impl Puller<'_> {
             Err(nonsense("its answer ends inside a message"))
         }
     }
-}
-
-/// Percent-encodes a value of a query.
-fn encode(value: &str) -> String {
-    let mut out = String::with_capacity(value.len());
-    for byte in value.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
-                out.push(char::from(byte))
-            }
-            _ => {
-                let _ = write!(out, "%{byte:02X}");
-            }
-        }
-    }
-    out
 }

@@ -3,6 +3,7 @@
 //! bollard#736), and a limit on how much an engine may answer. It knows
 //! nothing of what is asked.
 
+use std::future::Future;
 use std::io;
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -105,8 +106,11 @@ impl Socket {
         })
     }
 
-    async fn send(&self, request: BollardRequest) -> Result<Response<Incoming>, Bollard> {
-        self.send_limited(request, LONGEST_ANSWER).await
+    fn send(
+        &self,
+        request: BollardRequest,
+    ) -> impl Future<Output = Result<Response<Incoming>, Bollard>> + use<'_> {
+        self.send_limited(request, LONGEST_ANSWER)
     }
 
     async fn send_limited(

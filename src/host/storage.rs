@@ -2,7 +2,7 @@
 //! folders are there. It looks and never judges; see
 //! `verify_cache::lasting` and `verify_cache::whole`.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use nix::sys::statfs::{self, statfs};
 
@@ -46,7 +46,7 @@ pub fn look(path: &Path) -> Storage {
         Ok(stat) => Observed::Known(match stat.filesystem_type() {
             statfs::TMPFS_MAGIC => Medium::Tmpfs,
             statfs::OVERLAYFS_SUPER_MAGIC => Medium::Overlay,
-            other if i64::try_from(other.0).is_ok_and(|magic| magic == RAMFS) => Medium::Ramfs,
+            other if other.0 == RAMFS => Medium::Ramfs,
             _ => Medium::Lasting,
         }),
     };
@@ -64,25 +64,70 @@ pub fn look(path: &Path) -> Storage {
 /// Which of these layers have no folder any more, by their place. A store that
 /// cannot be read says nothing: none are missing.
 pub fn missing_layers(data_root: &Path, driver: &str, chain_ids: &[String]) -> Vec<usize> {
+    let gone = |folder: PathBuf| matches!(folder.try_exists(), Ok(false));
+    places(data_root, driver, chain_ids, gone)
+}
+
+/// Which of these layers hold a file of that name, by their place.
+pub fn layers_with(
+    data_root: &Path,
+    driver: &str,
+    chain_ids: &[String],
+    file: &Path,
+) -> Vec<usize> {
+    let plain = |part| matches!(part, Component::Normal(_) | Component::CurDir);
+    if !file.components().all(plain) {
+        return Vec::new();
+    }
+    let holds = |folder: PathBuf| folder.join(file).symlink_metadata().is_ok();
+    places(data_root, driver, chain_ids, holds)
+}
+
+/// A blob of a containerd's content store: `None` where it is not there,
+/// `Some(None)` where it is, and longer than `longest` or not to be read.
+pub fn blob(containerd_root: &Path, digest: &str, longest: u64) -> Option<Option<Vec<u8>>> {
+    let plain = |c: char| c.is_ascii_alphanumeric();
+    let (kind, hex) = digest.split_once(':')?;
+    if !kind.chars().all(plain) || !hex.chars().all(plain) {
+        return None;
+    }
+    let store = containerd_root.join("io.containerd.content.v1.content/blobs");
+    let file = store.join(kind).join(hex);
+    let size = match file.metadata() {
+        Ok(meta) => meta.len(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+        Err(_) => return Some(None),
+    };
+    Some(
+        (size <= longest)
+            .then(|| std::fs::read(file).ok())
+            .flatten(),
+    )
+}
+
+fn places(
+    data_root: &Path,
+    driver: &str,
+    chain_ids: &[String],
+    wanted: impl Fn(PathBuf) -> bool,
+) -> Vec<usize> {
     if driver.contains(['/', '.']) {
         return Vec::new();
     }
     let records = data_root.join("image").join(driver).join("layerdb/sha256");
-    let missing = |chain: &String| {
+    let found = |chain: &String| {
         let record = records
             .join(chain.trim_start_matches("sha256:"))
             .join("cache-id");
         let Ok(folder) = std::fs::read_to_string(record) else {
             return false;
         };
-        let folder = data_root.join(driver).join(folder.trim()).join("diff");
-        matches!(folder.try_exists(), Ok(false))
+        wanted(data_root.join(driver).join(folder.trim()).join("diff"))
     };
-    let places = chain_ids
-        .iter()
-        .enumerate()
-        .filter(|(_, chain)| missing(chain));
-    places.map(|(place, _)| place).collect()
+    let all = chain_ids.iter().enumerate();
+    all.filter(|(_, chain)| found(chain))
+        .map(|(place, _)| place)
+        .collect()
 }
 
 #[cfg(test)]
@@ -118,5 +163,10 @@ mod tests {
             "sha256:cc".to_owned(),
         ];
         assert_eq!(missing_layers(root.path(), "overlay2", &chain), [1]);
+        std::fs::write(root.path().join("overlay2/one/diff/file"), "").unwrap();
+        let with = |file: &str| layers_with(root.path(), "overlay2", &chain, Path::new(file));
+        assert_eq!(with("file"), [0]);
+        assert_eq!(with("other"), [0; 0]);
+        assert_eq!(with("../diff/file"), [0; 0], "no way out of a layer");
     }
 }

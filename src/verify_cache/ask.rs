@@ -162,7 +162,7 @@ impl Registries {
                         progress(**done, all);
                     }
                 };
-                join4(worker(), worker(), worker(), worker()).await;
+                Box::pin(join4(worker(), worker(), worker(), worker())).await;
             } else if digests {
                 let why = Check::new(
                     Kind::Current,

@@ -22,6 +22,13 @@ pub fn judge(promise: &Promise, here: &[String], upstream: &Upstream) -> Check {
             Status::Ok,
             format!("the registry has the same digest, {}", short(digest)),
         ),
+        Upstream::Digest(digest) if here.is_empty() => check(
+            Status::Unknown,
+            format!(
+                "it is not here to be compared; upstream it is {}",
+                short(digest)
+            ),
+        ),
         Upstream::Digest(digest) => {
             let ours = here.first().map_or("another", |ours| short(ours));
             let message = format!("the tag went on: {} upstream, {ours} here", short(digest));

@@ -66,7 +66,8 @@ fn last_seen(promise: &Promise, id: Option<&ImageId>, ledger: &Ledger) -> Option
         Wanted::Name(name) => ledger
             .sightings()
             .filter_map(|(_, sighting)| sighting.tags.get(name).copied())
-            .max(),
+            .max()
+            .max(ledger.gone(name)),
     };
     by_id.max(by_name)
 }

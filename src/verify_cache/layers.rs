@@ -90,7 +90,10 @@ impl Sink for Export {
             let size = usize::try_from(entry.size).unwrap_or(usize::MAX);
             let small = size <= LONGEST_TEXT.min(MOST_TEXT - self.text_bytes);
             // What a JSON file is called: layers of old exports end in .tar.
-            let text = (small && !name.ends_with(".tar")).then(Vec::new);
+            let is_layer = std::path::Path::new(&name)
+                .extension()
+                .is_some_and(|end| end == "tar");
+            let text = (small && !is_layer).then(Vec::new);
             self.current = Some(Current {
                 name,
                 hash: Sha256::new(),
@@ -349,6 +352,48 @@ fn differs(place: &str, hash: &str) -> String {
     )
 }
 
+/// Which parts of an image a containerd store has lost, as far as its files
+/// tell; `blob` gives a blob's bytes, `Some(None)` for one that is there and
+/// too long to be a manifest.
+pub fn lost(id: &ImageId, blob: impl Fn(&str) -> Option<Option<Vec<u8>>>) -> Vec<String> {
+    let manifest = |digest: &str| -> Option<Manifest> {
+        serde_json::from_slice(&blob(digest).flatten()?).ok()
+    };
+    let Some(root) = manifest(id.as_str()) else {
+        return Vec::new();
+    };
+    let children = match root.manifests.as_slice() {
+        [] => vec![root],
+        list => list
+            .iter()
+            .filter_map(|child| manifest(&child.digest))
+            .collect(),
+    };
+    let mut found = Vec::new();
+    for child in children {
+        let parts = child.config.iter().chain(&child.layers);
+        if parts.clone().all(|part| blob(&part.digest).is_none()) {
+            continue;
+        }
+        if let Some(config) = child
+            .config
+            .iter()
+            .find(|config| blob(&config.digest).is_none())
+        {
+            found.push(format!(
+                "the configuration {}",
+                crate::text::escape(&config.digest)
+            ));
+        }
+        for (n, layer) in child.layers.iter().enumerate() {
+            if blob(&layer.digest).is_none() {
+                found.push(place(n, child.layers.len(), &layer.digest));
+            }
+        }
+    }
+    found
+}
+
 /// The ids under which a graphdriver store keeps an image's layers: each is a
 /// hash over all layers up to it.
 pub fn chain_ids(diff_ids: &[String]) -> Vec<String> {
@@ -379,7 +424,7 @@ mod tests {
             reader.feed(&entry(name, b'0', "", bytes)).unwrap();
         }
         reader.feed(&[0; 1024]).unwrap();
-        reader.finish().unwrap()
+        reader.finish().ok().unwrap()
     }
 
     /// As 20.10 writes it: manifest.json comes last.
@@ -435,7 +480,7 @@ mod tests {
             reader.feed(&entry(name, b'0', "", bytes)).unwrap();
         }
         reader.feed(&[0; 1024]).unwrap();
-        let export = reader.finish().unwrap();
+        let export = reader.finish().ok().unwrap();
         assert!(matches!(
             judge(&export, &id, Store::Graphdriver),
             Verdict::Whole { .. }
@@ -511,6 +556,27 @@ mod tests {
             judge(&export(&none), &id, Store::Containerd),
             Verdict::Broken(_)
         ));
+    }
+
+    #[test]
+    fn a_lost_blob_is_named_from_the_stores_own_files() {
+        let (entries, id) = oci(&[b"one", b"two"]);
+        let without = |lost: &[u8]| {
+            let gone = path(&diff(lost));
+            let kept: BTreeMap<_, _> = entries
+                .iter()
+                .filter(|(name, _)| *name != gone)
+                .cloned()
+                .collect();
+            super::lost(&id, |digest| {
+                kept.get(&path(digest)).map(|bytes| Some(bytes.clone()))
+            })
+        };
+        assert_eq!(without(b"none"), Vec::<String>::new());
+        assert_eq!(
+            without(b"two"),
+            [format!("layer 2 of 2, {},", diff(b"two"))]
+        );
     }
 
     #[test]

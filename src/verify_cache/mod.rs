@@ -12,7 +12,7 @@
 //! | will they be here tomorrow | [`lasting`] |
 //! | does the deploy get in | [`config`], [`helper`], [`login`], [`challenge`] |
 //! | what does the registry have | [`ask`], [`registry`], [`wire`], [`current`] |
-//! | does a deploy fetch anything | [`reused`] |
+//! | does a deploy fetch anything | [`redeploy`], [`reused`] |
 //! | all together | [`outcome`], [`run`] |
 
 pub mod ask;
@@ -27,7 +27,9 @@ pub mod layers;
 pub mod login;
 pub mod outcome;
 pub mod present;
+mod progress;
 pub mod promise;
+pub mod redeploy;
 pub mod registry;
 pub mod reused;
 pub mod run;

@@ -100,10 +100,10 @@ fn argument(text: &str, here: &BTreeMap<ImageId, Image>) -> Result<Wanted, Strin
         let mut ids = here
             .values()
             .filter(|image| image.id.hex().starts_with(hex));
-        if let (Some(image), None) = (ids.next(), ids.next()) {
-            if !here.values().any(named) {
-                return Ok(Wanted::Id(image.id.clone()));
-            }
+        if let (Some(image), None) = (ids.next(), ids.next())
+            && !here.values().any(named)
+        {
+            return Ok(Wanted::Id(image.id.clone()));
         }
     }
     name.map_err(|error| format!("{}: {error}", escape(text)))

@@ -14,7 +14,7 @@ use super::challenge::{Challenge, parse};
 use super::wire::{Answer, Ask, Url, Wire};
 use crate::reference::Reference;
 use crate::secret::{Credentials, Secret};
-use crate::text::escape;
+use crate::text::{encode, escape};
 
 /// What the engine accepts, so that the same digest is named.
 const ACCEPT: (&str, &str) = (
@@ -293,11 +293,6 @@ impl<'a> Registry<'a> {
                 )));
             }
         }
-        #[derive(Deserialize)]
-        struct Token {
-            token: Option<String>,
-            access_token: Option<String>,
-        }
         let token: Option<Token> = serde_json::from_slice(&answer.body).ok();
         token
             .and_then(|token| token.token.or(token.access_token))
@@ -351,6 +346,12 @@ impl<'a> Registry<'a> {
     }
 }
 
+#[derive(Deserialize)]
+struct Token {
+    token: Option<String>,
+    access_token: Option<String>,
+}
+
 enum Denied {
     Status(u16),
     Unreachable(String),
@@ -380,23 +381,6 @@ fn read(answer: &Answer) -> Upstream {
 
 fn is_digest(text: &str) -> bool {
     format!("x@{text}").parse::<Reference>().is_ok()
-}
-
-/// Percent-encodes a value of a query or form.
-fn encode(value: &str) -> String {
-    use std::fmt::Write as _;
-    let mut out = String::with_capacity(value.len());
-    for byte in value.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
-                out.push(char::from(byte))
-            }
-            _ => {
-                let _ = write!(out, "%{byte:02X}");
-            }
-        }
-    }
-    out
 }
 
 #[cfg(test)]
@@ -430,8 +414,137 @@ mod tests {
         assert!(matches!(read(&answer(503, None)), Upstream::Unknown(_)));
     }
 
+    /// A registry with a token server, on one address: it gives tokens to
+    /// `me`/`hunter2`, to the identity token `ID`, and to nobody else.
+    fn served(asked: &'static str) -> (String, std::sync::mpsc::Receiver<String>) {
+        use std::io::{BufRead, BufReader, Read, Write};
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let (tell, told) = std::sync::mpsc::channel();
+        let realm = format!("http://{address}/token?x=1");
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().map_while(Result::ok) {
+                let mut reader = BufReader::new(stream.try_clone().unwrap());
+                let mut head = String::new();
+                while !head.ends_with("\r\n\r\n")
+                    && reader.read_line(&mut head).is_ok_and(|n| n > 0)
+                {}
+                let length = head
+                    .to_lowercase()
+                    .split("content-length: ")
+                    .nth(1)
+                    .and_then(|rest| rest.lines().next()?.parse::<usize>().ok());
+                let mut body = vec![0; length.unwrap_or(0)];
+                reader.read_exact(&mut body).unwrap();
+                let body = String::from_utf8(body).unwrap();
+                let first = head.lines().next().unwrap_or_default().to_owned();
+                let basic = base64::Engine::encode(
+                    &base64::engine::general_purpose::STANDARD,
+                    "me:hunter2",
+                );
+                let answer = if first.contains("/token") {
+                    let lets_in = match asked {
+                        "identity" => {
+                            body.contains("refresh_token=ID&") || body.ends_with("refresh_token=ID")
+                        }
+                        "anybody" => true,
+                        _ => head.contains(&basic),
+                    };
+                    if lets_in {
+                        "200 OK\r\nContent-Length: 15\r\n\r\n{\"token\":\"TOK\"}".to_owned()
+                    } else {
+                        "401 no\r\nContent-Length: 0\r\n\r\n".to_owned()
+                    }
+                } else if head.contains("Bearer TOK") {
+                    format!(
+                        "200 OK\r\nDocker-Content-Digest: sha256:{}\r\nContent-Length: 0\r\n\r\n",
+                        "a".repeat(64)
+                    )
+                } else {
+                    format!(
+                        "401 no\r\nWWW-Authenticate: Bearer realm=\"{realm}\",service=\"s t\"\r\nContent-Length: 0\r\n\r\n"
+                    )
+                };
+                let _ = tell.send(first);
+                let _ = stream.write_all(format!("HTTP/1.1 {answer}").as_bytes());
+            }
+        });
+        (address, told)
+    }
+
+    fn entered(
+        asked: &'static str,
+        credentials: Option<&Credentials>,
+    ) -> (Entry, Upstream, Cost, Vec<String>) {
+        let (address, told) = served(asked);
+        let wire = Wire::new(crate::engine::Insecure::default());
+        let registry = Registry::new(&wire, &address, credentials);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let name: Reference = format!("{address}/a/app:1").parse().unwrap();
+        let (entry, upstream) = runtime
+            .block_on(async { (registry.enter("a/app").await, registry.digest(&name).await) });
+        (entry, upstream, registry.cost(), told.try_iter().collect())
+    }
+
+    fn login(password: &str) -> Credentials {
+        Credentials::Login {
+            user: "me".into(),
+            password: Secret::new(password),
+        }
+    }
+
     #[test]
-    fn a_scope_is_encoded() {
-        assert_eq!(encode("repository:a/b:pull"), "repository%3Aa%2Fb%3Apull");
+    fn a_token_is_asked_for_once_and_opens_the_repository() {
+        let (entry, upstream, cost, asked) = entered("login", Some(&login("hunter2")));
+        assert_eq!(entry, Entry::Taken);
+        assert!(matches!(upstream, Upstream::Digest(_)), "{upstream:?}");
+        assert_eq!((cost.heads, cost.gets, cost.others), (1, 0, 3));
+        let token = "GET /token?x=1&service=s%20t&scope=repository%3Aa%2Fapp%3Apull HTTP/1.1";
+        assert_eq!(
+            asked,
+            [
+                "GET /v2/ HTTP/1.1",
+                token,
+                "GET /v2/ HTTP/1.1",
+                "HEAD /v2/a/app/manifests/1 HTTP/1.1"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_token_server_that_refuses_is_told_from_credentials_that_are_missing() {
+        assert_eq!(
+            entered("login", Some(&login("wrong"))).0,
+            Entry::Refused(401)
+        );
+        assert_eq!(entered("login", None).0, Entry::Wanted);
+        assert_eq!(entered("anybody", None).0, Entry::Anonymous);
+    }
+
+    #[test]
+    fn an_identity_token_is_exchanged() {
+        let right = Credentials::IdentityToken(Secret::new("ID"));
+        assert_eq!(entered("identity", Some(&right)).0, Entry::Taken);
+        let wrong = Credentials::IdentityToken(Secret::new("OLD"));
+        assert_eq!(entered("identity", Some(&wrong)).0, Entry::Refused(401));
+        let sent = Credentials::RegistryToken(Secret::new("TOK"));
+        assert_eq!(entered("nobody", Some(&sent)).0, Entry::Taken);
+    }
+
+    #[test]
+    fn a_registry_that_is_not_there_cannot_be_reached() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        drop(listener);
+        let wire = Wire::new(crate::engine::Insecure::default());
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let entry = runtime.block_on(Registry::new(&wire, &address, None).enter("app"));
+        assert!(matches!(entry, Entry::Unreachable(_)), "{entry:?}");
     }
 }

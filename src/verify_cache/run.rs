@@ -3,16 +3,15 @@
 //! each on; what an answer means is decided elsewhere.
 
 use std::collections::BTreeMap;
-use std::io::{IsTerminal, Write};
 use std::path::Path;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
 
 use crate::cli::{Format, Global, VerifyCacheArgs};
-use crate::engine::{Failure, Info, Reader};
+use crate::engine::{Info, Reader};
 use crate::exit::{Exit, Fault};
-use crate::guards::{Undisturbed, undisturbed};
-use crate::host::clock::{monotonic, read as clock};
+use crate::guards::Refusal;
+use crate::host::clock::read as clock;
 use crate::host::files::{StateDir, write_atomic};
 use crate::host::storage;
 use crate::ledger::Ledger;
@@ -22,18 +21,33 @@ use crate::report::{Context, cache_json, cache_text};
 use crate::run as program;
 use crate::survey;
 use crate::text::escape;
-use crate::watch::Watch;
 
-use super::ask::{Answers, Registries};
+use super::ask::Registries;
 use super::baseline::Baseline;
 use super::gone::Past;
 use super::outcome::{Findings, Line};
+use super::progress::Progress;
 use super::promise::{Promise, Wanted, promises};
-use super::reused::{self, Before};
+use super::redeploy::{Redeploy, look_around};
 use super::{Check, Kind, Status, lasting, present, whole};
 
 /// A baseline of 100,000 images is some 40 MB.
 const LONGEST_BASELINE: u64 = 64 << 20;
+
+/// One run, and what it rests on.
+struct Run<'a> {
+    args: &'a VerifyCacheArgs,
+    policy: &'a Policy,
+    reader: &'a Reader,
+    info: &'a Info,
+    here: BTreeMap<ImageId, Image>,
+    past: Past,
+    progress: Progress,
+    /// What was read of an image once: two names may lead to it.
+    deep: BTreeMap<ImageId, Check>,
+    /// How long each pull took, in milliseconds.
+    pulls: BTreeMap<Wanted, u64>,
+}
 
 /// Runs `secateur verify-cache`.
 pub async fn verify_cache(global: &Global, args: &VerifyCacheArgs) -> Result<Exit, Fault> {
@@ -45,8 +59,10 @@ pub async fn verify_cache(global: &Global, args: &VerifyCacheArgs) -> Result<Exi
     };
     let reader = program::connect(global).await?;
     let info = survey::engine(&reader, &policy).await?;
-    let engine_fault = |error| survey::engine_fault(&error);
-    let here = reader.images(&info).await.map_err(engine_fault)?;
+    let here = reader
+        .images(&info)
+        .await
+        .map_err(|error| survey::engine_fault(&error))?;
     let now = clock().map_err(|error| Fault::new(Exit::State, format!("{error:#}")))?;
     let past = past(global, &info.facts.key(), &mut context.notes);
     let baseline = match &args.against {
@@ -59,103 +75,141 @@ pub async fn verify_cache(global: &Global, args: &VerifyCacheArgs) -> Result<Exi
     };
     let promises = promises(&args.images, &policy, baseline.as_ref(), &here)
         .map_err(|why| Fault::new(Exit::Usage, why))?;
-
     let mut findings = Findings::new(now.wall, info.facts.clone(), args.strict);
-    let mut progress = Progress::new(global);
     if args.redeploy
         && let Err(refusals) = look_around(&reader, &info, &policy, &past.ledger).await?
     {
         findings.refusals = refusals;
         return finish(global, &findings, &context);
     }
-
-    let store = lasting::judge(&store_folders(&info));
-    let mut registries = Registries::new(&reader, args.user_config.as_deref())
-        .await
-        .map_err(engine_fault)?;
-    let mut on_answer =
-        |done, of| progress.show(|| format!("asking registries: {done} of {of} images"));
-    let digests = args.registry || args.redeploy;
-    let answers = registries
-        .ask(&promises, &here, digests, &mut on_answer)
-        .await;
-    let mut deep: BTreeMap<ImageId, Check> = BTreeMap::new();
-    let mut pulls: BTreeMap<ImageId, u64> = BTreeMap::new();
-    for (number, promise) in (1..).zip(&promises) {
-        let image = promise.wanted.find(&here);
-        let mut checks = vec![present::judge(promise, &here, &past)];
-        if args.deep {
-            checks.push(match image {
-                None => Check::new(Kind::Whole, Status::Unknown, "it is not here to be read"),
-                Some(image) => match deep.get(&image.id) {
-                    Some(check) => check.clone(),
-                    None => {
-                        let shown = format!("{number} of {}", promises.len());
-                        let mut on_bytes = |bytes: u64| {
-                            progress.show(|| {
-                                format!("reading image {shown}: {}", crate::model::Bytes(bytes))
-                            });
-                        };
-                        let check = whole::look(&reader, &info.facts, image, &mut on_bytes);
-                        let check = check.await.map_err(engine_fault)?;
-                        deep.insert(image.id.clone(), check.clone());
-                        check
-                    }
-                },
-            });
-        }
-        checks.push(store.clone());
-        checks.extend(answers.of(promise));
-        if args.redeploy {
-            progress.show(|| format!("pulling {number} of {} images", promises.len()));
-            match look_around(&reader, &info, &policy, &past.ledger).await? {
-                Ok(undisturbed) => {
-                    let pull = Pull {
-                        reader: &reader,
-                        registries: &registries,
-                        answers: &answers,
-                        args,
-                    };
-                    let check = pull.one(&undisturbed, promise, image).await?;
-                    if let (Some(image), Some(time)) = (image, check.milliseconds) {
-                        pulls.insert(image.id.clone(), time);
-                    }
-                    checks.push(check);
-                }
-                Err(refusals) => {
-                    let why = refusals
-                        .first()
-                        .map(crate::guards::Refusal::message)
-                        .unwrap_or_default();
-                    let why = format!("not pulled: {why}");
-                    checks.push(Check::new(Kind::Reused, Status::Unknown, why));
-                }
-            }
-        }
-        findings.images.push(Line {
-            image: escape(&promise.wanted.to_string()),
-            checks,
-        });
-    }
-    progress.clear();
-    findings.store = Some(store);
-    findings.asked = registries.asked();
-    findings.not_looked = not_looked(args);
-    findings.sort();
+    let mut run = Run {
+        args,
+        policy: &policy,
+        reader: &reader,
+        info: &info,
+        here,
+        past,
+        progress: Progress::new(global),
+        deep: BTreeMap::new(),
+        pulls: BTreeMap::new(),
+    };
+    Box::pin(run.look(&promises, &mut findings)).await?;
+    run.progress.clear();
     if let Some(path) = &args.record {
-        record(
-            path,
-            &reader,
-            &info,
-            &promises,
-            args,
-            &pulls,
-            findings.at,
-            &mut context.notes,
-        )
-        .await?;
+        context
+            .notes
+            .push(run.record(path, &promises, findings.at).await?);
     }
     finish(global, &findings, &context)
+}
+
+impl Run<'_> {
+    /// Looks at everything that is asked for, one promise after the other.
+    async fn look(&mut self, promises: &[Promise], findings: &mut Findings) -> Result<(), Fault> {
+        let engine_fault = |error| survey::engine_fault(&error);
+        let store = lasting::judge(&store_folders(self.info));
+        let mut registries = Registries::new(self.reader, self.args.user_config.as_deref())
+            .await
+            .map_err(engine_fault)?;
+        let digests = self.args.registry || self.args.redeploy;
+        let progress = &mut self.progress;
+        let mut on_answer =
+            |done, of| progress.show(|| format!("asking registries: {done} of {of} images"));
+        let answers = Box::pin(registries.ask(promises, &self.here, digests, &mut on_answer)).await;
+        for (number, promise) in (1..).zip(promises) {
+            let place = format!("{number} of {} images", promises.len());
+            let mut checks = vec![present::judge(promise, &self.here, &self.past)];
+            if self.args.deep {
+                checks.push(self.whole(promise, &place).await?);
+            }
+            checks.push(store.clone());
+            checks.extend(answers.of(promise));
+            if self.args.redeploy {
+                self.progress.show(|| format!("pulling {place}"));
+                let redeploy = Redeploy {
+                    reader: self.reader,
+                    registries: &registries,
+                    answers: &answers,
+                    follow: self.args.follow,
+                };
+                checks.push(self.reused(&redeploy, promise).await?);
+            }
+            let image = escape(&promise.wanted.to_string());
+            findings.images.push(Line { image, checks });
+        }
+        findings.store = Some(store);
+        findings.asked = registries.asked();
+        findings.not_looked = not_looked(self.args);
+        findings.sort();
+        Ok(())
+    }
+
+    async fn whole(&mut self, promise: &Promise, place: &str) -> Result<Check, Fault> {
+        let Some(image) = promise.wanted.find(&self.here) else {
+            let why = "it is not here to be read";
+            return Ok(Check::new(Kind::Whole, Status::Unknown, why));
+        };
+        if let Some(check) = self.deep.get(&image.id) {
+            return Ok(check.clone());
+        }
+        let progress = &mut self.progress;
+        let mut on_bytes = |bytes: u64| {
+            progress.show(|| format!("reading {place}: {}", crate::model::Bytes(bytes)));
+        };
+        let check = whole::look(self.reader, &self.info.facts, image, &mut on_bytes)
+            .await
+            .map_err(|error| survey::engine_fault(&error))?;
+        self.deep.insert(image.id.clone(), check.clone());
+        Ok(check)
+    }
+
+    /// Looks around before each pull anew: a deploy may have begun meanwhile.
+    async fn reused(&mut self, redeploy: &Redeploy<'_>, promise: &Promise) -> Result<Check, Fault> {
+        let image = promise.wanted.find(&self.here);
+        match look_around(self.reader, self.info, self.policy, &self.past.ledger).await? {
+            Ok(undisturbed) => {
+                let check = redeploy.one(&undisturbed, promise, image).await?;
+                if let Some(time) = check.milliseconds {
+                    self.pulls.insert(promise.wanted.clone(), time);
+                }
+                Ok(check)
+            }
+            Err(refusals) => {
+                let why = refusals.first().map(Refusal::message).unwrap_or_default();
+                let why = format!("not pulled: {why}");
+                Ok(Check::new(Kind::Reused, Status::Unknown, why))
+            }
+        }
+    }
+
+    /// Writes down what is here now, after any pull; says so.
+    async fn record(
+        &self,
+        path: &Path,
+        promises: &[Promise],
+        at: DateTime<Utc>,
+    ) -> Result<String, Fault> {
+        let here = self
+            .reader
+            .images(self.info)
+            .await
+            .map_err(|error| survey::engine_fault(&error))?;
+        let id = |wanted: &Wanted| wanted.find(&here).map(|image| image.id.clone());
+        let named: Vec<ImageId> = promises
+            .iter()
+            .filter_map(|promise| id(&promise.wanted))
+            .collect();
+        let only = (!self.args.images.is_empty()).then_some(named.as_slice());
+        let pulls = self.pulls.iter();
+        let pulls = pulls
+            .filter_map(|(wanted, time)| Some((id(wanted)?, *time)))
+            .collect();
+        let baseline = Baseline::of(&self.info.facts, &here, at, only, &pulls);
+        write_atomic(path, &baseline.to_json()).map_err(|error| program::state_fault(&error))?;
+        let (count, path) = (baseline.len(), escape(&path.to_string_lossy()));
+        let s = if count == 1 { "" } else { "s" };
+        Ok(format!("recorded {count} image{s} in {path}"))
+    }
 }
 
 fn not_looked(args: &VerifyCacheArgs) -> Vec<(Kind, &'static str)> {
@@ -209,22 +263,6 @@ fn read_baseline(path: &Path) -> Result<Baseline, Fault> {
     Baseline::from_json(&bytes).map_err(fault)
 }
 
-/// Everything that is at work on the images now, or the proof that nothing is.
-async fn look_around(
-    reader: &Reader,
-    info: &Info,
-    policy: &Policy,
-    ledger: &Ledger,
-) -> Result<Result<Undisturbed, Vec<crate::guards::Refusal>>, Fault> {
-    let at_work = reader
-        .at_work(info)
-        .await
-        .map_err(|error| survey::engine_fault(&error))?;
-    let now = clock().map_err(|error| Fault::new(Exit::State, format!("{error:#}")))?;
-    let watch = Watch::new(policy, &info.facts, Arc::default());
-    Ok(undisturbed(policy, &watch.look(&now, ledger, at_work)))
-}
-
 /// The folders that an image of this store needs after a restart.
 fn store_folders(info: &Info) -> Vec<storage::Storage> {
     let facts = &info.facts;
@@ -240,104 +278,6 @@ fn store_folders(info: &Info) -> Vec<storage::Storage> {
         .collect()
 }
 
-/// One deploy's pull.
-struct Pull<'a> {
-    reader: &'a Reader,
-    registries: &'a Registries,
-    answers: &'a Answers,
-    args: &'a VerifyCacheArgs,
-}
-
-impl Pull<'_> {
-    async fn one(
-        &self,
-        undisturbed: &Undisturbed,
-        promise: &Promise,
-        image: Option<&Image>,
-    ) -> Result<Check, Fault> {
-        let not = |why: &str| Ok(Check::new(Kind::Reused, Status::Unknown, why));
-        let Wanted::Name(name) = &promise.wanted else {
-            return not("promised by id: a deploy pulls by name");
-        };
-        if self.answers.is_local(promise) {
-            return not("it was never pulled: built or loaded here");
-        }
-        let moved = self.answers.status(promise, Kind::Current) == Some(Status::Moved);
-        if moved && !self.args.follow {
-            let why = "not pulled: the tag went on, and a pull would move it here, too (--follow pulls it)";
-            return Ok(Check::new(Kind::Reused, Status::Moved, why));
-        }
-        if image.is_some()
-            && !moved
-            && self.answers.status(promise, Kind::Current) == Some(Status::Unknown)
-        {
-            return not(
-                "not pulled: whether the tag went on is not known, and a pull would move it here, too",
-            );
-        }
-        let credentials = self.registries.credentials(name);
-        let auth = credentials.map(|found| found.for_engine(Registries::server(name)));
-        let started = monotonic();
-        let puller = self.reader.puller(undisturbed);
-        let before = if moved { Before::Moved } else { Before::Same };
-        let first = promise
-            .recorded
-            .as_ref()
-            .and_then(|recorded| recorded.pull_milliseconds);
-        match puller.pull(name, auth.as_ref()).await {
-            Ok(mut pulled) => {
-                if let (crate::engine::End::Error(why), Some(secret)) = (&pulled.end, credentials) {
-                    pulled.end = crate::engine::End::Error(secret.redact(why));
-                }
-                Ok(reused::judge(&pulled, before, started.elapsed(), first))
-            }
-            Err(error) => {
-                if error.kind == Failure::Lost {
-                    self.reader
-                        .info()
-                        .await
-                        .map_err(|error| survey::engine_fault(&error))?;
-                }
-                let why = error.to_string();
-                let why = credentials.map_or(why.clone(), |secret| secret.redact(&why));
-                Ok(Check::new(Kind::Reused, Status::Broken, why))
-            }
-        }
-    }
-}
-
-#[expect(clippy::too_many_arguments, reason = "one call, each is needed once")]
-async fn record(
-    path: &Path,
-    reader: &Reader,
-    info: &Info,
-    promises: &[Promise],
-    args: &VerifyCacheArgs,
-    pulls: &BTreeMap<ImageId, u64>,
-    at: chrono::DateTime<chrono::Utc>,
-    notes: &mut Vec<String>,
-) -> Result<(), Fault> {
-    // Anew: a pull may have brought something.
-    let here = reader
-        .images(info)
-        .await
-        .map_err(|error| survey::engine_fault(&error))?;
-    let named: Vec<ImageId> = promises
-        .iter()
-        .filter_map(|promise| promise.wanted.find(&here))
-        .map(|image| image.id.clone())
-        .collect();
-    let only = (!args.images.is_empty()).then_some(named.as_slice());
-    let baseline = Baseline::of(&info.facts, &here, at, only, pulls);
-    write_atomic(path, &baseline.to_json()).map_err(|error| program::state_fault(&error))?;
-    notes.push(format!(
-        "recorded {} images in {}",
-        baseline.len(),
-        escape(&path.to_string_lossy())
-    ));
-    Ok(())
-}
-
 fn finish(global: &Global, findings: &Findings, context: &Context) -> Result<Exit, Fault> {
     let report = match global.format {
         Format::Text => cache_text::report(findings, context, global.verbose),
@@ -351,42 +291,4 @@ fn finish(global: &Global, findings: &Findings, context: &Context) -> Result<Exi
         ));
     }
     Ok(findings.exit())
-}
-
-/// How far a run is, on a terminal, from the second second on.
-struct Progress {
-    wanted: bool,
-    shown: bool,
-    since: Instant,
-    last: Option<Instant>,
-}
-
-impl Progress {
-    fn new(global: &Global) -> Self {
-        let wanted = !global.quiet && std::io::stderr().is_terminal();
-        Self {
-            wanted,
-            shown: false,
-            since: monotonic(),
-            last: None,
-        }
-    }
-
-    fn show(&mut self, line: impl FnOnce() -> String) {
-        let now = monotonic();
-        let recent = self
-            .last
-            .is_some_and(|last| now - last < Duration::from_millis(200));
-        if self.wanted && !recent && now - self.since > Duration::from_secs(1) {
-            self.shown = true;
-            self.last = Some(now);
-            let _ = write!(std::io::stderr(), "\r{:70}", line());
-        }
-    }
-
-    fn clear(&mut self) {
-        if self.shown {
-            let _ = write!(std::io::stderr(), "\r{:70}\r", "");
-        }
-    }
 }

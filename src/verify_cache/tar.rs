@@ -127,13 +127,14 @@ impl<S: Sink> Reader<S> {
         Ok(())
     }
 
-    /// At the end of the stream; an error where the file is cut short.
-    pub fn finish(self) -> Result<S, String> {
+    /// At the end of the stream; an error where the file is cut short, with
+    /// what stands in the place of the next header: an engine that fails in
+    /// the middle writes its error there.
+    pub fn finish(self) -> Result<S, Vec<u8>> {
         match self.state {
             State::Ended => Ok(self.sink),
-            State::Header(_) | State::Body { .. } | State::Extension { .. } => {
-                Err("the export is cut short: its end mark is missing".into())
-            }
+            State::Header(rest) => Err(rest),
+            State::Body { .. } | State::Extension { .. } => Err(Vec::new()),
         }
     }
 
@@ -271,6 +272,7 @@ fn number(field: &[u8]) -> Option<u64> {
 }
 
 #[cfg(test)]
+#[allow(missing_docs)]
 pub mod tests {
     use super::*;
 
@@ -313,7 +315,8 @@ pub mod tests {
         for piece in tar.chunks(piece) {
             reader.feed(piece)?;
         }
-        Ok(reader.finish()?.0)
+        let cut = |rest: Vec<u8>| format!("cut short: {}", String::from_utf8_lossy(&rest));
+        Ok(reader.finish().map_err(cut)?.0)
     }
 
     #[test]
@@ -356,6 +359,8 @@ pub mod tests {
     fn a_file_that_is_cut_short_or_no_tar_is_an_error() {
         let mut tar = entry("a", b'0', "", b"bytes");
         assert!(read(&tar, 100).unwrap_err().contains("cut short"));
+        tar.extend(b"{error}");
+        assert_eq!(read(&tar, 100).unwrap_err(), "cut short: {error}");
         tar[0] = b'b';
         assert!(read(&tar, 100).unwrap_err().contains("checksum"));
         assert!(read(b"", 1).unwrap_err().contains("cut short"));

@@ -3,14 +3,19 @@
 //! there, or only that it could not be looked at. Nothing is written here.
 //! (A graphdriver engine writes a temporary copy of its own before it sends.)
 
+use std::path::Path;
+
 use crate::engine::{EngineError, Failure, Reader as Engine};
 use crate::host::clock::monotonic;
 use crate::host::storage;
 use crate::model::{Bytes, EngineFacts, Image, Observed, Store};
 
-use super::layers::{Export, Verdict, chain_ids, judge};
+use super::layers::{Export, Verdict, chain_ids, judge, lost};
 use super::tar::Reader;
 use super::{Check, Kind, Status};
+
+/// No manifest or index is longer.
+const LONGEST_MANIFEST: u64 = 4 << 20;
 
 /// Looks at one image; `progress` is told the bytes so far. The outer error:
 /// the engine itself is gone.
@@ -34,7 +39,10 @@ pub async fn look(
             Verdict::Broken(problems) => (Status::Broken, problems.join("; ")),
             Verdict::Unclear(why) => (Status::Unknown, why),
         },
-        Ok(Err(why)) => explained(engine, facts, image, Status::Unknown, why).await?,
+        Ok(Err(Unread::Odd(why))) => (Status::Unknown, why),
+        Ok(Err(Unread::BrokenOff(why))) => {
+            explained(engine, facts, image, Status::Broken, why).await?
+        }
         Err(error) if error.kind == Failure::NotFound => {
             (Status::Unknown, "it went while it was looked at".to_owned())
         }
@@ -64,35 +72,72 @@ async fn explained(
     status: Status,
     why: String,
 ) -> Result<(Status, String), EngineError> {
-    if facts.store != Store::Graphdriver {
-        return Ok((status, why));
+    match facts.store {
+        Store::Podman => return Ok((status, why)),
+        Store::Containerd => {
+            let Some(root) = &facts.containerd_root else {
+                return Ok((status, why));
+            };
+            let blob = |digest: &str| storage::blob(root, digest, LONGEST_MANIFEST);
+            let lost = lost(&image.id, blob);
+            if lost.is_empty() {
+                return Ok((status, why));
+            }
+            let each: Vec<String> = lost
+                .iter()
+                .map(|part| format!("{part} is missing"))
+                .collect();
+            return Ok((Status::Broken, each.join("; ")));
+        }
+        Store::Graphdriver => {}
     }
     let diffs = engine.layers(&image.id).await?;
     let chain = chain_ids(&diffs);
-    let missing = storage::missing_layers(&facts.data_root, facts.driver.raw(), &chain);
-    if missing.is_empty() {
+    let (root, driver) = (&facts.data_root, facts.driver.raw());
+    let missing = storage::missing_layers(root, driver, &chain);
+    let named = |n: &usize| {
+        let digest = crate::text::escape(&diffs[*n]);
+        format!("layer {} of {}, {digest},", n + 1, diffs.len())
+    };
+    if !missing.is_empty() {
+        let each = missing
+            .iter()
+            .map(|n| format!("{} has lost its folder", named(n)));
+        return Ok((Status::Broken, each.collect::<Vec<_>>().join("; ")));
+    }
+    let holds = damaged_file(&why)
+        .map(|file| storage::layers_with(root, driver, &chain, Path::new(file)))
+        .unwrap_or_default();
+    if holds.is_empty() {
         return Ok((status, why));
     }
-    let named: Vec<String> = missing
-        .iter()
-        .map(|n| {
-            format!(
-                "layer {} of {}, {}, has lost its folder",
-                n + 1,
-                diffs.len(),
-                crate::text::escape(&diffs[*n])
-            )
-        })
-        .collect();
-    Ok((Status::Broken, named.join("; ")))
+    let each: Vec<String> = holds.iter().map(named).collect();
+    Ok((
+        Status::Broken,
+        format!("{} is damaged: {why}", each.join(" or ")),
+    ))
 }
 
-/// The inner error: what came is no tar file, or not all of one.
+/// The engine names the file, not its layer: `file integrity checksum failed
+/// for "etc/passwd"`.
+fn damaged_file(why: &str) -> Option<&str> {
+    let (_, rest) = why.split_once("checksum failed for \"")?;
+    rest.split_once('"').map(|(file, _)| file)
+}
+
+/// Why an export gave nothing to judge.
+enum Unread {
+    /// It does not read as an image.
+    Odd(String),
+    /// The engine stopped in the middle.
+    BrokenOff(String),
+}
+
 async fn read(
     engine: &Engine,
     image: &Image,
     progress: &mut dyn FnMut(u64),
-) -> Result<Result<Export, String>, EngineError> {
+) -> Result<Result<Export, Unread>, EngineError> {
     let mut stream = engine.export(&image.id).await?;
     let mut tar = Reader::new(Export::default());
     let limit = longest(image);
@@ -101,16 +146,26 @@ async fn read(
         bytes += piece.len() as u64;
         progress(bytes);
         if let Err(why) = tar.feed(&piece) {
-            return Ok(Err(why));
+            return Ok(Err(Unread::Odd(why)));
         }
         if bytes > limit {
-            return Ok(Err(format!(
-                "the export does not end: {} came, which is far more than the image has",
+            let why = format!(
+                "the export does not end: {} came, far more than the image has",
                 Bytes(bytes)
-            )));
+            );
+            return Ok(Err(Unread::Odd(why)));
         }
     }
-    Ok(tar.finish())
+    Ok(tar.finish().map_err(|rest| {
+        // An engine that fails in the middle can only write its words there.
+        let json: Option<serde_json::Value> = serde_json::from_slice(&rest).ok();
+        let said = json.as_ref().and_then(|json| json["message"].as_str());
+        let said = said.unwrap_or("it did not say why; its log may");
+        Unread::BrokenOff(format!(
+            "the engine broke the export off: {}",
+            crate::text::escape(said)
+        ))
+    }))
 }
 
 /// An export is the layers and a header for each file: no engine may keep us

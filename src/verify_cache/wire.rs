@@ -301,4 +301,112 @@ mod tests {
             assert_eq!(parsed(bad), None, "{bad}");
         }
     }
+
+    /// A server that answers each connection once, with its head as the body.
+    async fn serve(answer: &'static str) -> (String, tokio::task::JoinHandle<()>) {
+        use rustls::pki_types::PrivateKeyDer;
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let chain = CertificateDer::pem_slice_iter(include_bytes!("wire/server.crt"));
+        let chain = chain.map(Result::unwrap).collect();
+        let key = PrivateKeyDer::from_pem_slice(include_bytes!("wire/server.key")).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .unwrap();
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let task = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let Ok(mut stream) = acceptor.accept(stream).await else {
+                    continue;
+                };
+                let mut head = vec![0; 4096];
+                let length = stream.read(&mut head).await.unwrap();
+                let head = String::from_utf8_lossy(&head[..length]).into_owned();
+                let length = head.len();
+                let text = format!(
+                    "HTTP/1.1 {answer}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{head}"
+                );
+                let _ = stream.write_all(text.as_bytes()).await;
+                let _ = stream.shutdown().await;
+            }
+        });
+        (address, task)
+    }
+
+    fn run(test: impl Future<Output = ()>) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        runtime.unwrap().block_on(test);
+    }
+
+    fn wire_with(certificates: &std::path::Path) -> Wire {
+        Wire {
+            certificates: certificates.to_owned(),
+            ..Wire::new(Insecure::default())
+        }
+    }
+
+    async fn asked(wire: &Wire, host: &str) -> Result<Answer, String> {
+        let url = Url {
+            host: host.to_owned(),
+            plain: false,
+            path: "/v2/".into(),
+        };
+        let secret = Secret::new("Bearer TOKEN");
+        let ask = Ask {
+            method: Method::GET,
+            url,
+            authorization: Some(&secret),
+            headers: &[],
+            form: None,
+        };
+        wire.send(ask).await
+    }
+
+    #[test]
+    fn a_server_is_believed_by_dockers_certificate_for_it_and_by_no_other() {
+        run(async {
+            let (address, _server) = serve("200 OK").await;
+            let folder = tempfile::tempdir().unwrap();
+            let refused = asked(&wire_with(folder.path()), &address)
+                .await
+                .unwrap_err();
+            assert!(
+                refused.contains("certificate") || refused.contains("UnknownIssuer"),
+                "{refused}"
+            );
+            let own = folder.path().join(&address);
+            std::fs::create_dir_all(&own).unwrap();
+            std::fs::write(own.join("ca.crt"), include_bytes!("wire/ca.crt")).unwrap();
+            let answer = asked(&wire_with(folder.path()), &address).await.unwrap();
+            let head = String::from_utf8_lossy(&answer.body).to_lowercase();
+            assert!(head.starts_with("get /v2/ http/1.1\r\n"), "{head}");
+            assert!(
+                head.contains("authorization: bearer token")
+                    && head.contains(&format!("host: {address}")),
+                "{head}"
+            );
+        });
+    }
+
+    #[test]
+    fn no_redirect_leads_away_from_tls() {
+        run(async {
+            let (address, _server) = serve("307 there\r\nLocation: http://127.0.0.1:9/x").await;
+            let folder = tempfile::tempdir().unwrap();
+            let own = folder.path().join(&address);
+            std::fs::create_dir_all(&own).unwrap();
+            std::fs::write(own.join("ca.crt"), include_bytes!("wire/ca.crt")).unwrap();
+            let refused = asked(&wire_with(folder.path()), &address)
+                .await
+                .unwrap_err();
+            assert!(refused.contains("away from TLS"), "{refused}");
+        });
+    }
 }
