@@ -191,6 +191,41 @@ fn a_deploy_after_the_prune_of_a_torn_down_one_fetches_no_layer() {
 
 #[test]
 #[ignore = "needs the lab: run tests/run"]
+fn a_service_that_is_deployed_again_fetches_no_layer() {
+    for kind in Kind::MAIN {
+        let host = Host::new(kind);
+        host.engine.swarm_init();
+        host.registry
+            .put("web:v1", &Archive::new().busybox().tag("x:1"));
+        // As docker's client pins it, and on overlay2 nothing but the digest is left of it.
+        let web = host.registry.pinned("web:v1");
+        let auth = host.registry.auth_header();
+        let deploy = || {
+            host.engine.service_create("web", &web, 1, Some(&auth));
+            host.engine.wait_tasks("web", &web, "running", 1);
+            host.engine.service_remove("web");
+        };
+        deploy();
+        let fetched = host.blob_requests();
+        host.secateur
+            .policy(&format!("{EAGER}[cache]\nimages = [\"{web}\"]\n"));
+        host.secateur.remember_all();
+        host.secateur.prune(0);
+        let report = host.verify(0, &["--redeploy"]);
+        says(kind, &report, &web, "present", "ok", &[]);
+        says(kind, &report, &web, "reused", "ok", &["fetched no layer"]);
+        deploy();
+        assert_eq!(
+            host.blob_requests(),
+            fetched,
+            "{}: no blob was asked for",
+            kind.name()
+        );
+    }
+}
+
+#[test]
+#[ignore = "needs the lab: run tests/run"]
 fn an_image_that_somebody_pruned_is_gone_since_when_it_was_last_seen() {
     for kind in Kind::MAIN {
         let host = Host::new(kind);

@@ -146,7 +146,7 @@ impl Witness {
 
 /// secateur uses a connection for one request, so that its head comes first.
 fn pass(mut client: UnixStream, mut engine: UnixStream, asked: &Mutex<Vec<String>>) {
-    let mut head = [0; 64 << 10];
+    let mut head = vec![0; 64 << 10];
     let length = client.read(&mut head).unwrap_or(0);
     let text = String::from_utf8_lossy(&head[..length]);
     asked
