@@ -74,7 +74,7 @@ pub enum Command {
     Plan(PlanArgs),
     /// Remove unneeded images, if the disk asks for it and nothing speaks against it
     Prune(PruneArgs),
-    /// Prove that promised images are here, whole, and used; changes nothing
+    /// Prove that promised images are here, whole, and used
     VerifyCache(VerifyCacheArgs),
 }
 

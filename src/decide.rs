@@ -60,12 +60,16 @@ impl<'a> Host<'a> {
     fn new(policy: &'a Policy, inventory: &'a Inventory, ledger: &'a Ledger, trust: Trust) -> Self {
         let images = inventory.images.values();
         let tags_in_use: BTreeSet<_> = images.clone().flat_map(|image| &image.tags).collect();
+        let mut users = users(inventory);
+        for (id, container) in ledger.mounted_once(inventory) {
+            users.entry(id).or_default().push(User::Mount(container));
+        }
         Self {
             policy,
             inventory,
             ledger,
             trust,
-            users: users(inventory),
+            users,
             children: images
                 .filter_map(|image| Some((image.parent.as_ref()?, &image.id)))
                 .collect(),

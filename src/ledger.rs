@@ -4,14 +4,14 @@
 //! younger: an image that the ledger does not know is new today, so losing it
 //! costs delay and never an image. It reads no file and no clock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::activity::ClockReading;
-use crate::model::{EventKind, ImageId, Inventory};
+use crate::model::{Container, EventKind, ImageId, Inventory};
 use crate::reference::Reference;
 use crate::users::{Names, users};
 
@@ -148,6 +148,28 @@ impl Ledger {
         self.images.iter()
     }
 
+    /// Images that a container mounts by a name that they had and have no more,
+    /// each with that container. A mount holds the image that had the name when
+    /// the container was made; the engine's lists tell the name alone, and not
+    /// every engine refuses to remove what is mounted so.
+    pub fn mounted_once<'a>(&self, seen: &'a Inventory) -> Vec<(&'a ImageId, &'a Container)> {
+        let mut found = Vec::new();
+        for container in &seen.containers {
+            let mounts = container.image_mounts.iter();
+            let names: BTreeSet<Reference> =
+                mounts.filter_map(|name| name.raw().parse().ok()).collect();
+            let had = |(id, sighting): (&ImageId, &Sighting)| {
+                let (id, image) = seen.images.get_key_value(id)?;
+                let lost = |name: &Reference| {
+                    sighting.tags.contains_key(name) && !image.tags.contains(name)
+                };
+                names.iter().any(lost).then_some((id, container))
+            };
+            found.extend(self.images.iter().filter_map(had));
+        }
+        found
+    }
+
     /// Since which look this lock has been seen held without a break.
     pub fn held_since(&self, lock: &std::path::Path) -> Option<DateTime<Utc>> {
         self.held_locks.get(lock).copied()
@@ -211,6 +233,11 @@ impl Ledger {
         let now = seen.taken_at;
         let names = Names::of(&seen.images);
         let in_use = users(seen);
+        let mounted: BTreeSet<&ImageId> = self
+            .mounted_once(seen)
+            .into_iter()
+            .map(|(id, _)| id)
+            .collect();
         let mut images: BTreeMap<ImageId, Sighting> = BTreeMap::new();
         for (id, image) in &seen.images {
             let mut sighting = self
@@ -222,7 +249,7 @@ impl Ledger {
             sighting
                 .tags
                 .extend(image.tags.iter().map(|tag| (tag.clone(), now)));
-            if in_use.contains_key(id) {
+            if in_use.contains_key(id) || mounted.contains(id) {
                 sighting.last_used = Some(now);
             }
             images.insert(id.clone(), sighting);
@@ -342,6 +369,28 @@ mod tests {
         let after = look(&ledger, &moved);
         assert_eq!(after.sighting(&id(1)).unwrap().last_used, Some(at(50)));
         assert_eq!(after.sighting(&id(2)).unwrap().last_used, Some(at(50)));
+    }
+
+    #[test]
+    fn what_a_container_mounts_by_a_name_that_moved_is_in_use() {
+        let ledger = look(&Ledger::empty("e"), &inventory([tagged(1, "app:1")]));
+        let mut moved = Inventory {
+            taken_at: at(100),
+            ..inventory([image(1), tagged(2, "app:1"), image(3)])
+        };
+        moved.containers.push(Container {
+            id: Untrusted::new("c"),
+            name: Untrusted::new("web"),
+            image: Untrusted::new("base:1"),
+            image_ids: Vec::new(),
+            state: Untrusted::new("running"),
+            image_mounts: vec![Untrusted::new("app:1")],
+        });
+        let found: Vec<_> = ledger.mounted_once(&moved);
+        assert_eq!(found, [(&id(1), &moved.containers[0])]);
+        let after = look(&ledger, &moved);
+        assert_eq!(after.sighting(&id(1)).unwrap().last_used, Some(at(100)));
+        assert_eq!(after.sighting(&id(3)).unwrap().last_used, None);
     }
 
     #[test]

@@ -205,7 +205,9 @@ impl KeepReason {
                 Spec::Task => format!("a task of service {service} wants it"),
             },
             Self::Parent { child } => format!("image {} is built on it", child.short()),
-            Self::KeepImage { pattern } => format!("keep.images has {pattern}"),
+            Self::KeepImage { pattern } => {
+                format!("keep.images has {}", crate::text::escape(pattern))
+            }
             Self::KeepLabel { rule } => format!("keep.labels has {}", crate::text::escape(rule)),
             Self::Previous { tag, rank } => {
                 format!("rollback {rank} of {} (keep.previous)", tag.familiar())

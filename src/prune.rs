@@ -13,7 +13,7 @@ use crate::decide::target_reached;
 use crate::engine::{DropName, Dropped, EngineError, Failure, Seen};
 use crate::guards::{Cleared, Refusal};
 use crate::journal::{Came, Record};
-use crate::model::{AtWork, ImageId, Observed, Store, Swarm};
+use crate::model::{AtWork, ImageId, Observed, Swarm};
 use crate::outcome::{Collateral, Ending, Outcome, Removed, Stayed};
 use crate::plan::{Entry, Plan};
 use crate::policy::Policy;
@@ -272,13 +272,8 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
         if !names.is_empty() {
             return Ok(Ok(names));
         }
-        if self.plan.engine().store == Store::Containerd {
-            match self.engine.has_dangling_record(id).await {
-                Ok(true) => return Ok(Ok(vec![DropName::DanglingRecord(id.clone())])),
-                Ok(false) => {}
-                Err(error) => return failed(error).map(Err),
-            }
-        }
+        // On the containerd store, too, though its record of a dangling image is
+        // a name there: dropping that one does not look at image mounts.
         let ours = match self.engine.name_ours(id).await {
             Ok(ours) => ours,
             Err(error) if error.kind == Failure::NotFound => {

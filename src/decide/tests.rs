@@ -627,7 +627,7 @@ fn naive(policy: &Policy, looks: &[Inventory], step: i64) -> BTreeSet<ImageId> {
                 .images
                 .values()
                 .any(|i| i.parent.as_ref() == Some(&image.id))
-            && !(image.labels.contains_key("keep") && !policy.keep_labels.is_empty())
+            && (!image.labels.contains_key("keep") || policy.keep_labels.is_empty())
             && !is_rollback
             && first < last
             && unneeded >= i64::try_from(age.as_secs()).unwrap()

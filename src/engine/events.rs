@@ -26,8 +26,9 @@ impl Reader {
         let Some(since) = since else {
             return Ok(Vec::new());
         };
-        // Whole seconds, one more than needed; an end in the past ends the
-        // stream at once.
+        // From a second before, so that no gap is left; an end in the past ends
+        // the stream at once. To the nanosecond: what happened a moment ago is
+        // what most shows an image to be wanted.
         let since = (since - TimeDelta::seconds(1)).min(until);
         let filters = HashMap::from([(
             "type".to_owned(),
@@ -35,7 +36,11 @@ impl Reader {
         )]);
         let options = EventsOptions {
             since: Some(since.timestamp().to_string()),
-            until: Some(until.timestamp().to_string()),
+            until: Some(format!(
+                "{}.{:09}",
+                until.timestamp(),
+                until.timestamp_subsec_nanos()
+            )),
             filters: Some(filters),
         };
         let stream = self.docker.events(Some(options));

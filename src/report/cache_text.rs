@@ -6,7 +6,8 @@ use std::fmt::Write as _;
 use anstyle::{AnsiColor, Style};
 
 use super::Context;
-use super::text::{head, refusals, wrapped};
+use super::text::{HEAD, LOUD, head, refusals};
+use super::wrap::{headed, wrapped};
 use crate::verify_cache::outcome::{Findings, Line};
 use crate::verify_cache::registry::Cost;
 use crate::verify_cache::{Check, Kind, Status};
@@ -14,18 +15,22 @@ use crate::verify_cache::{Check, Kind, Status};
 /// How many images that are fine are shown before they are only counted.
 const SHOWN: usize = 20;
 
-const LOUD: Style = AnsiColor::Red.on_default().bold();
 const WARN: Style = AnsiColor::Yellow.on_default();
-const HEAD: Style = Style::new().bold();
 
 /// What a run found.
 pub fn report(findings: &Findings, context: &Context, verbose: bool) -> String {
-    let mut out = head(&findings.engine, context);
-    if let Some(check) = &findings.store {
-        wrapped(&mut out, "store   ", &said(check));
+    let mut out = String::new();
+    refusals(&mut out, "refused:", &findings.refusals);
+    head(&mut out, &findings.engine, context);
+    match &findings.store {
+        Some(check) if check.status == Status::Ok => wrapped(&mut out, "store   ", &check.message),
+        Some(check) => {
+            let word = format!("store   {}:", check.status.word());
+            headed(&mut out, style(check.status), &word, &check.message);
+        }
+        None => {}
     }
     if !findings.refusals.is_empty() {
-        refusals(&mut out, "refused", &findings.refusals);
         return out;
     }
     out.push('\n');
@@ -74,11 +79,7 @@ pub fn report(findings: &Findings, context: &Context, verbose: bool) -> String {
 
 fn one(out: &mut String, line: &Line, verbose: bool) {
     let status = line.status();
-    let style = match status {
-        Status::Broken => LOUD,
-        Status::Unknown | Status::Moved => WARN,
-        Status::Ok => Style::new(),
-    };
+    let style = style(status);
     let _ = writeln!(out, "{style}{:8}{style:#} {}", status.word(), line.image);
     let mut checks: Vec<&Check> = line.checks.iter().collect();
     checks.sort_by_key(|check| (check.status, check.kind));
@@ -107,10 +108,11 @@ fn one(out: &mut String, line: &Line, verbose: bool) {
     }
 }
 
-fn said(check: &Check) -> String {
-    match check.status {
-        Status::Ok => check.message.clone(),
-        status => format!("{LOUD}{}{LOUD:#}: {}", status.word(), check.message),
+fn style(status: Status) -> Style {
+    match status {
+        Status::Broken => LOUD,
+        Status::Unknown | Status::Moved => WARN,
+        Status::Ok => Style::new(),
     }
 }
 

@@ -1,88 +1,91 @@
-//! One image's whole story: what it is, what wants it, since when nothing
-//! does, what becomes of it.
+//! One image's whole story: what it is, what becomes of it and why, and then
+//! every date that says so.
 
-use std::fmt::Write as _;
-
-use super::text::wrapped;
+use super::wrap::wrapped;
 use crate::ledger::Ledger;
 use crate::plan::{Entry, Plan, Verdict, ago, minute};
 
 /// Tells it for each image that is meant.
 pub fn explain(plan: &Plan, ledger: &Ledger, entries: &[&Entry]) -> String {
-    let mut out = String::new();
-    for entry in entries {
-        one(&mut out, plan, ledger, entry);
-    }
-    out
+    let told: Vec<String> = entries
+        .iter()
+        .map(|entry| {
+            let mut out = String::new();
+            what(&mut out, entry);
+            becomes(&mut out, plan, entry);
+            dates(&mut out, ledger, entry);
+            out
+        })
+        .collect();
+    told.join("\n")
 }
 
-fn one(out: &mut String, plan: &Plan, ledger: &Ledger, entry: &Entry) {
+fn what(out: &mut String, entry: &Entry) {
     let image = entry.image();
-    let _ = writeln!(out, "image      {}", image.id);
+    wrapped(out, "image   ", image.id.as_str());
     for name in image.tags.iter().chain(&image.digests) {
-        let _ = writeln!(out, "name       {}", name.familiar());
+        wrapped(out, "name    ", &name.familiar());
     }
     for name in &image.ours {
-        let _ = writeln!(
-            out,
-            "name       {name} (given by secateur, left by a run that was cut off)"
-        );
-    }
-    let size = image
-        .size
-        .known()
-        .map_or_else(|| "unknown".to_owned(), ToString::to_string);
-    let _ = writeln!(
-        out,
-        "size       {size}, removing it frees at least {}",
-        entry.reclaimable()
-    );
-    let _ = writeln!(out, "class      {}", entry.class().name());
-    if let Some(seen) = ledger.sighting(&image.id) {
-        let _ = writeln!(out, "first seen {}", minute(seen.first_seen));
-        for (tag, last) in &seen.tags {
-            let _ = writeln!(
-                out,
-                "had tag    {}, last seen {}",
-                tag.familiar(),
-                minute(*last)
-            );
-        }
-        if let Some(used) = seen.last_used {
-            let _ = writeln!(out, "used       last seen {}", minute(used));
-        }
-    }
-    if let Some(created) = image.dates.created {
-        let _ = writeln!(out, "built      {}", minute(created));
-    }
-    if let Some(stored) = image.dates.stored {
-        let _ = writeln!(out, "stored     {}", minute(stored));
-    }
-    if let Some(unneeded) = entry.unneeded() {
-        let lead = "unneeded   ";
-        let words = unneeded.evidence.words();
         wrapped(
             out,
-            lead,
-            &format!(
-                "since {}, {} ago ({words})",
-                minute(unneeded.since),
-                ago(unneeded.since, plan.now())
-            ),
+            "name    ",
+            &format!("{name} (by secateur, left by a run that was cut off)"),
         );
     }
+    wrapped(out, "class   ", entry.class().name());
+    let size = match image.size.known() {
+        Some(size) => format!("{size}; removing it frees at least {}", entry.reclaimable()),
+        None => "unknown".to_owned(),
+    };
+    wrapped(out, "size    ", &size);
+}
+
+fn becomes(out: &mut String, plan: &Plan, entry: &Entry) {
     let verdict = match entry.verdict() {
         Verdict::Keep => "kept".to_owned(),
-        Verdict::Candidate(why) => format!("could go, but need not: {}", why.message()),
-        Verdict::Remove => "would be removed by a prune now".to_owned(),
+        Verdict::Candidate(why) => format!("could go but stays: {}", why.message()),
+        Verdict::Remove => "the next prune removes it, unless it is refused".to_owned(),
     };
-    wrapped(out, "verdict    ", &verdict);
+    wrapped(out, "verdict ", &verdict);
     for reason in entry.reasons() {
         wrapped(
             out,
-            "because    ",
+            "because ",
             &format!("{}: {}", reason.kind(), reason.message()),
         );
     }
-    out.push('\n');
+    if let Some(unneeded) = entry.unneeded() {
+        wrapped(
+            out,
+            "age     ",
+            &format!(
+                "unneeded for {}, since {} ({})",
+                ago(unneeded.since, plan.now()),
+                minute(unneeded.since),
+                unneeded.evidence.words()
+            ),
+        );
+    }
+}
+
+fn dates(out: &mut String, ledger: &Ledger, entry: &Entry) {
+    let seen = ledger.sighting(&entry.image().id);
+    let dates = &entry.image().dates;
+    let mut line = |lead: &str, at: Option<_>| {
+        if let Some(at) = at {
+            wrapped(out, lead, &minute(at));
+        }
+    };
+    line("built   ", dates.created);
+    line("stored  ", dates.stored);
+    line("seen    first ", seen.map(|seen| seen.first_seen));
+    line("in use  last ", seen.and_then(|seen| seen.last_used));
+    for (tag, last) in seen.into_iter().flat_map(|seen| &seen.tags) {
+        wrapped(
+            out,
+            "had tag ",
+            &format!("{}, last {}", tag.familiar(), minute(*last)),
+        );
+    }
 }

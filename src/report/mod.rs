@@ -5,7 +5,12 @@ pub mod cache_json;
 pub mod cache_text;
 pub mod explain;
 pub mod json;
+mod lists;
 pub mod text;
+mod wrap;
+
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 

@@ -1,13 +1,16 @@
 //! Runs the program against an engine of the lab, with a policy and a state
 //! folder of its own, and reads its reports.
 
+// Each test file uses its own part of this.
+#![allow(dead_code)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
-use crate::lab::{Engine, wait_until};
+use crate::lab::{Engine, encode, wait_until};
 
 /// The program.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_secateur");
@@ -23,6 +26,21 @@ stop_below_percent = 0
 [limits]
 max_fraction = 1.0
 "#;
+
+/// [`EAGER`] but for the minimum age: an hour, which no test lasts.
+pub fn patient() -> String {
+    EAGER.replace("\"1s\"", "\"1h\"")
+}
+
+/// [`EAGER`] with these lines of the section `[keep]`.
+pub fn keeping(lines: &str) -> String {
+    format!("{EAGER}[keep]\n{lines}\n")
+}
+
+/// [`EAGER`] where images that were pulled by digest may go after a second, too.
+pub fn unpinned() -> String {
+    EAGER.replace("[disk]", "digest_pinned = \"1s\"\n[disk]")
+}
 
 /// secateur as somebody uses it on one host.
 pub struct Secateur {
@@ -147,6 +165,23 @@ impl Secateur {
         });
     }
 
+    /// Waits until the plan removes this image. It must be remembered already.
+    #[track_caller]
+    pub fn until_removable(&self, id: &str) {
+        wait_until("the image to be old enough", || {
+            (image(&self.plan(), id)["verdict"] == "remove").then_some(())
+        });
+    }
+
+    /// Waits until these reasons, and no others, keep this image: until it is old enough. It must
+    /// be remembered already.
+    #[track_caller]
+    pub fn until_kept_by(&self, id: &str, why: &[&str]) {
+        wait_until(&format!("only {why:?} to keep the image"), || {
+            (reasons(&self.plan(), id) == why).then_some(())
+        });
+    }
+
     /// Begins to remember, and waits until no image is kept for its age alone.
     #[track_caller]
     pub fn remember_all(&self) {
@@ -202,5 +237,53 @@ pub fn refusals(document: &Value) -> Vec<String> {
     refusals
         .iter()
         .map(|refusal| refusal["kind"].as_str().expect("a kind").to_owned())
+        .collect()
+}
+
+/// Id, verdict and reasons of every image.
+#[track_caller]
+pub fn verdicts(plan: &Value) -> Vec<(String, String, Vec<String>)> {
+    let images = plan["images"].as_array().expect("images");
+    let text = |image: &Value, key: &str| image[key].as_str().expect(key).to_owned();
+    let verdict = |image: &Value| {
+        let id = text(image, "id");
+        let why = reasons(plan, &id);
+        (id, text(image, "verdict"), why)
+    };
+    images.iter().map(verdict).collect()
+}
+
+/// What the engine itself calls dangling, and `docker image prune` takes: ids.
+#[track_caller]
+pub fn dangling(engine: &Engine) -> Vec<String> {
+    let filter = encode(r#"{"dangling":["true"]}"#);
+    let list = engine.get(&format!("/images/json?filters={filter}"));
+    let list = list.as_array().expect("a list");
+    list.iter()
+        .map(|image| image["Id"].as_str().expect("an id").to_owned())
+        .collect()
+}
+
+/// The requests that were to change something, as the engine's own log has them. For engines that
+/// were started with `debug`.
+#[track_caller]
+pub fn changes(engine: &Engine) -> Vec<String> {
+    let log = engine.log();
+    // "Calling DELETE /v1.41/images/..", and from 28 on "handling DELETE request" with the path.
+    let sent = |line: &&str, method: &str| {
+        line.contains(&format!("\"Calling {method} "))
+            || line.contains(&format!("\"handling {method} request\""))
+    };
+    assert!(
+        log.lines().any(|line| sent(&line, "GET")),
+        "no request in the log: {log}"
+    );
+    log.lines()
+        .filter(|line| {
+            ["POST", "PUT", "DELETE"]
+                .iter()
+                .any(|method| sent(line, method))
+        })
+        .map(str::to_owned)
         .collect()
 }

@@ -1,0 +1,383 @@
+//! Whole reports, word for word: src/report/testdata. To write them anew after
+//! a change of wording, and read the difference: UPDATE_REPORTS=1 cargo test
+
+use std::path::Path;
+
+use chrono::TimeDelta;
+
+use super::text::{HEAD, LOUD};
+use super::wrap::COLUMNS;
+use super::{Context, PolicySource, explain, text};
+use crate::activity::{Disk, LockKind, Room};
+use crate::decide::{Trust, decide};
+use crate::guards::Refusal;
+use crate::ledger::Ledger;
+use crate::model::{Bytes, Container, Image, Inventory, Observed};
+use crate::outcome::{Collateral, Ending, Outcome, Removed, Stayed};
+use crate::plan::Plan;
+use crate::policy::Policy;
+use crate::testing::{at, clock, id, image, inventory, pinned, tagged};
+use crate::text::Untrusted;
+
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+const DAY: i64 = 86_400;
+
+/// Three of the four that may go are enough.
+const ENOUGH: &str = "[disk]\nstart_above_percent = 85.8\nstop_below_percent = 85.6";
+
+/// Text that must not get to a terminal as it is.
+const NASTY: &str = "\u{1b}[2J\u{9b}5m\r\n\u{7}\u{202e}x\u{2028}";
+
+fn sized(image: Image, mib: u64) -> Image {
+    Image {
+        size: Observed::Known(Bytes(mib * MIB)),
+        ..image
+    }
+}
+
+fn disk(used: u64) -> Disk {
+    Disk {
+        path: "/var/lib/docker".into(),
+        bytes: Room {
+            used,
+            available: 100 * GIB - used,
+        },
+        inodes: None,
+    }
+}
+
+/// A host with one image of each fate, and what was remembered of it: forty
+/// days ago, half of that, and now.
+fn host() -> (Inventory, Ledger) {
+    let app = "ghcr.io/acme/shop/backend";
+    let moved = [
+        sized(pinned(4, app), 310),
+        sized(pinned(5, app), 305),
+        sized(pinned(6, app), 300),
+    ];
+    let others = [
+        sized(tagged(1, "postgres:16"), 431),
+        sized(image(2), 96),
+        sized(image(3), 95),
+        sized(pinned(7, "ghcr.io/acme/worker"), 88),
+        sized(image(9), 97),
+    ];
+    let current = sized(tagged(8, &format!("{app}:latest")), 312);
+    let young = sized(image(10), 90);
+
+    let mut ledger = Ledger::empty("ENGINE/graphdriver");
+    // The app's tag went from one image to the next.
+    for (day, holder) in [(-60, 0), (-50, 1), (-40, 2)] {
+        let mut then: Vec<_> = moved[..=holder].iter().chain(&others).cloned().collect();
+        then[holder].tags = [format!("{app}:latest").parse().unwrap()].into();
+        ledger = seen(&ledger, inventory(then), day);
+    }
+    let now = moved.into_iter().chain(others).chain([current]);
+    let now: Vec<_> = now.collect();
+    ledger = seen(&ledger, inventory(now.clone()), -20);
+    ledger = seen(
+        &ledger,
+        inventory(now.iter().cloned().chain([young.clone()])),
+        -3,
+    );
+    let mut host = inventory(now.into_iter().chain([young]));
+    host.containers.push(Container {
+        id: Untrusted::new("c"),
+        name: Untrusted::new("nightly-report"),
+        image: Untrusted::new(id(9).as_str()),
+        image_ids: vec![id(9)],
+        state: Untrusted::new("exited"),
+        image_mounts: vec![],
+    });
+    host.disk = Observed::Known(disk(86 * GIB));
+    let ledger = seen(&ledger, host.clone(), 0);
+    (host, ledger)
+}
+
+fn seen(ledger: &Ledger, mut host: Inventory, day: i64) -> Ledger {
+    host.taken_at = at(day * DAY);
+    ledger.observe(&host, &clock(day * DAY, 0, "a"), TimeDelta::zero())
+}
+
+fn policy(more: &str) -> Policy {
+    Policy::parse(&format!("[age]\nmin_age = \"14d\"\n{more}"), "test").unwrap()
+}
+
+fn planned(more: &str) -> (Plan, Ledger) {
+    let (host, ledger) = host();
+    (
+        decide(&policy(more), &host, &ledger, Trust::OwnMemory),
+        ledger,
+    )
+}
+
+fn context(refusals: Vec<Refusal>, notes: &[&str]) -> Context {
+    Context {
+        policy: PolicySource {
+            file: Some("/etc/secateur/policy.toml".into()),
+            fingerprint: "f".into(),
+        },
+        refusals,
+        notes: notes.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn refusals() -> Vec<Refusal> {
+    vec![
+        Refusal::DeployLock {
+            path: "/run/secateur/deploy.lock".into(),
+            kind: LockKind::Flock,
+            holder: Some("pid 4711 (kamal)".into()),
+            held_for: Some(TimeDelta::minutes(17)),
+            alert: false,
+            unclear: None,
+        },
+        Refusal::Pull {
+            path: "/var/lib/docker/image/overlay2/layerdb/tmp/write-set-1844674407".into(),
+            sign: "is open".into(),
+        },
+        Refusal::MaxFraction {
+            remove: 6,
+            all: 10,
+            limit: 0.5,
+        },
+    ]
+}
+
+fn stayed(n: u64, why: &str) -> Stayed {
+    Stayed {
+        id: id(n),
+        why: why.into(),
+    }
+}
+
+/// A run of this plan that met everything that a run can meet.
+fn run(plan: &Plan, why: impl Fn(&str) -> String) -> Outcome {
+    let mut outcome = Outcome::new(
+        "run".into(),
+        at(0),
+        Observed::Known(plan.disk().known().unwrap().clone()),
+    );
+    outcome.removed = plan.removals().take(1).map(Removed::of).collect();
+    outcome.disk_after = Observed::Known(disk(85 * GIB));
+    outcome.skipped = vec![
+        stayed(5, &why("a tag came: ghcr.io/acme/shop/backend:rollback")),
+        stayed(6, &why("the run stopped before its turn")),
+        stayed(7, &why("the run stopped before its turn")),
+    ];
+    outcome.failed = vec![stayed(
+        3,
+        &why(
+            "500: unlinkat /var/lib/docker/overlay2/0a1b2c3d4e5f60718293a4b5c6d7e8f90123456789abcdef0123456789abcdef: device or resource busy",
+        ),
+    )];
+    outcome.unconfirmed = vec![stayed(10, &why("the engine did not answer within 30 s"))];
+    outcome.collateral = vec![Collateral {
+        what: why(&crate::testing::digest("ghcr.io/acme/worker", 1007).to_string()),
+        with: id(4),
+    }];
+    outcome.ending = Ending::EngineLost(why("connection reset by peer"));
+    outcome
+}
+
+/// Takes our own styles out, and nothing else: what is left must be plain.
+fn plain(report: &str) -> String {
+    let styles = [LOUD, HEAD]
+        .map(|style| [style.render().to_string(), style.render_reset().to_string()])
+        .concat();
+    let plain = styles
+        .iter()
+        .fold(report.to_owned(), |text, style| text.replace(style, ""));
+    for line in plain.lines() {
+        let columns = line.chars().count();
+        // A command to copy is not broken.
+        let fits = columns <= COLUMNS || line.starts_with("  -> docker pull ");
+        assert!(fits, "{columns} columns: {line}");
+        assert_eq!(line, line.trim_end(), "blanks at the end");
+        let fit = |ch: char| crate::text::escape(&ch.to_string()) == ch.to_string();
+        assert!(line.chars().all(fit), "not fit for a terminal: {line:?}");
+    }
+    plain
+}
+
+#[track_caller]
+fn golden(name: &str, report: &str) {
+    let shown = plain(report);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("src/report/testdata")
+        .join(name);
+    if std::env::var_os("UPDATE_REPORTS").is_some() {
+        std::fs::write(&path, &shown).unwrap();
+    }
+    let wanted = std::fs::read_to_string(&path).unwrap();
+    assert!(
+        shown == wanted,
+        "{name} now reads:\n{shown}\nand was:\n{wanted}"
+    );
+}
+
+#[test]
+fn a_plan_with_removals() {
+    let (plan, _) = planned(ENOUGH);
+    golden("plan.txt", &text::plan(&plan, &context(vec![], &[]), false));
+    golden(
+        "plan-verbose.txt",
+        &text::plan(&plan, &context(vec![], &[]), true),
+    );
+}
+
+#[test]
+fn a_plan_where_the_disk_has_room() {
+    let (plan, _) = planned("[disk]\nstart_above_percent = 90");
+    golden(
+        "plan-room.txt",
+        &text::plan(&plan, &context(vec![], &[]), false),
+    );
+}
+
+#[test]
+fn a_plan_that_is_refused_and_would_not_be_enough() {
+    let (plan, _) = planned("");
+    let note = "/var/lib/docker/tmp/GetImageBlob12 is left from a pull that is over (untouched for 3 d); it holds nothing up";
+    golden(
+        "plan-refused.txt",
+        &text::plan(&plan, &context(refusals(), &[note]), false),
+    );
+}
+
+#[test]
+fn a_run_that_removed_what_it_should() {
+    let (plan, _) = planned(ENOUGH);
+    let mut outcome = Outcome::new("run".into(), at(0), plan.disk().clone());
+    outcome.removed = plan.removals().map(Removed::of).collect();
+    outcome.disk_after = Observed::Known(disk(86 * GIB - 505 * MIB));
+    golden(
+        "outcome.txt",
+        &text::outcome(&outcome, Some(&plan), &context(vec![], &[]), false),
+    );
+}
+
+#[test]
+fn a_run_that_met_everything() {
+    let (plan, _) = planned("");
+    let outcome = run(&plan, str::to_owned);
+    golden(
+        "outcome-bad.txt",
+        &text::outcome(&outcome, Some(&plan), &context(vec![], &[]), false),
+    );
+}
+
+#[test]
+fn a_run_that_was_refused() {
+    let (plan, _) = planned("");
+    let mut outcome = Outcome::new(
+        "run".into(),
+        at(0),
+        Observed::Unknown("not measured".into()),
+    );
+    outcome.ending = Ending::Refused;
+    outcome.refusals = refusals();
+    golden(
+        "outcome-refused.txt",
+        &text::outcome(&outcome, Some(&plan), &context(vec![], &[]), false),
+    );
+    outcome.refusals = vec![Refusal::OtherRun("pid 812, since 03:00".into())];
+    golden(
+        "outcome-other-run.txt",
+        &text::outcome(&outcome, None, &context(vec![], &[]), false),
+    );
+}
+
+#[test]
+fn one_image_and_its_story() {
+    let (plan, ledger) = planned("");
+    let entries: Vec<_> = [4, 6, 8, 9, 10].map(|n| plan.entry(&id(n)).unwrap()).into();
+    golden("explain.txt", &explain::explain(&plan, &ledger, &entries));
+}
+
+#[test]
+fn long_lists_are_cut_and_verbose_shows_them() {
+    let many = (1..=30).map(image);
+    let host = inventory(many);
+    let ledger = seen(&Ledger::empty("e"), host.clone(), -30);
+    let ledger = seen(&ledger, host.clone(), 0);
+    let policy = policy(
+        "[disk]\nstart_above_percent = 0\nstop_below_percent = 0\n[limits]\nmax_images = 25",
+    );
+    let plan = decide(&policy, &host, &ledger, Trust::OwnMemory);
+    let short = plain(&text::plan(&plan, &context(vec![], &[]), false));
+    assert!(short.contains("... and 5 more (-v shows all)"), "{short}");
+    let long = plain(&text::plan(&plan, &context(vec![], &[]), true));
+    assert!(!long.contains("more (-v"), "{long}");
+    assert!((1..=30).all(|n| long.contains(id(n).short())), "{long}");
+}
+
+#[test]
+fn inodes_are_named_where_they_fill_the_disk() {
+    let (mut host, ledger) = host();
+    let full = Disk {
+        inodes: Some(Room {
+            used: 97,
+            available: 3,
+        }),
+        ..disk(40 * GIB)
+    };
+    host.disk = Observed::Known(full);
+    let plan = decide(&policy(""), &host, &ledger, Trust::OwnMemory);
+    let shown = plain(&text::plan(&plan, &context(vec![], &[]), false));
+    assert!(shown.contains("97.0 % of the inodes used"), "{shown}");
+}
+
+/// Every text that comes from outside, twice as long as a line and full of
+/// what moves cursors; `plain` looks at each line.
+#[test]
+fn no_report_is_too_wide_or_moves_a_cursor() {
+    let long = format!("{NASTY}{}/{} {NASTY}", "a".repeat(170), "b".repeat(170));
+    let (mut host, _) = host();
+    let name = format!("{}/{}", "d".repeat(60), ["c"; 60].join("/"));
+    let tag = format!("registry.example.org:5000/{name}:{}", "t".repeat(128));
+    for (n, tag) in [(20, tag.as_str()), (21, "short:1")] {
+        let mut image = tagged(n, tag);
+        image.incomplete = Some(long.clone());
+        image.labels = [(long.clone(), Untrusted::new(long.clone()))].into();
+        host.images.insert(image.id.clone(), image);
+    }
+    host.images.insert(id(22), pinned(22, &name));
+    host.engine.version = Untrusted::new(long.clone());
+    host.engine.driver = Untrusted::new(long.clone());
+    host.engine.root_dir = long.clone().into();
+    host.containers[0].name = Untrusted::new(long.clone());
+    host.containers[0].state = Untrusted::new(long.clone());
+    let ledger = seen(&Ledger::empty("e"), host.clone(), -40);
+    let ledger = seen(&ledger, host.clone(), 0);
+    let policy = policy("digest_pinned = \"1d\"");
+    let plan = decide(&policy, &host, &ledger, Trust::OwnMemory);
+    assert!(plan.entry(&id(22)).unwrap().reasons().is_empty());
+    let mut unmeasured = host.clone();
+    unmeasured.disk = Observed::Unknown(long.clone());
+    let unmeasured = decide(&policy, &unmeasured, &ledger, Trust::OwnMemory);
+
+    let mut against = refusals();
+    against.extend([
+        Refusal::Build(long.clone()),
+        Refusal::Clock(long.clone()),
+        Refusal::SignsUnreadable {
+            path: long.clone().into(),
+            why: long.clone(),
+        },
+    ]);
+    let mut context = context(against.clone(), &[&long]);
+    context.policy.file = Some(long.clone().into());
+    let mut outcome = run(&plan, |why| format!("{why} {long}"));
+    outcome.refusals = against;
+    let every: Vec<_> = plan.entries().iter().collect();
+    plain(&explain::explain(&plan, &ledger, &every));
+    for verbose in [false, true] {
+        for plan in [&plan, &unmeasured] {
+            plain(&text::plan(plan, &context, verbose));
+            plain(&text::outcome(&outcome, Some(plan), &context, verbose));
+        }
+        plain(&text::outcome(&outcome, None, &context, verbose));
+    }
+}

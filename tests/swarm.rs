@@ -1,0 +1,208 @@
+//! What Swarm wants stays, and what it wanted is cache. Runs under `tests/lab/alone`.
+
+// The bans on clocks and on removing files are for the program, not for its tests.
+#![allow(clippy::disallowed_methods)]
+
+#[path = "lab/mod.rs"]
+mod lab;
+mod support;
+
+use lab::image::Archive;
+use lab::{Engine, Kind, Registry, encode, wait_until};
+use serde_json::json;
+use support::{Secateur, dangling, ids, image, reasons, unpinned};
+
+/// A manager where a service ran and is gone. Returns the id of its image.
+fn service_came_and_went(engine: &Engine, registry: &Registry, image: &str) -> String {
+    engine.swarm_init();
+    engine.service_create("web", image, 1, Some(&registry.auth_header()));
+    engine.wait_tasks("web", image, "running", 1);
+    let id = engine.id(image);
+    engine.service_remove("web");
+    wait_until("its tasks are forgotten", || {
+        engine.get("/tasks").as_array()?.is_empty().then_some(())
+    });
+    id
+}
+
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn a_service_that_is_gone_leaves_its_image_as_cache() {
+    let registry = Registry::start();
+    registry.put("web:v1", &Archive::new().busybox());
+    let name = registry.pinned("web:v1");
+    for kind in Kind::MAIN {
+        let (engine, twin) = (Engine::start(kind), Engine::start(kind));
+        let id = service_came_and_went(&engine, &registry, &name);
+        assert_eq!(
+            service_came_and_went(&twin, &registry, &name),
+            id,
+            "{}",
+            kind.name()
+        );
+
+        // What the engine's own `docker image prune` makes of it: on a graphdriver store it goes.
+        // The containerd store keeps the pin as a name, which is not dangling.
+        assert_eq!(
+            dangling(&twin).contains(&id),
+            !kind.containerd(),
+            "{}",
+            kind.name()
+        );
+        let filter = encode(&json!({"dangling": ["true"]}).to_string());
+        twin.api("POST", &format!("/images/prune?filters={filter}"), None)
+            .ok("prune");
+        assert_eq!(twin.has(&id), kind.containerd(), "{}", kind.name());
+
+        // What secateur makes of it, with everything else as eager as can be.
+        let litter = engine.load(&Archive::new());
+        let secateur = Secateur::on(&engine);
+        secateur.remember_all();
+        assert_eq!(
+            reasons(&secateur.plan(), &id),
+            ["digest-pinned"],
+            "{}",
+            kind.name()
+        );
+        assert_eq!(
+            ids(&secateur.prune(0), "removed"),
+            [litter],
+            "{}",
+            kind.name()
+        );
+        assert!(engine.has(&name), "{}", kind.name());
+    }
+}
+
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn the_image_of_a_service_that_is_gone_goes_where_the_policy_says_when() {
+    let registry = Registry::start();
+    registry.put("web:v1", &Archive::new().busybox());
+    let name = registry.pinned("web:v1");
+    for kind in Kind::MAIN {
+        let engine = Engine::start(kind);
+        let id = service_came_and_went(&engine, &registry, &name);
+        let secateur = Secateur::at(&engine.host(), &unpinned());
+        if kind.containerd() {
+            // Dropping a pin takes the tags beside it there, so it stays whatever the policy says.
+            secateur.prune(0);
+            secateur.until_kept_by(&id, &["digest-pinned"]);
+            assert_eq!(secateur.prune(0)["result"], "nothing");
+            assert!(engine.has(&name));
+            continue;
+        }
+        secateur.remember();
+        assert_eq!(
+            image(&secateur.plan(), &id)["class"],
+            "digest-pinned",
+            "{}",
+            kind.name()
+        );
+        // With room on the disk it stays all the same.
+        let room = unpinned().replace("_above_percent = 0", "_above_percent = 100");
+        secateur.policy(&room);
+        assert_eq!(
+            image(&secateur.plan(), &id)["held_back"],
+            "disk-has-room",
+            "{}",
+            kind.name()
+        );
+        assert_eq!(secateur.prune(0)["result"], "nothing", "{}", kind.name());
+        assert!(engine.has(&id), "{}", kind.name());
+        secateur.policy(&unpinned());
+        assert_eq!(
+            ids(&secateur.prune(0), "removed"),
+            [id.as_str()],
+            "{}",
+            kind.name()
+        );
+        assert!(!engine.has(&id), "{}", kind.name());
+    }
+}
+
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn a_service_without_replicas_keeps_its_image() {
+    let registry = Registry::start();
+    registry.put("web:v1", &Archive::new().busybox());
+    let name = registry.pinned("web:v1");
+    let auth = registry.auth_header();
+    for kind in Kind::MAIN {
+        let engine = Engine::start(kind);
+        engine.swarm_init();
+        engine.pull(&name, Some(&auth));
+        let id = engine.id(&name);
+        engine.service_create("web", &name, 0, Some(&auth));
+        assert_eq!(
+            engine.get("/containers/json?all=1"),
+            json!([]),
+            "{}",
+            kind.name()
+        );
+        let litter = engine.load(&Archive::new());
+        let secateur = Secateur::at(&engine.host(), &unpinned());
+        secateur.remember();
+        let plan = secateur.plan();
+        assert_eq!(reasons(&plan, &id)[0], "service", "{}", kind.name());
+        assert_eq!(
+            image(&plan, &id)["reasons"][0]["message"],
+            "service web runs it",
+            "{}",
+            kind.name()
+        );
+        assert_eq!(
+            ids(&secateur.prune(0), "removed"),
+            [litter],
+            "{}",
+            kind.name()
+        );
+        assert!(engine.has(&name), "{}", kind.name());
+    }
+}
+
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn a_service_keeps_the_image_that_it_would_roll_back_to() {
+    let registry = Registry::start();
+    registry.put("web:v1", &Archive::new().busybox());
+    registry.put("web:v2", &Archive::new().busybox());
+    let (one, two) = (registry.pinned("web:v1"), registry.pinned("web:v2"));
+    let auth = registry.auth_header();
+    for kind in Kind::MAIN {
+        let engine = Engine::start(kind);
+        engine.swarm_init();
+        engine.pull(&one, Some(&auth));
+        engine.pull(&two, Some(&auth));
+        let id = engine.id(&one);
+        // No task ever ran it: nothing but the previous spec refers to it.
+        engine.service_create("web", &one, 0, Some(&auth));
+        engine.service_update_image("web", &two, Some(&auth));
+        // Without tasks there is nothing to update: no status of one is ever set.
+        assert_eq!(
+            engine.service("web")["UpdateStatus"],
+            json!(null),
+            "{}",
+            kind.name()
+        );
+        assert_eq!(engine.get("/tasks"), json!([]), "{}", kind.name());
+        let litter = engine.load(&Archive::new());
+        let secateur = Secateur::at(&engine.host(), &unpinned());
+        secateur.remember();
+        let plan = secateur.plan();
+        let why = &image(&plan, &id)["reasons"][0];
+        assert_eq!(
+            why["message"],
+            "service web rolls back to it",
+            "{}: {plan:#}",
+            kind.name()
+        );
+        assert_eq!(
+            ids(&secateur.prune(0), "removed"),
+            [litter],
+            "{}",
+            kind.name()
+        );
+        assert!(engine.has(&one) && engine.has(&two), "{}", kind.name());
+    }
+}
