@@ -6,7 +6,6 @@
 
 #[path = "lab/mod.rs"]
 mod lab;
-#[allow(dead_code, reason = "these tests need less of it than others")]
 mod support;
 
 use std::fs;
@@ -767,7 +766,7 @@ fn a_redeploy_gives_way_to_a_deploy_lock_and_to_a_pull() {
                     support::refusals(&report.json())
                         .iter()
                         .all(|kind| kind == "pull")
-                )
+                );
             })
         });
         pull.cancel();

@@ -6,7 +6,6 @@
 
 #[path = "lab/mod.rs"]
 mod lab;
-#[allow(dead_code, reason = "these tests need less of it than others")]
 mod support;
 
 use std::collections::BTreeSet;

@@ -80,7 +80,7 @@ pub fn report(findings: &Findings, context: &Context, verbose: bool) -> String {
 fn one(out: &mut String, line: &Line, verbose: bool) {
     let status = line.status();
     let style = style(status);
-    let _ = writeln!(out, "{style}{:8}{style:#} {}", status.word(), line.image);
+    headed(out, style, &format!("{:8}", status.word()), &line.image);
     let mut checks: Vec<&Check> = line.checks.iter().collect();
     checks.sort_by_key(|check| (check.status, check.kind));
     let mut fine = Vec::new();

@@ -12,7 +12,6 @@
 #[path = "../lab/mod.rs"]
 mod lab;
 #[path = "../support/mod.rs"]
-#[allow(dead_code, reason = "a benchmark needs less of it than the tests")]
 mod support;
 
 use std::process::{Command, Stdio};
