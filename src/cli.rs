@@ -10,6 +10,7 @@ Examples:
   secateur plan                     what would go, what stays, and why
   secateur plan --explain app:1.4   one image's whole story
   secateur prune                    remove what the plan says, no more
+  secateur verify-cache             will the next deploy find its images?
 
 Exit codes:
   0 done   1 not all is well   2 command line   65 a person must look
@@ -73,8 +74,8 @@ pub enum Command {
     Plan(PlanArgs),
     /// Remove unneeded images, if the disk asks for it and nothing speaks against it
     Prune(PruneArgs),
-    /// Prove that promised images are here, whole, and used (not in this version)
-    VerifyCache,
+    /// Prove that promised images are here, whole, and used
+    VerifyCache(VerifyCacheArgs),
 }
 
 /// Arguments of plan.
@@ -129,4 +130,51 @@ pub struct PruneArgs {
     /// and digest-pinned images are not touched by this.
     #[arg(long)]
     pub trust_engine_dates: bool,
+}
+
+/// Arguments of verify-cache.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  secateur verify-cache                          all that the policy promises
+  secateur verify-cache --record before.json     a CI job, before its run
+  secateur verify-cache --against before.json    and after its teardown
+  secateur verify-cache --deep postgres:16       every layer, byte for byte
+  secateur verify-cache --registry --user-config /home/deploy/.docker
+  secateur verify-cache --redeploy               as the next deploy will pull
+
+Each check is ok, broken, moved (something newer is upstream) or unknown.
+Exit codes: 0 held   1 broken   69 engine   75 a deploy or pull is under way")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an option of its own"
+)]
+pub struct VerifyCacheArgs {
+    /// Promised beside the policy's [cache] images and exact [keep] names
+    #[arg(value_name = "IMAGE")]
+    pub images: Vec<String>,
+    /// Write down what is here now: all named images, or those IMAGEs
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
+    /// Hold today against what was written down
+    #[arg(long, value_name = "FILE")]
+    pub against: Option<PathBuf>,
+    /// Compare with the registry's digests, by uncounted requests (HEAD)
+    #[arg(long)]
+    pub registry: bool,
+    /// Have the engine pull each image as a deploy does; none may be fetched
+    #[arg(long)]
+    pub redeploy: bool,
+    /// With --redeploy: pull a tag that went on upstream, too
+    #[arg(long, requires = "redeploy")]
+    pub follow: bool,
+    /// Read every layer out of the engine and hash it
+    #[arg(long)]
+    pub deep: bool,
+    /// What could not be looked at is a fault, too
+    #[arg(long)]
+    pub strict: bool,
+    /// The docker folder of the user who deploys [default: as docker]
+    #[arg(long, value_name = "DIR")]
+    pub user_config: Option<PathBuf>,
 }

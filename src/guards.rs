@@ -565,3 +565,18 @@ mod tests {
         assert_eq!(kinds(&refusals(&policy(""), &look)), ["deploy"]);
     }
 }
+
+/// Nothing else is at work on the images: no deploy, build or pull. Made here
+/// alone; without one, `verify-cache --redeploy` pulls nothing.
+#[derive(Debug)]
+pub struct Undisturbed(());
+
+/// Finds that nothing is at work, or says all that is.
+pub fn undisturbed(policy: &Policy, look: &Look) -> Result<Undisturbed, Vec<Refusal>> {
+    let found = refusals(policy, look);
+    if found.is_empty() {
+        Ok(Undisturbed(()))
+    } else {
+        Err(found)
+    }
+}

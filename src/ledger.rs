@@ -18,6 +18,9 @@ use crate::users::{Names, users};
 /// The format that this version writes, and the highest that it reads.
 pub const FORMAT: u32 = 1;
 
+/// How many names of gone images are remembered: some 100 KB.
+const GONE: usize = 1000;
+
 /// The memory of one engine's store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ledger {
@@ -34,6 +37,10 @@ pub struct Ledger {
     /// file does not tell since when it is held.
     #[serde(default)]
     held_locks: BTreeMap<PathBuf, DateTime<Utc>>,
+    /// Tags that no image here carries any more, and the last look that showed
+    /// each. Only told to people, for verify-cache: no decision rests on it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    gone: BTreeMap<Reference, DateTime<Utc>>,
 }
 
 /// What is remembered of one image.
@@ -111,6 +118,7 @@ impl Ledger {
             clock: None,
             images: BTreeMap::new(),
             held_locks: BTreeMap::new(),
+            gone: BTreeMap::new(),
         }
     }
 
@@ -201,6 +209,37 @@ impl Ledger {
         self
     }
 
+    /// When a tag that was gone at the last look had been seen last.
+    pub fn gone(&self, tag: &Reference) -> Option<DateTime<Utc>> {
+        self.gone.get(tag).copied()
+    }
+
+    /// The newest [`GONE`] of the tags that went.
+    fn gone_after(
+        &self,
+        images: &BTreeMap<ImageId, Sighting>,
+        now: DateTime<Utc>,
+    ) -> BTreeMap<Reference, DateTime<Utc>> {
+        let mut gone = self.gone.clone();
+        for sighting in self.images.values() {
+            for (tag, at) in &sighting.tags {
+                let last = gone.entry(tag.clone()).or_insert(*at);
+                *last = (*last).max(*at).min(now);
+            }
+        }
+        for sighting in images.values() {
+            for (tag, at) in &sighting.tags {
+                if *at == now {
+                    gone.remove(tag);
+                }
+            }
+        }
+        let mut newest: Vec<_> = gone.into_iter().collect();
+        newest.sort_by(|a, b| (b.1, &b.0).cmp(&(a.1, &a.0)));
+        newest.truncate(GONE);
+        newest.into_iter().collect()
+    }
+
     /// The memory after one more look. `shift` moves all remembered dates
     /// forward first (see [`crate::clock::judge`]); none is left in the
     /// future, for what was seen was seen by now.
@@ -265,12 +304,14 @@ impl Ledger {
                 }
             }
         }
+        let gone = self.gone_after(&images, now);
         Self {
             format: FORMAT,
             engine: seen.engine.key(),
             clock: Some(clock.clone()),
             images,
             held_locks: self.held_locks.clone(),
+            gone,
         }
     }
 }
@@ -325,6 +366,25 @@ mod tests {
             assert_eq!(after.sighting(&id(1)).unwrap().last_tagged(), Some(at(100)));
             assert_eq!(after.sighting(&id(2)).unwrap().last_used, Some(at(100)));
         }
+    }
+
+    #[test]
+    fn a_tag_that_went_is_remembered_until_it_is_back() {
+        let tag = "app:1".parse().unwrap();
+        let at_moment = |seconds, images: Vec<crate::model::Image>| Inventory {
+            taken_at: at(seconds),
+            ..inventory(images)
+        };
+        let first = look(&Ledger::empty("e"), &at_moment(0, vec![tagged(1, "app:1")]));
+        assert_eq!(first.gone(&tag), None);
+        let second = look(&first, &at_moment(10, vec![]));
+        let third = look(&second, &at_moment(20, vec![]));
+        assert_eq!(
+            (second.gone(&tag), third.gone(&tag)),
+            (Some(at(0)), Some(at(0)))
+        );
+        let back = look(&third, &at_moment(30, vec![tagged(2, "app:1")]));
+        assert_eq!(back.gone(&tag), None);
     }
 
     #[test]

@@ -12,10 +12,11 @@
 //!
 //! | what | modules |
 //! |---|---|
-//! | values | [`text`], [`reference`], [`model`], [`activity`], [`exit`] |
+//! | values | [`text`], [`secret`], [`reference`], [`model`], [`activity`], [`exit`] |
 //! | pure steps | [`users`], [`clock`], [`policy`], [`ledger`], [`plan`] |
 //! | the decision | [`decide`], [`guards`], [`journal`], [`outcome`] |
 //! | the edges | [`engine`] (the only one to name bollard), [`host`] (nix, /proc) |
+//! | proof | [`verify_cache`] |
 //! | carrying out | [`state`], [`prune`], [`watch`], [`report`], [`reviewed`] |
 //! | wiring | [`cli`], [`run`] |
 
@@ -38,10 +39,12 @@ pub mod reference;
 pub mod report;
 pub mod reviewed;
 pub mod run;
+pub mod secret;
 pub mod state;
 pub mod survey;
 pub mod text;
 pub mod users;
+pub mod verify_cache;
 pub mod watch;
 
 #[cfg(test)]

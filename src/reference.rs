@@ -83,6 +83,11 @@ impl Reference {
         self.tag.as_deref()
     }
 
+    /// `docker.io`: the registry, with its port.
+    pub fn domain(&self) -> &str {
+        &self.domain
+    }
+
     /// `docker.io/library/postgres`.
     pub fn repository(&self) -> String {
         format!("{}/{}", self.domain, self.path)

@@ -51,10 +51,9 @@ async fn dispatch(cli: &Cli) -> Result<Exit, Fault> {
     match &cli.command {
         Command::Plan(args) => plan(&cli.global, args).await,
         Command::Prune(args) => Box::pin(prune(&cli.global, args)).await,
-        Command::VerifyCache => Err(Fault::new(
-            Exit::Usage,
-            "verify-cache is not in this version yet; plan and prune are",
-        )),
+        Command::VerifyCache(args) => {
+            Box::pin(crate::verify_cache::run::verify_cache(&cli.global, args)).await
+        }
     }
 }
 
@@ -298,7 +297,7 @@ impl crate::prune::Engine for Live<'_> {
     }
 }
 
-async fn connect(global: &Global) -> Result<Reader, Fault> {
+pub(crate) async fn connect(global: &Global) -> Result<Reader, Fault> {
     let address = Address::resolve(global.host.as_deref(), &Environment::read())
         .map_err(|error| Fault::new(Exit::Usage, error.to_string()))?;
     Reader::connect(&address)
@@ -328,7 +327,7 @@ fn meant<'a>(plan: &'a Plan, text: &str) -> Result<Vec<&'a Entry>, Fault> {
     Ok(ids.iter().filter_map(|id| plan.entry(id)).collect())
 }
 
-fn policy(global: &Global) -> Result<(Policy, PolicySource), Fault> {
+pub(crate) fn policy(global: &Global) -> Result<(Policy, PolicySource), Fault> {
     let asked = global.policy.as_deref();
     let path = asked.unwrap_or(Path::new(POLICY_PATH));
     let bytes = read_trusted_through_links(path, LONGEST_POLICY).map_err(|error| {
@@ -366,14 +365,14 @@ fn policy(global: &Global) -> Result<(Policy, PolicySource), Fault> {
     ))
 }
 
-fn warnings(policy: &Policy) -> Vec<String> {
+pub(crate) fn warnings(policy: &Policy) -> Vec<String> {
     let short = policy.min_age < std::time::Duration::from_hours(1);
     let age = humantime::format_duration(policy.min_age);
     let warning = format!("age.min_age is {age}, which is very short (1m is a minute, 1M a month)");
     short.then_some(warning).into_iter().collect()
 }
 
-fn state_dir(global: &Global) -> PathBuf {
+pub(crate) fn state_dir(global: &Global) -> PathBuf {
     if let Some(dir) = &global.state_dir {
         return dir.clone();
     }
@@ -403,7 +402,7 @@ fn state_dir(global: &Global) -> PathBuf {
     })
 }
 
-fn state_fault(error: &FileError) -> Fault {
+pub(crate) fn state_fault(error: &FileError) -> Fault {
     let exit = match error {
         FileError::Untrusted { .. } => Exit::Permission,
         FileError::Io { .. } if error.is_permission_denied() => Exit::Permission,
@@ -449,7 +448,7 @@ async fn unless<T>(asked: &AtomicBool, work: impl Future<Output = T>) -> Option<
 }
 
 /// The report. A reader that went away (`| head`) is no error.
-fn say(report: &str, format: Format) -> Result<(), Fault> {
+pub(crate) fn say(report: &str, format: Format) -> Result<(), Fault> {
     let written = match format {
         Format::Text => anstream::stdout().write_all(report.as_bytes()),
         Format::Json => std::io::stdout().write_all(report.as_bytes()),
@@ -463,7 +462,7 @@ fn say(report: &str, format: Format) -> Result<(), Fault> {
     }
 }
 
-fn log(line: &str) {
+pub(crate) fn log(line: &str) {
     // Nobody is left to tell if stderr is gone.
     let _ = writeln!(anstream::stderr(), "secateur: {line}");
 }

@@ -96,6 +96,21 @@ pub fn read(dir: Option<&StateDir>, engine: &str) -> Result<Memory, Fault> {
     Ok(memory)
 }
 
+/// What our own runs did, oldest first, as far as the journal goes back.
+/// Changes nothing; lines that do not read are passed over.
+pub fn history(dir: &StateDir) -> Result<Vec<Record>, Fault> {
+    let mut found = Vec::new();
+    for name in [format!("{JOURNAL}.1"), JOURNAL.to_owned()] {
+        let bytes =
+            read_trusted(&dir.file(&name), 2 * LONGEST_JOURNAL).map_err(|e| state_fault(&e))?;
+        let lines = bytes
+            .iter()
+            .flat_map(|bytes| bytes.split(|&byte| byte == b'\n'));
+        found.extend(lines.filter_map(|line| serde_json::from_slice::<Record>(line).ok()));
+    }
+    Ok(found)
+}
+
 /// The state folder, ours alone until dropped.
 #[derive(Debug)]
 pub struct State {

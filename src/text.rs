@@ -56,6 +56,24 @@ pub fn escape(text: &str) -> String {
     out
 }
 
+/// Percent-encodes a value of a query or a form: nothing in it can end it or
+/// begin another.
+pub fn encode(value: &str) -> String {
+    let mut out = String::with_capacity(value.len());
+    for byte in value.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                out.push(char::from(byte));
+            }
+            _ => {
+                // Writing to a String cannot fail.
+                let _ = write!(out, "%{byte:02X}");
+            }
+        }
+    }
+    out
+}
+
 /// Whether a character moves, hides or reorders what a terminal shows.
 pub fn is_invisible(ch: char) -> bool {
     matches!(u32::from(ch),
@@ -83,6 +101,12 @@ mod tests {
         assert!(
             shown.contains("\\u{1b}") && shown.contains("\\r\\n") && shown.contains("\\u{202e}")
         );
+    }
+
+    #[test]
+    fn an_encoded_value_holds_nothing_that_ends_it() {
+        assert_eq!(encode("repository:a/b:pull"), "repository%3Aa%2Fb%3Apull");
+        assert_eq!(encode("a&b=c#?"), "a%26b%3Dc%23%3F");
     }
 
     #[test]

@@ -5,9 +5,13 @@
 
 mod address;
 mod events;
+mod export;
+mod pull;
 mod read;
+mod registries;
 mod remove;
 mod socket;
+mod stream;
 mod swarm;
 
 use std::fmt;
@@ -21,8 +25,12 @@ use bollard::errors::Error as Bollard;
 use crate::text::escape;
 
 pub use address::{Address, AddressError, Environment};
+pub use export::Export;
+pub use pull::Puller;
 pub use read::{Contents, Info};
+pub use registries::{Insecure, host_and_port};
 pub use remove::{DropName, Dropped, Remover, Seen};
+pub use stream::{End, Message as PullMessage, Pulled};
 
 /// How long one question may take. An engine under load answers a list in
 /// seconds; one that needs longer is not fit to be relied on.

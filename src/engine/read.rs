@@ -107,7 +107,7 @@ impl Reader {
     }
 
     /// Deploys and builds under way, and what Swarm wants.
-    async fn at_work(&self, info: &Info) -> Result<AtWork, EngineError> {
+    pub async fn at_work(&self, info: &Info) -> Result<AtWork, EngineError> {
         let (swarm, builds) = futures_util::future::join(self.swarm(info), self.builds()).await;
         Ok(AtWork {
             swarm: swarm?,
@@ -117,7 +117,7 @@ impl Reader {
 
     /// The unfiltered list: the engine's own "dangling" means something else
     /// on each store, and its shared sizes are wrong when it is filtered.
-    async fn images(&self, info: &Info) -> Result<BTreeMap<ImageId, Image>, EngineError> {
+    pub async fn images(&self, info: &Info) -> Result<BTreeMap<ImageId, Image>, EngineError> {
         let doing = "list images (GET /images/json)";
         let options = || ListImagesOptions {
             all: true,

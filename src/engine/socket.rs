@@ -3,6 +3,7 @@
 //! bollard#736), and a limit on how much an engine may answer. It knows
 //! nothing of what is asked.
 
+use std::future::Future;
 use std::io;
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -76,7 +77,47 @@ impl Socket {
         })
     }
 
-    async fn send(&self, mut request: BollardRequest) -> Result<Response<Incoming>, Bollard> {
+    /// GETs an answer of any length, to be read as it comes; the caller
+    /// counts its bytes.
+    pub(super) async fn stream(&self, path: &str) -> Result<Incoming, Bollard> {
+        let request = Request::get(path).body(bollard::body_full(Bytes::new()))?;
+        self.open(request).await
+    }
+
+    /// Sends a request whose answer is read as it comes, if it is a good one.
+    pub(super) async fn open(&self, request: BollardRequest) -> Result<Incoming, Bollard> {
+        let response = self.send_limited(request, usize::MAX).await?;
+        let status = response.status().as_u16();
+        if status == 200 {
+            return Ok(response.into_body());
+        }
+        let body = http_body_util::Limited::new(response.into_body(), 1 << 20);
+        let body = body
+            .collect()
+            .await
+            .map(http_body_util::Collected::to_bytes);
+        let message = body.map_or_else(
+            |error| error.to_string(),
+            |body| message(&String::from_utf8_lossy(&body)),
+        );
+        Err(Bollard::DockerResponseServerError {
+            status_code: status,
+            message,
+        })
+    }
+
+    fn send(
+        &self,
+        request: BollardRequest,
+    ) -> impl Future<Output = Result<Response<Incoming>, Bollard>> + use<'_> {
+        self.send_limited(request, LONGEST_ANSWER)
+    }
+
+    async fn send_limited(
+        &self,
+        mut request: BollardRequest,
+        longest: usize,
+    ) -> Result<Response<Incoming>, Bollard> {
         let asked = request
             .uri()
             .path_and_query()
@@ -92,7 +133,7 @@ impl Socket {
         let stream = UnixStream::connect(&self.path).await?;
         let limited = Limited {
             stream,
-            left: LONGEST_ANSWER,
+            left: longest,
         };
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(limited)).await?;
@@ -100,6 +141,13 @@ impl Socket {
         tokio::spawn(connection);
         Ok(sender.send_request(request).await?)
     }
+}
+
+/// The engine's words out of its JSON.
+fn message(body: &str) -> String {
+    let json: Option<serde_json::Value> = serde_json::from_str(body).ok();
+    let said = json.as_ref().and_then(|json| json["message"].as_str());
+    said.unwrap_or(body).to_owned()
 }
 
 /// A stream that gives at most so many bytes.

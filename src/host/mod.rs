@@ -9,6 +9,7 @@ pub mod files;
 pub mod lock;
 mod process;
 pub mod signs;
+pub mod storage;
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;

@@ -31,13 +31,13 @@ struct PlanDocument<'a> {
 }
 
 #[derive(Serialize)]
-struct PolicyPart {
+pub(super) struct PolicyPart {
     source: Option<String>,
     fingerprint: String,
 }
 
 #[derive(Serialize)]
-struct EnginePart<'a> {
+pub(super) struct EnginePart<'a> {
     id: String,
     version: String,
     store: String,
@@ -57,7 +57,7 @@ struct DiskPart {
 
 #[derive(Serialize)]
 #[expect(clippy::struct_field_names, reason = "the contract calls it so")]
-struct Message {
+pub(super) struct Message {
     kind: &'static str,
     message: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -263,7 +263,7 @@ pub fn outcome(outcome: &Outcome, facts: Option<&EngineFacts>, context: &Context
 /// What a terminal would act on is written as JSON's own escapes: the same
 /// text to a program, and nothing to a terminal. Such characters stand nowhere
 /// but within strings.
-fn written(document: &impl Serialize) -> String {
+pub(super) fn written(document: &impl Serialize) -> String {
     let mut text = String::new();
     for ch in serde_json::to_string_pretty(document)
         .unwrap_or_default()
@@ -282,11 +282,11 @@ fn written(document: &impl Serialize) -> String {
     text
 }
 
-fn time(at: DateTime<Utc>) -> String {
+pub(super) fn time(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
-fn policy(context: &Context) -> PolicyPart {
+pub(super) fn policy(context: &Context) -> PolicyPart {
     PolicyPart {
         // Not as a path: one that is no UTF-8 would spoil the whole document.
         source: context
@@ -298,7 +298,7 @@ fn policy(context: &Context) -> PolicyPart {
     }
 }
 
-fn engine(facts: &EngineFacts) -> EnginePart<'_> {
+pub(super) fn engine(facts: &EngineFacts) -> EnginePart<'_> {
     EnginePart {
         id: facts.id.escaped(),
         version: facts.version.escaped(),
@@ -339,7 +339,7 @@ fn measure(disk: &Observed<Disk>) -> DiskMeasure {
     }
 }
 
-fn refusal(refusal: &Refusal) -> Message {
+pub(super) fn refusal(refusal: &Refusal) -> Message {
     let (path, held) = match refusal {
         Refusal::DeployLock { path, held_for, .. } => (Some(path), *held_for),
         Refusal::Pull { path, .. } | Refusal::SignsUnreadable { path, .. } => (Some(path), None),

@@ -1,6 +1,8 @@
 //! Says what was decided and done: text for people, JSON for programs. It
 //! decides only the wording; every figure comes from a plan or an outcome.
 
+pub mod cache_json;
+pub mod cache_text;
 pub mod explain;
 pub mod json;
 mod lists;

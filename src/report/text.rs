@@ -100,7 +100,7 @@ pub fn ending(ending: &Ending) -> Option<String> {
     }
 }
 
-fn head(out: &mut String, engine: &EngineFacts, context: &Context) {
+pub(super) fn head(out: &mut String, engine: &EngineFacts, context: &Context) {
     let text = format!(
         "{}, {} ({} store), {}",
         engine.version.escaped(),
@@ -168,7 +168,7 @@ fn disk_after(out: &mut String, outcome: &Outcome) {
 }
 
 /// What is the same way out of two is said once.
-fn refusals(out: &mut String, word: &str, refusals: &[Refusal]) {
+pub(super) fn refusals(out: &mut String, word: &str, refusals: &[Refusal]) {
     for same in refusals.chunk_by(|one, next| one.way_out() == next.way_out()) {
         for refusal in same {
             headed(out, LOUD, word, &refusal.message());

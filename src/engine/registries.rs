@@ -1,0 +1,151 @@
+//! How the engine itself speaks to registries: without TLS to which. Read from
+//! GET /info into small types of our own, for bollard's want every field.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use serde::Deserialize;
+
+use super::{ASK, EngineError, Reader, call};
+
+/// Registries that the engine speaks to without TLS.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Insecure {
+    /// Networks, `127.0.0.0/8`.
+    pub cidrs: Vec<String>,
+    /// Names, `registry.lan:5000`.
+    pub hosts: BTreeSet<String>,
+}
+
+impl Insecure {
+    /// Whether the engine would speak to this host in the clear. Names are not
+    /// looked up: only an address is compared with the networks.
+    pub fn covers(&self, host: &str) -> bool {
+        if self.hosts.contains(host) {
+            return true;
+        }
+        let (name, _) = host_and_port(host, 0);
+        if name == "localhost" {
+            return true;
+        }
+        let Ok(address) = name.trim_matches(['[', ']']).parse::<IpAddr>() else {
+            return false;
+        };
+        address.is_loopback() || self.cidrs.iter().any(|cidr| within(address, cidr))
+    }
+}
+
+fn within(address: IpAddr, cidr: &str) -> bool {
+    let Some((network, bits)) = cidr.split_once('/') else {
+        return false;
+    };
+    let (Ok(network), Ok(bits)) = (network.parse::<IpAddr>(), bits.parse::<u32>()) else {
+        return false;
+    };
+    let top = |value: u128, width: u32| value.checked_shr(width.saturating_sub(bits)).unwrap_or(0);
+    match (address, network) {
+        (IpAddr::V4(a), IpAddr::V4(n)) => {
+            top(a.to_bits().into(), 32) == top(n.to_bits().into(), 32)
+        }
+        (IpAddr::V6(a), IpAddr::V6(n)) => top(a.to_bits(), 128) == top(n.to_bits(), 128),
+        _ => false,
+    }
+}
+
+/// Host and port.
+pub fn host_and_port(host: &str, port: u16) -> (&str, u16) {
+    match host.rsplit_once(':') {
+        Some((name, text)) if !text.contains(']') => (name, text.parse().unwrap_or(port)),
+        _ => (host, port),
+    }
+}
+
+impl Reader {
+    /// The registries that the engine speaks to in the clear.
+    pub async fn insecure_registries(&self) -> Result<Insecure, EngineError> {
+        let doing = "read the engine's registries (GET /info)";
+        let body = call(doing, ASK, self.socket.get("/info")).await?;
+        insecure(&body).map_err(|error| EngineError::nonsense(doing, error))
+    }
+}
+
+fn insecure(info: &[u8]) -> Result<Insecure, serde_json::Error> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Info {
+        registry_config: Option<Registries>,
+    }
+    #[derive(Deserialize, Default)]
+    #[serde(rename_all = "PascalCase", default)]
+    struct Registries {
+        #[serde(rename = "InsecureRegistryCIDRs")]
+        cidrs: Option<Vec<String>>,
+        index_configs: Option<std::collections::BTreeMap<String, Index>>,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Index {
+        secure: Option<bool>,
+    }
+    let info: Info = serde_json::from_slice(info)?;
+    let config = info.registry_config.unwrap_or_default();
+    let named = config.index_configs.unwrap_or_default();
+    let insecure = named
+        .into_iter()
+        .filter(|(_, index)| index.secure == Some(false));
+    Ok(Insecure {
+        cidrs: config.cidrs.unwrap_or_default(),
+        hosts: insecure.map(|(name, _)| name).collect(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_real_answer_and_an_empty_one_read() {
+        // Recorded from 28.5.2.
+        let info = br#"{"RegistryConfig":{"IndexConfigs":{"docker.io":{"Mirrors":[],"Name":"docker.io","Official":true,"Secure":true},"r.lan:5000":{"Secure":false}},"InsecureRegistryCIDRs":["127.0.0.0/8","::1/128"],"Mirrors":null}}"#;
+        let seen = insecure(info).unwrap();
+        assert_eq!(seen.cidrs.len(), 2);
+        assert_eq!(seen.hosts.into_iter().collect::<Vec<_>>(), ["r.lan:5000"]);
+        assert_eq!(insecure(b"{}").unwrap(), Insecure::default());
+    }
+
+    #[test]
+    fn only_what_the_engine_lists_and_this_host_itself_is_plain() {
+        let insecure = Insecure {
+            cidrs: vec!["10.1.0.0/16".into(), "fd00::/8".into(), "nonsense".into()],
+            hosts: ["registry.lan:5000".to_owned()].into(),
+        };
+        for plain in [
+            "127.1.2.3:5000",
+            "127.0.0.1",
+            "localhost:5000",
+            "[::1]:5000",
+            "10.1.2.3:80",
+            "registry.lan:5000",
+            "[fd12::1]:5000",
+        ] {
+            assert!(insecure.covers(plain), "{plain}");
+        }
+        for tls in [
+            "10.2.0.1:5000",
+            "registry.lan",
+            "docker.io",
+            "127.example:1",
+            "[2001::1]",
+        ] {
+            assert!(!insecure.covers(tls), "{tls}");
+        }
+    }
+
+    #[test]
+    fn a_port_is_what_follows_the_last_colon_outside_brackets() {
+        assert_eq!(host_and_port("a:5", 1), ("a", 5));
+        assert_eq!(host_and_port("a", 1), ("a", 1));
+        assert_eq!(host_and_port("[::1]", 1), ("[::1]", 1));
+        assert_eq!(host_and_port("[::1]:5", 1), ("[::1]", 5));
+    }
+}

@@ -1,0 +1,194 @@
+//! How a pull's stream reads. Decides from the engine's messages which layers
+//! were fetched, which were there already, and how the pull ended. Pure; the
+//! messages come from `pull`.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+/// One message of POST /images/create.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Message {
+    /// The layer, or the tag in the first message.
+    pub id: Option<String>,
+    /// What happens.
+    pub status: Option<String>,
+    /// An error that came after the first byte: old form.
+    pub error: Option<String>,
+    /// The same, new form.
+    #[serde(rename = "errorDetail")]
+    pub error_detail: Option<ErrorDetail>,
+}
+
+/// An error inside a stream.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct ErrorDetail {
+    /// Its text, as it came.
+    pub message: Option<String>,
+}
+
+/// How a pull ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// The stream ended without a word about it (Podman says none).
+    Silent,
+    /// "Image is up to date".
+    UpToDate,
+    /// "Downloaded newer image": also where only a tag moved, or only its
+    /// name was missing here.
+    Newer,
+    /// An error, as it came: escape it.
+    Error(String),
+}
+
+/// What a pull's messages say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pulled {
+    layers: BTreeMap<String, bool>,
+    /// How it ended.
+    pub end: End,
+}
+
+impl Default for Pulled {
+    fn default() -> Self {
+        Self {
+            layers: BTreeMap::new(),
+            end: End::Silent,
+        }
+    }
+}
+
+/// What the engine says of a layer that it has to fetch. Only some of these
+/// come for a small layer, and the containerd store is asked every 100 ms: any
+/// one of them counts.
+const FETCHING: [&str; 8] = [
+    "Pulling fs layer",
+    "Waiting",
+    "Downloading",
+    "Verifying Checksum",
+    "Download complete",
+    "Extracting",
+    "Pull complete",
+    "Copying blob", // Podman
+];
+
+/// More layers than any image has (the engine's own limit is some 127): what
+/// goes beyond is not kept, so that no stream grows our memory.
+const LAYERS: usize = 4096;
+
+impl Pulled {
+    /// Takes in the next message.
+    pub fn take(&mut self, message: &Message) {
+        let detail = message
+            .error_detail
+            .as_ref()
+            .and_then(|detail| detail.message.clone());
+        if let Some(error) = detail.or_else(|| message.error.clone()) {
+            self.end = End::Error(error);
+            return;
+        }
+        let status = message.status.as_deref().unwrap_or_default();
+        if matches!(self.end, End::Error(_)) {
+            return;
+        }
+        if status.starts_with("Status: Image is up to date") {
+            self.end = End::UpToDate;
+        } else if status.starts_with("Status: Downloaded newer image") {
+            self.end = End::Newer;
+        }
+        let Some(id) = message.id.as_deref().filter(|id| id.len() <= 128) else {
+            return;
+        };
+        let fetching = FETCHING.iter().any(|word| status.starts_with(word));
+        if (fetching || status == "Already exists")
+            && (self.layers.len() < LAYERS || self.layers.contains_key(id))
+        {
+            *self.layers.entry(id.to_owned()).or_default() |= fetching;
+        }
+    }
+
+    /// Layers that came over the line.
+    pub fn fetched(&self) -> usize {
+        self.layers.values().filter(|fetched| **fetched).count()
+    }
+
+    /// Layers that the stream says were here.
+    pub fn reused(&self) -> usize {
+        self.layers.len() - self.fetched()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pulled(lines: &str) -> Pulled {
+        let mut pulled = Pulled::default();
+        for message in serde_json::Deserializer::from_str(lines).into_iter::<Message>() {
+            pulled.take(&message.unwrap());
+        }
+        pulled
+    }
+
+    // Recorded from 20.10.24 and 28.5.2; `Registry` and `Engine::pull` of
+    // tests/lab record them again.
+    const OVERLAY_FIRST: &str = r#"
+        {"id":"v1","status":"Pulling from app"}
+        {"id":"ae6e9281b8e6","progressDetail":{},"status":"Pulling fs layer"}
+        {"id":"f84621d5eea0","progressDetail":{},"status":"Already exists"}
+        {"id":"ae6e9281b8e6","progressDetail":{},"status":"Verifying Checksum"}
+        {"id":"ae6e9281b8e6","progressDetail":{},"status":"Download complete"}
+        {"id":"ae6e9281b8e6","progressDetail":{},"status":"Pull complete"}
+        {"status":"Digest: sha256:b28be418f4eb1941013dc2bda0dff1c76dd792a9ba7f2f08943bc500fc0feaa7"}
+        {"status":"Status: Downloaded newer image for r.example/app:v1"}"#;
+    const CONTAINERD_SMALL: &str = r#"
+        {"id":"v1","status":"Pulling from other"}
+        {"id":"dcbdce315174","progressDetail":{},"status":"Pulling fs layer"}
+        {"id":"dcbdce315174","progressDetail":{"hidecounts":true},"status":"Download complete"}
+        {"id":"dcbdce315174","progressDetail":{"hidecounts":true},"status":"Pull complete"}
+        {"status":"Status: Downloaded newer image for r.example/other:v1"}"#;
+    const AGAIN: &str = r#"
+        {"id":"v1","status":"Pulling from app"}
+        {"status":"Digest: sha256:b28be418f4eb1941013dc2bda0dff1c76dd792a9ba7f2f08943bc500fc0feaa7"}
+        {"status":"Status: Image is up to date for r.example/app:v1"}"#;
+
+    #[test]
+    fn fetched_and_reused_layers_are_told_apart() {
+        let first = pulled(OVERLAY_FIRST);
+        assert_eq!((first.fetched(), first.reused()), (1, 1));
+        assert_eq!(first.end, End::Newer);
+    }
+
+    #[test]
+    fn a_layer_too_small_to_be_seen_downloading_was_fetched_all_the_same() {
+        assert_eq!(pulled(CONTAINERD_SMALL).fetched(), 1);
+    }
+
+    #[test]
+    fn an_image_that_is_up_to_date_fetches_nothing() {
+        let again = pulled(AGAIN);
+        assert_eq!((again.fetched(), again.reused()), (0, 0));
+        assert_eq!(again.end, End::UpToDate);
+    }
+
+    #[test]
+    fn a_tag_that_only_moved_is_newer_and_fetches_nothing() {
+        let moved = pulled(
+            r#"{"id":"a","status":"Already exists"}{"status":"Status: Downloaded newer image for x"}"#,
+        );
+        assert_eq!((moved.fetched(), moved.reused()), (0, 1));
+        assert_eq!(moved.end, End::Newer);
+    }
+
+    #[test]
+    fn an_error_in_the_stream_is_how_it_ended_whatever_comes_after() {
+        let failed = pulled(
+            r#"{"errorDetail":{"message":"no space"},"error":"no space"}{"status":"Status: Image is up to date for x"}"#,
+        );
+        assert_eq!(failed.end, End::Error("no space".into()));
+        assert_eq!(pulled(r#"{"error":"x"}"#).end, End::Error("x".into()));
+        assert_eq!(pulled("").end, End::Silent);
+    }
+}

@@ -1,0 +1,172 @@
+//! What a folder of the image store lies on, and whether a graphdriver's layer
+//! folders are there. It looks and never judges; see
+//! `verify_cache::lasting` and `verify_cache::whole`.
+
+use std::path::{Component, Path, PathBuf};
+
+use nix::sys::statfs::{self, statfs};
+
+use super::{disk, quoted};
+use crate::activity::Disk;
+use crate::model::Observed;
+
+/// ramfs has no constant in nix (linux/magic.h).
+const RAMFS: i64 = 0x8584_58f6;
+
+/// Kinds of file systems, as far as they matter here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Medium {
+    /// tmpfs.
+    Tmpfs,
+    /// ramfs.
+    Ramfs,
+    /// overlayfs: a container's own layer goes with the container.
+    Overlay,
+    /// Anything else: a disk, as far as can be told.
+    Lasting,
+}
+
+/// One folder of the store.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Storage {
+    /// The folder.
+    pub path: PathBuf,
+    /// What it lies on.
+    pub medium: Observed<Medium>,
+    /// How full that is.
+    pub disk: Observed<Disk>,
+}
+
+/// One folder: the kind of its file system, and its room.
+pub fn look(path: &Path) -> Storage {
+    let medium = match statfs(path) {
+        Err(error) => {
+            Observed::Unknown(format!("cannot look at {}: {}", quoted(path), error.desc()))
+        }
+        Ok(stat) => Observed::Known(match stat.filesystem_type() {
+            statfs::TMPFS_MAGIC => Medium::Tmpfs,
+            statfs::OVERLAYFS_SUPER_MAGIC => Medium::Overlay,
+            other if other.0 == RAMFS => Medium::Ramfs,
+            _ => Medium::Lasting,
+        }),
+    };
+    let disk = disk::read(path).map_or_else(
+        |error| Observed::Unknown(format!("{error:#}")),
+        Observed::Known,
+    );
+    Storage {
+        path: path.to_owned(),
+        medium,
+        disk,
+    }
+}
+
+/// Which of these layers have no folder any more, by their place. A store that
+/// cannot be read says nothing: none are missing.
+pub fn missing_layers(data_root: &Path, driver: &str, chain_ids: &[String]) -> Vec<usize> {
+    let gone = |folder: PathBuf| matches!(folder.try_exists(), Ok(false));
+    places(data_root, driver, chain_ids, gone)
+}
+
+/// Which of these layers hold a file of that name, by their place.
+pub fn layers_with(
+    data_root: &Path,
+    driver: &str,
+    chain_ids: &[String],
+    file: &Path,
+) -> Vec<usize> {
+    let plain = |part| matches!(part, Component::Normal(_) | Component::CurDir);
+    if !file.components().all(plain) {
+        return Vec::new();
+    }
+    let holds = |folder: PathBuf| folder.join(file).symlink_metadata().is_ok();
+    places(data_root, driver, chain_ids, holds)
+}
+
+/// A blob of a containerd's content store: `None` where it is not there,
+/// `Some(None)` where it is, and longer than `longest` or not to be read.
+pub fn blob(containerd_root: &Path, digest: &str, longest: u64) -> Option<Option<Vec<u8>>> {
+    let plain = |c: char| c.is_ascii_alphanumeric();
+    let (kind, hex) = digest.split_once(':')?;
+    if !kind.chars().all(plain) || !hex.chars().all(plain) {
+        return None;
+    }
+    let store = containerd_root.join("io.containerd.content.v1.content/blobs");
+    let file = store.join(kind).join(hex);
+    let size = match file.metadata() {
+        Ok(meta) => meta.len(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+        Err(_) => return Some(None),
+    };
+    Some(
+        (size <= longest)
+            .then(|| std::fs::read(file).ok())
+            .flatten(),
+    )
+}
+
+fn places(
+    data_root: &Path,
+    driver: &str,
+    chain_ids: &[String],
+    wanted: impl Fn(PathBuf) -> bool,
+) -> Vec<usize> {
+    if driver.contains(['/', '.']) {
+        return Vec::new();
+    }
+    let records = data_root.join("image").join(driver).join("layerdb/sha256");
+    let found = |chain: &String| {
+        let record = records
+            .join(chain.trim_start_matches("sha256:"))
+            .join("cache-id");
+        let Ok(folder) = std::fs::read_to_string(record) else {
+            return false;
+        };
+        wanted(data_root.join(driver).join(folder.trim()).join("diff"))
+    };
+    let all = chain_ids.iter().enumerate();
+    all.filter(|(_, chain)| found(chain))
+        .map(|(place, _)| place)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_told_from_a_disk() {
+        let shm = look(Path::new("/dev/shm"));
+        assert_eq!(shm.medium, Observed::Known(Medium::Tmpfs));
+        assert!(shm.disk.known().is_some());
+        assert!(matches!(
+            look(Path::new("/nowhere/at/all")).medium,
+            Observed::Unknown(_)
+        ));
+    }
+
+    #[test]
+    fn a_layer_without_its_folder_is_found_by_its_place() {
+        let root = tempfile::tempdir().unwrap();
+        for (chain, cache) in [("aa", "one"), ("bb", "two")] {
+            let record = root
+                .path()
+                .join("image/overlay2/layerdb/sha256")
+                .join(chain);
+            std::fs::create_dir_all(&record).unwrap();
+            std::fs::write(record.join("cache-id"), cache).unwrap();
+        }
+        std::fs::create_dir_all(root.path().join("overlay2/one/diff")).unwrap();
+        let chain = [
+            "sha256:aa".to_owned(),
+            "sha256:bb".to_owned(),
+            "sha256:cc".to_owned(),
+        ];
+        assert_eq!(missing_layers(root.path(), "overlay2", &chain), [1]);
+        std::fs::write(root.path().join("overlay2/one/diff/file"), "").unwrap();
+        let with = |file: &str| layers_with(root.path(), "overlay2", &chain, Path::new(file));
+        assert_eq!(with("file"), [0]);
+        assert_eq!(with("other"), [0; 0]);
+        assert_eq!(with("../diff/file"), [0; 0], "no way out of a layer");
+    }
+}

@@ -1,0 +1,223 @@
+//! What verify-cache found, for people: 80 columns, worst first, then one line
+//! that says how it stands.
+
+use std::fmt::Write as _;
+
+use anstyle::{AnsiColor, Style};
+
+use super::Context;
+use super::text::{HEAD, LOUD, head, refusals};
+use super::wrap::{headed, wrapped};
+use crate::verify_cache::outcome::{Findings, Line};
+use crate::verify_cache::registry::Cost;
+use crate::verify_cache::{Check, Kind, Status};
+
+/// How many images that are fine are shown before they are only counted.
+const SHOWN: usize = 20;
+
+const WARN: Style = AnsiColor::Yellow.on_default();
+
+/// What a run found.
+pub fn report(findings: &Findings, context: &Context, verbose: bool) -> String {
+    let mut out = String::new();
+    refusals(&mut out, "refused:", &findings.refusals);
+    head(&mut out, &findings.engine, context);
+    match &findings.store {
+        Some(check) if check.status == Status::Ok => wrapped(&mut out, "store   ", &check.message),
+        Some(check) => {
+            let word = format!("store   {}:", check.status.word());
+            headed(&mut out, style(check.status), &word, &check.message);
+        }
+        None => {}
+    }
+    if !findings.refusals.is_empty() {
+        return out;
+    }
+    out.push('\n');
+    let (fine, others): (Vec<&Line>, Vec<&Line>) = findings
+        .images
+        .iter()
+        .partition(|line| line.status() == Status::Ok);
+    let limit = if verbose { usize::MAX } else { SHOWN };
+    for line in others.into_iter().chain(fine.iter().copied().take(limit)) {
+        one(&mut out, line, verbose);
+    }
+    if fine.len() > limit {
+        let _ = writeln!(
+            out,
+            "ok       and {} more (--verbose shows all)",
+            fine.len() - limit
+        );
+    }
+    if findings.images.is_empty() {
+        wrapped(
+            &mut out,
+            "nothing is promised: ",
+            "name images, list them in the policy ([cache] images, exact names of [keep] images), or hold a baseline against the host (--against)",
+        );
+    } else {
+        out.push('\n');
+    }
+    for asked in &findings.asked {
+        wrapped(
+            &mut out,
+            "asked    ",
+            &format!("{}: {}", asked.registry, cost(&asked.cost)),
+        );
+    }
+    if !findings.not_looked.is_empty() {
+        let list: Vec<String> = findings
+            .not_looked
+            .iter()
+            .map(|(kind, option)| format!("{} ({option})", kind.word()))
+            .collect();
+        wrapped(&mut out, "not looked at: ", &list.join(", "));
+    }
+    out.push_str(&last(findings));
+    out
+}
+
+fn one(out: &mut String, line: &Line, verbose: bool) {
+    let status = line.status();
+    let style = style(status);
+    headed(out, style, &format!("{:8}", status.word()), &line.image);
+    let mut checks: Vec<&Check> = line.checks.iter().collect();
+    checks.sort_by_key(|check| (check.status, check.kind));
+    let mut fine = Vec::new();
+    for check in checks {
+        // What was measured is wanted even where it is fine.
+        let told = matches!(check.kind, Kind::Whole | Kind::Reused);
+        if check.status == Status::Ok && !verbose && !told {
+            fine.push(check.kind.word());
+            continue;
+        }
+        let differs = check.status != status && check.status != Status::Ok;
+        let word = if differs {
+            format!("({}) ", check.status.word())
+        } else {
+            String::new()
+        };
+        wrapped(
+            out,
+            &format!("         {:14} ", check.kind.word()),
+            &format!("{word}{}", check.message),
+        );
+    }
+    if !fine.is_empty() {
+        wrapped(out, "         ok             ", &fine.join(", "));
+    }
+}
+
+fn style(status: Status) -> Style {
+    match status {
+        Status::Broken => LOUD,
+        Status::Unknown | Status::Moved => WARN,
+        Status::Ok => Style::new(),
+    }
+}
+
+fn cost(cost: &Cost) -> String {
+    let left = cost
+        .left
+        .as_ref()
+        .map(|left| format!("; {left} left of its limit"))
+        .unwrap_or_default();
+    format!(
+        "{} HEAD (not counted by Docker Hub), {} GET (counted), {} others{left}",
+        cost.heads, cost.gets, cost.others
+    )
+}
+
+fn last(findings: &Findings) -> String {
+    let all = findings.images.len();
+    let s = if all == 1 { "" } else { "s" };
+    let mut line = if findings.is_broken() {
+        let bad = findings.images.iter().filter(|line| {
+            line.status() == Status::Broken || (findings.strict && line.status() == Status::Unknown)
+        });
+        format!("{LOUD}broken{LOUD:#}: {} of {all} image{s}", bad.count())
+    } else {
+        format!("{HEAD}held{HEAD:#}: {all} of {all} image{s}")
+    };
+    let unknown = findings.answers(Status::Unknown);
+    if unknown > 0 {
+        let _ = write!(line, "; {unknown} answers unknown");
+    }
+    let moved = findings.count(Status::Moved);
+    if moved > 0 {
+        let _ = write!(line, "; {moved} moved");
+    }
+    line.push('\n');
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::PolicySource;
+    use crate::testing::{at, inventory};
+
+    fn context() -> Context {
+        let policy = PolicySource {
+            file: None,
+            fingerprint: String::new(),
+        };
+        Context {
+            policy,
+            refusals: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    fn line(image: &str, status: Status, message: &str) -> Line {
+        let checks = vec![
+            Check::new(Kind::Present, Status::Ok, "image 1"),
+            Check::new(Kind::Current, status, message),
+        ];
+        Line {
+            image: image.into(),
+            checks,
+        }
+    }
+
+    fn text(images: Vec<Line>) -> String {
+        let mut findings = Findings {
+            images,
+            ..Findings::new(at(0), inventory([]).engine, false)
+        };
+        findings.sort();
+        anstream::adapter::strip_str(&report(&findings, &context(), false)).to_string()
+    }
+
+    #[test]
+    fn it_reads_in_80_columns_with_the_worst_first_and_ends_in_one_line() {
+        let long = "a rather long message that has to be broken over several lines ".repeat(4);
+        let seen = text(vec![
+            line("app:1", Status::Ok, ""),
+            line("db:2", Status::Broken, &long),
+            line("x:3", Status::Moved, "on"),
+        ]);
+        assert!(
+            seen.lines().all(|line| line.chars().count() <= 80),
+            "{seen}"
+        );
+        let at = |needle: &str| seen.find(needle).unwrap();
+        assert!(at("db:2") < at("x:3") && at("x:3") < at("app:1"), "{seen}");
+        assert_eq!(seen.lines().last(), Some("broken: 1 of 3 images; 1 moved"));
+    }
+
+    #[test]
+    fn many_that_are_fine_are_counted() {
+        let images = (0..30)
+            .map(|n| line(&format!("app:{n}"), Status::Ok, ""))
+            .collect();
+        let seen = text(images);
+        assert!(seen.contains("and 10 more"), "{seen}");
+        assert!(seen.ends_with("held: 30 of 30 images\n"), "{seen}");
+    }
+
+    #[test]
+    fn nothing_promised_is_said() {
+        assert!(text(vec![]).contains("nothing is promised"));
+    }
+}

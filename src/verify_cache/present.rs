@@ -1,0 +1,132 @@
+//! Whether a promised image is here, under its name and as it was recorded.
+//! Decides from the engine's list alone; what became of a missing one is told
+//! by [`super::gone`].
+
+use std::collections::BTreeMap;
+
+use crate::model::{Image, ImageId};
+
+use super::gone::{Past, story};
+use super::promise::{Promise, digests_in};
+use super::{Check, Kind, Status};
+
+/// The answer for one promise.
+pub fn judge(promise: &Promise, here: &BTreeMap<ImageId, Image>, past: &Past) -> Check {
+    let check = |status, message: String| Check::new(Kind::Present, status, message);
+    let Some(image) = promise.wanted.find(here) else {
+        return check(Status::Broken, story(promise, past));
+    };
+    if let Some(why) = &image.incomplete {
+        return check(
+            Status::Unknown,
+            format!("its content may not be here: {why}"),
+        );
+    }
+    let Some(recorded) = &promise.recorded else {
+        return check(Status::Ok, format!("image {}", image.id.short()));
+    };
+    let super::promise::Wanted::Name(name) = &promise.wanted else {
+        return check(Status::Ok, format!("image {}", image.id.short()));
+    };
+    let known = digests_in(image, &name.repository());
+    let same_id = recorded.id.as_ref().is_some_and(|id| *id == image.id);
+    let same_digest = recorded.digests.iter().any(|digest| known.contains(digest));
+    let comparable = recorded.id.is_some() || !recorded.digests.is_empty();
+    if same_id || same_digest || !comparable {
+        return check(
+            Status::Ok,
+            format!("image {}, as recorded", image.id.short()),
+        );
+    }
+    let old_is_here = |image: &Image| {
+        let digests = digests_in(image, &name.repository());
+        recorded.id.as_ref() == Some(&image.id)
+            || recorded
+                .digests
+                .iter()
+                .any(|digest| digests.contains(digest))
+    };
+    let was = recorded.id.as_ref().map(|id| id.short().to_owned());
+    let was = was.or_else(|| {
+        recorded
+            .digests
+            .first()
+            .map(|digest| super::current::short(digest).to_owned())
+    });
+    let was = was.unwrap_or_default();
+    if here.values().any(old_is_here) {
+        return check(
+            Status::Moved,
+            format!(
+                "the name leads to image {} now; the recorded one, {was}, is still here",
+                image.id.short()
+            ),
+        );
+    }
+    check(
+        Status::Broken,
+        format!(
+            "the recorded image {was} is {}; the name leads to image {} now",
+            story(promise, past),
+            image.id.short()
+        ),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::baseline::Baseline;
+    use super::super::promise::promises;
+    use super::*;
+    use crate::ledger::Ledger;
+    use crate::testing::{at, image, inventory, tagged};
+
+    fn judged(before: Vec<Image>, now: Vec<Image>) -> Vec<Status> {
+        let (before, now) = (inventory(before), inventory(now));
+        let baseline = Baseline::of(&before.engine, &before.images, at(0), None, &[].into());
+        let policy = crate::policy::Policy::parse("[age]\nmin_age = \"1d\"", "test").unwrap();
+        let past = Past {
+            ledger: Ledger::empty("E"),
+            journal: vec![],
+        };
+        let promises = promises(&[], &policy, Some(&baseline), &now.images).unwrap();
+        promises
+            .iter()
+            .map(|promise| judge(promise, &now.images, &past).status)
+            .collect()
+    }
+
+    #[test]
+    fn what_is_as_recorded_is_ok_and_what_is_gone_is_broken() {
+        assert_eq!(
+            judged(vec![tagged(1, "app:1")], vec![tagged(1, "app:1")]),
+            [Status::Ok]
+        );
+        assert_eq!(judged(vec![tagged(1, "app:1")], vec![]), [Status::Broken]);
+        assert_eq!(
+            judged(vec![tagged(1, "app:1")], vec![image(1)]),
+            [Status::Broken],
+            "its name is gone"
+        );
+    }
+
+    #[test]
+    fn a_tag_that_went_on_is_moved_while_the_old_image_is_here() {
+        let now = vec![tagged(2, "app:1"), image(1)];
+        assert_eq!(judged(vec![tagged(1, "app:1")], now), [Status::Moved]);
+        assert_eq!(
+            judged(vec![tagged(1, "app:1")], vec![tagged(2, "app:1")]),
+            [Status::Broken]
+        );
+    }
+
+    #[test]
+    fn what_the_engine_lists_oddly_is_unknown() {
+        let mut odd = tagged(1, "app:1");
+        odd.incomplete = Some("the engine lists it as sha256:x".into());
+        assert_eq!(
+            judged(vec![tagged(1, "app:1")], vec![odd]),
+            [Status::Unknown]
+        );
+    }
+}

@@ -1,0 +1,294 @@
+//! The command: reads policy, memory and baseline, asks the engine, the host
+//! and the registries, and writes the report. It orders the looks and hands
+//! each on; what an answer means is decided elsewhere.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use chrono::{DateTime, Utc};
+
+use crate::cli::{Format, Global, VerifyCacheArgs};
+use crate::engine::{Info, Reader};
+use crate::exit::{Exit, Fault};
+use crate::guards::Refusal;
+use crate::host::clock::read as clock;
+use crate::host::files::{StateDir, write_atomic};
+use crate::host::storage;
+use crate::ledger::Ledger;
+use crate::model::{Image, ImageId, Store};
+use crate::policy::Policy;
+use crate::report::{Context, cache_json, cache_text};
+use crate::run as program;
+use crate::survey;
+use crate::text::escape;
+
+use super::ask::Registries;
+use super::baseline::Baseline;
+use super::gone::Past;
+use super::outcome::{Findings, Line};
+use super::progress::Progress;
+use super::promise::{Promise, Wanted, promises};
+use super::redeploy::{Redeploy, look_around};
+use super::{Check, Kind, Status, lasting, present, whole};
+
+/// A baseline of 100,000 images is some 40 MB.
+const LONGEST_BASELINE: u64 = 64 << 20;
+
+/// One run, and what it rests on.
+struct Run<'a> {
+    args: &'a VerifyCacheArgs,
+    policy: &'a Policy,
+    reader: &'a Reader,
+    info: &'a Info,
+    here: BTreeMap<ImageId, Image>,
+    past: Past,
+    progress: Progress,
+    /// What was read of an image once: two names may lead to it.
+    deep: BTreeMap<ImageId, Check>,
+    /// How long each pull took, in milliseconds.
+    pulls: BTreeMap<Wanted, u64>,
+}
+
+/// Runs `secateur verify-cache`.
+pub async fn verify_cache(global: &Global, args: &VerifyCacheArgs) -> Result<Exit, Fault> {
+    let (policy, source) = program::policy(global)?;
+    let mut context = Context {
+        policy: source,
+        refusals: Vec::new(),
+        notes: program::warnings(&policy),
+    };
+    let reader = program::connect(global).await?;
+    let info = survey::engine(&reader, &policy).await?;
+    let here = reader
+        .images(&info)
+        .await
+        .map_err(|error| survey::engine_fault(&error))?;
+    let now = clock().map_err(|error| Fault::new(Exit::State, format!("{error:#}")))?;
+    let past = past(global, &info.facts.key(), &mut context.notes);
+    let baseline = match &args.against {
+        Some(path) => {
+            let (baseline, note) = read_baseline(path)?.for_engine(&info.facts);
+            context.notes.extend(note);
+            Some(baseline)
+        }
+        None => None,
+    };
+    let promises = promises(&args.images, &policy, baseline.as_ref(), &here)
+        .map_err(|why| Fault::new(Exit::Usage, why))?;
+    let mut findings = Findings::new(now.wall, info.facts.clone(), args.strict);
+    if args.redeploy
+        && let Err(refusals) = look_around(&reader, &info, &policy, &past.ledger).await?
+    {
+        findings.refusals = refusals;
+        return finish(global, &findings, &context);
+    }
+    let mut run = Run {
+        args,
+        policy: &policy,
+        reader: &reader,
+        info: &info,
+        here,
+        past,
+        progress: Progress::new(global),
+        deep: BTreeMap::new(),
+        pulls: BTreeMap::new(),
+    };
+    Box::pin(run.look(&promises, &mut findings)).await?;
+    run.progress.clear();
+    if let Some(path) = &args.record {
+        context
+            .notes
+            .push(run.record(path, &promises, findings.at).await?);
+    }
+    finish(global, &findings, &context)
+}
+
+impl Run<'_> {
+    /// Looks at everything that is asked for, one promise after the other.
+    async fn look(&mut self, promises: &[Promise], findings: &mut Findings) -> Result<(), Fault> {
+        let engine_fault = |error| survey::engine_fault(&error);
+        let store = lasting::judge(&store_folders(self.info));
+        let mut registries = Registries::new(self.reader, self.args.user_config.as_deref())
+            .await
+            .map_err(engine_fault)?;
+        let digests = self.args.registry || self.args.redeploy;
+        let progress = &mut self.progress;
+        let mut on_answer =
+            |done, of| progress.show(|| format!("asking registries: {done} of {of} images"));
+        let answers = Box::pin(registries.ask(promises, &self.here, digests, &mut on_answer)).await;
+        for (number, promise) in (1..).zip(promises) {
+            let place = format!("{number} of {} images", promises.len());
+            let mut checks = vec![present::judge(promise, &self.here, &self.past)];
+            if self.args.deep {
+                checks.push(self.whole(promise, &place).await?);
+            }
+            checks.push(store.clone());
+            checks.extend(answers.of(promise));
+            if self.args.redeploy {
+                self.progress.show(|| format!("pulling {place}"));
+                let redeploy = Redeploy {
+                    reader: self.reader,
+                    registries: &registries,
+                    answers: &answers,
+                    follow: self.args.follow,
+                };
+                checks.push(self.reused(&redeploy, promise).await?);
+            }
+            let image = escape(&promise.wanted.to_string());
+            findings.images.push(Line { image, checks });
+        }
+        findings.store = Some(store);
+        findings.asked = registries.asked();
+        findings.not_looked = not_looked(self.args);
+        findings.sort();
+        Ok(())
+    }
+
+    async fn whole(&mut self, promise: &Promise, place: &str) -> Result<Check, Fault> {
+        let Some(image) = promise.wanted.find(&self.here) else {
+            let why = "it is not here to be read";
+            return Ok(Check::new(Kind::Whole, Status::Unknown, why));
+        };
+        if let Some(check) = self.deep.get(&image.id) {
+            return Ok(check.clone());
+        }
+        let progress = &mut self.progress;
+        let mut on_bytes = |bytes: u64| {
+            progress.show(|| format!("reading {place}: {}", crate::model::Bytes(bytes)));
+        };
+        let check = whole::look(self.reader, &self.info.facts, image, &mut on_bytes)
+            .await
+            .map_err(|error| survey::engine_fault(&error))?;
+        self.deep.insert(image.id.clone(), check.clone());
+        Ok(check)
+    }
+
+    /// Looks around before each pull anew: a deploy may have begun meanwhile.
+    async fn reused(&mut self, redeploy: &Redeploy<'_>, promise: &Promise) -> Result<Check, Fault> {
+        let image = promise.wanted.find(&self.here);
+        match look_around(self.reader, self.info, self.policy, &self.past.ledger).await? {
+            Ok(undisturbed) => {
+                let check = redeploy.one(&undisturbed, promise, image).await?;
+                if let Some(time) = check.milliseconds {
+                    self.pulls.insert(promise.wanted.clone(), time);
+                }
+                Ok(check)
+            }
+            Err(refusals) => {
+                let why = refusals.first().map(Refusal::message).unwrap_or_default();
+                let why = format!("not pulled: {why}");
+                Ok(Check::new(Kind::Reused, Status::Unknown, why))
+            }
+        }
+    }
+
+    /// Writes down what is here now, after any pull; says so.
+    async fn record(
+        &self,
+        path: &Path,
+        promises: &[Promise],
+        at: DateTime<Utc>,
+    ) -> Result<String, Fault> {
+        let here = self
+            .reader
+            .images(self.info)
+            .await
+            .map_err(|error| survey::engine_fault(&error))?;
+        let id = |wanted: &Wanted| wanted.find(&here).map(|image| image.id.clone());
+        let named: Vec<ImageId> = promises
+            .iter()
+            .filter_map(|promise| id(&promise.wanted))
+            .collect();
+        let only = (!self.args.images.is_empty()).then_some(named.as_slice());
+        let pulls = self.pulls.iter();
+        let pulls = pulls
+            .filter_map(|(wanted, time)| Some((id(wanted)?, *time)))
+            .collect();
+        let baseline = Baseline::of(&self.info.facts, &here, at, only, &pulls);
+        write_atomic(path, &baseline.to_json()).map_err(|error| program::state_fault(&error))?;
+        let (count, path) = (baseline.len(), escape(&path.to_string_lossy()));
+        let s = if count == 1 { "" } else { "s" };
+        Ok(format!("recorded {count} image{s} in {path}"))
+    }
+}
+
+fn not_looked(args: &VerifyCacheArgs) -> Vec<(Kind, &'static str)> {
+    let mut list = Vec::new();
+    if !args.deep {
+        list.push((Kind::Whole, "--deep"));
+    }
+    if !args.registry && !args.redeploy {
+        list.push((Kind::Current, "--registry"));
+    }
+    if !args.redeploy {
+        list.push((Kind::Reused, "--redeploy"));
+    }
+    list
+}
+
+/// Our memory. What it cannot tell is a note, not a fault: the images are
+/// looked at all the same.
+fn past(global: &Global, key: &str, notes: &mut Vec<String>) -> Past {
+    let read = || -> Result<Past, Fault> {
+        let dir = StateDir::find(&program::state_dir(global))
+            .map_err(|error| program::state_fault(&error))?;
+        let memory = crate::state::read(dir.as_ref(), key)?;
+        let journal = dir.as_ref().map(crate::state::history).transpose()?;
+        Ok(Past {
+            ledger: memory.ledger,
+            journal: journal.unwrap_or_default(),
+        })
+    };
+    read().unwrap_or_else(|fault| {
+        notes.push(format!(
+            "what was here before is not known: {}",
+            fault.message
+        ));
+        Past {
+            ledger: Ledger::empty(key),
+            journal: Vec::new(),
+        }
+    })
+}
+
+fn read_baseline(path: &Path) -> Result<Baseline, Fault> {
+    use std::io::Read as _;
+    let shown = escape(&path.to_string_lossy());
+    let fault = |why: String| Fault::new(Exit::Usage, format!("--against {shown}: {why}"));
+    let file = std::fs::File::open(path).map_err(|error| fault(error.to_string()))?;
+    let mut bytes = Vec::new();
+    file.take(LONGEST_BASELINE)
+        .read_to_end(&mut bytes)
+        .map_err(|error| fault(error.to_string()))?;
+    Baseline::from_json(&bytes).map_err(fault)
+}
+
+/// The folders that an image of this store needs after a restart.
+fn store_folders(info: &Info) -> Vec<storage::Storage> {
+    let facts = &info.facts;
+    let layers = match facts.store {
+        Store::Graphdriver => {
+            Some(facts.data_root.join(facts.driver.raw())).filter(|folder| folder.is_dir())
+        }
+        Store::Containerd | Store::Podman => facts.containerd_root.clone(),
+    };
+    std::iter::once(facts.data_root.clone())
+        .chain(layers)
+        .map(|path| storage::look(&path))
+        .collect()
+}
+
+fn finish(global: &Global, findings: &Findings, context: &Context) -> Result<Exit, Fault> {
+    let report = match global.format {
+        Format::Text => cache_text::report(findings, context, global.verbose),
+        Format::Json => cache_json::report(findings, context),
+    };
+    program::say(&report, global.format)?;
+    let unknown = findings.answers(Status::Unknown);
+    if unknown > 0 && !findings.strict && !global.quiet && findings.refusals.is_empty() {
+        program::log(&format!(
+            "warning: {unknown} answers are unknown, which is no pass (--strict makes it a fault)"
+        ));
+    }
+    Ok(findings.exit())
+}

@@ -1,0 +1,178 @@
+//! Reads one image out of the engine and has its layers judged: the edge to
+//! [`super::layers`]. Decides what a failed export means: a layer that is not
+//! there, or only that it could not be looked at. Nothing is written here.
+//! (A graphdriver engine writes a temporary copy of its own before it sends.)
+
+use std::path::Path;
+
+use crate::engine::{EngineError, Failure, Reader as Engine};
+use crate::host::clock::monotonic;
+use crate::host::storage;
+use crate::model::{Bytes, EngineFacts, Image, Observed, Store};
+
+use super::layers::{Export, Verdict, chain_ids, judge, lost};
+use super::tar::Reader;
+use super::{Check, Kind, Status};
+
+/// No manifest or index is longer.
+const LONGEST_MANIFEST: u64 = 4 << 20;
+
+/// Looks at one image; `progress` is told the bytes so far. The outer error:
+/// the engine itself is gone.
+pub async fn look(
+    engine: &Engine,
+    facts: &EngineFacts,
+    image: &Image,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Check, EngineError> {
+    let started = monotonic();
+    let (status, message) = match read(engine, image, progress).await {
+        Ok(Ok(export)) => match judge(&export, &image.id, facts.store) {
+            Verdict::Whole { layers, bytes } => {
+                let s = if layers == 1 { "" } else { "s" };
+                let seconds = started.elapsed().as_secs_f64();
+                (
+                    Status::Ok,
+                    format!("{layers} layer{s} read and hashed, {bytes} in {seconds:.1} s"),
+                )
+            }
+            Verdict::Broken(problems) => (Status::Broken, problems.join("; ")),
+            Verdict::Unclear(why) => (Status::Unknown, why),
+        },
+        Ok(Err(Unread::Odd(why))) => (Status::Unknown, why),
+        Ok(Err(Unread::BrokenOff(why))) => {
+            explained(engine, facts, image, Status::Broken, why).await?
+        }
+        Err(error) if error.kind == Failure::NotFound => {
+            (Status::Unknown, "it went while it was looked at".to_owned())
+        }
+        Err(error) => {
+            // A broken-off answer may be an engine that is gone.
+            if error.kind == Failure::Lost {
+                engine.info().await?;
+            }
+            let full = error.why.contains("no space left");
+            let status = if full {
+                Status::Unknown
+            } else {
+                Status::Broken
+            };
+            explained(engine, facts, image, status, error.to_string()).await?
+        }
+    };
+    Ok(Check::new(Kind::Whole, status, message).took(started.elapsed()))
+}
+
+/// Which layers' folders are not there, where that can be seen; else what the
+/// engine said.
+async fn explained(
+    engine: &Engine,
+    facts: &EngineFacts,
+    image: &Image,
+    status: Status,
+    why: String,
+) -> Result<(Status, String), EngineError> {
+    match facts.store {
+        Store::Podman => return Ok((status, why)),
+        Store::Containerd => {
+            let Some(root) = &facts.containerd_root else {
+                return Ok((status, why));
+            };
+            let blob = |digest: &str| storage::blob(root, digest, LONGEST_MANIFEST);
+            let lost = lost(&image.id, blob);
+            if lost.is_empty() {
+                return Ok((status, why));
+            }
+            let each: Vec<String> = lost
+                .iter()
+                .map(|part| format!("{part} is missing"))
+                .collect();
+            return Ok((Status::Broken, each.join("; ")));
+        }
+        Store::Graphdriver => {}
+    }
+    let diffs = engine.layers(&image.id).await?;
+    let chain = chain_ids(&diffs);
+    let (root, driver) = (&facts.data_root, facts.driver.raw());
+    let missing = storage::missing_layers(root, driver, &chain);
+    let named = |n: &usize| {
+        let digest = crate::text::escape(&diffs[*n]);
+        format!("layer {} of {}, {digest},", n + 1, diffs.len())
+    };
+    if !missing.is_empty() {
+        let each = missing
+            .iter()
+            .map(|n| format!("{} has lost its folder", named(n)));
+        return Ok((Status::Broken, each.collect::<Vec<_>>().join("; ")));
+    }
+    let holds = damaged_file(&why)
+        .map(|file| storage::layers_with(root, driver, &chain, Path::new(file)))
+        .unwrap_or_default();
+    if holds.is_empty() {
+        return Ok((status, why));
+    }
+    let each: Vec<String> = holds.iter().map(named).collect();
+    Ok((
+        Status::Broken,
+        format!("{} is damaged: {why}", each.join(" or ")),
+    ))
+}
+
+/// The engine names the file, not its layer: `file integrity checksum failed
+/// for "etc/passwd"`.
+fn damaged_file(why: &str) -> Option<&str> {
+    let (_, rest) = why.split_once("checksum failed for \"")?;
+    rest.split_once('"').map(|(file, _)| file)
+}
+
+/// Why an export gave nothing to judge.
+enum Unread {
+    /// It does not read as an image.
+    Odd(String),
+    /// The engine stopped in the middle.
+    BrokenOff(String),
+}
+
+async fn read(
+    engine: &Engine,
+    image: &Image,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Result<Export, Unread>, EngineError> {
+    let mut stream = engine.export(&image.id).await?;
+    let mut tar = Reader::new(Export::default());
+    let limit = longest(image);
+    let mut bytes = 0;
+    while let Some(piece) = stream.next().await? {
+        bytes += piece.len() as u64;
+        progress(bytes);
+        if let Err(why) = tar.feed(&piece) {
+            return Ok(Err(Unread::Odd(why)));
+        }
+        if bytes > limit {
+            let why = format!(
+                "the export does not end: {} came, far more than the image has",
+                Bytes(bytes)
+            );
+            return Ok(Err(Unread::Odd(why)));
+        }
+    }
+    Ok(tar.finish().map_err(|rest| {
+        // An engine that fails in the middle can only write its words there.
+        let json: Option<serde_json::Value> = serde_json::from_slice(&rest).ok();
+        let said = json.as_ref().and_then(|json| json["message"].as_str());
+        let said = said.unwrap_or("it did not say why; its log may");
+        Unread::BrokenOff(format!(
+            "the engine broke the export off: {}",
+            crate::text::escape(said)
+        ))
+    }))
+}
+
+/// An export is the layers and a header for each file: no engine may keep us
+/// reading for ever.
+fn longest(image: &Image) -> u64 {
+    match &image.size {
+        Observed::Known(size) => size.0.saturating_mul(4).saturating_add(1 << 30),
+        Observed::Unknown(_) => 1 << 40,
+    }
+}

@@ -1,0 +1,201 @@
+//! What verify-cache asks of others: engines nothing that changes anything,
+//! registries little at a time and only what nobody counts.
+
+// The bans on clocks and on removing files are for the program, not for its tests.
+#![allow(clippy::disallowed_methods)]
+
+#[path = "lab/mod.rs"]
+mod lab;
+mod support;
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex};
+
+use lab::image::Archive;
+use lab::{Engine, Kind, Registry, loopback};
+use serde_json::Value;
+use support::{EAGER, Secateur};
+
+/// A registry that answers a HEAD only once four are under way, and counts.
+#[derive(Default)]
+struct Counted {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    under_way: usize,
+    most: usize,
+    heads: usize,
+    gets: BTreeSet<String>,
+}
+
+impl Counted {
+    fn start() -> (Arc<Counted>, String) {
+        let listener = TcpListener::bind(format!("{}:0", loopback())).expect("a port");
+        let address = listener.local_addr().expect("an address").to_string();
+        let counted = Arc::new(Counted::default());
+        let shared = Arc::clone(&counted);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let counted = Arc::clone(&shared);
+                std::thread::spawn(move || counted.answer(stream));
+            }
+        });
+        (counted, address)
+    }
+
+    fn answer(&self, mut stream: std::net::TcpStream) {
+        let mut lines = BufReader::new(stream.try_clone().expect("a handle")).lines();
+        let first = lines.next().and_then(Result::ok).unwrap_or_default();
+        while lines
+            .next()
+            .is_some_and(|line| line.is_ok_and(|line| !line.is_empty()))
+        {}
+        let digest = format!("sha256:{}", "a".repeat(64));
+        let mut state = self.state.lock().expect("a lock");
+        if first.starts_with("HEAD") {
+            state.heads += 1;
+            state.under_way += 1;
+            state.most = state.most.max(state.under_way);
+            self.changed.notify_all();
+            // One at a time would wait here for ever, and the client would give up.
+            state = self
+                .changed
+                .wait_while(state, |state| state.most < 4)
+                .expect("a lock");
+            state.under_way -= 1;
+        } else {
+            state.gets.insert(first);
+        }
+        drop(state);
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nDocker-Content-Digest: {digest}\r\n\
+             RateLimit-Remaining: 76;w=21600\r\nConnection: close\r\n\r\n"
+        );
+        let _ = stream.write_all(head.as_bytes());
+    }
+}
+
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn two_hundred_images_are_asked_about_four_at_a_time_by_requests_that_nobody_counts() {
+    let engine = Engine::start(Kind::Overlay28);
+    let (registry, address) = Counted::start();
+    let secateur = Secateur::on(&engine);
+    let names: Vec<String> = (0..200).map(|n| format!("\"{address}/app:{n}\"")).collect();
+    secateur.policy(&format!(
+        "{EAGER}[cache]\nimages = [{}]\n",
+        names.join(", ")
+    ));
+    // None of them is here, which is broken, and is not what this is about.
+    let args = [
+        "verify-cache",
+        "--registry",
+        "--format",
+        "json",
+        "--user-config",
+        "/nonexistent",
+    ];
+    let report = secateur.run(&args).ended(1).json();
+    let state = registry.state.lock().expect("a lock");
+    assert_eq!((state.heads, state.most), (200, 4));
+    assert_eq!(state.gets.iter().collect::<Vec<_>>(), ["GET /v2/ HTTP/1.1"]);
+    drop(state);
+    let asked = &report["registries"][0];
+    assert_eq!(asked["head_requests"], 200, "{asked}");
+    assert_eq!(asked["get_requests"], 0, "{asked}");
+    assert_eq!(asked["rate_limit_remaining"], "76;w=21600", "{asked}");
+    let text = secateur
+        .run(&["verify-cache", "--registry"])
+        .ended(1)
+        .stdout;
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let wanted = "200 HEAD (not counted by Docker Hub), 0 GET (counted)";
+    assert!(words.join(" ").contains(wanted), "{text}");
+}
+
+/// Passes everything on to an engine, and writes down what it is asked.
+struct Witness {
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl Witness {
+    fn start(socket: &Path, engine: &Path) -> Witness {
+        let listener = UnixListener::bind(socket).expect("a socket");
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let (shared, engine) = (Arc::clone(&asked), engine.to_owned());
+        std::thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                let (asked, engine) = (
+                    Arc::clone(&shared),
+                    UnixStream::connect(&engine).expect("the engine"),
+                );
+                std::thread::spawn(move || pass(client, engine, &asked));
+            }
+        });
+        Witness { asked }
+    }
+}
+
+/// secateur uses a connection for one request, so that its head comes first.
+fn pass(mut client: UnixStream, mut engine: UnixStream, asked: &Mutex<Vec<String>>) {
+    let mut head = vec![0; 64 << 10];
+    let length = client.read(&mut head).unwrap_or(0);
+    let text = String::from_utf8_lossy(&head[..length]);
+    asked
+        .lock()
+        .expect("a lock")
+        .push(text.lines().next().unwrap_or_default().to_owned());
+    let _ = engine.write_all(&head[..length]);
+    let (mut from, mut to) = (
+        client.try_clone().expect("a handle"),
+        engine.try_clone().expect("a handle"),
+    );
+    std::thread::spawn(move || {
+        let _ = std::io::copy(&mut from, &mut to);
+    });
+    let _ = std::io::copy(&mut engine, &mut client);
+    let _ = client.shutdown(std::net::Shutdown::Both);
+}
+
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn without_redeploy_the_engine_is_asked_nothing_that_changes_anything() {
+    for kind in Kind::MAIN {
+        let engine = Engine::start(kind);
+        let registry = Registry::start();
+        registry.put("app:v1", &Archive::new().tag("x:1"));
+        let app = registry.name("app:v1");
+        engine.pull(&app, Some(&registry.auth_header()));
+        let socket = engine.dir().join("witness.sock");
+        let witness = Witness::start(&socket, &engine.socket());
+        let secateur = Secateur::at(&format!("unix://{}", socket.display()), EAGER);
+        let record = secateur.dir().join("baseline.json");
+        let record = record.to_str().expect("UTF-8");
+        let before: Vec<Value> = engine.images();
+        let args = [
+            "verify-cache",
+            "--deep",
+            "--registry",
+            "--record",
+            record,
+            &app,
+        ];
+        // Without credentials this registry lets nobody in: broken.
+        secateur.run(&args).ended(1);
+        let asked = witness.asked.lock().expect("a lock").clone();
+        assert!(asked.iter().any(|line| line.contains("/get ")), "{asked:?}");
+        assert!(
+            asked.iter().all(|line| line.starts_with("GET /")),
+            "{asked:?}"
+        );
+        assert_eq!(engine.images(), before, "{}", kind.name());
+        assert!(!secateur.state().exists(), "nor is anything remembered");
+    }
+}
