@@ -44,9 +44,9 @@ impl Class {
 pub enum Evidence {
     /// The first look that found it here.
     FirstSeen,
-    /// The last moment that showed it with a tag.
+    /// The last moment at which it may have had a tag, as far as was seen.
     LastTagged,
-    /// The last moment that showed it in use.
+    /// The last moment at which it may have been in use, as far as was seen.
     LastUsed,
     /// Its build date.
     Created,
@@ -61,8 +61,8 @@ impl Evidence {
     pub fn words(self) -> &'static str {
         match self {
             Self::FirstSeen => "first seen here",
-            Self::LastTagged => "last seen with a tag",
-            Self::LastUsed => "last seen in use",
+            Self::LastTagged => "had a tag up to then",
+            Self::LastUsed => "in use up to then",
             Self::Created => "its build date",
             Self::LastTagTime => "last tagged here, by the engine",
             Self::Stored => "stored here, by the date of its file",

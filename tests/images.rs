@@ -580,9 +580,9 @@ fn plan_explains_one_image_by_name_by_id_and_by_the_beginning_of_its_id() {
         let story = secateur.run(&["plan", "--explain", &old]).ended(0).stdout;
         for part in [
             &*old,
-            "class      untagged",
-            "had tag    app:latest",
-            "because    previous: rollback 1 of app:latest",
+            "class   untagged",
+            "had tag app:latest",
+            "because previous: rollback 1 of app:latest",
         ] {
             assert!(
                 story.contains(part),
@@ -602,7 +602,7 @@ fn plan_explains_one_image_by_name_by_id_and_by_the_beginning_of_its_id() {
         );
         let named = secateur.run(&["plan", "--explain", "app"]).ended(0).stdout;
         assert!(
-            named.contains(&new) && named.contains("because    tagged"),
+            named.contains(&new) && named.contains("because tagged"),
             "{}: {named}",
             kind.name()
         );

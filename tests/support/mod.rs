@@ -165,9 +165,20 @@ impl Secateur {
         });
     }
 
-    /// Waits until the plan removes this image. It must be remembered already.
+    /// Remembers what is on the host now, and removes nothing.
+    #[track_caller]
+    pub fn look(&self) {
+        let policy = std::fs::read_to_string(self.policy_path()).expect("the policy");
+        self.policy(&patient());
+        assert_eq!(self.prune(0)["result"], "nothing");
+        self.policy(&policy);
+    }
+
+    /// Waits until the plan removes this image: what it lost since the last look
+    /// is remembered first, for its age counts from there.
     #[track_caller]
     pub fn until_removable(&self, id: &str) {
+        self.look();
         wait_until("the image to be old enough", || {
             (image(&self.plan(), id)["verdict"] == "remove").then_some(())
         });
