@@ -139,7 +139,7 @@ enum Unread {
     /// It does not read as an image.
     Odd(String),
     /// The engine stopped in the middle: what came, and its words.
-    BrokenOff(Export, String),
+    BrokenOff(Box<Export>, String),
 }
 
 async fn read(
@@ -167,7 +167,7 @@ async fn read(
     }
     Ok(match tar.finish() {
         (export, None) => Ok(export),
-        (export, Some(rest)) => Err(Unread::BrokenOff(export, words(&rest))),
+        (export, Some(rest)) => Err(Unread::BrokenOff(Box::new(export), words(&rest))),
     })
 }
 
