@@ -122,10 +122,7 @@ impl Record {
 /// written whole, before the removal.
 pub fn pending(journal: &[u8]) -> BTreeMap<ImageId, Record> {
     let mut pending = BTreeMap::new();
-    for record in journal
-        .split(|&byte| byte == b'\n')
-        .filter_map(|line| serde_json::from_slice::<Record>(line).ok())
-    {
+    for record in records(journal) {
         match record.what {
             What::Intent { .. } => {
                 pending.insert(record.id.clone(), record);
@@ -140,6 +137,21 @@ pub fn pending(journal: &[u8]) -> BTreeMap<ImageId, Record> {
         }
     }
     pending
+}
+
+/// When each image was last meant to be removed. A name of ours that an image
+/// still has was given then, also where the outcome is known: it failed.
+pub fn intended(journal: &[u8]) -> BTreeMap<ImageId, DateTime<Utc>> {
+    records(journal)
+        .filter(|record| matches!(record.what, What::Intent { .. }))
+        .map(|record| (record.id, record.at))
+        .collect()
+}
+
+fn records(journal: &[u8]) -> impl Iterator<Item = Record> {
+    journal
+        .split(|&byte| byte == b'\n')
+        .filter_map(|line| serde_json::from_slice::<Record>(line).ok())
 }
 
 #[cfg(test)]
@@ -176,6 +188,10 @@ mod tests {
         assert_eq!(
             pending(&lines).into_keys().collect::<Vec<_>>(),
             [id(2), id(3)]
+        );
+        assert_eq!(
+            intended(&lines).into_keys().collect::<Vec<_>>(),
+            [id(1), id(2), id(3)]
         );
     }
 }

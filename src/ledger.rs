@@ -5,7 +5,7 @@
 //! costs delay and never an image. It reads no file and no clock.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
@@ -57,6 +57,12 @@ pub struct Sighting {
     /// The last moment that showed it in use.
     #[serde(default)]
     pub last_used: Option<DateTime<Utc>>,
+    /// Whether it had a tag at the last look.
+    #[serde(default)]
+    tagged_then: bool,
+    /// Whether it was in use at the last look.
+    #[serde(default)]
+    used_then: bool,
 }
 
 impl Sighting {
@@ -66,6 +72,8 @@ impl Sighting {
             tags: BTreeMap::new(),
             last_named: None,
             last_used: None,
+            tagged_then: false,
+            used_then: false,
         }
     }
 
@@ -82,6 +90,12 @@ impl Sighting {
             *at = change(*at);
         }
     }
+}
+
+/// JSON has no words for a path that is no UTF-8, and whoever makes a lock file
+/// chooses its name.
+fn writable(path: &Path) -> PathBuf {
+    PathBuf::from(path.to_string_lossy().into_owned())
 }
 
 /// Why a ledger's bytes cannot be used.
@@ -127,10 +141,10 @@ impl Ledger {
     }
 
     /// One line of JSON.
-    pub fn to_json(&self) -> Vec<u8> {
-        let mut bytes = serde_json::to_vec(self).unwrap_or_default();
+    pub fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {
+        let mut bytes = serde_json::to_vec(self)?;
         bytes.push(b'\n');
-        bytes
+        Ok(bytes)
     }
 
     /// The clocks at the last look, if there was one.
@@ -171,8 +185,8 @@ impl Ledger {
     }
 
     /// Since which look this lock has been seen held without a break.
-    pub fn held_since(&self, lock: &std::path::Path) -> Option<DateTime<Utc>> {
-        self.held_locks.get(lock).copied()
+    pub fn held_since(&self, lock: &Path) -> Option<DateTime<Utc>> {
+        self.held_locks.get(&writable(lock)).copied()
     }
 
     /// Remembers which locks are held at this look: one that was free at any
@@ -187,6 +201,7 @@ impl Ledger {
         self.held_locks = held
             .into_iter()
             .map(|path| {
+                let path = writable(&path);
                 let since = before.get(&path).copied().unwrap_or(at);
                 (path, since)
             })
@@ -249,9 +264,18 @@ impl Ledger {
             sighting
                 .tags
                 .extend(image.tags.iter().map(|tag| (tag.clone(), now)));
-            if in_use.contains_key(id) || mounted.contains(id) {
+            // What was wanted at the last look and is not at this one was so up
+            // to a moment in between. The engine's events may tell which, but
+            // it keeps few of them: the latest possible moment counts.
+            let tagged = !image.tags.is_empty();
+            let used = in_use.contains_key(id) || mounted.contains(id);
+            if sighting.tagged_then && !tagged {
+                sighting.last_named = Some(now);
+            }
+            if sighting.used_then || used {
                 sighting.last_used = Some(now);
             }
+            (sighting.tagged_then, sighting.used_then) = (tagged, used);
             images.insert(id.clone(), sighting);
         }
         // A name may have moved since: who carried it once and who carries it
@@ -317,7 +341,31 @@ mod tests {
             },
         );
         let seen = second.sighting(&id(1)).unwrap();
-        assert_eq!((seen.first_seen, seen.last_tagged()), (at(0), Some(at(0))));
+        assert_eq!(seen.first_seen, at(0));
+        assert_eq!(seen.tags.values().copied().max(), Some(at(0)));
+    }
+
+    #[test]
+    fn what_was_wanted_at_the_last_look_was_so_up_to_this_one_and_no_longer() {
+        let mut wanted = inventory([tagged(1, "app:1"), image(2)]);
+        wanted.containers.push(crate::model::Container {
+            id: Untrusted::new("c"),
+            name: Untrusted::new("c"),
+            image: Untrusted::new(id(2).as_str()),
+            image_ids: vec![],
+            state: Untrusted::new("running"),
+            image_mounts: vec![],
+        });
+        let later = |seconds| Inventory {
+            taken_at: at(seconds),
+            ..inventory([image(1), image(2)])
+        };
+        let ledger = look(&Ledger::empty("e"), &wanted);
+        for seconds in [100, 200] {
+            let after = look(&look(&ledger, &later(100)), &later(seconds));
+            assert_eq!(after.sighting(&id(1)).unwrap().last_tagged(), Some(at(100)));
+            assert_eq!(after.sighting(&id(2)).unwrap().last_used, Some(at(100)));
+        }
     }
 
     #[test]
@@ -414,7 +462,7 @@ mod tests {
     fn a_ledger_reads_back_what_it_wrote_and_nothing_else() {
         let ledger = look(&Ledger::empty("e"), &inventory([tagged(1, "app:1")]));
         let key = inventory([]).engine.key();
-        let bytes = ledger.to_json();
+        let bytes = ledger.to_json().unwrap();
         assert_eq!(Ledger::from_json(&bytes, &key), Ok(ledger));
         assert!(matches!(
             Ledger::from_json(b"", &key),
@@ -432,6 +480,16 @@ mod tests {
             Ledger::from_json(&bytes, "another/graphdriver"),
             Err(Unusable::OtherEngine(_))
         ));
+    }
+
+    #[test]
+    fn a_lock_whose_name_is_no_utf_8_does_not_spoil_the_ledger() {
+        use std::os::unix::ffi::OsStrExt;
+        let path = PathBuf::from(std::ffi::OsStr::from_bytes(b"/run/lock-\xff"));
+        let ledger = Ledger::empty("e").with_held_locks([path.clone()], at(1));
+        assert_eq!(ledger.held_since(&path), Some(at(1)));
+        let bytes = ledger.to_json().unwrap();
+        assert_eq!(Ledger::from_json(&bytes, "e"), Ok(ledger));
     }
 
     #[test]

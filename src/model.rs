@@ -149,6 +149,19 @@ impl fmt::Display for Store {
     }
 }
 
+/// The graphdrivers that Docker has or had. All keep names alike; a store that
+/// calls itself something else may not.
+const GRAPHDRIVERS: [&str; 8] = [
+    "overlay2",
+    "overlay",
+    "fuse-overlayfs",
+    "btrfs",
+    "zfs",
+    "vfs",
+    "aufs",
+    "devicemapper",
+];
+
 /// The engine, as it describes itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EngineFacts {
@@ -191,6 +204,9 @@ impl EngineFacts {
     /// one image that keeps every promise. `None`: it can.
     pub fn look_only(&self) -> Option<&'static str> {
         match self.store {
+            Store::Graphdriver if !GRAPHDRIVERS.contains(&self.driver.raw()) => {
+                Some("its image store is not one that secateur knows")
+            }
             Store::Graphdriver => None,
             // A record of a moved tag is lost at once there, and names do not
             // mean what they mean from 25 on.
@@ -435,6 +451,16 @@ mod tests {
                 bad.parse::<ImageId>().is_err(),
                 "{bad:?} was taken for an id"
             );
+        }
+    }
+
+    #[test]
+    fn a_store_that_is_not_known_is_only_looked_at() {
+        let mut engine = crate::testing::inventory([]).engine;
+        assert_eq!(engine.look_only(), None);
+        for driver in ["", "novelfs", "io.containerd.snapshotter.v2"] {
+            engine.driver = Untrusted::new(driver);
+            assert!(engine.look_only().is_some(), "{driver}");
         }
     }
 

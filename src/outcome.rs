@@ -158,6 +158,14 @@ impl Outcome {
         ))
     }
 
+    /// 0 and 75 are no failures of a unit or a job; a removal that failed is.
+    fn or_failed(&self, exit: Exit) -> Exit {
+        match exit {
+            Exit::Done | Exit::RefusedForNow if !self.failed.is_empty() => Exit::NotAllWell,
+            other => other,
+        }
+    }
+
     /// The exit code, the worst of all that happened.
     pub fn exit(&self) -> Exit {
         if !self.collateral.is_empty()
@@ -169,12 +177,9 @@ impl Outcome {
         match &self.ending {
             Ending::StateLost(_) => Exit::State,
             Ending::EngineLost(_) => Exit::Engine,
-            Ending::Refused => refused(&self.refusals),
-            Ending::Interrupted => Exit::RefusedForNow,
-            Ending::Done | Ending::OutOfTime | Ending::Surprised if !self.failed.is_empty() => {
-                Exit::NotAllWell
-            }
-            Ending::Done | Ending::OutOfTime | Ending::Surprised => Exit::Done,
+            Ending::Refused => self.or_failed(refused(&self.refusals)),
+            Ending::Interrupted => self.or_failed(Exit::RefusedForNow),
+            Ending::Done | Ending::OutOfTime | Ending::Surprised => self.or_failed(Exit::Done),
         }
     }
 }

@@ -260,7 +260,10 @@ pub fn minute(at: DateTime<Utc>) -> String {
     let up = if at.timestamp() % 60 == 0 {
         at
     } else {
-        at + chrono::TimeDelta::seconds(60 - at.timestamp().rem_euclid(60))
+        at.checked_add_signed(chrono::TimeDelta::seconds(
+            60 - at.timestamp().rem_euclid(60),
+        ))
+        .unwrap_or(at)
     };
     up.format("%Y-%m-%d %H:%M UTC").to_string()
 }
@@ -472,4 +475,19 @@ impl Plan {
 /// How long ago, for people.
 pub fn ago(then: DateTime<Utc>, now: DateTime<Utc>) -> String {
     span((now - then).max(chrono::TimeDelta::zero()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_of_all_dates_can_be_shown() {
+        let shown = minute(DateTime::<Utc>::MAX_UTC);
+        assert!(shown.contains("262142"), "{shown}");
+        assert_eq!(
+            minute(crate::testing::at(1)),
+            minute(crate::testing::at(60))
+        );
+    }
 }

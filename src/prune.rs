@@ -3,7 +3,11 @@
 //! stop, or find that the disk has enough. It never removes by id, never
 //! forces, and stops at the first thing that went and was not meant to.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeSet;
+use std::future::Future;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -13,7 +17,7 @@ use crate::decide::target_reached;
 use crate::engine::{DropName, Dropped, EngineError, Failure, Seen};
 use crate::guards::{Cleared, Refusal};
 use crate::journal::{Came, Record};
-use crate::model::{AtWork, ImageId, Observed, Swarm};
+use crate::model::{AtWork, Container, ImageId, Observed, Swarm};
 use crate::outcome::{Collateral, Ending, Outcome, Removed, Stayed};
 use crate::plan::{Entry, Plan};
 use crate::policy::Policy;
@@ -32,19 +36,32 @@ const LONGEST_HOLD: Duration = Duration::from_secs(1);
 /// How long the lock is left alone after that, so that who waits can take it.
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// How often a slow engine's answer is looked for, and the signals with it.
+const TICK: Duration = Duration::from_millis(100);
+
+/// How long a run that was asked to end waits for the call that it is in; what
+/// that did is then unknown, and found out by the next run.
+const LAST_PATIENCE: Duration = Duration::from_secs(8);
+
+/// Said of an image that cannot be removed within the time that a deploy may
+/// be kept waiting.
+const SLOW: &str = "the engine answers slowly, and the deploy locks were let go meanwhile";
+
 /// What a run asks of an engine.
 #[expect(async_fn_in_trait, reason = "used with static dispatch, on one thread")]
 pub trait Engine {
     /// Looks at one image; `None` where it is gone.
     async fn look(&self, id: &ImageId) -> Result<Option<Seen>, EngineError>;
-    /// Whether the containerd store keeps it under a dangling record.
-    async fn has_dangling_record(&self, id: &ImageId) -> Result<bool, EngineError>;
     /// Gives it our name.
     async fn name_ours(&self, id: &ImageId) -> Result<Reference, EngineError>;
     /// Drops one name.
     async fn drop_name(&self, name: &DropName) -> Result<Dropped, EngineError>;
-    /// What is being deployed and built.
-    async fn at_work(&self) -> Result<AtWork, EngineError>;
+    /// What is being built. May take seconds where there is much build cache.
+    async fn builds(&self) -> Result<Observed<Vec<String>>, EngineError>;
+    /// What Swarm wants and deploys.
+    async fn swarm(&self) -> Result<Swarm, EngineError>;
+    /// Every container.
+    async fn containers(&self) -> Result<Vec<Container>, EngineError>;
 }
 
 /// What a run asks of its host.
@@ -88,9 +105,9 @@ pub async fn prune<E: Engine, H: Host>(
         engine,
         host,
         outcome,
+        asked_to_end: None,
     };
-    pruning.drop_left_names().await;
-    let ending = match pruning.all().await {
+    let ending = match pruning.everything().await {
         Ok(()) => Ending::Done,
         Err(ending) => ending,
     };
@@ -107,16 +124,24 @@ struct Pruning<'a, E, H> {
     engine: &'a E,
     host: &'a mut H,
     outcome: Outcome,
+    /// When in the run it was first noticed that it was asked to end.
+    asked_to_end: Option<Duration>,
 }
 
 /// What came of one image.
 enum Fate {
-    Removed,
+    /// Gone; with what was odd about it.
+    Removed(Option<String>),
     Skipped(String),
     Failed(String),
 }
 
 impl<E: Engine, H: Host> Pruning<'_, E, H> {
+    async fn everything(&mut self) -> Result<(), Ending> {
+        self.drop_left_names().await?;
+        self.all().await
+    }
+
     /// Tries every removal of the plan, or says what ended the run before.
     async fn all(&mut self) -> Result<(), Ending> {
         let removals: Vec<&Entry> = self.plan.removals().collect();
@@ -126,6 +151,8 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
             if self.has_enough() {
                 return Ok(());
             }
+            // A deploy must not wait for our disk.
+            self.host.let_go();
             let now = self.host.now();
             let intents: Vec<Record> = batch
                 .iter()
@@ -174,13 +201,15 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
     /// One image, under the deploy locks. An error ends the run.
     async fn one(&mut self, entry: &Entry) -> Result<(), Ending> {
         self.may_go_on()?;
+        let engine = self.engine;
+        let builds = self.patiently(engine.builds()).await.map_err(lost)?;
         self.take_locks().await?;
-        let fate = self.remove(entry).await;
+        let fate = self.remove(entry, builds).await;
         let id = entry.image().id.clone();
         let (came, detail) = match fate {
-            Ok(Fate::Removed) => {
+            Ok(Fate::Removed(odd)) => {
                 self.outcome.removed.push(Removed::of(entry));
-                (Came::Removed, None)
+                (Came::Removed, odd)
             }
             Ok(Fate::Skipped(why)) => {
                 self.outcome.skipped.push(Stayed {
@@ -222,16 +251,60 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
         self.host.hold().map_err(|refusals| self.refused(refusals))
     }
 
+    /// One request, most often under the deploy locks. If the answer takes long,
+    /// the locks are let go, for a deploy must not wait for a slow engine, nor
+    /// for the files of a large layer (about the name an engine decides first);
+    /// who goes on afterwards must look whether they are held. A run that was
+    /// asked to end does not wait for ever either.
+    async fn patiently<T>(
+        &mut self,
+        request: impl Future<Output = Result<T, EngineError>>,
+    ) -> Result<T, EngineError> {
+        let longest = LONGEST_HOLD.saturating_mul(2);
+        let mut request = std::pin::pin!(request);
+        loop {
+            let left = self
+                .host
+                .held_for()
+                .map_or(TICK, |held| longest.saturating_sub(held).min(TICK));
+            if let Ok(answer) = tokio::time::timeout(left, &mut request).await {
+                return answer;
+            }
+            if self.host.held_for().is_some_and(|held| held >= longest) {
+                self.host.let_go();
+            }
+            if !self.host.interrupted() {
+                continue;
+            }
+            let now = self.host.elapsed();
+            let since = *self.asked_to_end.get_or_insert(now);
+            if now.saturating_sub(since) >= LAST_PATIENCE {
+                return Err(EngineError {
+                    doing: "wait for the engine's answer".into(),
+                    kind: Failure::Lost,
+                    why: "the run was asked to end".into(),
+                });
+            }
+        }
+    }
+
     fn refused(&mut self, refusals: Vec<Refusal>) -> Ending {
         self.outcome.refusals = refusals;
         Ending::Refused
     }
 
-    async fn remove(&mut self, entry: &Entry) -> Result<Fate, Ending> {
-        let id = &entry.image().id;
-        let (at_work, seen) =
-            futures_util::future::join(self.engine.at_work(), self.engine.look(id)).await;
-        let at_work = at_work.map_err(lost)?;
+    async fn remove(
+        &mut self,
+        entry: &Entry,
+        builds: Observed<Vec<String>>,
+    ) -> Result<Fate, Ending> {
+        let (engine, id) = (self.engine, &entry.image().id);
+        let both = async {
+            let (swarm, seen) = futures_util::future::join(engine.swarm(), engine.look(id)).await;
+            Ok((swarm?, seen))
+        };
+        let (swarm, seen) = self.patiently(both).await.map_err(lost)?;
+        let at_work = AtWork { swarm, builds };
         let refusals = self.host.refusals(&at_work);
         if !refusals.is_empty() {
             return Err(self.refused(refusals));
@@ -259,29 +332,42 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
         entry: &Entry,
         seen: Seen,
     ) -> Result<Result<Vec<DropName>, Fate>, Ending> {
-        let id = &entry.image().id;
-        let references = |seen: &Seen| -> Vec<DropName> {
-            seen.ours
-                .iter()
-                .chain(&seen.digests)
-                .cloned()
-                .map(DropName::Reference)
-                .collect()
-        };
-        let names = references(&seen);
+        let (engine, id) = (self.engine, &entry.image().id);
+        let names: Vec<DropName> = seen
+            .ours
+            .iter()
+            .chain(&seen.digests)
+            .cloned()
+            .map(DropName::Reference)
+            .collect();
+        if names.len() > 1 {
+            // The engine asks for containers before it drops an image's last
+            // name, not before it drops one of several.
+            match self.patiently(engine.containers()).await {
+                Ok(containers) => {
+                    if let Some(why) = used_by_container(entry, &containers) {
+                        return Ok(Err(Fate::Skipped(why)));
+                    }
+                }
+                Err(error) => return failed(error).map(Err),
+            }
+        }
         if !names.is_empty() {
             return Ok(Ok(names));
         }
+        if self.host.held_for().is_none() {
+            return Ok(Err(Fate::Skipped(SLOW.into())));
+        }
         // On the containerd store, too, though its record of a dangling image is
         // a name there: dropping that one does not look at image mounts.
-        let ours = match self.engine.name_ours(id).await {
+        let ours = match self.patiently(engine.name_ours(id)).await {
             Ok(ours) => ours,
             Err(error) if error.kind == Failure::NotFound => {
                 return Ok(Err(Fate::Skipped("gone already".into())));
             }
             Err(error) => return failed(error).map(Err),
         };
-        let again = match self.engine.look(id).await {
+        let again = match self.patiently(engine.look(id)).await {
             Ok(Some(again)) => again,
             Ok(None) => return Ok(Err(Fate::Skipped("gone already".into()))),
             Err(error) => return failed(error).map(Err),
@@ -294,33 +380,47 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
         }
         // Somebody named it meanwhile. With that name on it, dropping ours
         // takes ours and no more.
-        let back = self.engine.drop_name(&DropName::Reference(ours)).await;
-        let left = back
-            .err()
-            .map(|error| format!("; our own name for it stays for now: {error}"))
-            .unwrap_or_default();
+        let ours = DropName::Reference(ours);
+        let left = match self.patiently(engine.drop_name(&ours)).await {
+            Ok(dropped) => {
+                self.collateral(entry, &dropped, &spellings(&ours).into_iter().collect())?;
+                if deletes(&dropped, id) {
+                    let odd = "it got a name since the plan, and lost it again".to_owned();
+                    return Ok(Err(Fate::Removed(Some(odd))));
+                }
+                String::new()
+            }
+            Err(error) => format!("; our own name for it stays for now: {error}"),
+        };
         Ok(Err(Fate::Skipped(format!(
             "it got a name since the plan{left}"
         ))))
     }
 
     async fn drop_all(&mut self, entry: &Entry, names: &[DropName]) -> Result<Fate, Ending> {
-        let id = &entry.image().id;
+        let (engine, id) = (self.engine, &entry.image().id);
         let meant: BTreeSet<String> = names.iter().flat_map(spellings).collect();
-        let mut deleted = false;
+        let (mut deleted, mut name_gone) = (false, false);
         for name in names {
-            let dropped = match self.drop_within_hold(name).await {
+            if self.host.held_for().is_none() {
+                return Ok(Fate::Skipped(SLOW.into()));
+            }
+            let dropped = match self.patiently(engine.drop_name(name)).await {
                 Ok(dropped) => dropped,
                 Err(error) => match error.kind {
-                    Failure::NotFound => return Ok(Fate::Skipped("gone already".into())),
+                    // The name alone, or the image with it: looked at below.
+                    Failure::NotFound => {
+                        name_gone = true;
+                        break;
+                    }
                     Failure::Conflict => {
                         return Ok(Fate::Skipped(format!(
                             "the engine would not: {}",
                             error.why
                         )));
                     }
-                    Failure::Status(_) => return Ok(Fate::Failed(error.to_string())),
-                    Failure::Lost
+                    Failure::Status(_)
+                    | Failure::Lost
                     | Failure::Permission
                     | Failure::Nonsense
                     | Failure::Contradiction => {
@@ -329,48 +429,39 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
                 },
             };
             self.collateral(entry, &dropped, &meant)?;
-            deleted |= dropped
-                .deleted
-                .iter()
-                .any(|text| text.parse().is_ok_and(|gone: ImageId| gone == *id));
+            deleted |= deletes(&dropped, id);
         }
-        match self.engine.look(id).await {
-            Ok(None) => Ok(Fate::Removed),
-            Ok(Some(_)) if !deleted => Ok(Fate::Skipped(
-                "it got another name meanwhile, which keeps it".into(),
-            )),
-            Ok(Some(_)) => {
+        match self.patiently(engine.look(id)).await {
+            Ok(None) if name_gone && !deleted => Ok(Fate::Skipped("gone already".into())),
+            Ok(None) => Ok(Fate::Removed(None)),
+            Ok(Some(_)) if deleted => {
                 self.unconfirmed(
                     entry,
                     "the engine said that it is gone, and still has it".into(),
                 )?;
                 Err(Ending::Surprised)
             }
+            Ok(Some(_)) if name_gone => Ok(Fate::Skipped("one of its names went meanwhile".into())),
+            Ok(Some(seen)) if names.iter().any(|name| has(&seen, name)) => {
+                self.unconfirmed(
+                    entry,
+                    "the engine said that its name is gone, and still has it".into(),
+                )?;
+                Err(Ending::Surprised)
+            }
+            Ok(Some(_)) => Ok(Fate::Skipped(
+                "something keeps it since: another name, or an image built on it".into(),
+            )),
             Err(error) => self.find_out(entry, &error).await,
         }
     }
 
-    /// Drops one name. If that takes long, the locks are let go: a deploy must
-    /// not wait for the files of a large layer, and by then the engine has
-    /// long decided about the name, which it does first.
-    async fn drop_within_hold(&mut self, name: &DropName) -> Result<Dropped, EngineError> {
-        let mut request = std::pin::pin!(self.engine.drop_name(name));
-        let left = LONGEST_HOLD
-            .saturating_mul(2)
-            .saturating_sub(self.host.held_for().unwrap_or_default());
-        match tokio::time::timeout(left, &mut request).await {
-            Ok(answer) => answer,
-            Err(_) => {
-                self.host.let_go();
-                request.await
-            }
-        }
-    }
-
-    /// The answer was lost on the way: is the image gone?
+    /// The answer was lost on the way, or is an error that came after the deed
+    /// or before it: is the image gone?
     async fn find_out(&mut self, entry: &Entry, error: &EngineError) -> Result<Fate, Ending> {
-        match self.engine.look(&entry.image().id).await {
-            Ok(None) => Ok(Fate::Removed),
+        let engine = self.engine;
+        match self.patiently(engine.look(&entry.image().id)).await {
+            Ok(None) => Ok(Fate::Removed(Some(format!("it is gone, but: {error}")))),
             Ok(Some(_)) => Ok(Fate::Failed(error.to_string())),
             Err(again) => {
                 let why = format!("{error}; then: {again}");
@@ -409,6 +500,9 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
             .collect();
         if went.is_empty() {
             return Ok(());
+        }
+        if deletes(dropped, id) {
+            self.outcome.removed.push(Removed::of(entry));
         }
         let detail = went
             .iter()
@@ -462,29 +556,62 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
 
     /// Names of ours on images that stay, left by a run that was cut off. Only
     /// where somebody's name is on the image as well; on one without, dropping
-    /// ours would remove it.
-    async fn drop_left_names(&mut self) {
+    /// ours would remove it. Should that name go just then and the image with
+    /// ours, then something went that no plan named.
+    async fn drop_left_names(&mut self) -> Result<(), Ending> {
+        let engine = self.engine;
         for entry in self.plan.entries() {
             let image = entry.image();
-            if image.ours.is_empty() || (image.tags.is_empty() && image.digests.is_empty()) {
+            if image.tags.is_empty() && image.digests.is_empty() {
                 continue;
             }
             for name in &image.ours {
-                let named = |seen: &Seen| !(seen.tags.is_empty() && seen.digests.is_empty());
-                if self
-                    .engine
-                    .look(&image.id)
-                    .await
-                    .is_ok_and(|seen| seen.as_ref().is_some_and(named))
+                self.may_go_on()?;
+                self.take_locks().await?;
+                let safe = |seen: &Seen| {
+                    seen.ours.contains(name) && !(seen.tags.is_empty() && seen.digests.is_empty())
+                };
+                let seen = self.patiently(engine.look(&image.id)).await;
+                if !seen.is_ok_and(|seen| seen.as_ref().is_some_and(safe))
+                    || self.host.held_for().is_none()
                 {
-                    // Not worth ending a run for: the next one tries again.
-                    let _ = self
-                        .engine
-                        .drop_name(&DropName::Reference(name.clone()))
-                        .await;
+                    continue;
+                }
+                let name = DropName::Reference(name.clone());
+                // An error is not worth ending a run for: the next one tries
+                // again.
+                if let Ok(dropped) = self.patiently(engine.drop_name(&name)).await {
+                    self.collateral(entry, &dropped, &spellings(&name).into_iter().collect())?;
+                    if deletes(&dropped, &image.id) {
+                        let id = image.id.clone();
+                        self.outcome.collateral.push(Collateral {
+                            what: id.to_string(),
+                            with: id.clone(),
+                        });
+                        let why = "it lost its last name while ours was dropped".to_owned();
+                        self.journal(id, Came::Collateral, Some(why))?;
+                        return Err(Ending::Surprised);
+                    }
                 }
             }
         }
+        Ok(())
+    }
+}
+
+/// Whether the engine says that this image is gone.
+fn deletes(dropped: &Dropped, id: &ImageId) -> bool {
+    dropped
+        .deleted
+        .iter()
+        .any(|text| text.parse().is_ok_and(|gone: ImageId| gone == *id))
+}
+
+/// Whether the image still has this name. A dangling record does not show.
+fn has(seen: &Seen, name: &DropName) -> bool {
+    match name {
+        DropName::Reference(name) => seen.ours.contains(name) || seen.digests.contains(name),
+        DropName::DanglingRecord(_) => false,
     }
 }
 
@@ -533,8 +660,28 @@ fn changed(entry: &Entry, seen: &Seen) -> Option<String> {
     None
 }
 
-/// A service that appeared since the plan. Containers need no such look: the
-/// engine itself keeps what they use.
+/// A container that appeared since the plan.
+fn used_by_container(entry: &Entry, containers: &[Container]) -> Option<String> {
+    let image = entry.image();
+    let alone = [(image.id.clone(), image.clone())].into();
+    let names = Names::of(&alone);
+    let means = |text: &str| !names.resolve(text).is_empty();
+    let user = containers.iter().find(|container| {
+        container.image_ids.contains(&image.id)
+            || means(container.image.raw())
+            || container
+                .image_mounts
+                .iter()
+                .any(|mount| means(mount.raw()))
+    })?;
+    Some(format!(
+        "container {} uses it since the plan",
+        user.name.escaped()
+    ))
+}
+
+/// A service that appeared since the plan. Containers need no such look where
+/// an image has one name alone: the engine itself keeps what they use.
 fn wanted_by_swarm(entry: &Entry, at_work: &AtWork) -> Option<String> {
     let Swarm::Manager { images, .. } = &at_work.swarm else {
         return None;

@@ -57,9 +57,15 @@ impl Reference {
         }
     }
 
-    /// Whether only secateur gives such a name.
+    /// Whether only secateur gives such a name; also the digest reference that
+    /// the containerd store makes up from it.
     pub fn is_ours(&self) -> bool {
+        let ours = |tag: &str| {
+            tag.len() == 12 && tag.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+        };
         self.domain == OUR_DOMAIN
+            && self.path == OUR_PATH
+            && self.tag.as_deref().map_or(self.is_digest(), ours)
     }
 
     /// `repo@sha256:…`, with or without a tag beside it.
@@ -367,11 +373,12 @@ mod tests {
         let ours = Reference::ours(&id);
         assert_eq!(ours.to_string(), "secateur.invalid/remove:e3b0c44298fc");
         assert!(ours.to_string().parse::<Reference>().unwrap().is_ours());
-        assert!(
-            !"secateur/remove:e3b0c44298fc"
-                .parse::<Reference>()
-                .unwrap()
-                .is_ours()
-        );
+        for somebodys in [
+            "secateur/remove:e3b0c44298fc",
+            "secateur.invalid/keep:e3b0c44298fc",
+            "secateur.invalid/remove:mine",
+        ] {
+            assert!(!somebodys.parse::<Reference>().unwrap().is_ours());
+        }
     }
 }

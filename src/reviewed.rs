@@ -64,6 +64,7 @@ pub fn read(
     let bytes = read_trusted_through_links(path, LONGEST).map_err(|error| {
         let exit = match error {
             FileError::Untrusted { .. } => Exit::Permission,
+            FileError::Io { .. } if error.is_permission_denied() => Exit::Permission,
             FileError::Io { .. } => Exit::State,
         };
         Fault::new(exit, error.to_string())

@@ -16,12 +16,12 @@ use crate::exit::{Exit, Fault};
 use crate::guards::{Refusal, against, clear};
 use crate::host;
 use crate::host::files::{FileError, StateDir, read_trusted_through_links, write_atomic};
-use crate::model::{AtWork, ImageId, Observed};
+use crate::model::{Container, ImageId, Observed, Swarm};
 use crate::outcome::{Ending, Outcome};
 use crate::plan::{Entry, Plan};
 use crate::policy::Policy;
 use crate::report::{Context, PolicySource, explain, json, text};
-use crate::state::{self, State};
+use crate::state::{self, Memory, State};
 use crate::survey::{self, NoSurvey, SavedHost, Survey};
 use crate::users::Names;
 use crate::watch::Armed;
@@ -132,8 +132,10 @@ async fn prune(global: &Global, args: &PruneArgs) -> Result<Exit, Fault> {
         std::process::id()
     );
     let state = State::open(&state_dir(global))?;
-    let nothing = || {
-        Outcome::new(
+    let ended = |ending, refusals| Outcome {
+        ending,
+        refusals,
+        ..Outcome::new(
             run.clone(),
             started.wall,
             Observed::Unknown("not measured".into()),
@@ -142,35 +144,21 @@ async fn prune(global: &Global, args: &PruneArgs) -> Result<Exit, Fault> {
     let mut state = match state {
         Ok(state) => state,
         Err(held) => {
-            let refused = Outcome {
-                ending: Ending::Refused,
-                refusals: vec![Refusal::OtherRun(held.to_string())],
-                ..nothing()
-            };
+            let refused = ended(Ending::Refused, vec![Refusal::OtherRun(held.to_string())]);
             return finish(global, &refused, None, &context);
         }
     };
     let interrupted = on_signals()?;
-    let reader = connect(global).await?;
-    let info = survey::engine(&reader, &policy).await?;
-    let memory = state.memory(&info.facts.key())?;
     let trust = trust(args.trust_engine_dates);
-    let survey = survey::survey(
-        &reader,
-        info,
-        &policy,
-        &memory,
-        trust,
-        Arc::clone(&interrupted),
-    );
-    let survey = match survey.await {
+    let seen = look_around(global, &policy, &state, trust, &interrupted).await?;
+    let Some((reader, memory, survey)) = seen else {
+        let interrupted = ended(Ending::Interrupted, Vec::new());
+        return finish(global, &interrupted, None, &context);
+    };
+    let survey = match survey {
         Ok(survey) => survey,
         Err(NoSurvey::Contradiction(why)) => {
-            let refused = Outcome {
-                ending: Ending::Refused,
-                refusals: vec![Refusal::EngineInconsistent(why)],
-                ..nothing()
-            };
+            let refused = ended(Ending::Refused, vec![Refusal::EngineInconsistent(why)]);
             return finish(global, &refused, None, &context);
         }
         Err(NoSurvey::Fault(fault)) => return Err(fault),
@@ -199,11 +187,7 @@ async fn prune(global: &Global, args: &PruneArgs) -> Result<Exit, Fault> {
     }
     let shown = plan.clone();
     let outcome = match clear(&policy, &looks, plan) {
-        Err(refusals) => Outcome {
-            ending: Ending::Refused,
-            refusals,
-            ..nothing()
-        },
+        Err(refusals) => ended(Ending::Refused, refusals),
         Ok(cleared) => {
             let (remover, cleared) = reader.into_remover(cleared);
             let engine = Live {
@@ -218,13 +202,42 @@ async fn prune(global: &Global, args: &PruneArgs) -> Result<Exit, Fault> {
                 ledger: &ledger,
                 on_progress: &mut on_progress,
             };
-            let outcome =
-                crate::prune::prune(cleared, &policy, run.clone(), &engine, &mut host).await;
+            let run = run.clone();
+            let work = crate::prune::prune(cleared, &policy, run, &engine, &mut host);
+            let outcome = Box::pin(work).await;
             progress.clear();
             outcome
         }
     };
     finish(global, &outcome, Some(&shown), &context)
+}
+
+/// Reads the engine and all around it; `None` where the run is asked to end
+/// before. Nothing is changed by it, so it can be given up at any moment.
+async fn look_around<'a>(
+    global: &Global,
+    policy: &'a Policy,
+    state: &State,
+    trust: Trust,
+    interrupted: &Arc<AtomicBool>,
+) -> Result<Option<(Reader, Memory, Result<Survey<'a>, NoSurvey>)>, Fault> {
+    let read = Box::pin(async {
+        let reader = connect(global).await?;
+        let info = survey::engine(&reader, policy).await?;
+        let memory = state.memory(&info.facts.key())?;
+        let asked = Arc::clone(interrupted);
+        let survey = survey::survey(&reader, info, policy, &memory, trust, asked).await;
+        Ok((reader, memory, survey))
+    });
+    let limit = policy.limits.max_run;
+    match tokio::time::timeout(limit, unless(interrupted, read)).await {
+        Ok(read) => read.transpose(),
+        Err(_) => {
+            let limit = humantime::format_duration(limit);
+            let why = format!("the engine could not be read within {limit} (limits.max_run)");
+            Err(Fault::new(Exit::Engine, why))
+        }
+    }
 }
 
 fn finish(
@@ -237,8 +250,15 @@ fn finish(
         Format::Text => text::outcome(outcome, plan, context, global.verbose),
         Format::Json => json::outcome(outcome, plan.map(Plan::engine), context),
     };
-    say(&report, global.format)?;
-    Ok(outcome.exit())
+    // What happened to the images counts for more than what to the report.
+    match (say(&report, global.format), outcome.exit()) {
+        (Err(fault), Exit::Done) => Err(fault),
+        (Err(fault), exit) => {
+            log(&format!("error: {}", fault.message));
+            Ok(exit)
+        }
+        (Ok(()), exit) => Ok(exit),
+    }
 }
 
 /// A live engine, as `prune` wants one.
@@ -254,9 +274,6 @@ impl crate::prune::Engine for Live<'_> {
     ) -> Result<Option<crate::engine::Seen>, crate::engine::EngineError> {
         self.remover.reader().look(id).await
     }
-    async fn has_dangling_record(&self, id: &ImageId) -> Result<bool, crate::engine::EngineError> {
-        self.remover.has_dangling_record(id).await
-    }
     async fn name_ours(
         &self,
         id: &ImageId,
@@ -269,8 +286,14 @@ impl crate::prune::Engine for Live<'_> {
     ) -> Result<crate::engine::Dropped, crate::engine::EngineError> {
         self.remover.drop_name(name).await
     }
-    async fn at_work(&self) -> Result<AtWork, crate::engine::EngineError> {
-        self.remover.reader().at_work(self.info).await
+    async fn builds(&self) -> Result<Observed<Vec<String>>, crate::engine::EngineError> {
+        self.remover.reader().builds().await
+    }
+    async fn swarm(&self) -> Result<Swarm, crate::engine::EngineError> {
+        self.remover.reader().swarm(self.info).await
+    }
+    async fn containers(&self) -> Result<Vec<Container>, crate::engine::EngineError> {
+        self.remover.reader().containers(self.info).await
     }
 }
 
@@ -380,10 +403,10 @@ pub(crate) fn state_dir(global: &Global) -> PathBuf {
 }
 
 pub(crate) fn state_fault(error: &FileError) -> Fault {
-    let exit = if matches!(error, FileError::Untrusted { .. }) {
-        Exit::Permission
-    } else {
-        Exit::State
+    let exit = match error {
+        FileError::Untrusted { .. } => Exit::Permission,
+        FileError::Io { .. } if error.is_permission_denied() => Exit::Permission,
+        FileError::Io { .. } => Exit::State,
     };
     Fault::new(exit, error.to_string())
 }
@@ -408,6 +431,20 @@ fn on_signals() -> Result<Arc<AtomicBool>, Fault> {
         });
     }
     Ok(asked)
+}
+
+/// What this gives, unless the run is asked to end before: then `None`.
+async fn unless<T>(asked: &AtomicBool, work: impl Future<Output = T>) -> Option<T> {
+    const TICK: std::time::Duration = std::time::Duration::from_millis(100);
+    let ends = async {
+        while !asked.load(Ordering::Relaxed) {
+            tokio::time::sleep(TICK).await;
+        }
+    };
+    match futures_util::future::select(std::pin::pin!(work), std::pin::pin!(ends)).await {
+        futures_util::future::Either::Left((done, _)) => Some(done),
+        futures_util::future::Either::Right(_) => None,
+    }
 }
 
 /// The report. A reader that went away (`| head`) is no error.

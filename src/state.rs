@@ -6,12 +6,15 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use chrono::{DateTime, Utc};
+
 use crate::exit::{Exit, Fault};
 use crate::host::files::{Appender, FileError, StateDir, quarantine, read_trusted, write_atomic};
 use crate::host::lock::{HeldBy, RunLock};
-use crate::journal::{Record, pending};
+use crate::journal::{Record, intended, pending};
 use crate::ledger::{Ledger, Unusable};
 use crate::model::ImageId;
+use crate::text::escape;
 
 const LEDGER: &str = "ledger.json";
 const JOURNAL: &str = "journal.jsonl";
@@ -31,6 +34,8 @@ pub struct Memory {
     pub ledger: Ledger,
     /// Intents of earlier runs without an outcome.
     pub pending: BTreeMap<ImageId, Record>,
+    /// When each image was last meant to be removed, whatever came of it.
+    pub intended: BTreeMap<ImageId, DateTime<Utc>>,
     /// In words fit to print: why ages start anew, where they do.
     pub note: Option<String>,
     unusable: bool,
@@ -51,11 +56,13 @@ pub fn read(dir: Option<&StateDir>, engine: &str) -> Result<Memory, Fault> {
     let mut memory = Memory {
         ledger: Ledger::empty(engine),
         pending: BTreeMap::new(),
+        intended: BTreeMap::new(),
         note: None,
         unusable: false,
     };
     let Some(dir) = dir else { return Ok(memory) };
     let path = dir.file(LEDGER);
+    let shown = escape(&path.to_string_lossy());
     if let Some(bytes) = read_trusted(&path, LONGEST_LEDGER).map_err(|e| state_fault(&e))? {
         let why = match Ledger::from_json(&bytes, engine) {
             Ok(ledger) => {
@@ -66,9 +73,8 @@ pub fn read(dir: Option<&StateDir>, engine: &str) -> Result<Memory, Fault> {
                 return Err(Fault::new(
                     Exit::State,
                     format!(
-                        "{}: format {format} was written by a newer secateur, this one reads up to {}; \
+                        "{shown}: format {format} was written by a newer secateur, this one reads up to {}; \
                          install that one, or name another folder with --state-dir",
-                        path.display(),
                         crate::ledger::FORMAT
                     ),
                 ));
@@ -79,16 +85,14 @@ pub fn read(dir: Option<&StateDir>, engine: &str) -> Result<Memory, Fault> {
             }
         };
         memory.unusable = why.is_some();
-        memory.note = why.map(|why| {
-            format!(
-                "ages start anew: the ledger {} is set aside, {why}",
-                path.display()
-            )
-        });
+        memory.note =
+            why.map(|why| format!("ages start anew: the ledger {shown} is set aside, {why}"));
     }
     let journal =
         read_trusted(&dir.file(JOURNAL), 2 * LONGEST_JOURNAL).map_err(|e| state_fault(&e))?;
-    memory.pending = journal.as_deref().map(pending).unwrap_or_default();
+    let journal = journal.unwrap_or_default();
+    memory.pending = pending(&journal);
+    memory.intended = intended(&journal);
     Ok(memory)
 }
 
@@ -147,11 +151,14 @@ impl State {
     /// set aside first.
     pub fn save(&self, memory: &Memory, ledger: &Ledger) -> Result<(), Fault> {
         let path = self.dir.file(LEDGER);
+        let bytes = ledger.to_json().map_err(|error| {
+            Fault::new(Exit::State, format!("cannot write the ledger: {error}"))
+        })?;
         let write = || -> Result<(), FileError> {
             if memory.unusable {
                 quarantine(&path)?;
             }
-            write_atomic(&path, &ledger.to_json())
+            write_atomic(&path, &bytes)
         };
         write().map_err(|error| state_fault(&error))
     }

@@ -109,15 +109,18 @@ pub async fn survey<'a>(
     let since = memory.ledger.clock().map(|clock| clock.wall);
     // Before the images: a pull that ends while they are read has been seen.
     let first = watch.look(&before, &memory.ledger, idle());
-    let contents = reader.contents(&info, since, before.wall).await?;
+    let contents = reader.contents(&info).await?;
     let now = clock()?;
+    // Last, and up to the moment that the ledger remembers as this look: what
+    // happened while the lists were read is in them or in these.
+    let events = reader.events(since, now.wall).await?;
     let mut images = contents.images;
     for image in images.values_mut() {
         image.dates.stored = stored(&info.facts, image);
         image.ours_until = memory
-            .pending
+            .intended
             .get(&image.id)
-            .map(|intent| intent.at + NAMING);
+            .and_then(|at| at.checked_add_signed(NAMING));
     }
     let disk = watch.disk();
     let mut inventory = Inventory {
@@ -126,7 +129,7 @@ pub async fn survey<'a>(
         images,
         containers: contents.containers,
         at_work: contents.at_work,
-        events: contents.events,
+        events,
         disk,
     };
     let second = watch.look(&now, &memory.ledger, inventory.at_work.clone());
@@ -244,8 +247,8 @@ fn stored(engine: &EngineFacts, image: &Image) -> Option<DateTime<Utc>> {
         .join(engine.driver.raw())
         .join("imagedb/content/sha256");
     let path = engine.data_root.join(folder).join(image.id.hex());
-    let modified = std::fs::symlink_metadata(path).ok()?.modified().ok()?;
-    Some(modified.into())
+    let meta = std::fs::symlink_metadata(path).ok()?;
+    Some(host::modified(&meta))
 }
 
 /// A host as `--save-inventory` writes it: what was seen, and what was

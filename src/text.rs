@@ -74,7 +74,8 @@ pub fn encode(value: &str) -> String {
     out
 }
 
-fn is_invisible(ch: char) -> bool {
+/// Whether a character moves, hides or reorders what a terminal shows.
+pub fn is_invisible(ch: char) -> bool {
     matches!(u32::from(ch),
         0xAD | 0x61C | 0x180E
         | 0x200B..=0x200F

@@ -171,6 +171,15 @@ fn age(
             ready_at: ready(now),
         }),
     }
+    // Of the engine's dates this one tells when the image came here; without
+    // it, what was built long ago and loaded a minute ago would count as old.
+    let store = host.inventory.engine.store;
+    if by_engine && store == Store::Graphdriver && image.dates.stored.is_none() {
+        reasons.push(KeepReason::AgeUnknown(
+            "the date of its file in the engine's image database cannot be read; run as root"
+                .into(),
+        ));
+    }
     if let Some(Observed::Unknown(why)) = &image.last_tag_time {
         reasons.push(KeepReason::AgeUnknown(why.clone()));
     }

@@ -18,7 +18,9 @@ use crate::text::Untrusted;
 const MOST: usize = 10_000;
 
 impl Reader {
-    pub(super) async fn events(
+    /// What happened from a moment on, up to another that has passed. `None`
+    /// where nothing is remembered: no events are asked for.
+    pub async fn events(
         &self,
         since: Option<DateTime<Utc>>,
         until: DateTime<Utc>,
@@ -29,7 +31,10 @@ impl Reader {
         // From a second before, so that no gap is left; an end in the past ends
         // the stream at once. To the nanosecond: what happened a moment ago is
         // what most shows an image to be wanted.
-        let since = (since - TimeDelta::seconds(1)).min(until);
+        let since = since
+            .checked_sub_signed(TimeDelta::seconds(1))
+            .unwrap_or(since)
+            .min(until);
         let filters = HashMap::from([(
             "type".to_owned(),
             vec!["image".to_owned(), "container".to_owned()],
@@ -135,7 +140,10 @@ mod tests {
 
     #[test]
     fn our_own_names_and_deletes_show_nothing() {
-        for (action, name) in [("tag", "secateur.invalid/remove:aa"), ("delete", "app:1")] {
+        for (action, name) in [
+            ("tag", "secateur.invalid/remove:0123456789ab"),
+            ("delete", "app:1"),
+        ] {
             let text = format!(
                 r#"{{"Type":"image","Action":"{action}","Actor":{{"ID":"sha256:ab","Attributes":{{"name":"{name}"}}}},"time":1800000000}}"#
             );

@@ -174,9 +174,9 @@ impl Reader {
         socket.speak(api);
         let podman = version
             .components
-            .as_deref()
-            .and_then(<[_]>::first)
-            .is_some_and(|component| component.name == "Podman Engine");
+            .iter()
+            .flatten()
+            .any(|component| component.name == "Podman Engine");
         Ok(Self {
             docker,
             socket,

@@ -11,9 +11,7 @@ use chrono::{DateTime, Utc};
 
 use super::swarm::SwarmRole;
 use super::{ASK, EngineError, Failure, Reader, call};
-use crate::model::{
-    AtWork, Bytes, Container, Dates, EngineFacts, Event, Image, ImageId, Observed, Store,
-};
+use crate::model::{AtWork, Bytes, Container, Dates, EngineFacts, Image, ImageId, Observed, Store};
 use crate::reference::Reference;
 use crate::text::{Untrusted, escape};
 
@@ -25,7 +23,9 @@ pub struct Info {
     pub facts: EngineFacts,
     /// The socket of the containerd that the engine uses, from API 1.46 on.
     pub containerd_address: Option<String>,
-    swarm: SwarmRole,
+    pub(super) role: SwarmRole,
+    /// This node's id in its swarm.
+    pub(super) node: Option<String>,
     containers: i64,
     images: i64,
 }
@@ -39,8 +39,6 @@ pub struct Contents {
     pub containers: Vec<Container>,
     /// Deploys and builds.
     pub at_work: AtWork,
-    /// What happened since the time that was asked for.
-    pub events: Vec<Event>,
 }
 
 impl Reader {
@@ -72,7 +70,8 @@ impl Reader {
         };
         Ok(Info {
             facts,
-            swarm: SwarmRole::of(info.swarm.as_ref()),
+            role: SwarmRole::of(info.swarm.as_ref()),
+            node: info.swarm.and_then(|swarm| swarm.node_id),
             containers: info.containers.unwrap_or(0),
             images: info.images.unwrap_or(0),
             containerd_address: info.containerd.and_then(|containerd| containerd.address),
@@ -90,33 +89,26 @@ impl Reader {
         }
     }
 
-    /// Reads everything that a decision rests on. `since` is the last look;
-    /// without one, no events are asked for.
-    pub async fn contents(
-        &self,
-        info: &Info,
-        since: Option<DateTime<Utc>>,
-        until: DateTime<Utc>,
-    ) -> Result<Contents, EngineError> {
-        let (images, containers, at_work, events) = futures_util::future::join4(
+    /// Reads everything that a decision rests on, but for the events, which are
+    /// to be asked for afterwards: what happened while the lists were read is
+    /// in none of them.
+    pub async fn contents(&self, info: &Info) -> Result<Contents, EngineError> {
+        let (images, containers, at_work) = futures_util::future::join3(
             self.images(info),
             self.containers(info),
             self.at_work(info),
-            self.events(since, until),
         )
         .await;
         Ok(Contents {
             images: images?,
             containers: containers?,
             at_work: at_work?,
-            events: events?,
         })
     }
 
     /// Deploys and builds under way, and what Swarm wants.
     pub async fn at_work(&self, info: &Info) -> Result<AtWork, EngineError> {
-        let (swarm, builds) =
-            futures_util::future::join(self.swarm(info.swarm), self.builds()).await;
+        let (swarm, builds) = futures_util::future::join(self.swarm(info), self.builds()).await;
         Ok(AtWork {
             swarm: swarm?,
             builds: builds?,
@@ -150,7 +142,8 @@ impl Reader {
         Ok(images)
     }
 
-    async fn containers(&self, info: &Info) -> Result<Vec<Container>, EngineError> {
+    /// Every container, in any state.
+    pub async fn containers(&self, info: &Info) -> Result<Vec<Container>, EngineError> {
         let doing = "list containers (GET /containers/json)";
         let options = || ListContainersOptions {
             all: true,
@@ -201,7 +194,7 @@ pub(super) fn sort_names(repo_tags: &[String], repo_digests: &[String]) -> Sorte
             Ok(name) if name.is_ours() && !name.is_digest() => sorted.ours.insert(name),
             // Made up from our own name by the containerd store.
             Ok(name) if name.is_ours() => false,
-            Ok(name) if name.repository() == DANGLING => false,
+            Ok(name) if name.is_digest() && name.repository() == DANGLING => false,
             Ok(name) if name.is_digest() => sorted.digests.insert(name),
             Ok(name) => sorted.tags.insert(name),
             Err(_) => {
@@ -277,12 +270,16 @@ fn container(summary: ContainerSummary) -> Result<Container, String> {
     let manifest = summary
         .image_manifest_descriptor
         .and_then(|descriptor| descriptor.digest);
-    let image_ids: Vec<ImageId> = summary
+    // An id that does not read may be any image's: better no list than one
+    // that leaves out a use.
+    let image_ids = summary
         .image_id
         .iter()
         .chain(&manifest)
-        .filter_map(|text| text.parse().ok())
-        .collect();
+        .filter(|text| !text.is_empty())
+        .map(|text| text.parse())
+        .collect::<Result<Vec<ImageId>, _>>()
+        .map_err(|why| format!("container {}: {why}", escape(&id)))?;
     let image = summary.image.unwrap_or_default();
     if image_ids.is_empty() && image.is_empty() {
         return Err(format!("container {} names no image", escape(&id)));
@@ -294,9 +291,9 @@ fn container(summary: ContainerSummary) -> Result<Container, String> {
     let name = first_name.trim_start_matches('/');
     Ok(Container {
         name: Untrusted::new(if name.is_empty() {
-            &id[..id.len().min(12)]
+            id.chars().take(12).collect()
         } else {
-            name
+            name.to_owned()
         }),
         id: Untrusted::new(id),
         image: Untrusted::new(image),
@@ -386,6 +383,35 @@ mod tests {
         );
         assert!(matches!(size(-1), Observed::Unknown(_)));
         assert_eq!(size(5), Observed::Known(Bytes(5)));
+    }
+
+    #[test]
+    fn an_image_id_that_does_not_read_spoils_the_list_of_containers() {
+        let summary = |image_id: &str| ContainerSummary {
+            id: Some("c".into()),
+            image: Some("app:1".into()),
+            image_id: Some(image_id.into()),
+            ..ContainerSummary::default()
+        };
+        assert!(container(summary("sha256:12")).is_err());
+        assert!(container(summary("")).is_ok());
+        assert!(container(summary(&"a".repeat(64))).is_ok());
+    }
+
+    #[test]
+    fn a_container_id_of_wide_characters_is_cut_between_two_of_them() {
+        let summary = ContainerSummary {
+            id: Some("a\u{e4}\u{e4}\u{e4}\u{e4}\u{e4}\u{e4}\u{e4}".into()),
+            image: Some("app:1".into()),
+            ..ContainerSummary::default()
+        };
+        assert_eq!(container(summary).unwrap().name.raw().chars().count(), 8);
+    }
+
+    #[test]
+    fn a_tag_of_a_repository_called_like_the_dangling_record_is_a_tag() {
+        let sorted = sort_names(&["moby-dangling:1".into()], &[]);
+        assert_eq!(sorted.tags.len(), 1);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use bollard::models::{LocalNodeState, SwarmInfo};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::{ASK, EngineError, Reader, call};
+use super::{ASK, EngineError, Info, Reader, call};
 use crate::model::{Observed, ServiceImage, Spec, Swarm};
 use crate::text::{Untrusted, escape};
 
@@ -91,6 +91,7 @@ struct Task {
     node_id: Option<String>,
     spec: Option<TaskSpec>,
     status: Option<TaskStatus>,
+    desired_state: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -123,25 +124,23 @@ struct BuildRecord {
     in_use: bool,
 }
 
-/// States of a task that still fetches its image or is about to.
-const STARTING: [&str; 8] = [
-    "new",
-    "allocated",
-    "pending",
-    "assigned",
-    "accepted",
-    "preparing",
-    "ready",
-    "starting",
+/// States of a task that no longer fetches its image. In any other, also one
+/// that is not known here, it does so or is about to.
+const FETCHED: [&str; 7] = [
+    "running", "complete", "shutdown", "failed", "rejected", "remove", "orphaned",
 ];
 
-/// States of an update that is not over: a paused one waits for a person, who
-/// will go on or roll back.
-const UPDATING: [&str; 4] = ["updating", "paused", "rollback_started", "rollback_paused"];
+/// What a task is meant to come to that will never start.
+const ENDING: [&str; 3] = ["shutdown", "remove", "orphaned"];
+
+/// States of an update that is over. In any other it is not: a paused one
+/// waits for a person, who will go on or roll back.
+const UPDATED: [&str; 3] = ["", "completed", "rollback_completed"];
 
 impl Reader {
-    pub(super) async fn swarm(&self, role: SwarmRole) -> Result<Swarm, EngineError> {
-        match role {
+    /// What Swarm wants, and what it deploys to this node.
+    pub async fn swarm(&self, info: &Info) -> Result<Swarm, EngineError> {
+        match info.role {
             SwarmRole::None => return Ok(Swarm::Inactive),
             SwarmRole::Worker => return Ok(Swarm::Worker),
             SwarmRole::Unclear(state) => {
@@ -154,13 +153,13 @@ impl Reader {
             self.read::<Vec<Task>>("list tasks", "/tasks"),
         )
         .await;
-        Ok(wants(&services?, &tasks?))
+        Ok(wants(&services?, &tasks?, info.node.as_deref()))
     }
 
     /// Build records in use. An engine before API 1.42 can only be asked for
     /// all of /system/df, which hangs on large hosts: there, the files of a
     /// pull for a build are the sign.
-    pub(super) async fn builds(&self) -> Result<Observed<Vec<String>>, EngineError> {
+    pub async fn builds(&self) -> Result<Observed<Vec<String>>, EngineError> {
         if self.api < (1, 42) || self.podman {
             return Ok(Observed::Known(Vec::new()));
         }
@@ -193,7 +192,9 @@ impl Reader {
     }
 }
 
-fn wants(services: &[Service], tasks: &[Task]) -> Swarm {
+/// `here` is this node's id: what another node fetches holds nothing up, but
+/// what has no node yet may come here.
+fn wants(services: &[Service], tasks: &[Task], here: Option<&str>) -> Swarm {
     let mut images = Vec::new();
     let mut under_way = Vec::new();
     let mut add = |service: &str, spec, template: Option<&TaskSpec>| {
@@ -238,10 +239,11 @@ fn wants(services: &[Service], tasks: &[Task]) -> Swarm {
             .as_ref()
             .and_then(|status| status.state.as_deref())
             .unwrap_or_default();
-        if UPDATING.contains(&state) {
+        if !UPDATED.contains(&state) {
             under_way.push(format!(
-                "service {}: update is {state}",
-                escape(&name(service))
+                "service {}: update is {}",
+                escape(&name(service)),
+                escape(state)
             ));
         }
     }
@@ -257,14 +259,23 @@ fn wants(services: &[Service], tasks: &[Task]) -> Swarm {
             .as_ref()
             .and_then(|status| status.state.as_deref())
             .unwrap_or_default();
-        if STARTING.contains(&state) {
-            let node = task.node_id.as_deref().filter(|node| !node.is_empty());
+        let node = task.node_id.as_deref().filter(|node| !node.is_empty());
+        let concerns_us = match (node, here) {
+            (Some(node), Some(here)) => node == here,
+            (Some(_), None) => true,
+            (None, _) => !task
+                .desired_state
+                .as_deref()
+                .is_some_and(|desired| ENDING.contains(&desired)),
+        };
+        if concerns_us && !FETCHED.contains(&state) {
             let place = if node.is_some() {
                 ""
             } else {
                 ", without a node yet"
             };
-            let id = escape(&task.id[..task.id.len().min(12)]);
+            let id: String = task.id.chars().take(12).collect();
+            let (id, state) = (escape(&id), escape(state));
             under_way.push(format!(
                 "service {}: task {id} is {state}{place}",
                 escape(&shown)
@@ -282,6 +293,7 @@ mod tests {
         match wants(
             &serde_json::from_str::<Vec<_>>(services).unwrap(),
             &serde_json::from_str::<Vec<_>>(tasks).unwrap(),
+            Some("n"),
         ) {
             Swarm::Manager { images, under_way } => (images, under_way),
             other => panic!("{other:?}"),
@@ -315,5 +327,23 @@ mod tests {
         ] {
             assert!(swarm("[]", &task(state)).1.is_empty(), "{state}");
         }
+        assert_eq!(swarm("[]", &task("hatching")).1.len(), 1, "not known");
+    }
+
+    #[test]
+    fn what_another_node_fetches_and_what_will_never_start_is_no_deploy_here() {
+        let task = |node: &str, desired: &str| {
+            let text = format!(
+                r#"[{{"ID":"t1","ServiceID":"s1","NodeID":"{node}","DesiredState":"{desired}","Spec":{{"ContainerSpec":{{"Image":"app:3"}}}},"Status":{{"State":"pending"}}}}]"#
+            );
+            let (images, under_way) = swarm("[]", &text);
+            assert_eq!(images.len(), 1, "its image is wanted all the same");
+            under_way.len()
+        };
+        assert_eq!(task("n", "running"), 1);
+        assert_eq!(task("other", "running"), 0);
+        assert_eq!(task("", "running"), 1, "it may come here");
+        assert_eq!(task("", "shutdown"), 0, "it never got a node");
+        assert_eq!(task("n", "shutdown"), 1, "its pull may still run");
     }
 }

@@ -17,7 +17,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use chrono::{DateTime, Utc};
+use chrono::DateTime;
 use nix::errno::Errno;
 use wildmatch::WildMatchPattern;
 
@@ -111,10 +111,14 @@ fn look_at_path(path: &Path) -> LockState {
     match fs::symlink_metadata(path) {
         Ok(meta) => {
             // Not every file system knows of births.
-            let since = [meta.created().ok(), meta.modified().ok()];
+            let born = meta.created().ok().and_then(|born| {
+                let since = born.duration_since(std::time::UNIX_EPOCH).ok()?;
+                DateTime::from_timestamp(i64::try_from(since.as_secs()).ok()?, since.subsec_nanos())
+            });
+            let changed = crate::host::modified(&meta);
             LockState::Held {
                 holder: None,
-                since: since.into_iter().flatten().min().map(DateTime::<Utc>::from),
+                since: Some(born.map_or(changed, |born| born.min(changed))),
             }
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => LockState::Absent,
@@ -141,6 +145,7 @@ fn explain(error: &io::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use chrono::Utc;
     use nix::sys::stat::Mode;
     use nix::unistd::mkfifo;
     use std::fs::File;
@@ -214,6 +219,22 @@ mod tests {
         file.set_modified(birth + day).unwrap();
         let state = &states(&path, LockKind::Exists)[0];
         assert_eq!(since(state), DateTime::<Utc>::from(birth));
+    }
+
+    #[test]
+    fn a_lock_with_an_absurd_date_is_held_all_the_same() {
+        // Some file systems keep any date; the others cut it off at theirs.
+        let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+        let folder = folder.unwrap();
+        let path = folder.path().join("lock");
+        let file = File::create(&path).unwrap();
+        for seconds in [i64::MAX as u64 / 2, 1 << 43] {
+            let date = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+            if file.set_modified(date).is_ok() {
+                let state = &states(&path, LockKind::Exists)[0];
+                assert!(matches!(state, LockState::Held { .. }), "{state:?}");
+            }
+        }
     }
 
     #[test]

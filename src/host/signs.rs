@@ -23,7 +23,7 @@ use chrono::{DateTime, Utc};
 use self::open_files::FileId;
 use self::places::{Owner, Place};
 use crate::activity::{ClockReading, PullSign, PullSigns, Unreadable};
-use crate::host::process;
+use crate::host::{moment, process};
 
 /// More entries than this, in one folder or below one sign, are not looked at.
 const ENTRY_LIMIT: usize = if cfg!(test) { 100 } else { 10_000 };
@@ -55,9 +55,9 @@ pub fn look(roots: &Roots, now: &ClockReading) -> PullSigns {
     let mut unreadable = Vec::new();
     let mut found = Vec::new();
     for place in places::of(roots, &mut unreadable) {
-        match traces(&place) {
-            Ok(traces) => found.extend(traces),
-            Err(problem) => unreadable.push(problem),
+        // One sign that cannot be read hides no other.
+        if let Err(problem) = traces(&place, &mut found, &mut unreadable) {
+            unreadable.push(problem);
         }
     }
     unreadable.sort_by(|a, b| a.path.cmp(&b.path));
@@ -79,28 +79,34 @@ struct Trace {
 }
 
 /// Collects the signs of one place.
-fn traces(place: &Place) -> Result<Vec<Trace>, Unreadable> {
+fn traces(
+    place: &Place,
+    found: &mut Vec<Trace>,
+    unreadable_signs: &mut Vec<Unreadable>,
+) -> Result<(), Unreadable> {
     let listing = match fs::read_dir(&place.folder) {
         Ok(listing) => listing,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return match place.dangling_link() {
-                None => Ok(Vec::new()),
+                None => Ok(()),
                 Some(link) => Err(unreadable(link, &error)),
             };
         }
         Err(error) => return Err(unreadable(&place.folder, &error)),
     };
-    let mut traces = Vec::new();
     for (number, entry) in listing.enumerate() {
         let entry = entry.map_err(|error| unreadable(&place.folder, &error))?;
         if number == ENTRY_LIMIT {
             return Err(too_many(&place.folder));
         }
         if place.is_sign(&entry.file_name()) {
-            traces.extend(trace(&entry.path(), &place.owner)?);
+            match trace(&entry.path(), &place.owner) {
+                Ok(trace) => found.extend(trace),
+                Err(problem) => unreadable_signs.push(problem),
+            }
         }
     }
-    Ok(traces)
+    Ok(())
 }
 
 /// Collects a sign and everything below it; `None` if it went meanwhile, as
@@ -148,15 +154,6 @@ fn trace(path: &Path, owner: &Owner) -> Result<Option<Trace>, Unreadable> {
 /// here and gives their files the dates of the archive, 1970 or 2999.
 fn last_change(meta: &Metadata) -> DateTime<Utc> {
     moment(meta.ctime(), meta.ctime_nsec())
-}
-
-/// A date that chrono cannot hold is as good as the far future: it proves no
-/// quiet.
-fn moment(seconds: i64, nanoseconds: i64) -> DateTime<Utc> {
-    u32::try_from(nanoseconds)
-        .ok()
-        .and_then(|nanoseconds| DateTime::from_timestamp(seconds, nanoseconds))
-        .unwrap_or(DateTime::<Utc>::MAX_UTC)
 }
 
 fn judge_all(mut traces: Vec<Trace>, now: &ClockReading) -> Vec<PullSign> {

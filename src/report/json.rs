@@ -2,6 +2,7 @@
 //! order in which they are written. A field never changes its meaning; a new
 //! one may come.
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -14,7 +15,7 @@ use crate::model::{EngineFacts, ImageId, Observed};
 use crate::outcome::{Outcome, Stayed};
 use crate::plan::{Entry, KeepReason, Plan, Pressure, Unneeded, Verdict};
 use crate::reference::Reference;
-use crate::text::escape;
+use crate::text::{escape, is_invisible};
 
 #[derive(Serialize)]
 struct PlanDocument<'a> {
@@ -31,7 +32,7 @@ struct PlanDocument<'a> {
 
 #[derive(Serialize)]
 pub(super) struct PolicyPart {
-    source: Option<PathBuf>,
+    source: Option<String>,
     fingerprint: String,
 }
 
@@ -259,10 +260,24 @@ pub fn outcome(outcome: &Outcome, facts: Option<&EngineFacts>, context: &Context
     written(&document)
 }
 
-/// Names and paths are validated or ASCII-escaped by serde where they are not;
-/// what is left of control characters, JSON itself escapes.
+/// What a terminal would act on is written as JSON's own escapes: the same
+/// text to a program, and nothing to a terminal. Such characters stand nowhere
+/// but within strings.
 pub(super) fn written(document: &impl Serialize) -> String {
-    let mut text = serde_json::to_string_pretty(document).unwrap_or_default();
+    let mut text = String::new();
+    for ch in serde_json::to_string_pretty(document)
+        .unwrap_or_default()
+        .chars()
+    {
+        if ch != '\n' && (ch.is_control() || is_invisible(ch)) {
+            for unit in ch.encode_utf16(&mut [0; 2]) {
+                // Writing to a String cannot fail.
+                let _ = write!(text, "\\u{unit:04x}");
+            }
+        } else {
+            text.push(ch);
+        }
+    }
     text.push('\n');
     text
 }
@@ -273,7 +288,12 @@ pub(super) fn time(at: DateTime<Utc>) -> String {
 
 pub(super) fn policy(context: &Context) -> PolicyPart {
     PolicyPart {
-        source: context.policy.file.clone(),
+        // Not as a path: one that is no UTF-8 would spoil the whole document.
+        source: context
+            .policy
+            .file
+            .as_ref()
+            .map(|file| file.to_string_lossy().into_owned()),
         fingerprint: context.policy.fingerprint.clone(),
     }
 }
@@ -373,5 +393,24 @@ fn image(entry: &Entry) -> ImagePart<'_> {
         reasons: entry.reasons().iter().map(reason).collect(),
         unneeded_since: entry.unneeded().map(|unneeded| time(unneeded.since)),
         evidence: entry.unneeded().map(|unneeded| unneeded.evidence.words()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_a_terminal_acts_on_is_written_raw_and_nothing_is_lost() {
+        let nasty = "a\u{9b}31m\u{202e}\u{7f}\u{e0001}\u{1b}]0;x\u{7}";
+        let text = written(&nasty);
+        let shown = text.trim_end_matches('\n');
+        assert!(
+            shown
+                .chars()
+                .all(|ch| !ch.is_control() && !is_invisible(ch)),
+            "{shown:?}"
+        );
+        assert_eq!(serde_json::from_str::<String>(&text).unwrap(), nasty);
     }
 }

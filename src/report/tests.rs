@@ -345,14 +345,16 @@ fn no_report_is_too_wide_or_moves_a_cursor() {
     }
     host.images.insert(id(22), pinned(22, &name));
     host.engine.version = Untrusted::new(long.clone());
-    host.engine.driver = Untrusted::new(long.clone());
     host.engine.root_dir = long.clone().into();
     host.containers[0].name = Untrusted::new(long.clone());
     host.containers[0].state = Untrusted::new(long.clone());
     let ledger = seen(&Ledger::empty("e"), host.clone(), -40);
     let ledger = seen(&ledger, host.clone(), 0);
     let policy = policy("digest_pinned = \"1d\"");
-    let plan = decide(&policy, &host, &ledger, Trust::OwnMemory);
+    let mut plan = decide(&policy, &host, &ledger, Trust::OwnMemory);
+    // With it, nothing could go.
+    host.engine.driver = Untrusted::new(long.clone());
+    plan.engine.driver = host.engine.driver.clone();
     assert!(plan.entry(&id(22)).unwrap().reasons().is_empty());
     let mut unmeasured = host.clone();
     unmeasured.disk = Observed::Unknown(long.clone());

@@ -13,10 +13,8 @@
 #![allow(clippy::disallowed_methods)]
 
 #[path = "../lab/mod.rs"]
-#[allow(dead_code, reason = "a benchmark needs less of the lab than the tests")]
 mod lab;
 #[path = "../support/mod.rs"]
-#[allow(dead_code, reason = "a benchmark needs less of it than the tests")]
 mod support;
 
 use std::process::{Command, Stdio};

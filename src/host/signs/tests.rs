@@ -374,6 +374,19 @@ fn a_root_that_is_unreadable_does_not_hide_the_signs_of_the_other() {
 }
 
 #[test]
+fn a_sign_with_too_much_in_it_does_not_hide_the_sign_beside_it() {
+    let scene = Scene::graphdriver();
+    let live = scene.file("tmp/GetImageBlob1");
+    for number in 0..=ENTRY_LIMIT {
+        scene.file(&format!("tmp/docker-import-1/{number}"));
+    }
+    let found = scene.look_after(TimeDelta::zero());
+    assert_eq!(found.unreadable.len(), 1);
+    assert_eq!(found.signs.len(), 1);
+    assert_eq!(found.signs[0].path, live);
+}
+
+#[test]
 fn a_folder_of_signs_that_is_no_folder_or_leads_nowhere_is_unreadable() {
     let scene = Scene::graphdriver();
     let folder = scene.path("tmp");

@@ -1,0 +1,940 @@
+//! The real prune over an engine and a host made of one small world: a map of
+//! images with their names, and a log of all that was asked and done.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use chrono::TimeDelta;
+use tokio::time::Instant;
+
+use super::*;
+use crate::activity::{LockKind, LockSight, LockState};
+use crate::decide::{Trust, decide};
+use crate::exit::Exit;
+use crate::guards::clear;
+use crate::ledger::Ledger;
+use crate::model::{Bytes, Image, Inventory, ServiceImage, Spec, Store};
+use crate::testing::{at, clock, digest, disk, id, image, inventory, pinned, tagged};
+use crate::text::Untrusted;
+
+type Act = Box<dyn FnMut(&mut World)>;
+
+/// What both fakes look at and change.
+struct World {
+    images: BTreeMap<ImageId, Seen>,
+    containers: Vec<Container>,
+    swarm: Swarm,
+    /// Every request to the engine and everything done on the host, in order.
+    log: Vec<String>,
+    /// What somebody else does just before a line of the log.
+    before: Vec<(String, Act)>,
+    /// What the engine answers to the next drops, instead of the truth.
+    drops: Vec<Result<Dropped, EngineError>>,
+    /// How long the engine takes for what begins so.
+    slow: Option<(&'static str, Duration)>,
+    /// Requests that fail, and how.
+    fails: Vec<(&'static str, Failure)>,
+    records: Vec<(Record, bool)>,
+    journal_fails: bool,
+    held_since: Option<Instant>,
+    longest_held: Duration,
+    refuses_hold: bool,
+    refusals: Vec<Refusal>,
+    started: Instant,
+    interrupted: bool,
+    used: u64,
+}
+
+#[derive(Clone)]
+struct Fake(Rc<RefCell<World>>);
+
+impl Fake {
+    /// Notes what is about to happen, lets others do what they do just then,
+    /// and takes its time.
+    async fn says(&self, line: String) -> Result<(), EngineError> {
+        self.notes(&line);
+        let slow = self.0.borrow().slow;
+        if let Some((what, time)) = slow
+            && line.starts_with(what)
+        {
+            tokio::time::sleep(time).await;
+        }
+        let fails = self.0.borrow().fails.clone();
+        match fails.iter().find(|(what, _)| line.starts_with(what)) {
+            Some((_, kind)) => Err(broken(*kind)),
+            None => Ok(()),
+        }
+    }
+
+    fn notes(&self, line: &str) {
+        let world = &mut *self.0.borrow_mut();
+        let mut acts = std::mem::take(&mut world.before);
+        for (_, act) in acts.iter_mut().filter(|(when, _)| when == line) {
+            act(world);
+        }
+        acts.retain(|(when, _)| when != line);
+        world.before = acts;
+        world.log.push(line.to_owned());
+    }
+}
+
+fn broken(kind: Failure) -> EngineError {
+    EngineError {
+        doing: "test".into(),
+        kind,
+        why: format!("{kind:?}"),
+    }
+}
+
+impl Engine for Fake {
+    async fn look(&self, id: &ImageId) -> Result<Option<Seen>, EngineError> {
+        self.says(format!("look {}", n(id))).await?;
+        Ok(self.0.borrow().images.get(id).cloned())
+    }
+    async fn name_ours(&self, id: &ImageId) -> Result<Reference, EngineError> {
+        self.says(format!("name {}", n(id))).await?;
+        let ours = Reference::ours(id);
+        match self.0.borrow_mut().images.get_mut(id) {
+            Some(seen) => seen.ours.insert(ours.clone()),
+            None => return Err(broken(Failure::NotFound)),
+        };
+        Ok(ours)
+    }
+    /// As a graphdriver engine does: the image goes with its last name.
+    async fn drop_name(&self, name: &DropName) -> Result<Dropped, EngineError> {
+        self.says(format!("drop {}", short(name))).await?;
+        let world = &mut *self.0.borrow_mut();
+        if !world.drops.is_empty() {
+            return world.drops.remove(0);
+        }
+        let mut dropped = Dropped::default();
+        let found = world.images.iter_mut().find_map(|(id, seen)| {
+            let had = match name {
+                DropName::Reference(name) => seen.ours.remove(name) || seen.digests.remove(name),
+                DropName::DanglingRecord(record) => record == id,
+            };
+            had.then(|| (id.clone(), nameless(seen)))
+        });
+        let Some((id, last)) = found else {
+            return Err(broken(Failure::NotFound));
+        };
+        dropped.untagged.push(name.to_string());
+        if last {
+            world.images.remove(&id);
+            dropped.deleted.push(id.to_string());
+        }
+        Ok(dropped)
+    }
+    async fn builds(&self) -> Result<Observed<Vec<String>>, EngineError> {
+        self.says("builds?".into()).await?;
+        Ok(Observed::Known(Vec::new()))
+    }
+    async fn swarm(&self) -> Result<Swarm, EngineError> {
+        self.says("swarm?".into()).await?;
+        Ok(self.0.borrow().swarm.clone())
+    }
+    async fn containers(&self) -> Result<Vec<Container>, EngineError> {
+        self.says("containers?".into()).await?;
+        Ok(self.0.borrow().containers.clone())
+    }
+}
+
+impl Host for Fake {
+    fn hold(&mut self) -> Result<(), Vec<Refusal>> {
+        if self.0.borrow().held_since.is_some() {
+            return Ok(());
+        }
+        self.notes("hold");
+        let mut world = self.0.borrow_mut();
+        if world.refuses_hold {
+            return Err(vec![a_lock()]);
+        }
+        world.held_since = Some(Instant::now());
+        Ok(())
+    }
+    fn held_for(&self) -> Option<Duration> {
+        self.0.borrow().held_since.map(|since| since.elapsed())
+    }
+    fn let_go(&mut self) {
+        let mut world = self.0.borrow_mut();
+        if let Some(since) = world.held_since.take() {
+            world.longest_held = world.longest_held.max(since.elapsed());
+            drop(world);
+            self.notes("let go");
+        }
+    }
+    fn refusals(&mut self, _: &AtWork) -> Vec<Refusal> {
+        self.notes("refusals?");
+        self.0.borrow().refusals.clone()
+    }
+    fn disk(&mut self) -> Observed<Disk> {
+        Observed::Known(disk(self.0.borrow().used))
+    }
+    fn elapsed(&self) -> Duration {
+        self.0.borrow().started.elapsed()
+    }
+    fn now(&self) -> DateTime<Utc> {
+        at(100)
+    }
+    fn interrupted(&self) -> bool {
+        self.0.borrow().interrupted
+    }
+    fn record(&mut self, records: &[Record], durable: bool) -> Result<(), String> {
+        for record in records {
+            let what = match &record.what {
+                crate::journal::What::Intent { .. } => "intent".to_owned(),
+                crate::journal::What::Outcome { result, .. } => format!("{result:?}"),
+            };
+            self.notes(&format!("{what} {}", n(&record.id)));
+        }
+        let mut world = self.0.borrow_mut();
+        if world.journal_fails {
+            return Err("no space left".into());
+        }
+        world
+            .records
+            .extend(records.iter().map(|record| (record.clone(), durable)));
+        Ok(())
+    }
+    fn progress(&mut self, _: usize, _: usize) {}
+}
+
+/// The number that `testing::id` made an id of.
+fn n(id: &ImageId) -> u64 {
+    u64::from_str_radix(&id.hex()[..8], 16).unwrap()
+}
+
+fn short(name: &DropName) -> String {
+    match name {
+        DropName::Reference(name) if name.is_ours() => "ours".into(),
+        DropName::Reference(name) => name.familiar().split('@').next().unwrap().to_owned(),
+        DropName::DanglingRecord(id) => format!("record {}", n(id)),
+    }
+}
+
+fn nameless(seen: &Seen) -> bool {
+    seen.tags.is_empty() && seen.digests.is_empty() && seen.ours.is_empty()
+}
+
+fn a_lock() -> Refusal {
+    Refusal::DeployLock {
+        path: "/l".into(),
+        kind: LockKind::Flock,
+        holder: None,
+        held_for: None,
+        alert: false,
+        unclear: None,
+    }
+}
+
+const POLICY: &str = "[age]\nmin_age = \"10s\"\ndigest_pinned = \"10s\"\n[keep]\nprevious = 0\n\
+    [disk]\nstart_above_percent = 80\nstop_below_percent = 10\n\
+    [limits]\nmax_fraction = 1.0\nmax_run = \"60s\"\n";
+
+/// A run over these images, all of them old.
+struct Scene {
+    fake: Fake,
+    policy: Policy,
+    host: Inventory,
+}
+
+fn scene(images: impl IntoIterator<Item = Image>) -> Scene {
+    let images = images.into_iter().map(|image| Image {
+        last_tag_time: Some(Observed::Known(None)),
+        // So small that the disk asks for all of them.
+        size: Observed::Known(Bytes(1)),
+        ..image
+    });
+    let host = inventory(images);
+    let seen = |image: &Image| Seen {
+        tags: image.tags.clone(),
+        digests: image.digests.clone(),
+        ours: image.ours.clone(),
+        last_tag_time: Observed::Known(None),
+    };
+    let world = World {
+        images: host
+            .images
+            .iter()
+            .map(|(id, image)| (id.clone(), seen(image)))
+            .collect(),
+        containers: Vec::new(),
+        swarm: Swarm::Inactive,
+        log: Vec::new(),
+        before: Vec::new(),
+        drops: Vec::new(),
+        slow: None,
+        fails: Vec::new(),
+        records: Vec::new(),
+        journal_fails: false,
+        held_since: None,
+        longest_held: Duration::ZERO,
+        refuses_hold: false,
+        refusals: Vec::new(),
+        started: Instant::now(),
+        interrupted: false,
+        used: 90,
+    };
+    Scene {
+        fake: Fake(Rc::new(RefCell::new(world))),
+        policy: Policy::parse(POLICY, "test").unwrap(),
+        host,
+    }
+}
+
+impl Scene {
+    fn world(&self) -> std::cell::RefMut<'_, World> {
+        self.fake.0.borrow_mut()
+    }
+
+    /// Somebody else does this just before that line of the log.
+    fn before(&self, line: &str, act: impl FnMut(&mut World) + 'static) -> &Self {
+        self.world().before.push((line.to_owned(), Box::new(act)));
+        self
+    }
+
+    fn answers(&self, answer: Result<Dropped, EngineError>) -> &Self {
+        self.world().drops.push(answer);
+        self
+    }
+
+    async fn prune(&self) -> Outcome {
+        let mut later = self.host.clone();
+        let ledger = Ledger::empty("e").observe(&later, &clock(0, 0, "a"), TimeDelta::zero());
+        later.taken_at = at(100);
+        let ledger = ledger.observe(&later, &clock(100, 100, "a"), TimeDelta::zero());
+        let plan = decide(&self.policy, &later, &ledger, Trust::OwnMemory);
+        let cleared = clear(&self.policy, &[], plan).unwrap();
+        let mut host = self.fake.clone();
+        prune(cleared, &self.policy, "run".into(), &self.fake, &mut host).await
+    }
+
+    /// The lines of the log that begin with one of these words.
+    fn log(&self, words: &[&str]) -> Vec<String> {
+        let wanted = |line: &&String| words.iter().any(|word| line.starts_with(word));
+        self.world().log.iter().filter(wanted).cloned().collect()
+    }
+
+    /// Intents that the next run would find open.
+    fn open_intents(&self) -> Vec<u64> {
+        let lines: Vec<u8> = self
+            .world()
+            .records
+            .iter()
+            .flat_map(|(record, _)| record.to_line())
+            .collect();
+        crate::journal::pending(&lines).keys().map(n).collect()
+    }
+}
+
+fn removed(outcome: &Outcome) -> Vec<u64> {
+    outcome.removed.iter().map(|r| n(&r.id)).collect()
+}
+
+fn whys(stayed: &[Stayed]) -> Vec<(u64, &str)> {
+    stayed.iter().map(|s| (n(&s.id), s.why.as_str())).collect()
+}
+
+fn tag(world: &mut World, n: u64) {
+    let tags = &mut world.images.get_mut(&id(n)).unwrap().tags;
+    tags.insert("somebodys:1".parse().unwrap());
+}
+
+const CHANGES: [&str; 2] = ["name", "drop"];
+
+// ---- the journal comes first
+
+#[tokio::test(start_paused = true)]
+async fn every_intent_is_journalled_durably_before_anything_is_named_or_dropped() {
+    let scene = scene([image(1), image(2)]);
+    assert_eq!(removed(&scene.prune().await), [1, 2]);
+    let log = scene.log(&["intent", "name", "drop"]);
+    assert_eq!(log[..3], ["intent 1", "intent 2", "name 1"]);
+    let world = scene.world();
+    assert!(world.records[..2].iter().all(|(_, durable)| *durable));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_journalled_is_not_removed() {
+    let scene = scene([image(1)]);
+    scene.world().journal_fails = true;
+    let outcome = scene.prune().await;
+    assert_eq!(outcome.ending, Ending::StateLost("no space left".into()));
+    assert_eq!(outcome.exit(), Exit::State);
+    assert!(scene.log(&CHANGES).is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_journal_that_fails_after_a_removal_ends_the_run() {
+    let scene = scene([image(1), image(2)]);
+    scene.before("Removed 1", |world| world.journal_fails = true);
+    let outcome = scene.prune().await;
+    assert!(matches!(outcome.ending, Ending::StateLost(_)));
+    assert_eq!(removed(&outcome), [1], "and says so");
+    assert_eq!(scene.log(&["drop"]).len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_journal_is_not_flushed_to_the_disk_while_a_deploy_may_wait() {
+    let scene = scene((1..=17).map(image));
+    scene.before("intent 17", |world| assert!(world.held_since.is_none()));
+    assert_eq!(scene.prune().await.removed.len(), 17);
+}
+
+// ---- what changed since the plan stays
+
+/// What somebody did to image 1 since the plan keeps it, untouched.
+async fn keeps(image: Image, act: impl FnMut(&mut World) + 'static) -> String {
+    let scene = scene([image]);
+    scene.before("hold", act);
+    let outcome = scene.prune().await;
+    assert!(scene.log(&CHANGES).is_empty(), "{:?}", scene.world().log);
+    assert_eq!((outcome.exit(), outcome.result()), (Exit::Done, "nothing"));
+    whys(&outcome.skipped)[0].1.to_owned()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_image_that_was_tagged_since_the_plan_is_skipped() {
+    let why = keeps(image(1), |world| tag(world, 1)).await;
+    assert_eq!(why, "it was tagged somebodys:1 since the plan");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_image_whose_digest_references_changed_is_skipped() {
+    let why = keeps(pinned(1, "app"), |world| {
+        let digests = &mut world.images.get_mut(&id(1)).unwrap().digests;
+        digests.insert(digest("other", 9));
+    })
+    .await;
+    assert!(why.contains("digest references changed"), "{why}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_image_that_a_tag_was_set_on_and_taken_from_is_skipped() {
+    let why = keeps(image(1), |world| {
+        let seen = world.images.get_mut(&id(1)).unwrap();
+        seen.last_tag_time = Observed::Known(Some(at(99)));
+    })
+    .await;
+    assert!(why.contains("a tag was set"), "{why}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_image_that_a_new_service_wants_is_skipped() {
+    let why = keeps(pinned(1, "app"), |world| {
+        world.swarm = Swarm::Manager {
+            images: vec![ServiceImage {
+                service: Untrusted::new("web"),
+                spec: Spec::Current,
+                image: Untrusted::new(digest("app", 1001).to_string()),
+            }],
+            under_way: Vec::new(),
+        };
+    })
+    .await;
+    assert_eq!(why, "service web wants it since the plan");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_image_of_several_names_that_a_new_container_uses_keeps_them_all() {
+    let mut two = pinned(1, "app");
+    two.digests.insert(digest("mirror.example/app", 7));
+    let why = keeps(two, |world| {
+        world.containers.push(Container {
+            id: Untrusted::new("c"),
+            name: Untrusted::new("web"),
+            image: Untrusted::new("gone"),
+            image_ids: vec![id(1)],
+            state: Untrusted::new("running"),
+            image_mounts: Vec::new(),
+        });
+    })
+    .await;
+    assert_eq!(why, "container web uses it since the plan");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_image_that_is_gone_since_the_plan_is_skipped() {
+    let why = keeps(image(1), |world| world.images.clear()).await;
+    assert_eq!(why, "gone already");
+}
+
+// ---- names
+
+#[tokio::test(start_paused = true)]
+async fn a_nameless_image_gets_our_name_is_looked_at_again_and_loses_it() {
+    let scene = scene([image(1)]);
+    assert_eq!(removed(&scene.prune().await), [1]);
+    assert_eq!(
+        scene.log(&["look", "name", "drop"]),
+        ["look 1", "name 1", "look 1", "drop ours", "look 1"]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_digest_reference_is_dropped_and_no_name_is_given() {
+    let mut two = pinned(1, "app");
+    two.digests.insert(digest("mirror.example/app", 7));
+    let scene = scene([two]);
+    assert_eq!(removed(&scene.prune().await), [1]);
+    assert_eq!(scene.log(&CHANGES), ["drop app", "drop mirror.example/app"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dangling_image_of_the_containerd_store_gets_our_name_as_any_other() {
+    let mut scene = scene([image(1)]);
+    scene.host.engine.store = Store::Containerd;
+    assert_eq!(removed(&scene.prune().await), [1]);
+    assert_eq!(scene.log(&CHANGES), ["name 1", "drop ours"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_that_came_while_ours_was_given_keeps_the_image() {
+    let scene = scene([image(1)]);
+    scene.before("name 1", |world| tag(world, 1));
+    let outcome = scene.prune().await;
+    assert_eq!(
+        whys(&outcome.skipped),
+        [(1, "it got a name since the plan")]
+    );
+    assert_eq!(scene.log(&CHANGES), ["name 1", "drop ours"]);
+    let world = scene.world();
+    let seen = &world.images[&id(1)];
+    assert!(seen.ours.is_empty() && seen.tags.len() == 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_that_came_just_before_the_drop_keeps_the_image() {
+    let scene = scene([image(1)]);
+    scene.before("drop ours", |world| tag(world, 1));
+    let outcome = scene.prune().await;
+    let why = whys(&outcome.skipped)[0].1;
+    assert!(why.contains("something keeps it"), "{why}");
+    assert_eq!(outcome.exit(), Exit::Done);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_that_came_and_went_leaves_a_removal_and_no_skip() {
+    let scene = scene([image(1)]);
+    scene.before("name 1", |world| tag(world, 1));
+    scene.before("drop ours", |world| {
+        world.images.get_mut(&id(1)).unwrap().tags.clear();
+    });
+    let outcome = scene.prune().await;
+    assert_eq!((removed(&outcome), outcome.skipped.len()), (vec![1], 0));
+}
+
+// ---- what the engine answers
+
+#[tokio::test(start_paused = true)]
+async fn a_conflict_is_a_skip_and_nothing_is_tried_twice() {
+    let scene = scene([pinned(1, "app"), pinned(2, "b")]);
+    scene.answers(Err(broken(Failure::Conflict)));
+    let outcome = scene.prune().await;
+    assert_eq!(
+        whys(&outcome.skipped),
+        [(1, "the engine would not: Conflict")]
+    );
+    assert_eq!(removed(&outcome), [2]);
+    assert_eq!(scene.log(&CHANGES), ["drop app", "drop b"]);
+    assert_eq!(outcome.exit(), Exit::Done);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_that_is_not_found_is_a_skip() {
+    let scene = scene([pinned(1, "app")]);
+    scene.before("drop app", |world| world.images.clear());
+    let outcome = scene.prune().await;
+    assert_eq!(whys(&outcome.skipped), [(1, "gone already")]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_later_name_that_is_not_found_does_not_hide_that_the_image_went() {
+    let mut two = pinned(1, "app");
+    two.digests.insert(digest("mirror.example/app", 7));
+    let scene = scene([two]);
+    scene.before("drop app", |world| {
+        let digests = &mut world.images.get_mut(&id(1)).unwrap().digests;
+        digests.remove(&digest("mirror.example/app", 7));
+    });
+    assert_eq!(removed(&scene.prune().await), [1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_is_a_failure_and_the_next_image_is_tried() {
+    let scene = scene([image(1), image(2)]);
+    scene.answers(Err(broken(Failure::Status(500))));
+    let outcome = scene.prune().await;
+    assert_eq!(whys(&outcome.failed)[0].0, 1);
+    assert_eq!(removed(&outcome), [2]);
+    assert_eq!(outcome.exit(), Exit::NotAllWell);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_image_that_went_in_spite_of_an_error_is_removed() {
+    for failure in [Failure::Status(500), Failure::Lost, Failure::Nonsense] {
+        let scene = scene([image(1)]);
+        scene.before("drop ours", |world| world.images.clear());
+        scene.answers(Err(broken(failure)));
+        let outcome = scene.prune().await;
+        assert_eq!(removed(&outcome), [1], "{failure:?}");
+        assert!(scene.open_intents().is_empty());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_was_lost_with_the_image_still_there_is_a_failure() {
+    let scene = scene([image(1), image(2)]);
+    scene.answers(Err(broken(Failure::Lost)));
+    let outcome = scene.prune().await;
+    assert_eq!(whys(&outcome.failed)[0].0, 1);
+    assert_eq!(removed(&outcome), [2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_is_lost_with_the_answer_leaves_the_intent_open() {
+    let scene = scene([image(1), image(2)]);
+    scene.answers(Err(broken(Failure::Lost)));
+    scene.before("drop ours", |world| {
+        world.fails.push(("look", Failure::Lost));
+    });
+    let outcome = scene.prune().await;
+    assert!(matches!(outcome.ending, Ending::EngineLost(_)));
+    assert_eq!(outcome.exit(), Exit::Engine);
+    assert_eq!(scene.open_intents(), [1]);
+    assert_eq!(scene.log(&["drop"]).len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_that_went_and_was_not_meant_stops_the_run() {
+    let scene = scene([pinned(1, "app"), pinned(2, "b")]);
+    scene.before("drop app", |world| {
+        world.images.remove(&id(1));
+    });
+    scene.answers(Ok(Dropped {
+        untagged: vec![digest("app", 1001).familiar(), "prod:1".into()],
+        deleted: vec![id(1).to_string()],
+    }));
+    let outcome = scene.prune().await;
+    assert_eq!(outcome.collateral.len(), 1);
+    assert_eq!(outcome.collateral[0].way_back(), "docker pull prod:1");
+    assert_eq!(
+        (outcome.ending.clone(), outcome.exit()),
+        (Ending::Surprised, Exit::Collateral)
+    );
+    assert_eq!(removed(&outcome), [1], "the image itself went, too");
+    assert_eq!(scene.log(&["drop"]), ["drop app"]);
+    assert_eq!(
+        scene.log(&["Collateral", "Skipped"]),
+        ["Collateral 1", "Skipped 2"]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_image_of_the_host_that_went_stops_the_run() {
+    let scene = scene([image(1), tagged(2, "prod:1")]);
+    scene.answers(Ok(Dropped {
+        untagged: vec![],
+        deleted: vec![id(1).to_string(), id(2).to_string()],
+    }));
+    let outcome = scene.prune().await;
+    assert_eq!(outcome.collateral[0].what, id(2).to_string());
+    assert_eq!(outcome.exit(), Exit::Collateral);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_layer_that_went_is_no_collateral() {
+    let scene = scene([image(1)]);
+    scene.before("drop ours", |world| world.images.clear());
+    scene.answers(Ok(Dropped {
+        untagged: vec![],
+        deleted: vec![id(1).to_string(), id(77).to_string()],
+    }));
+    let outcome = scene.prune().await;
+    assert_eq!((removed(&outcome), outcome.exit()), (vec![1], Exit::Done));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_image_that_is_said_to_be_gone_and_is_not_stops_the_run() {
+    for deleted in [vec![id(1).to_string()], vec![]] {
+        let scene = scene([pinned(1, "app"), pinned(2, "b")]);
+        let said_gone = !deleted.is_empty();
+        scene.before("drop app", move |world| {
+            if said_gone {
+                world.images.get_mut(&id(1)).unwrap().digests.clear();
+            }
+        });
+        scene.answers(Ok(Dropped {
+            untagged: vec![digest("app", 1001).familiar()],
+            deleted,
+        }));
+        let outcome = scene.prune().await;
+        assert_eq!(whys(&outcome.unconfirmed)[0].0, 1);
+        assert_eq!(outcome.exit(), Exit::Collateral);
+        assert_eq!(scene.open_intents(), [1], "the next run finds out");
+        assert_eq!(scene.log(&["drop"]), ["drop app"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_cannot_say_what_is_deployed_ends_the_run_before_any_change() {
+    for question in ["swarm?", "builds?"] {
+        let scene = scene([image(1)]);
+        scene.world().fails.push((question, Failure::Status(503)));
+        let outcome = scene.prune().await;
+        assert!(matches!(outcome.ending, Ending::EngineLost(_)));
+        assert!(scene.log(&CHANGES).is_empty());
+    }
+}
+
+// ---- locks, and the end of a run
+
+#[tokio::test(start_paused = true)]
+async fn without_the_deploy_locks_nothing_is_asked_or_removed() {
+    let scene = scene([image(1)]);
+    scene.world().refuses_hold = true;
+    let outcome = scene.prune().await;
+    assert_eq!(
+        (outcome.ending.clone(), outcome.result()),
+        (Ending::Refused, "refused")
+    );
+    assert_eq!(outcome.exit(), Exit::RefusedForNow);
+    assert!(scene.log(&["look", "name", "drop"]).is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_look_and_every_change_is_made_under_the_locks() {
+    let scene = scene([image(1), pinned(2, "app")]);
+    for line in ["look 1", "name 1", "drop ours", "look 2", "drop app"] {
+        scene.before(line, |world| assert!(world.held_since.is_some()));
+    }
+    assert_eq!(removed(&scene.prune().await).len(), 2);
+    assert!(scene.world().held_since.is_none(), "and they are let go");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_locks_are_let_go_after_a_second_and_taken_again() {
+    let scene = scene((1..=4).map(image));
+    scene.world().slow = Some(("drop", Duration::from_millis(600)));
+    assert_eq!(removed(&scene.prune().await).len(), 4);
+    assert_eq!(scene.log(&["hold", "let go"]).len(), 4);
+    assert!(scene.world().longest_held <= 2 * LONGEST_HOLD);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deploy_that_takes_the_locks_in_between_refuses_the_rest() {
+    let scene = scene([image(1), image(2)]);
+    scene.world().slow = Some(("drop", Duration::from_millis(1100)));
+    scene.before("let go", |world| world.refuses_hold = true);
+    let outcome = scene.prune().await;
+    assert_eq!(removed(&outcome), [1]);
+    assert_eq!(
+        (outcome.exit(), outcome.result()),
+        (Exit::RefusedForNow, "stopped")
+    );
+    assert_eq!(scene.log(&["Skipped"]), ["Skipped 2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drop_that_takes_long_lets_the_locks_go_and_is_waited_for() {
+    let scene = scene([image(1)]);
+    scene.world().slow = Some(("drop", Duration::from_secs(60)));
+    assert_eq!(removed(&scene.prune().await), [1]);
+    assert!(scene.world().longest_held <= 2 * LONGEST_HOLD);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_the_engine_is_slow_at_no_deploy_waits_and_nothing_is_dropped_without_locks() {
+    for slow in ["look", "swarm?", "name", "containers?"] {
+        let mut two = pinned(1, "app");
+        two.digests.insert(digest("mirror.example/app", 7));
+        let scene = scene([two, image(2)]);
+        scene.world().slow = Some((slow, Duration::from_secs(20)));
+        for line in ["name 2", "drop app", "drop mirror.example/app", "drop ours"] {
+            scene.before(line, |world| assert!(world.held_since.is_some()));
+        }
+        scene.prune().await;
+        let longest = scene.world().longest_held;
+        assert!(longest <= 2 * LONGEST_HOLD, "{slow}: {longest:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_second_name_of_an_image_is_not_dropped_when_the_first_took_too_long() {
+    let mut two = pinned(1, "app");
+    two.digests.insert(digest("mirror.example/app", 7));
+    let scene = scene([two]);
+    scene.world().slow = Some(("drop app", Duration::from_secs(5)));
+    let outcome = scene.prune().await;
+    assert_eq!(scene.log(&CHANGES), ["drop app"]);
+    assert_eq!(whys(&outcome.skipped), [(1, SLOW)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn much_build_cache_delays_no_deploy_and_keeps_no_image() {
+    let scene = scene([image(1), image(2)]);
+    scene.world().slow = Some(("builds?", Duration::from_secs(10)));
+    assert_eq!(removed(&scene.prune().await), [1, 2]);
+    assert!(scene.world().longest_held <= 2 * LONGEST_HOLD);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_speaks_against_it_in_mid_run_stops_it_and_the_rest_is_journalled() {
+    let scene = scene((1..=3).map(image));
+    scene.before("Removed 1", |world| {
+        world.refusals.push(Refusal::Deploy("web".into()));
+    });
+    let outcome = scene.prune().await;
+    assert_eq!(removed(&outcome), [1]);
+    assert_eq!(outcome.exit(), Exit::RefusedForNow);
+    assert_eq!(scene.log(&["drop"]).len(), 1);
+    assert_eq!(scene.log(&["Skipped"]), ["Skipped 2", "Skipped 3"]);
+    assert!(scene.open_intents().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_is_not_hidden_by_a_refusal_after_it() {
+    let scene = scene([image(1), image(2)]);
+    scene.answers(Err(broken(Failure::Status(500))));
+    scene.before("Failed 1", |world| world.refusals.push(a_lock()));
+    assert_eq!(scene.prune().await.exit(), Exit::NotAllWell);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_is_asked_to_end_ends_before_the_next_image() {
+    let scene = scene([image(1), image(2)]);
+    scene.before("drop ours", |world| world.interrupted = true);
+    let outcome = scene.prune().await;
+    assert_eq!(
+        (removed(&outcome), outcome.ending.clone()),
+        (vec![1], Ending::Interrupted)
+    );
+    assert_eq!(outcome.exit(), Exit::RefusedForNow);
+    assert_eq!(scene.log(&["Skipped"]), ["Skipped 2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_is_asked_to_end_does_not_wait_for_an_engine_that_hangs() {
+    let scene = scene([image(1)]);
+    scene.world().slow = Some(("drop", Duration::from_secs(120)));
+    scene.before("drop ours", |world| {
+        world.interrupted = true;
+        world.slow = Some(("", Duration::from_secs(120)));
+    });
+    let begun = Instant::now();
+    let outcome = scene.prune().await;
+    assert!(begun.elapsed() < Duration::from_secs(10));
+    assert!(matches!(outcome.ending, Ending::EngineLost(_)));
+    assert_eq!(scene.open_intents(), [1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_ends_when_its_time_is_over() {
+    let scene = scene((1..=4).map(image));
+    scene.world().slow = Some(("drop", Duration::from_secs(40)));
+    let outcome = scene.prune().await;
+    assert_eq!(
+        (removed(&outcome), outcome.ending.clone()),
+        (vec![1, 2], Ending::OutOfTime)
+    );
+    assert_eq!(scene.log(&["Skipped"]), ["Skipped 3", "Skipped 4"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_ends_when_the_disk_has_enough() {
+    let scene = scene((1..=3).map(image));
+    scene.before("Removed 1", |world| world.used = 5);
+    let outcome = scene.prune().await;
+    assert_eq!(
+        (removed(&outcome), outcome.ending.clone()),
+        (vec![1], Ending::Done)
+    );
+    assert_eq!(scene.log(&["Skipped"]), ["Skipped 2", "Skipped 3"]);
+    assert_eq!(outcome.exit(), Exit::Done);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_cannot_be_measured_is_not_a_disk_with_enough_or_without() {
+    let scene = scene([image(1)]);
+    scene.world().used = 5;
+    assert_eq!(removed(&scene.prune().await), [1], "the plan has been made");
+}
+
+// ---- names of ours that a run left
+
+fn left(image: Image) -> Image {
+    Image {
+        ours: [Reference::ours(&image.id)].into(),
+        ..image
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_of_ours_beside_somebodys_is_dropped_under_the_locks() {
+    let scene = scene([left(tagged(1, "app:1"))]);
+    scene.before("drop ours", |world| assert!(world.held_since.is_some()));
+    let outcome = scene.prune().await;
+    assert_eq!(outcome.result(), "nothing");
+    assert_eq!(scene.log(&CHANGES), ["drop ours"]);
+    assert!(scene.world().images[&id(1)].ours.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_of_ours_that_is_the_last_one_stays_unless_the_image_is_to_go() {
+    let mut young = left(image(1));
+    young.dates.created = Some(at(99));
+    let scene_kept = scene([young]);
+    scene_kept.prune().await;
+    assert!(scene_kept.log(&CHANGES).is_empty());
+    let planned = scene([left(image(1))]);
+    assert_eq!(removed(&planned.prune().await), [1]);
+    assert_eq!(
+        planned.log(&CHANGES),
+        ["drop ours"],
+        "it has a name already"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_of_ours_stays_when_somebodys_went_meanwhile() {
+    let scene = scene([left(tagged(1, "app:1"))]);
+    scene.before("look 1", |world| {
+        world.images.get_mut(&id(1)).unwrap().tags.clear();
+    });
+    scene.prune().await;
+    assert!(scene.log(&CHANGES).is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_image_that_goes_with_a_name_of_ours_that_was_left_is_collateral() {
+    let scene = scene([left(tagged(1, "app:1")), image(2)]);
+    scene.before("drop ours", |world| {
+        world.images.get_mut(&id(1)).unwrap().tags.clear();
+    });
+    let outcome = scene.prune().await;
+    assert_eq!(outcome.collateral[0].with, id(1));
+    assert_eq!(outcome.exit(), Exit::Collateral);
+    assert_eq!(scene.log(&["drop"]).len(), 1, "and the run is over");
+}
+
+#[test]
+fn the_fakes_lock_is_one_that_the_guards_would_make() {
+    let sight = LockSight {
+        path: "/l".into(),
+        kind: LockKind::Flock,
+        state: LockState::Held {
+            holder: None,
+            since: None,
+        },
+    };
+    let look = crate::guards::Look {
+        at: at(0),
+        clock: crate::clock::Clock::Sound,
+        locks: vec![(sight, None)],
+        pulls: crate::activity::PullSigns::default(),
+        at_work: inventory([]).at_work,
+    };
+    let policy = Policy::parse(POLICY, "test").unwrap();
+    assert_eq!(crate::guards::refusals(&policy, &look), [a_lock()]);
+}
