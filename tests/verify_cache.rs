@@ -359,6 +359,7 @@ fn helper(dir: &Path, name: &str, script: &str) {
 
 #[test]
 #[ignore = "needs the lab: run tests/run"]
+#[expect(clippy::too_many_lines, reason = "one table of cases")]
 fn each_fault_of_credentials_has_its_own_words_and_none_shows_a_secret() {
     let kind = Kind::Overlay28;
     let host = Host::new(kind);

@@ -345,17 +345,39 @@ fn place(n: usize, of: usize, digest: &str) -> String {
     format!("layer {} of {of}, {},", n + 1, crate::text::escape(digest))
 }
 
-fn differs(place: &str, hash: &str) -> String {
+/// How a part is told that hashes to something else.
+pub fn differs(place: &str, hash: &str) -> String {
     format!(
         "{place} is not what it says: its bytes hash to {}",
         super::current::short(&format!("sha256:{hash}"))
     )
 }
 
-/// Which parts of an image a containerd store has lost, as far as its files
-/// tell; `blob` gives a blob's bytes, `Some(None)` for one that is there and
-/// too long to be a manifest.
-pub fn lost(id: &ImageId, blob: impl Fn(&str) -> Option<Option<Vec<u8>>>) -> Vec<String> {
+/// Blobs of an export that are not what their names say: digest and hash. All
+/// that a broken-off export can tell.
+pub fn damaged(export: &Export) -> Vec<(String, String)> {
+    let blobs = export.hashes.iter().filter_map(|(name, hash)| {
+        let hex = name.strip_prefix("blobs/sha256/")?;
+        (hex != hash).then(|| (format!("sha256:{hex}"), hash.clone()))
+    });
+    blobs.collect()
+}
+
+/// A part of an image, as a containerd store's own files tell of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// Its digest.
+    pub digest: String,
+    /// What it is to the image, with its digest; fit to print.
+    pub place: String,
+    /// Its blob is there.
+    pub here: bool,
+}
+
+/// The parts of an image, where its manifest can be read; `blob` gives a
+/// blob's bytes, `Some(None)` for one that is there and too long to be a
+/// manifest. Other platforms' parts are not here, and are left out.
+pub fn parts(id: &ImageId, blob: impl Fn(&str) -> Option<Option<Vec<u8>>>) -> Vec<Part> {
     let manifest = |digest: &str| -> Option<Manifest> {
         serde_json::from_slice(&blob(digest).flatten()?).ok()
     };
@@ -371,24 +393,23 @@ pub fn lost(id: &ImageId, blob: impl Fn(&str) -> Option<Option<Vec<u8>>>) -> Vec
     };
     let mut found = Vec::new();
     for child in children {
-        let parts = child.config.iter().chain(&child.layers);
-        if parts.clone().all(|part| blob(&part.digest).is_none()) {
-            continue;
-        }
-        if let Some(config) = child
-            .config
-            .iter()
-            .find(|config| blob(&config.digest).is_none())
-        {
-            found.push(format!(
-                "the configuration {}",
-                crate::text::escape(&config.digest)
-            ));
-        }
-        for (n, layer) in child.layers.iter().enumerate() {
-            if blob(&layer.digest).is_none() {
-                found.push(place(n, child.layers.len(), &layer.digest));
-            }
+        let config = child.config.iter().map(|config| {
+            let digest = crate::text::escape(&config.digest);
+            (&config.digest, format!("the configuration {digest}"))
+        });
+        let of = child.layers.len();
+        let layers = child.layers.iter().enumerate();
+        let layers = layers.map(|(n, layer)| (&layer.digest, place(n, of, &layer.digest)));
+        let all: Vec<Part> = config
+            .chain(layers)
+            .map(|(digest, place)| Part {
+                here: blob(digest).is_some(),
+                digest: digest.clone(),
+                place,
+            })
+            .collect();
+        if all.iter().any(|part| part.here) {
+            found.extend(all);
         }
     }
     found
@@ -424,7 +445,7 @@ mod tests {
             reader.feed(&entry(name, b'0', "", bytes)).unwrap();
         }
         reader.feed(&[0; 1024]).unwrap();
-        reader.finish().ok().unwrap()
+        reader.finish().0
     }
 
     /// As 20.10 writes it: manifest.json comes last.
@@ -480,7 +501,7 @@ mod tests {
             reader.feed(&entry(name, b'0', "", bytes)).unwrap();
         }
         reader.feed(&[0; 1024]).unwrap();
-        let export = reader.finish().ok().unwrap();
+        let export = reader.finish().0;
         assert!(matches!(
             judge(&export, &id, Store::Graphdriver),
             Verdict::Whole { .. }
@@ -561,22 +582,26 @@ mod tests {
     #[test]
     fn a_lost_blob_is_named_from_the_stores_own_files() {
         let (entries, id) = oci(&[b"one", b"two"]);
-        let without = |lost: &[u8]| {
-            let gone = path(&diff(lost));
-            let kept: BTreeMap<_, _> = entries
-                .iter()
-                .filter(|(name, _)| *name != gone)
-                .cloned()
-                .collect();
-            super::lost(&id, |digest| {
-                kept.get(&path(digest)).map(|bytes| Some(bytes.clone()))
-            })
-        };
-        assert_eq!(without(b"none"), Vec::<String>::new());
-        assert_eq!(
-            without(b"two"),
-            [format!("layer 2 of 2, {},", diff(b"two"))]
-        );
+        let gone = path(&diff(b"two"));
+        let kept: BTreeMap<_, _> = entries
+            .iter()
+            .filter(|(name, _)| *name != gone)
+            .cloned()
+            .collect();
+        let parts = parts(&id, |digest| {
+            kept.get(&path(digest)).map(|bytes| Some(bytes.clone()))
+        });
+        let lost: Vec<_> = parts.iter().filter(|part| !part.here).collect();
+        assert_eq!((parts.len(), lost.len()), (3, 1));
+        assert_eq!(lost[0].place, format!("layer 2 of 2, {},", diff(b"two")));
+    }
+
+    #[test]
+    fn a_damaged_blob_is_told_even_where_the_rest_never_came() {
+        let (mut entries, _) = oci(&[b"one", b"two"]);
+        entries.truncate(2);
+        entries[1].1 = b"twO".to_vec();
+        assert_eq!(damaged(&export(&entries)), [(diff(b"two"), hash(b"twO"))]);
     }
 
     #[test]

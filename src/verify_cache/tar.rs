@@ -32,6 +32,9 @@ pub struct Entry {
 
 const BLOCK: usize = 512;
 
+/// What is kept of an engine's words.
+const LONGEST_TAIL: usize = 4096;
+
 /// Names and PAX records are short; more than this is no image.
 const LONGEST_EXTENSION: u64 = 64 << 10;
 
@@ -47,8 +50,9 @@ enum State {
         left: u64,
         padding: u64,
     },
-    /// The end mark came; what follows is padding.
-    Ended,
+    /// The end mark came, or what is no header. What follows is padding, or an
+    /// engine's words about what went wrong.
+    Ended(Vec<u8>),
 }
 
 /// What extensions say of the next entry.
@@ -80,7 +84,11 @@ impl<S: Sink> Reader<S> {
     pub fn feed(&mut self, mut bytes: &[u8]) -> Result<(), String> {
         while !bytes.is_empty() {
             match &mut self.state {
-                State::Ended => return Ok(()),
+                State::Ended(tail) => {
+                    let text = bytes.iter().copied().filter(|byte| *byte != 0);
+                    tail.extend(text.take(LONGEST_TAIL - tail.len()));
+                    return Ok(());
+                }
                 State::Header(header) => {
                     let (taken, rest) = bytes.split_at((BLOCK - header.len()).min(bytes.len()));
                     header.extend_from_slice(taken);
@@ -127,20 +135,24 @@ impl<S: Sink> Reader<S> {
         Ok(())
     }
 
-    /// At the end of the stream; an error where the file is cut short, with
-    /// what stands in the place of the next header: an engine that fails in
-    /// the middle writes its error there.
-    pub fn finish(self) -> Result<S, Vec<u8>> {
-        match self.state {
-            State::Ended => Ok(self.sink),
-            State::Header(rest) => Err(rest),
-            State::Body { .. } | State::Extension { .. } => Err(Vec::new()),
-        }
+    /// At the end of the stream. Where the file is cut short, also what stands
+    /// in the place of the rest: an engine that fails in the middle writes its
+    /// error there, some even behind a sound end mark.
+    pub fn finish(self) -> (S, Option<Vec<u8>>) {
+        let cut = match self.state {
+            State::Ended(tail) if tail.is_empty() => None,
+            State::Ended(tail) | State::Header(tail) => Some(tail),
+            State::Body { .. } | State::Extension { .. } => Some(Vec::new()),
+        };
+        (self.sink, cut)
     }
 
     fn header(&mut self, header: &[u8]) -> Result<State, String> {
         if header.iter().all(|byte| *byte == 0) {
-            return Ok(State::Ended);
+            return Ok(State::Ended(Vec::new()));
+        }
+        if header[0] == b'{' {
+            return Ok(State::Ended(header.to_vec()));
         }
         let sum: u64 = header
             .iter()
@@ -315,8 +327,10 @@ pub mod tests {
         for piece in tar.chunks(piece) {
             reader.feed(piece)?;
         }
-        let cut = |rest: Vec<u8>| format!("cut short: {}", String::from_utf8_lossy(&rest));
-        Ok(reader.finish().map_err(cut)?.0)
+        match reader.finish() {
+            (seen, None) => Ok(seen.0),
+            (_, Some(rest)) => Err(format!("cut short: {}", String::from_utf8_lossy(&rest))),
+        }
     }
 
     #[test]
@@ -361,6 +375,18 @@ pub mod tests {
         assert!(read(&tar, 100).unwrap_err().contains("cut short"));
         tar.extend(b"{error}");
         assert_eq!(read(&tar, 100).unwrap_err(), "cut short: {error}");
+        // containerd ends the file soundly and says behind it that it failed.
+        let mut behind = entry("a", b'0', "", b"bytes");
+        behind.extend([0; 2 * BLOCK]);
+        behind.extend(b"{error}");
+        assert_eq!(read(&behind, 100).unwrap_err(), "cut short: {error}");
+        let mut long = entry("a", b'0', "", b"bytes");
+        long.extend("{error}".repeat(100).as_bytes());
+        assert!(
+            read(&long, 100)
+                .unwrap_err()
+                .starts_with("cut short: {error}")
+        );
         tar[0] = b'b';
         assert!(read(&tar, 100).unwrap_err().contains("checksum"));
         assert!(read(b"", 1).unwrap_err().contains("cut short"));

@@ -10,7 +10,7 @@ use crate::host::clock::monotonic;
 use crate::host::storage;
 use crate::model::{Bytes, EngineFacts, Image, Observed, Store};
 
-use super::layers::{Export, Verdict, chain_ids, judge, lost};
+use super::layers::{Export, Verdict, chain_ids, damaged, differs, judge, parts};
 use super::tar::Reader;
 use super::{Check, Kind, Status};
 
@@ -40,9 +40,12 @@ pub async fn look(
             Verdict::Unclear(why) => (Status::Unknown, why),
         },
         Ok(Err(Unread::Odd(why))) => (Status::Unknown, why),
-        Ok(Err(Unread::BrokenOff(why))) => {
-            explained(engine, facts, image, Status::Broken, why).await?
-        }
+        Ok(Err(Unread::BrokenOff(export, why))) => match facts.store {
+            Store::Containerd => (Status::Broken, in_content(facts, image, &export, why)),
+            Store::Graphdriver | Store::Podman => {
+                explained(engine, facts, image, Status::Broken, why).await?
+            }
+        },
         Err(error) if error.kind == Failure::NotFound => {
             (Status::Unknown, "it went while it was looked at".to_owned())
         }
@@ -72,24 +75,8 @@ async fn explained(
     status: Status,
     why: String,
 ) -> Result<(Status, String), EngineError> {
-    match facts.store {
-        Store::Podman => return Ok((status, why)),
-        Store::Containerd => {
-            let Some(root) = &facts.containerd_root else {
-                return Ok((status, why));
-            };
-            let blob = |digest: &str| storage::blob(root, digest, LONGEST_MANIFEST);
-            let lost = lost(&image.id, blob);
-            if lost.is_empty() {
-                return Ok((status, why));
-            }
-            let each: Vec<String> = lost
-                .iter()
-                .map(|part| format!("{part} is missing"))
-                .collect();
-            return Ok((Status::Broken, each.join("; ")));
-        }
-        Store::Graphdriver => {}
+    if facts.store != Store::Graphdriver {
+        return Ok((status, why));
     }
     let diffs = engine.layers(&image.id).await?;
     let chain = chain_ids(&diffs);
@@ -118,6 +105,28 @@ async fn explained(
     ))
 }
 
+/// What is wrong with an image of a containerd store whose export broke off:
+/// it stops at the first blob that is gone or damaged, wherever that stands, so
+/// that the rest is missing from the export and not from the store.
+fn in_content(facts: &EngineFacts, image: &Image, export: &Export, why: String) -> String {
+    let blob = |digest: &str| {
+        let root = facts.containerd_root.as_ref()?;
+        storage::blob(root, digest, LONGEST_MANIFEST)
+    };
+    let parts = parts(&image.id, blob);
+    let place = |digest: &String| {
+        let part = parts.iter().find(|part| part.digest == *digest);
+        part.map_or_else(|| format!("the blob {digest}"), |part| part.place.clone())
+    };
+    let damaged = damaged(export)
+        .into_iter()
+        .map(|(digest, hash)| differs(&place(&digest), &hash));
+    let lost = parts.iter().filter(|part| !part.here);
+    let lost = lost.map(|part| format!("{} is missing", part.place));
+    let all: Vec<String> = damaged.chain(lost).collect();
+    if all.is_empty() { why } else { all.join("; ") }
+}
+
 /// The engine names the file, not its layer: `file integrity checksum failed
 /// for "etc/passwd"`.
 fn damaged_file(why: &str) -> Option<&str> {
@@ -129,8 +138,8 @@ fn damaged_file(why: &str) -> Option<&str> {
 enum Unread {
     /// It does not read as an image.
     Odd(String),
-    /// The engine stopped in the middle.
-    BrokenOff(String),
+    /// The engine stopped in the middle: what came, and its words.
+    BrokenOff(Box<Export>, String),
 }
 
 async fn read(
@@ -156,16 +165,25 @@ async fn read(
             return Ok(Err(Unread::Odd(why)));
         }
     }
-    Ok(tar.finish().map_err(|rest| {
-        // An engine that fails in the middle can only write its words there.
-        let json: Option<serde_json::Value> = serde_json::from_slice(&rest).ok();
-        let said = json.as_ref().and_then(|json| json["message"].as_str());
-        let said = said.unwrap_or("it did not say why; its log may");
-        Unread::BrokenOff(format!(
-            "the engine broke the export off: {}",
-            crate::text::escape(said)
-        ))
-    }))
+    Ok(match tar.finish() {
+        (export, None) => Ok(export),
+        (export, Some(rest)) => Err(Unread::BrokenOff(Box::new(export), words(&rest))),
+    })
+}
+
+/// An engine that fails in the middle can only write its error where the rest
+/// should be.
+fn words(rest: &[u8]) -> String {
+    let json: Option<serde_json::Value> = serde_json::from_slice(rest).ok();
+    let said = json.as_ref().and_then(|json| {
+        let either = json["message"].as_str().or(json["error"].as_str());
+        either.or(json["errorDetail"]["message"].as_str())
+    });
+    let said = said.unwrap_or("it did not say why; its log may");
+    format!(
+        "the engine broke the export off: {}",
+        crate::text::escape(said)
+    )
 }
 
 /// An export is the layers and a header for each file: no engine may keep us
