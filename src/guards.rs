@@ -100,6 +100,27 @@ impl Refusal {
         }
     }
 
+    /// Whether both speak of one thing, however long after each other: a lock
+    /// is held for a moment longer at each look.
+    fn same_cause(&self, other: &Self) -> bool {
+        match (self, other) {
+            (
+                Self::DeployLock { path, kind, .. },
+                Self::DeployLock {
+                    path: other_path,
+                    kind: other_kind,
+                    ..
+                },
+            ) => path == other_path && kind == other_kind,
+            (Self::Pull { path, .. }, Self::Pull { path: other, .. })
+            | (Self::SignsUnreadable { path, .. }, Self::SignsUnreadable { path: other, .. }) => {
+                path == other
+            }
+            (Self::Clock(_), Self::Clock(_)) => true,
+            _ => self == other,
+        }
+    }
+
     /// Whether it will not mend itself, so that a person must look.
     pub fn needs_a_person(&self) -> bool {
         match self {
@@ -249,13 +270,15 @@ fn plan_refusal(policy: &Policy, plan: &Plan) -> Option<Refusal> {
     (remove as f64 > all as f64 * limit).then_some(Refusal::MaxFraction { remove, all, limit })
 }
 
-/// All that any of these looks, or the plan itself, speaks against; each once.
+/// All that any of these looks, or the plan itself, speaks against; each once,
+/// as the last look saw it.
 pub fn against(policy: &Policy, looks: &[Look], plan: &Plan) -> Vec<Refusal> {
     let mut found: Vec<Refusal> = Vec::new();
     let all = looks.iter().flat_map(|look| refusals(policy, look));
     for refusal in all.chain(plan_refusal(policy, plan)) {
-        if !found.contains(&refusal) {
-            found.push(refusal);
+        match found.iter_mut().find(|other| other.same_cause(&refusal)) {
+            Some(other) => *other = refusal,
+            None => found.push(refusal),
         }
     }
     found

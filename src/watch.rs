@@ -2,6 +2,7 @@
 //! holds them), the signs of pulls, the clocks, the disk, the signals. It
 //! collects what `guards` judges, and judges nothing itself.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -98,7 +99,13 @@ fn image_folder(engine: &EngineFacts, driver: Option<&str>) -> PathBuf {
     let own = driver
         .map(|driver| root.join(driver))
         .filter(|folder| folder.is_dir());
-    own.unwrap_or_else(|| root.clone())
+    let hidden = |folder: &&Path| {
+        std::fs::metadata(folder).is_err_and(|error| error.kind() == ErrorKind::PermissionDenied)
+    };
+    own.unwrap_or_else(|| {
+        let seen = root.ancestors().find(|folder| !hidden(folder));
+        seen.unwrap_or(root).to_owned()
+    })
 }
 
 /// The paths that are held now, or cannot be told: for the ledger.

@@ -46,6 +46,11 @@ impl Builder {
         if !kind.containerd() {
             config["storage-driver"] = json!("overlay2");
         }
+        if kind == Kind::Overlay20 {
+            // Its id is made from this key, which would be in the tree's own /etc, and go with
+            // each process. Later engines keep their id in the data root.
+            config["deprecated-key-path"] = json!(room.dir().join("key.json"));
+        }
         fs::write(room.dir().join("daemon.json"), config.to_string()).expect("daemon.json");
         let mut engine = Engine {
             kind,

@@ -4,6 +4,9 @@
 // Each test file uses its own part of this.
 #![allow(dead_code)]
 
+pub mod proxy;
+pub mod scene;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

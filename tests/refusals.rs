@@ -1,0 +1,540 @@
+//! What a run refuses beside: deploy locks, pulls, another run; on live engines.
+
+// The bans on clocks and on removing files are for the program, not for its tests.
+#![allow(clippy::disallowed_methods)]
+
+#[path = "lab/mod.rs"]
+mod lab;
+mod support;
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use lab::image::Archive;
+use lab::{Engine, Kind, Registry, SlowLine, wait_until};
+use serde_json::Value;
+use support::proxy::Proxy;
+use support::scene::{Deploy, Running, left_names, tags, untagged};
+use support::{EAGER, Secateur, ids, refusals};
+
+const MIB: usize = 1 << 20;
+
+/// [`EAGER`], with one deploy lock.
+fn with_lock(path: &Path, kind: &str) -> String {
+    format!(
+        "{EAGER}\n[[guard.lock]]\npath = {:?}\nkind = \"{kind}\"\n",
+        path.display().to_string()
+    )
+}
+
+/// A prune that must be refused for just this reason, before any removal.
+#[track_caller]
+fn refused(secateur: &Secateur, code: i32, kind: &str) -> Value {
+    let outcome = secateur.prune(code);
+    assert_eq!(outcome["result"], "refused", "{outcome:#}");
+    only(&outcome, kind);
+    assert_eq!(ids(&outcome, "removed"), [] as [String; 0]);
+    outcome
+}
+
+/// Fails unless all refusals are of this kind, and each for a thing of its own:
+/// a pull may have a file for each layer.
+#[track_caller]
+fn only(document: &Value, kind: &str) {
+    let kinds = refusals(document);
+    assert!(!kinds.is_empty(), "{document:#}");
+    assert!(kinds.iter().all(|other| other == kind), "{document:#}");
+    let list = document["refusals"].as_array().expect("refusals");
+    let things: BTreeSet<String> = list.iter().map(|one| one["path"].to_string()).collect();
+    assert_eq!(things.len(), list.len(), "one is told twice: {document:#}");
+}
+
+/// The message of the first refusal.
+#[track_caller]
+fn message(outcome: &Value) -> &str {
+    outcome["refusals"][0]["message"]
+        .as_str()
+        .expect("a message")
+}
+
+fn deploy_locks(kind: Kind) {
+    let engine = Engine::start(kind);
+    let secateur = Secateur::on(&engine);
+    let lock = secateur.dir().join("deploy.lock");
+    let (olds, new) = untagged(&engine, 1);
+    let old = &olds[0];
+
+    // Of kind exists, and there from the very first run on.
+    secateur.policy(&with_lock(&lock, "exists"));
+    fs::write(&lock, "").expect("the lock");
+    let outcome = refused(&secateur, 75, "deploy-lock");
+    assert!(message(&outcome).contains("deploy.lock"), "{outcome:#}");
+    // What a refused run saw counts: the image grows old meanwhile.
+    assert!(secateur.remembers(old), "{}", kind.name());
+    wait_until("a removal is planned", || {
+        let plan = secateur.plan();
+        only(&plan, "deploy-lock");
+        (plan["summary"]["remove"] == 1).then_some(())
+    });
+    refused(&secateur, 75, "deploy-lock");
+
+    // Of kind flock, and held.
+    secateur.policy(&with_lock(&lock, "flock"));
+    let file = File::open(&lock).expect("the lock");
+    file.try_lock().expect("nobody holds it");
+    refused(&secateur, 75, "deploy-lock");
+    file.unlock().expect("unlock");
+    file.try_lock_shared().expect("nobody holds it");
+    refused(&secateur, 75, "deploy-lock");
+    assert!(engine.has(old), "{}", kind.name());
+
+    // There, as Dokku leaves it, and held by nobody.
+    file.unlock().expect("unlock");
+    let outcome = secateur.prune(0);
+    assert_eq!(ids(&outcome, "removed"), olds, "{outcome:#}");
+    assert!(!engine.has(old) && engine.has(&new), "{}", kind.name());
+    assert!(lock.exists(), "it is not ours to remove");
+    file.try_lock().expect("the run has let it go");
+}
+
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn a_held_deploy_lock_refuses_and_one_that_nobody_holds_does_not() {
+    for kind in Kind::MAIN {
+        deploy_locks(kind);
+    }
+}
+
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn a_deploy_lock_that_is_held_for_too_long_wants_a_person() {
+    let engine = Engine::start(Kind::Overlay28);
+    let secateur = Secateur::on(&engine);
+    let lock = secateur.dir().join("deploy.lock");
+    let (olds, _) = untagged(&engine, 1);
+    secateur.remember();
+
+    // The path itself tells since when, if it is a lock by being there.
+    secateur.policy(&with_lock(&lock, "exists"));
+    let file = File::create(&lock).expect("the lock");
+    refused(&secateur, 75, "deploy-lock");
+    let hours = |n: u64| SystemTime::now() - Duration::from_secs(n * 3600);
+    file.set_modified(hours(5)).expect("its date");
+    refused(&secateur, 75, "deploy-lock");
+    file.set_modified(hours(7)).expect("its date");
+    let outcome = refused(&secateur, 65, "deploy-lock");
+    assert!(
+        message(&outcome).contains("guard.alert_after"),
+        "{outcome:#}"
+    );
+
+    // Whose lock it is since when, only our own memory tells: that file is old.
+    let impatient = with_lock(&lock, "flock").replace(
+        "[[guard.lock]]",
+        "[guard]\nalert_after = \"1s\"\n[[guard.lock]]",
+    );
+    secateur.policy(&impatient);
+    let deploy = File::open(&lock).expect("the lock");
+    deploy.try_lock().expect("nobody holds it");
+    refused(&secateur, 75, "deploy-lock");
+    wait_until("it has been seen held for longer than a second", || {
+        let ran = secateur.run(&["prune", "--format", "json"]);
+        assert!(ran.code == 75 || ran.code == 65, "{ran:?}");
+        (ran.code == 65).then_some(())
+    });
+    assert!(engine.has(&olds[0]));
+    // Let go, seen free by a run, and taken anew: that is another deploy.
+    deploy.unlock().expect("unlock");
+    assert_eq!(ids(&secateur.prune(0), "removed"), olds);
+    deploy.try_lock().expect("nobody holds it");
+    refused(&secateur, 75, "deploy-lock");
+}
+
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn a_deploy_that_waits_gets_the_lock_while_a_removal_hangs() {
+    for kind in Kind::MAIN {
+        let engine = Engine::start(kind);
+        let proxy = Proxy::before(&engine);
+        let secateur = Secateur::at(&proxy.host(), EAGER);
+        let lock = secateur.dir().join("deploy.lock");
+        fs::write(&lock, "").expect("the lock");
+        let (olds, _) = untagged(&engine, 3);
+        secateur.remember_all();
+        secateur.policy(&with_lock(&lock, "flock"));
+
+        let gate = proxy.stop("DELETE", "/images/", 1);
+        let mut run = secateur.start_prune();
+        gate.reached();
+        // Only to see that the run holds it, at least at first.
+        let deploy = Deploy::start(&lock, &[]);
+        deploy.gets_the_lock();
+        assert!(!run.is_done(), "{}", kind.name());
+        gate.let_through();
+        let outcome = run.ended(75).json();
+        assert_eq!(outcome["result"], "stopped", "{outcome:#}");
+        only(&outcome, "deploy-lock");
+        assert_eq!(ids(&outcome, "removed"), olds[..1], "{}", kind.name());
+        assert!(engine.has(&olds[1]) && engine.has(&olds[2]));
+        assert_eq!(secateur.open_intents(), [] as [String; 0]);
+
+        deploy.end();
+        let outcome = secateur.prune(0);
+        assert_eq!(ids(&outcome, "removed"), olds[1..], "{}", kind.name());
+    }
+}
+
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn a_deploy_that_waits_gets_the_lock_while_the_engine_does_not_answer() {
+    for kind in Kind::MAIN {
+        for naming in [false, true] {
+            let engine = Engine::start(kind);
+            let proxy = Proxy::before(&engine);
+            let secateur = Secateur::at(&proxy.host(), EAGER);
+            let lock = secateur.dir().join("deploy.lock");
+            fs::write(&lock, "").expect("the lock");
+            let (olds, _) = untagged(&engine, 2);
+            secateur.remember_all();
+            secateur.policy(&with_lock(&lock, "flock"));
+            // The look at an image before its removal, or giving it a name.
+            let inspect = format!("/images/{}/json", olds[0]);
+            let gate = if naming {
+                proxy.stop("POST", "/tag", 1)
+            } else {
+                proxy.stop("GET", &inspect, 2)
+            };
+            let mut run = secateur.start_prune();
+            gate.reached();
+            let deploy = Deploy::start(&lock, &[]);
+            deploy.gets_the_lock();
+            assert!(!run.is_done(), "{}: {naming}", kind.name());
+            gate.let_through();
+            let outcome = run.ended(75).json();
+            only(&outcome, "deploy-lock");
+            assert_eq!(ids(&outcome, "removed"), [] as [String; 0]);
+            assert!(engine.has(&olds[0]), "{}: {naming}", kind.name());
+            assert_eq!(secateur.open_intents(), [] as [String; 0]);
+
+            deploy.end();
+            wait_until("both are removed", || {
+                secateur.prune(0);
+                (!engine.has(&olds[0]) && !engine.has(&olds[1])).then_some(())
+            });
+            assert_eq!(left_names(&engine), [] as [String; 0]);
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn a_deploy_that_waits_gets_the_lock_in_the_middle_of_a_long_run() {
+    let engine = Engine::start(Kind::Overlay28);
+    let proxy = Proxy::before(&engine);
+    let secateur = Secateur::at(&proxy.host(), EAGER);
+    let lock = secateur.dir().join("deploy.lock");
+    fs::write(&lock, "").expect("the lock");
+    let (olds, _) = untagged(&engine, 40);
+    secateur.remember_all();
+    secateur.policy(&with_lock(&lock, "flock"));
+    proxy.slow_removals(Duration::from_millis(100));
+
+    let gate = proxy.stop("DELETE", "/images/", 1);
+    let run = secateur.start_prune();
+    gate.reached();
+    let held = File::open(&lock).expect("the lock");
+    held.try_lock_shared()
+        .expect_err("the run holds the lock while it removes");
+    let deploy = Deploy::start(&lock, &[]);
+    deploy.waits();
+    gate.let_through();
+    let outcome = run.ended(75).json();
+    assert!(deploy.has_the_lock());
+    assert_eq!(outcome["result"], "stopped", "{outcome:#}");
+    only(&outcome, "deploy-lock");
+    let removed = ids(&outcome, "removed");
+    assert!(!removed.is_empty() && removed.len() < olds.len());
+    assert_eq!(removed, olds[..removed.len()]);
+    assert_eq!(secateur.open_intents(), [] as [String; 0]);
+    assert_eq!(left_names(&engine), [] as [String; 0]);
+    deploy.end();
+}
+
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn a_deploy_lock_that_comes_in_the_middle_of_a_run_stops_it() {
+    for kind in ["exists", "flock"] {
+        let engine = Engine::start(Kind::Overlay28);
+        let proxy = Proxy::before(&engine);
+        let secateur = Secateur::at(&proxy.host(), EAGER);
+        let lock = secateur.dir().join("deploy.lock");
+        let (olds, _) = untagged(&engine, 3);
+        secateur.remember_all();
+        secateur.policy(&with_lock(&lock, kind));
+        let gate = proxy.stop("DELETE", "/images/", 1);
+        let run = secateur.start_prune();
+        gate.reached();
+        fs::write(&lock, "").expect("the lock");
+        gate.let_through();
+        let outcome = run.ended(75).json();
+        assert_eq!(outcome["result"], "stopped", "{outcome:#}");
+        only(&outcome, "deploy-lock");
+        assert_eq!(ids(&outcome, "removed"), olds[..1], "{kind}");
+        assert!(engine.has(&olds[1]) && engine.has(&olds[2]));
+        assert_eq!(secateur.open_intents(), [] as [String; 0]);
+    }
+}
+
+/// The files of layers that are being downloaded.
+fn downloads(engine: &Engine) -> Vec<PathBuf> {
+    let (folder, prefix) = if engine.kind().containerd() {
+        (
+            "containerd/daemon/io.containerd.content.v1.content/ingest",
+            "",
+        )
+    } else {
+        ("tmp", "GetImageBlob")
+    };
+    entries(&engine.data_root().join(folder), prefix)
+}
+
+fn entries(folder: &Path, prefix: &str) -> Vec<PathBuf> {
+    let listing = fs::read_dir(folder).into_iter().flatten().flatten();
+    listing
+        .map(|entry| entry.path())
+        .filter(|path| {
+            let name = path.file_name().expect("a name");
+            name.to_string_lossy().starts_with(prefix)
+        })
+        .collect()
+}
+
+/// A pull that has begun, and goes on slowly.
+fn slow_pull(registry: &Registry, engine: &Engine) -> (SlowLine, lab::Pull) {
+    registry.put("big:v1", &Archive::new().noise(16 * MIB));
+    let line = registry.slow_line(500_000);
+    let auth = registry.auth_header_for(line.address());
+    let pull = engine.pull_in_background(&line.name("big:v1"), Some(&auth));
+    // Manifests come first, and between them and the layer there is no file.
+    wait_until("the layer is being downloaded", || {
+        downloads(engine).into_iter().find(|path| {
+            let data = if engine.kind().containerd() {
+                path.join("data")
+            } else {
+                path.clone()
+            };
+            fs::metadata(data).is_ok_and(|meta| meta.len() >= 100_000)
+        })
+    });
+    (line, pull)
+}
+
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn nothing_is_removed_beside_a_pull_and_the_pull_ends_well() {
+    let registry = Registry::start();
+    for kind in Kind::MAIN {
+        let engine = Engine::start(kind);
+        let secateur = Secateur::on(&engine);
+        let (olds, _) = untagged(&engine, 1);
+        secateur.remember();
+
+        let (line, pull) = slow_pull(&registry, &engine);
+        let outcome = refused(&secateur, 75, "pull");
+        assert!(!pull.is_done(), "{}", kind.name());
+        let said = message(&outcome);
+        assert!(said.contains("open in pid"), "{}: {said}", kind.name());
+        assert!(engine.has(&olds[0]), "{}", kind.name());
+        only(&secateur.plan(), "pull");
+
+        line.open();
+        pull.done()
+            .unwrap_or_else(|error| panic!("{}: {error}", kind.name()));
+        assert!(engine.has(&line.name("big:v1")), "{}", kind.name());
+        let outcome = secateur.prune(0);
+        assert_eq!(
+            ids(&outcome, "removed"),
+            olds,
+            "{}: {outcome:#}",
+            kind.name()
+        );
+    }
+}
+
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn a_pull_that_begins_in_the_middle_of_a_run_stops_it() {
+    let registry = Registry::start();
+    for kind in Kind::MAIN {
+        let engine = Engine::start(kind);
+        let proxy = Proxy::before(&engine);
+        let secateur = Secateur::at(&proxy.host(), EAGER);
+        let (olds, _) = untagged(&engine, 3);
+        secateur.remember_all();
+        let gate = proxy.stop("DELETE", "/images/", 1);
+        let run = secateur.start_prune();
+        gate.reached();
+        let (line, pull) = slow_pull(&registry, &engine);
+        gate.let_through();
+        let outcome = run.ended(75).json();
+        assert_eq!(outcome["result"], "stopped", "{outcome:#}");
+        only(&outcome, "pull");
+        assert_eq!(ids(&outcome, "removed"), olds[..1], "{}", kind.name());
+        line.open();
+        pull.done()
+            .unwrap_or_else(|error| panic!("{}: {error}", kind.name()));
+    }
+}
+
+/// As [`wait_until`], for what takes a minute in itself: a sign that changed
+/// less than that ago is live.
+#[track_caller]
+fn wait_minutes<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(
+            start.elapsed() < Duration::from_secs(240),
+            "waited for four minutes: {what}"
+        );
+        std::thread::sleep(Duration::from_millis(500));
+    }
+}
+
+/// What a pull leaves when its engine is killed, and what of that is still
+/// there once the engine has started again.
+fn killed_pull(registry: &Registry, kind: Kind) {
+    let mut engine = Engine::start(kind);
+    let secateur = Secateur::on(&engine);
+    let (olds, _) = untagged(&engine, 1);
+    secateur.remember();
+
+    let (line, pull) = slow_pull(registry, &engine);
+    refused(&secateur, 75, "pull");
+    engine.kill();
+    drop(pull);
+    drop(line);
+    let left = downloads(&engine);
+    assert!(!left.is_empty(), "{}", kind.name());
+    engine.restart();
+
+    let left = if kind.containerd() {
+        assert_eq!(downloads(&engine), left, "{}", kind.name());
+        left.into_iter().next().expect("one")
+    } else {
+        // The engine clears its downloads at its start. What a killed
+        // extraction leaves, it never clears; that cannot be timed.
+        assert_eq!(downloads(&engine), [] as [PathBuf; 0], "{}", kind.name());
+        let layers = engine.data_root().join("image/overlay2/layerdb/tmp");
+        let left = layers.join("write-set-123456789");
+        fs::create_dir(&left).expect("a left-over");
+        fs::write(left.join("diff"), "sha256:").expect("a left-over");
+        left
+    };
+    let left = left.display().to_string();
+
+    // It has just changed, so it may be a pull between two opened files ...
+    let outcome = refused(&secateur, 75, "pull");
+    assert!(message(&outcome).contains(&left), "{outcome:#}");
+    // ... and a minute later, with the engine up and not having it open, not.
+    let outcome = wait_minutes("the sign is stale", || {
+        let ran = secateur.run(&["prune", "--format", "json"]);
+        assert!(ran.code == 75 || ran.code == 0, "{ran:?}");
+        (ran.code == 0).then(|| ran.json())
+    });
+    assert_eq!(
+        ids(&outcome, "removed"),
+        olds,
+        "{}: {outcome:#}",
+        kind.name()
+    );
+    let notes = outcome["notes"].to_string();
+    assert!(notes.contains(&left), "{}: {notes}", kind.name());
+    assert!(
+        notes.contains("holds nothing up"),
+        "{}: {notes}",
+        kind.name()
+    );
+    assert!(Path::new(&left).exists(), "it is not ours to remove");
+}
+
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn what_a_killed_pull_leaves_is_named_and_does_not_block_for_ever() {
+    let registry = Registry::start();
+    std::thread::scope(|scope| {
+        // Side by side: each waits for more than a minute.
+        for kind in Kind::MAIN {
+            let registry = &registry;
+            scope.spawn(move || killed_pull(registry, kind));
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn a_second_run_is_turned_away_and_the_first_ends_as_if_alone() {
+    for kind in Kind::MAIN {
+        let engine = Engine::start(kind);
+        let proxy = Proxy::before(&engine);
+        let secateur = Secateur::at(&proxy.host(), EAGER);
+        let (olds, new) = untagged(&engine, 2);
+        secateur.remember_all();
+        let gate = proxy.stop("DELETE", "/images/", 1);
+        let first = secateur.start_prune();
+        gate.reached();
+        let asked = proxy.seen().len();
+
+        let outcome = refused(&secateur, 75, "other-run");
+        assert!(message(&outcome).contains("pid "), "{outcome:#}");
+        assert_eq!(proxy.seen().len(), asked, "the engine was not asked");
+        // To look is no run.
+        secateur.plan();
+
+        gate.let_through();
+        let outcome = first.ended(0).json();
+        assert_eq!(ids(&outcome, "removed"), olds, "{}", kind.name());
+        assert!(engine.has(&new));
+        assert_eq!(tags(&engine, &new).len(), 1);
+        assert_eq!(secateur.open_intents(), [] as [String; 0]);
+        secateur.left_nothing_over();
+    }
+}
+
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn of_ten_runs_at_once_one_works() {
+    let engine = Engine::start(Kind::Overlay28);
+    let proxy = Proxy::before(&engine);
+    let secateur = Secateur::at(&proxy.host(), EAGER);
+    let (olds, _) = untagged(&engine, 2);
+    secateur.remember_all();
+    // Whoever is first is stopped at its first question, until all others ended.
+    let gate = proxy.stop("GET", "/version", 1);
+    let mut runs: Vec<Running> = (0..10).map(|_| secateur.start_prune()).collect();
+    gate.reached();
+    wait_until("all but one have ended", || {
+        let going: Vec<usize> = (0..runs.len()).filter(|&n| !runs[n].is_done()).collect();
+        (going.len() == 1).then_some(())
+    });
+    gate.let_through();
+    let mut worked = 0;
+    for run in runs {
+        let ran = run.done();
+        let outcome = ran.json();
+        if ran.code == 0 {
+            worked += 1;
+            assert_eq!(ids(&outcome, "removed"), olds, "{outcome:#}");
+        } else {
+            assert_eq!(ran.code, 75, "{ran:?}");
+            assert_eq!(refusals(&outcome), ["other-run"], "{outcome:#}");
+        }
+    }
+    assert_eq!(worked, 1);
+    assert_eq!(secateur.open_intents(), [] as [String; 0]);
+    secateur.left_nothing_over();
+}

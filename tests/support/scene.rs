@@ -1,0 +1,234 @@
+//! Runs that a test watches while they are under way, what they wrote into
+//! their journal, and images for them to remove.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+
+use super::{Ran, Secateur};
+use crate::lab::image::Archive;
+use crate::lab::{Engine, wait_until};
+
+/// A run under way. Killed when dropped.
+pub struct Running {
+    child: Option<Child>,
+}
+
+impl Running {
+    pub fn of(command: &mut Command) -> Running {
+        let child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        Running { child: Some(child) }
+    }
+
+    fn child(&mut self) -> &mut Child {
+        self.child.as_mut().expect("not ended yet")
+    }
+
+    pub fn id(&mut self) -> u32 {
+        self.child().id()
+    }
+
+    pub fn is_done(&mut self) -> bool {
+        self.child().try_wait().expect("its state").is_some()
+    }
+
+    /// Sends a signal: `TERM`, `KILL`.
+    pub fn signal(&mut self, name: &str) {
+        let pid = self.id().to_string();
+        let sent = Command::new("kill").args(["-s", name, &pid]).status();
+        assert!(sent.expect("kill").success(), "SIG{name} to {pid}");
+    }
+
+    /// Waits for its end, whatever that is.
+    pub fn done(mut self) -> Ran {
+        let child = self.child.take().expect("not ended yet");
+        Ran::of(child.wait_with_output().expect("its end"))
+    }
+
+    /// Waits for its end, which must be this code.
+    #[track_caller]
+    pub fn ended(self, code: i32) -> Ran {
+        self.done().ended(code)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+impl Secateur {
+    /// Starts `prune`; its report is JSON.
+    pub fn start_prune(&self) -> Running {
+        Running::of(&mut self.command(&["prune", "--format", "json"]))
+    }
+
+    /// What the journal holds, line by line.
+    #[track_caller]
+    pub fn journal(&self) -> Vec<Value> {
+        let text = fs::read_to_string(self.state().join("journal.jsonl")).expect("the journal");
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}")))
+            .collect()
+    }
+
+    /// Images that were to be removed, and of which nothing says what came of it.
+    #[track_caller]
+    pub fn open_intents(&self) -> Vec<String> {
+        let mut open: Vec<String> = Vec::new();
+        for record in self.journal() {
+            let id = record["id"].as_str().expect("an id").to_owned();
+            if record["event"] == "intent" {
+                open.push(id);
+            } else if record["result"] != "unknown" {
+                open.retain(|other| *other != id);
+            }
+        }
+        open.sort();
+        open.dedup();
+        open
+    }
+
+    /// The results that the journal holds for one image, in order.
+    #[track_caller]
+    pub fn results(&self, id: &str) -> Vec<String> {
+        self.journal()
+            .iter()
+            .filter(|record| record["id"] == id && record["event"] == "outcome")
+            .map(|record| record["result"].as_str().expect("a result").to_owned())
+            .collect()
+    }
+
+    /// Whether the ledger knows this image.
+    #[track_caller]
+    pub fn remembers(&self, id: &str) -> bool {
+        let text = fs::read_to_string(self.state().join("ledger.json")).expect("the ledger");
+        let ledger: Value = serde_json::from_str(&text).expect("JSON");
+        ledger["images"].get(id).is_some()
+    }
+
+    /// Fails unless a run could start now, and left nothing but its own files.
+    #[track_caller]
+    pub fn left_nothing_over(&self) {
+        let mut files: Vec<String> = fs::read_dir(self.state())
+            .expect("the state folder")
+            .map(|entry| {
+                let name = entry.expect("an entry").file_name();
+                name.to_string_lossy().into_owned()
+            })
+            .collect();
+        files.sort();
+        assert_eq!(files, ["journal.jsonl", "ledger.json", "run.lock"]);
+        let lock = fs::File::open(self.state().join("run.lock")).expect("the run lock");
+        lock.try_lock().expect("nobody holds the run lock");
+    }
+}
+
+/// So many images that lost their only name, a tag, to the next one, and the
+/// image that has it now. In the order in which they go where they were all
+/// first seen by one run: by id.
+pub fn untagged(engine: &Engine, count: usize) -> (Vec<String>, String) {
+    let mut ids: Vec<String> = (0..=count)
+        .map(|_| engine.load(&Archive::new().noise(1000).tag("app:latest")))
+        .collect();
+    let last = ids.pop().expect("one more than asked for");
+    ids.sort();
+    (ids, last)
+}
+
+/// The names of an image that are somebody's or ours, as the engine lists them.
+pub fn tags(engine: &Engine, id: &str) -> Vec<String> {
+    let tags = engine.inspect(id)["RepoTags"].clone();
+    let tags = tags.as_array().cloned().unwrap_or_default();
+    tags.iter()
+        .map(|tag| tag.as_str().expect("a tag").to_owned())
+        .collect()
+}
+
+/// Names of the program's own that are left anywhere on the engine.
+pub fn left_names(engine: &Engine) -> Vec<String> {
+    engine
+        .images()
+        .iter()
+        .flat_map(|image| image["RepoTags"].as_array().cloned().unwrap_or_default())
+        .map(|tag| tag.as_str().expect("a tag").to_owned())
+        .filter(|tag| tag.starts_with("secateur.invalid/"))
+        .collect()
+}
+
+/// A deploy that guards itself with flock(1): it asks for the lock, touches
+/// `marker` as soon as it has it, and keeps it until told to end.
+pub struct Deploy {
+    child: Child,
+    marker: std::path::PathBuf,
+}
+
+impl Deploy {
+    /// Starts it, with these options of flock(1).
+    pub fn start(lock: &Path, options: &[&str]) -> Deploy {
+        let marker = lock.with_extension("deploying");
+        assert!(!marker.exists(), "one deploy at a time");
+        let child = Command::new("flock")
+            .args(options)
+            .arg(lock)
+            .args(["sh", "-c", "touch \"$0\" && read -r _"])
+            .arg(&marker)
+            .stdin(Stdio::piped())
+            .spawn()
+            .expect("flock");
+        Deploy { child, marker }
+    }
+
+    pub fn has_the_lock(&self) -> bool {
+        self.marker.exists()
+    }
+
+    /// Waits until the kernel has it in the queue for the lock.
+    #[track_caller]
+    pub fn waits(&self) {
+        let pid = self.child.id().to_string();
+        wait_until("the deploy asks for the lock", || {
+            let locks = fs::read_to_string("/proc/locks").expect("/proc/locks");
+            let waiting = |line: &str| {
+                let mut words = line.split_whitespace().skip(1);
+                words.next() == Some("->") && words.any(|word| word == pid)
+            };
+            locks.lines().any(waiting).then_some(())
+        });
+    }
+
+    #[track_caller]
+    pub fn gets_the_lock(&self) {
+        wait_until("the deploy has the lock", || {
+            self.has_the_lock().then_some(())
+        });
+    }
+
+    /// Ends it, and with it its lock.
+    pub fn end(mut self) {
+        let mut stdin = self.child.stdin.take().expect("piped");
+        stdin.write_all(b"\n").expect("it reads");
+        self.child.wait().expect("its end");
+    }
+}
+
+impl Drop for Deploy {
+    fn drop(&mut self) {
+        // The shell below flock ends with its stdin; flock may still wait.
+        drop(self.child.stdin.take());
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = fs::remove_file(&self.marker);
+    }
+}
