@@ -83,8 +83,10 @@ pub struct Collateral {
 
 impl Collateral {
     /// The command that brings it back, where a name can be pulled.
-    pub fn way_back(&self) -> String {
-        format!("docker pull {}", self.what)
+    pub fn way_back(&self) -> Option<String> {
+        // An image without a name cannot be asked for by its id.
+        let name = self.what.parse::<crate::reference::Reference>().ok()?;
+        Some(format!("docker pull {}", name.familiar()))
     }
 }
 

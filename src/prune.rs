@@ -14,7 +14,7 @@ use chrono::{DateTime, Utc};
 
 use crate::activity::Disk;
 use crate::decide::target_reached;
-use crate::engine::{DropName, Dropped, EngineError, Failure, Seen};
+use crate::engine::{Dropped, EngineError, Failure, Seen};
 use crate::guards::{Cleared, Refusal};
 use crate::journal::{Came, Record};
 use crate::model::{AtWork, Container, ImageId, Observed, Swarm};
@@ -55,7 +55,7 @@ pub trait Engine {
     /// Gives it our name.
     async fn name_ours(&self, id: &ImageId) -> Result<Reference, EngineError>;
     /// Drops one name.
-    async fn drop_name(&self, name: &DropName) -> Result<Dropped, EngineError>;
+    async fn drop_name(&self, name: &Reference) -> Result<Dropped, EngineError>;
     /// What is being built. May take seconds where there is much build cache.
     async fn builds(&self) -> Result<Observed<Vec<String>>, EngineError>;
     /// What Swarm wants and deploys.
@@ -331,15 +331,9 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
         &mut self,
         entry: &Entry,
         seen: Seen,
-    ) -> Result<Result<Vec<DropName>, Fate>, Ending> {
+    ) -> Result<Result<Vec<Reference>, Fate>, Ending> {
         let (engine, id) = (self.engine, &entry.image().id);
-        let names: Vec<DropName> = seen
-            .ours
-            .iter()
-            .chain(&seen.digests)
-            .cloned()
-            .map(DropName::Reference)
-            .collect();
+        let names: Vec<Reference> = seen.ours.iter().chain(&seen.digests).cloned().collect();
         if names.len() > 1 {
             // The engine asks for containers before it drops an image's last
             // name, not before it drops one of several.
@@ -376,11 +370,10 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
             && again.digests.is_empty()
             && again.ours == BTreeSet::from([ours.clone()])
         {
-            return Ok(Ok(vec![DropName::Reference(ours)]));
+            return Ok(Ok(vec![ours]));
         }
         // Somebody named it meanwhile. With that name on it, dropping ours
         // takes ours and no more.
-        let ours = DropName::Reference(ours);
         let left = match self.patiently(engine.drop_name(&ours)).await {
             Ok(dropped) => {
                 self.collateral(entry, &dropped, &spellings(&ours).into_iter().collect())?;
@@ -397,7 +390,7 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
         ))))
     }
 
-    async fn drop_all(&mut self, entry: &Entry, names: &[DropName]) -> Result<Fate, Ending> {
+    async fn drop_all(&mut self, entry: &Entry, names: &[Reference]) -> Result<Fate, Ending> {
         let (engine, id) = (self.engine, &entry.image().id);
         let meant: BTreeSet<String> = names.iter().flat_map(spellings).collect();
         let (mut deleted, mut name_gone) = (false, false);
@@ -577,7 +570,7 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
                 {
                     continue;
                 }
-                let name = DropName::Reference(name.clone());
+                let name = name.clone();
                 // An error is not worth ending a run for: the next one tries
                 // again.
                 if let Ok(dropped) = self.patiently(engine.drop_name(&name)).await {
@@ -607,12 +600,9 @@ fn deletes(dropped: &Dropped, id: &ImageId) -> bool {
         .any(|text| text.parse().is_ok_and(|gone: ImageId| gone == *id))
 }
 
-/// Whether the image still has this name. A dangling record does not show.
-fn has(seen: &Seen, name: &DropName) -> bool {
-    match name {
-        DropName::Reference(name) => seen.ours.contains(name) || seen.digests.contains(name),
-        DropName::DanglingRecord(_) => false,
-    }
+/// Whether the image still has this name.
+fn has(seen: &Seen, name: &Reference) -> bool {
+    seen.ours.contains(name) || seen.digests.contains(name)
 }
 
 /// An engine that answers badly about one image is asked about the next; one
@@ -634,14 +624,8 @@ fn lost(error: EngineError) -> Ending {
 }
 
 /// How the engine may spell a name that it dropped.
-fn spellings(name: &DropName) -> Vec<String> {
-    match name {
-        DropName::Reference(name) => vec![name.to_string(), name.familiar()],
-        DropName::DanglingRecord(id) => {
-            let name = DropName::DanglingRecord(id.clone()).to_string();
-            vec![format!("docker.io/library/{name}"), name, id.to_string()]
-        }
-    }
+fn spellings(name: &Reference) -> [String; 2] {
+    [name.to_string(), name.familiar()]
 }
 
 /// What is different from what was planned, if anything: every difference

@@ -282,7 +282,7 @@ impl crate::prune::Engine for Live<'_> {
     }
     async fn drop_name(
         &self,
-        name: &crate::engine::DropName,
+        name: &crate::reference::Reference,
     ) -> Result<crate::engine::Dropped, crate::engine::EngineError> {
         self.remover.drop_name(name).await
     }

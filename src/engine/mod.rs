@@ -29,7 +29,7 @@ pub use export::Export;
 pub use pull::Puller;
 pub use read::{Contents, Info};
 pub use registries::{Insecure, host_and_port};
-pub use remove::{DropName, Dropped, Remover, Seen};
+pub use remove::{Dropped, Remover, Seen};
 pub use stream::{End, Message as PullMessage, Pulled};
 
 /// How long one question may take. An engine under load answers a list in

@@ -206,8 +206,9 @@ pub(super) fn sort_names(repo_tags: &[String], repo_digests: &[String]) -> Sorte
     sorted
 }
 
-/// What the containerd store names an image that lost its tag; see
-/// [`super::DropName::DanglingRecord`].
+/// What the containerd store names an image that lost its tag. Never dropped:
+/// the engine does not look at image mounts then (28.5.2), as it does for a
+/// name of ours.
 const DANGLING: &str = "docker.io/library/moby-dangling";
 
 fn image(summary: ImageSummary) -> Result<Image, String> {

@@ -4,7 +4,6 @@
 //! goes, too. It does not decide which name is dropped when.
 
 use std::collections::BTreeSet;
-use std::fmt;
 
 use bollard::models::ImageInspect;
 use bollard::query_parameters::{RemoveImageOptions, TagImageOptions};
@@ -28,25 +27,6 @@ pub struct Seen {
     pub ours: BTreeSet<Reference>,
     /// When a tag was last set here; known to be none, where the engine says so.
     pub last_tag_time: Observed<Option<DateTime<Utc>>>,
-}
-
-/// A name that can be dropped.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum DropName {
-    /// A digest reference or a name of ours.
-    Reference(Reference),
-    /// The containerd store's own name for an image that lost its last tag,
-    /// `moby-dangling@sha256:…`.
-    DanglingRecord(ImageId),
-}
-
-impl fmt::Display for DropName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Reference(name) => name.fmt(f),
-            Self::DanglingRecord(id) => write!(f, "moby-dangling@{id}"),
-        }
-    }
 }
 
 /// What the engine says that dropping a name did.
@@ -93,12 +73,6 @@ impl Remover {
         &self.reader
     }
 
-    /// Whether the containerd store keeps a record of this image as dangling.
-    pub async fn has_dangling_record(&self, id: &ImageId) -> Result<bool, EngineError> {
-        let name = DropName::DanglingRecord(id.clone()).to_string();
-        Ok(self.reader.inspect(&name).await?.is_some())
-    }
-
     /// Gives the image our name for it.
     pub async fn name_ours(&self, id: &ImageId) -> Result<Reference, EngineError> {
         let ours = Reference::ours(id);
@@ -118,7 +92,7 @@ impl Remover {
 
     /// Drops one name. The image goes only if that was its last one, and
     /// nothing uses it: that is the engine's own check, in one step.
-    pub async fn drop_name(&self, name: &DropName) -> Result<Dropped, EngineError> {
+    pub async fn drop_name(&self, name: &Reference) -> Result<Dropped, EngineError> {
         let name = name.to_string();
         let options = RemoveImageOptions {
             force: false,

@@ -147,7 +147,7 @@ struct Failed<'a> {
 struct CollateralPart<'a> {
     what: &'a str,
     with: &'a ImageId,
-    way_back: String,
+    way_back: Option<String>,
 }
 
 #[derive(Serialize)]

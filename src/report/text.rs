@@ -45,7 +45,9 @@ pub fn outcome(outcome: &Outcome, plan: Option<&Plan>, context: &Context, verbos
         let with = lost.with.short();
         let text = format!("{} went together with image {with}", lost.what);
         headed(&mut out, LOUD, "lost:", &text);
-        command(&mut out, &lost.way_back());
+        if let Some(way_back) = lost.way_back() {
+            command(&mut out, &way_back);
+        }
     }
     stayed(&mut out, LOUD, "not confirmed", &outcome.unconfirmed, true);
     stayed(&mut out, LOUD, "failed", &outcome.failed, true);
