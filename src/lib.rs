@@ -17,7 +17,7 @@
 //! | the decision | [`decide`], [`guards`], [`journal`], [`outcome`] |
 //! | the edges | [`engine`] (the only one to name bollard), [`host`] (nix, /proc) |
 //! | proof | [`verify_cache`] |
-//! | carrying out | [`state`], [`prune`], [`watch`], [`report`], [`reviewed`] |
+//! | carrying out | [`progress`], [`state`], [`prune`], [`watch`], [`report`], [`reviewed`] |
 //! | wiring | [`cli`], [`run`] |
 
 pub mod activity;
@@ -34,6 +34,7 @@ pub mod model;
 pub mod outcome;
 pub mod plan;
 pub mod policy;
+pub mod progress;
 pub mod prune;
 pub mod reference;
 pub mod report;

@@ -27,7 +27,6 @@ pub mod layers;
 pub mod login;
 pub mod outcome;
 pub mod present;
-mod progress;
 pub mod promise;
 pub mod redeploy;
 pub mod registry;

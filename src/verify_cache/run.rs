@@ -26,10 +26,10 @@ use super::ask::Registries;
 use super::baseline::Baseline;
 use super::gone::Past;
 use super::outcome::{Findings, Line};
-use super::progress::Progress;
 use super::promise::{Promise, Wanted, promises};
 use super::redeploy::{Redeploy, look_around};
 use super::{Check, Kind, Status, lasting, present, whole};
+use crate::progress::Progress;
 
 /// A baseline of 100,000 images is some 40 MB.
 const LONGEST_BASELINE: u64 = 64 << 20;

@@ -1,0 +1,110 @@
+//! What a command starts from: the policy, the state folder, the engine.
+//! Decides where each is looked for, in the order of the contract. It judges
+//! none of them.
+
+use std::path::{Path, PathBuf};
+
+use crate::cli::Global;
+use crate::engine::{Address, Environment, Reader};
+use crate::exit::{Exit, Fault};
+use crate::host::files::{FileError, read_trusted_through_links};
+use crate::policy::Policy;
+use crate::report::PolicySource;
+use crate::survey;
+
+const POLICY_PATH: &str = "/etc/secateur/policy.toml";
+
+/// No policy is longer than this.
+const LONGEST_POLICY: u64 = 1 << 20;
+
+pub(crate) async fn connect(global: &Global) -> Result<Reader, Fault> {
+    let address = Address::resolve(global.host.as_deref(), &Environment::read())
+        .map_err(|error| Fault::new(Exit::Usage, error.to_string()))?;
+    Reader::connect(&address)
+        .await
+        .map_err(|error| survey::engine_fault(&error))
+}
+
+pub(crate) fn policy(global: &Global) -> Result<(Policy, PolicySource), Fault> {
+    let asked = global.policy.as_deref();
+    let path = asked.unwrap_or(Path::new(POLICY_PATH));
+    let bytes = read_trusted_through_links(path, LONGEST_POLICY).map_err(|error| {
+        let exit = match error {
+            FileError::Untrusted { .. } => Exit::Permission,
+            FileError::Io { .. } if error.is_permission_denied() => Exit::Permission,
+            FileError::Io { .. } => Exit::Policy,
+        };
+        Fault::new(exit, format!("policy: {error}"))
+    })?;
+    let name = crate::text::escape(&path.to_string_lossy());
+    let (text, file) = match bytes {
+        Some(bytes) => {
+            let text = String::from_utf8(bytes).map_err(|error| {
+                Fault::new(Exit::Policy, format!("policy {name}: not UTF-8: {error}"))
+            })?;
+            (text, Some(path.to_owned()))
+        }
+        None if asked.is_some() => {
+            return Err(Fault::new(
+                Exit::Policy,
+                format!("policy {name}: it is not there"),
+            ));
+        }
+        None => (crate::policy::DEFAULT.to_owned(), None),
+    };
+    let policy =
+        Policy::parse(&text, &name).map_err(|error| Fault::new(Exit::Policy, error.to_string()))?;
+    Ok((
+        policy,
+        PolicySource {
+            file,
+            fingerprint: Policy::fingerprint(&text),
+        },
+    ))
+}
+
+pub(crate) fn warnings(policy: &Policy) -> Vec<String> {
+    let short = policy.min_age < std::time::Duration::from_hours(1);
+    let age = humantime::format_duration(policy.min_age);
+    let warning = format!("age.min_age is {age}, which is very short (1m is a minute, 1M a month)");
+    short.then_some(warning).into_iter().collect()
+}
+
+pub(crate) fn state_dir(global: &Global) -> PathBuf {
+    if let Some(dir) = &global.state_dir {
+        return dir.clone();
+    }
+    let variable = |name| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
+    // systemd gives a list where a unit has several.
+    let systemd = variable("STATE_DIRECTORY").map(|list| {
+        let first = list
+            .to_string_lossy()
+            .split(':')
+            .next()
+            .unwrap_or_default()
+            .to_owned();
+        PathBuf::from(first)
+    });
+    systemd.unwrap_or_else(|| {
+        if nix::unistd::geteuid().is_root() {
+            return "/var/lib/secateur".into();
+        }
+        let home = || variable("HOME").unwrap_or_default().join(".local/state");
+        variable("XDG_STATE_HOME")
+            .unwrap_or_else(home)
+            .join("secateur")
+    })
+}
+
+pub(crate) fn state_fault(error: &FileError) -> Fault {
+    let exit = match error {
+        FileError::Untrusted { .. } => Exit::Permission,
+        FileError::Io { .. } if error.is_permission_denied() => Exit::Permission,
+        FileError::Io { .. } => Exit::State,
+    };
+    Fault::new(exit, error.to_string())
+}
