@@ -31,6 +31,7 @@ pub struct Cli {
 
 /// What holds for every command.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "For every command")]
 pub struct Global {
     /// Retention policy [default: /etc/secateur/policy.toml, else built in]
     #[arg(
@@ -70,9 +71,9 @@ pub enum Format {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Show what prune would remove, what stays, and why; changes nothing
+    /// Show what would go, what stays, and why; changes nothing
     Plan(PlanArgs),
-    /// Remove unneeded images, if the disk asks for it and nothing speaks against it
+    /// Remove unneeded images, if the disk asks for it
     Prune(PruneArgs),
     /// Prove that promised images are here, whole, and used
     VerifyCache(VerifyCacheArgs),
