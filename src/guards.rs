@@ -247,17 +247,26 @@ pub struct Look {
 
 /// Everything that speaks against removing anything now.
 pub fn refusals(policy: &Policy, look: &Look) -> Vec<Refusal> {
-    let mut found: Vec<Refusal> = look
-        .locks
-        .iter()
-        .filter_map(|(sight, seen)| lock(policy, look.at, sight, *seen))
-        .collect();
+    let mut found = held_locks(policy, look.at, &look.locks);
     found.extend(pulls(policy, &look.pulls));
     found.extend(engine_at_work(&look.at_work));
     if let Clock::Doubtful { why, .. } = &look.clock {
         found.push(Refusal::Clock(why.clone()));
     }
     found
+}
+
+/// The deploy locks that speak against removing anything now: of each sight,
+/// with the time since which our own memory has seen it held.
+pub fn held_locks(
+    policy: &Policy,
+    now: DateTime<Utc>,
+    locks: &[(LockSight, Option<DateTime<Utc>>)],
+) -> Vec<Refusal> {
+    locks
+        .iter()
+        .filter_map(|(sight, seen)| lock(policy, now, sight, *seen))
+        .collect()
 }
 
 /// What speaks against this plan, whatever goes on around it.

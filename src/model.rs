@@ -282,12 +282,6 @@ impl Image {
         };
         Bytes(size.0.saturating_sub(kept))
     }
-
-    /// How people know it: its first name, or its short id.
-    pub fn shown(&self) -> String {
-        let name = self.tags.first().or_else(|| self.digests.first());
-        name.map_or_else(|| self.id.short().to_owned(), Reference::familiar)
-    }
 }
 
 /// A container in any state.
@@ -357,6 +351,16 @@ pub struct AtWork {
     pub swarm: Swarm,
     /// Builds under way, each in words fit to print.
     pub builds: Observed<Vec<String>>,
+}
+
+impl AtWork {
+    /// Nothing is known to be at work.
+    pub fn idle() -> Self {
+        Self {
+            swarm: Swarm::Inactive,
+            builds: Observed::Known(Vec::new()),
+        }
+    }
 }
 
 /// Something the engine remembers to have happened since the last look, and

@@ -13,7 +13,7 @@ use crate::cli::{Cli, Command, Format};
 use crate::decide::Trust;
 use crate::exit::{Exit, Fault};
 
-pub(crate) use settings::{connect, policy, state_dir, state_fault, warnings};
+pub(crate) use settings::{connect, policy, state_dir, warnings};
 
 /// Runs the program.
 pub fn main() -> Exit {

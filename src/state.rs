@@ -41,7 +41,8 @@ pub struct Memory {
     unusable: bool,
 }
 
-fn state_fault(error: &FileError) -> Fault {
+/// The exit code and words for a file that cannot be used.
+pub(crate) fn state_fault(error: &FileError) -> Fault {
     let exit = match error {
         FileError::Untrusted { .. } => Exit::Permission,
         FileError::Io { .. } if error.is_permission_denied() => Exit::Permission,

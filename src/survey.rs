@@ -18,7 +18,7 @@ use crate::guards::Look;
 use crate::host;
 use crate::journal::Record;
 use crate::ledger::Ledger;
-use crate::model::{EngineFacts, Image, ImageId, Inventory, Observed, Store};
+use crate::model::{AtWork, EngineFacts, Image, ImageId, Inventory, Observed, Store};
 use crate::plan::{Entry, Plan};
 use crate::policy::Policy;
 use crate::state::Memory;
@@ -108,7 +108,8 @@ pub async fn survey<'a>(
     let before = clock()?;
     let since = memory.ledger.clock().map(|clock| clock.wall);
     // Before the images: a pull that ends while they are read has been seen.
-    let first = watch.look(&before, &memory.ledger, idle());
+    // The engine has not been asked yet.
+    let first = watch.look(&before, &memory.ledger, AtWork::idle());
     let contents = reader.contents(&info).await?;
     let now = clock()?;
     // Last, and up to the moment that the ledger remembers as this look: what
@@ -191,11 +192,6 @@ async fn decide_on_what_was_looked_at(
     }
 }
 
-/// Decides over a saved host, at the moment when it was saved.
-pub fn replay(policy: &Policy, inventory: &Inventory, ledger: &Ledger, trust: Trust) -> Plan {
-    decide(policy, inventory, ledger, trust)
-}
-
 /// What goes with the report, in words fit to print: stale signs, and why ages
 /// start anew.
 pub fn notes(memory: &Memory, looks: &[Look]) -> Vec<String> {
@@ -226,14 +222,6 @@ pub fn engine_fault(error: &EngineError) -> Fault {
 
 fn clock() -> Result<ClockReading, Fault> {
     host::clock::read().map_err(|error| Fault::new(Exit::State, format!("{error:#}")))
-}
-
-/// Nothing known to be at work: the engine has not been asked yet.
-fn idle() -> crate::model::AtWork {
-    crate::model::AtWork {
-        swarm: crate::model::Swarm::Inactive,
-        builds: Observed::Known(Vec::new()),
-    }
 }
 
 /// When this host stored an image: the mtime of its file in the graphdriver's

@@ -3,9 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::activity::{ClockReading, Disk, Room};
-use crate::model::{
-    AtWork, Bytes, Dates, EngineFacts, Image, ImageId, Inventory, Observed, Store, Swarm,
-};
+use crate::model::{AtWork, Bytes, Dates, EngineFacts, Image, ImageId, Inventory, Observed, Store};
 use crate::reference::Reference;
 use crate::text::Untrusted;
 
@@ -93,10 +91,7 @@ pub fn inventory(images: impl IntoIterator<Item = Image>) -> Inventory {
             .map(|image| (image.id.clone(), image))
             .collect(),
         containers: Vec::new(),
-        at_work: AtWork {
-            swarm: Swarm::Inactive,
-            builds: Observed::Known(Vec::new()),
-        },
+        at_work: AtWork::idle(),
         events: Vec::new(),
         disk: Observed::Known(disk(90)),
     }

@@ -12,7 +12,7 @@ use chrono::{DateTime, Utc};
 
 use crate::activity::{ClockReading, Disk, LockKind, LockSight, LockState};
 use crate::clock::judge;
-use crate::guards::{Look, Refusal, refusals};
+use crate::guards::{Look, Refusal, held_locks, refusals};
 use crate::host::lock::Hold;
 use crate::host::signs::Roots;
 use crate::host::{clock, disk, lock, signs};
@@ -58,11 +58,7 @@ impl<'a> Watch<'a> {
         Look {
             at: now.wall,
             clock: judge(ledger.clock(), now),
-            locks: self
-                .locks()
-                .into_iter()
-                .map(|sight| (sight.clone(), ledger.held_since(&sight.path)))
-                .collect(),
+            locks: remembered(self.locks(), ledger),
             pulls: signs::look(&self.roots, now),
             at_work,
         }
@@ -89,6 +85,17 @@ impl<'a> Watch<'a> {
             Observed::Known,
         )
     }
+}
+
+/// Each sight, with the time since which the ledger has seen it held.
+fn remembered(sights: Vec<LockSight>, ledger: &Ledger) -> Vec<(LockSight, Option<DateTime<Utc>>)> {
+    sights
+        .into_iter()
+        .map(|sight| {
+            let since = ledger.held_since(&sight.path);
+            (sight, since)
+        })
+        .collect()
 }
 
 /// Where the layers themselves are: the driver's own folder may be another
@@ -134,26 +141,6 @@ pub struct Armed<'a> {
     pub on_progress: &'a mut dyn FnMut(usize, usize),
 }
 
-impl Armed<'_> {
-    fn sights_to_refusals(&self, sights: Vec<LockSight>) -> Vec<Refusal> {
-        let at = self.now();
-        let look = Look {
-            at,
-            clock: crate::clock::Clock::Sound,
-            locks: sights
-                .into_iter()
-                .map(|sight| (sight.clone(), self.ledger.held_since(&sight.path)))
-                .collect(),
-            pulls: crate::activity::PullSigns::default(),
-            at_work: crate::model::AtWork {
-                swarm: crate::model::Swarm::Inactive,
-                builds: Observed::Known(Vec::new()),
-            },
-        };
-        refusals(self.watch.policy, &look)
-    }
-}
-
 impl Host for Armed<'_> {
     fn hold(&mut self) -> Result<(), Vec<Refusal>> {
         if self.watch.hold.is_some() {
@@ -172,7 +159,10 @@ impl Host for Armed<'_> {
                 self.watch.hold = Some((hold, clock::monotonic()));
                 Ok(())
             }
-            Err(sights) => Err(self.sights_to_refusals(sights)),
+            Err(sights) => {
+                let locks = remembered(sights, self.ledger);
+                Err(held_locks(self.watch.policy, self.now(), &locks))
+            }
         }
     }
 

@@ -4,15 +4,16 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{connect, policy, say, state_dir, state_fault, trust, warnings};
+use super::{connect, policy, say, state_dir, trust, warnings};
 use crate::cli::{Format, Global, PlanArgs};
+use crate::decide::decide;
 use crate::exit::{Exit, Fault};
 use crate::guards::against;
 use crate::host::files::{StateDir, write_atomic};
 use crate::model::ImageId;
 use crate::plan::{Entry, Plan};
 use crate::report::{Context, explain, json, text};
-use crate::state;
+use crate::state::{self, state_fault};
 use crate::survey::{self, SavedHost};
 use crate::users::Names;
 
@@ -25,7 +26,7 @@ pub(super) async fn plan(global: &Global, args: &PlanArgs) -> Result<Exit, Fault
     };
     let (plan, ledger) = if let Some(path) = &args.inventory {
         let (inventory, ledger) = SavedHost::read(path)?;
-        let plan = survey::replay(&policy, &inventory, &ledger, trust(args.trust_engine_dates));
+        let plan = decide(&policy, &inventory, &ledger, trust(args.trust_engine_dates));
         context.refusals = against(&policy, &[], &plan);
         (plan, ledger)
     } else {

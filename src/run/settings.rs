@@ -99,12 +99,3 @@ pub(crate) fn state_dir(global: &Global) -> PathBuf {
             .join("secateur")
     })
 }
-
-pub(crate) fn state_fault(error: &FileError) -> Fault {
-    let exit = match error {
-        FileError::Untrusted { .. } => Exit::Permission,
-        FileError::Io { .. } if error.is_permission_denied() => Exit::Permission,
-        FileError::Io { .. } => Exit::State,
-    };
-    Fault::new(exit, error.to_string())
-}

@@ -19,6 +19,7 @@ use crate::model::{Image, ImageId, Store};
 use crate::policy::Policy;
 use crate::report::{Context, cache_json, cache_text};
 use crate::run as program;
+use crate::state::state_fault;
 use crate::survey;
 use crate::text::escape;
 
@@ -205,7 +206,7 @@ impl Run<'_> {
             .filter_map(|(wanted, time)| Some((id(wanted)?, *time)))
             .collect();
         let baseline = Baseline::of(&self.info.facts, &here, at, only, &pulls);
-        write_atomic(path, &baseline.to_json()).map_err(|error| program::state_fault(&error))?;
+        write_atomic(path, &baseline.to_json()).map_err(|error| state_fault(&error))?;
         let (count, path) = (baseline.len(), escape(&path.to_string_lossy()));
         let s = if count == 1 { "" } else { "s" };
         Ok(format!("recorded {count} image{s} in {path}"))
@@ -230,8 +231,8 @@ fn not_looked(args: &VerifyCacheArgs) -> Vec<(Kind, &'static str)> {
 /// looked at all the same.
 fn past(global: &Global, key: &str, notes: &mut Vec<String>) -> Past {
     let read = || -> Result<Past, Fault> {
-        let dir = StateDir::find(&program::state_dir(global))
-            .map_err(|error| program::state_fault(&error))?;
+        let dir =
+            StateDir::find(&program::state_dir(global)).map_err(|error| state_fault(&error))?;
         let memory = crate::state::read(dir.as_ref(), key)?;
         let journal = dir.as_ref().map(crate::state::history).transpose()?;
         Ok(Past {
