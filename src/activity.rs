@@ -137,6 +137,19 @@ pub struct Unreadable {
     pub path: PathBuf,
     /// The system's words, and what would give the missing permission.
     pub why: String,
+    /// What would make it readable.
+    pub cure: Cure,
+}
+
+/// What would make a place readable. None of these comes by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cure {
+    /// A permission.
+    Permission,
+    /// The engine's own folder, where this program sees it.
+    DataRoot,
+    /// Nothing: there is no one place where all its pulls show.
+    NoDaemon,
 }
 
 /// One reading of the host's clocks, taken at one moment.

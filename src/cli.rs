@@ -3,7 +3,8 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::builder::{OsStringValueParser, TypedValueParser};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -79,6 +80,17 @@ pub enum Command {
     VerifyCache(VerifyCacheArgs),
 }
 
+impl Command {
+    /// As it is typed.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Plan(_) => "plan",
+            Self::Prune(_) => "prune",
+            Self::VerifyCache(_) => "verify-cache",
+        }
+    }
+}
+
 /// Arguments of plan.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -131,6 +143,17 @@ pub struct PruneArgs {
     /// and digest-pinned images are not touched by this.
     #[arg(long)]
     pub trust_engine_dates: bool,
+    /// Write numbers for node_exporter's textfile collector: a .prom file
+    // A name that is empty is none: a variable of a unit must not end a run.
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "SECATEUR_METRICS",
+        hide_env = true,
+        value_hint = ValueHint::FilePath,
+        value_parser = OsStringValueParser::new().map(PathBuf::from)
+    )]
+    pub metrics: Option<PathBuf>,
 }
 
 /// Arguments of verify-cache.
@@ -178,4 +201,15 @@ pub struct VerifyCacheArgs {
     /// The docker folder of the user who deploys [default: as docker]
     #[arg(long, value_name = "DIR")]
     pub user_config: Option<PathBuf>,
+    /// Write numbers for node_exporter's textfile collector: a .prom file
+    // A name that is empty is none: a variable of a unit must not end a run.
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "SECATEUR_METRICS",
+        hide_env = true,
+        value_hint = ValueHint::FilePath,
+        value_parser = OsStringValueParser::new().map(PathBuf::from)
+    )]
+    pub metrics: Option<PathBuf>,
 }

@@ -34,17 +34,20 @@ pub enum Clock {
 
 /// Judges the clock by what it said at the last look, if there was one.
 pub fn judge(last: Option<&ClockReading>, now: &ClockReading) -> Clock {
-    let doubtful = |why: String, shift| Clock::Doubtful { why, shift };
-    let day = |at: DateTime<Utc>| at.format("%Y-%m-%d %H:%M:%S UTC").to_string();
+    let doubt = last.and_then(|last| doubt(last, now));
     if now.wall < EARLIEST {
-        return doubtful(
-            format!("it says {}, so it has not been set", day(now.wall)),
-            TimeDelta::zero(),
-        );
+        return Clock::Doubtful {
+            why: format!("it says {}, so it has not been set", day(now.wall)),
+            // A clock that was not set can jump as well.
+            shift: doubt.map_or(TimeDelta::zero(), |(_, shift)| shift),
+        };
     }
-    let Some(last) = last else {
-        return Clock::Sound;
-    };
+    doubt.map_or(Clock::Sound, |(why, shift)| Clock::Doubtful { why, shift })
+}
+
+/// What speaks against the time between two readings, and how much of it did
+/// not pass.
+fn doubt(last: &ClockReading, now: &ClockReading) -> Option<(String, TimeDelta)> {
     let wall = now.wall - last.wall;
     if wall < TimeDelta::zero() {
         let why = format!(
@@ -52,7 +55,7 @@ pub fn judge(last: Option<&ClockReading>, now: &ClockReading) -> Clock {
             day(now.wall),
             day(last.wall)
         );
-        return doubtful(why, TimeDelta::zero());
+        return Some((why, TimeDelta::zero()));
     }
     if now.boot_id == last.boot_id {
         let awake = now.since_boot_secs.saturating_sub(last.since_boot_secs);
@@ -63,16 +66,20 @@ pub fn judge(last: Option<&ClockReading>, now: &ClockReading) -> Clock {
                 span(wall),
                 span(wall - gained)
             );
-            return doubtful(why, gained);
+            return Some((why, gained));
         }
     } else if wall > LONGEST_OFF {
         let why = format!(
             "the host was restarted, and the last run is {} ago by it",
             span(wall)
         );
-        return doubtful(why, wall);
+        return Some((why, wall));
     }
-    Clock::Sound
+    None
+}
+
+fn day(at: DateTime<Utc>) -> String {
+    at.format("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
 /// A length of time for people, in its two largest units.
@@ -104,7 +111,7 @@ mod tests {
     use super::*;
     use crate::testing::clock;
 
-    fn doubt(last: &ClockReading, now: &ClockReading) -> Option<TimeDelta> {
+    fn shift(last: &ClockReading, now: &ClockReading) -> Option<TimeDelta> {
         match judge(Some(last), now) {
             Clock::Sound => None,
             Clock::Doubtful { shift, .. } => Some(shift),
@@ -114,9 +121,9 @@ mod tests {
     #[test]
     fn time_that_passed_on_both_clocks_is_believed() {
         assert_eq!(judge(None, &clock(0, 0, "a")), Clock::Sound);
-        assert_eq!(doubt(&clock(0, 0, "a"), &clock(86_400, 86_400, "a")), None);
+        assert_eq!(shift(&clock(0, 0, "a"), &clock(86_400, 86_400, "a")), None);
         assert_eq!(
-            doubt(&clock(0, 0, "a"), &clock(86_400 + 299, 86_400, "a")),
+            shift(&clock(0, 0, "a"), &clock(86_400 + 299, 86_400, "a")),
             None
         );
     }
@@ -135,7 +142,7 @@ mod tests {
     #[test]
     fn a_jump_forward_is_doubted_and_adds_no_age() {
         assert_eq!(
-            doubt(&clock(0, 0, "a"), &clock(3600, 60, "a")),
+            shift(&clock(0, 0, "a"), &clock(3600, 60, "a")),
             Some(TimeDelta::seconds(3540))
         );
     }
@@ -143,7 +150,7 @@ mod tests {
     #[test]
     fn a_clock_that_went_back_or_was_never_set_is_doubted() {
         assert_eq!(
-            doubt(&clock(10, 10, "a"), &clock(9, 11, "a")),
+            shift(&clock(10, 10, "a"), &clock(9, 11, "a")),
             Some(TimeDelta::zero())
         );
         let unset = ClockReading {
@@ -154,11 +161,20 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_that_was_never_set_adds_no_age_when_it_jumps() {
+        let years = |n: i64| clock(-n * 365 * 86_400, 10, "a");
+        assert_eq!(
+            shift(&years(20), &years(10)),
+            Some(TimeDelta::days(10 * 365))
+        );
+    }
+
+    #[test]
     fn across_a_reboot_a_month_off_is_believed_and_ten_years_are_not() {
         let days = |n: i64| clock(n * 86_400, 5, "b");
-        assert_eq!(doubt(&clock(0, 0, "a"), &days(30)), None);
+        assert_eq!(shift(&clock(0, 0, "a"), &days(30)), None);
         assert_eq!(
-            doubt(&clock(0, 0, "a"), &days(3650)),
+            shift(&clock(0, 0, "a"), &days(3650)),
             Some(TimeDelta::days(3650))
         );
     }

@@ -9,6 +9,7 @@ mod rules;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
@@ -191,7 +192,7 @@ fn entry(host: &Host<'_>, image: &Image) -> Entry {
     };
     Entry {
         reclaimable: image.reclaimable_at_least(host.inventory.engine.store),
-        image: image.clone(),
+        image: Arc::new(image.clone()),
         class,
         unneeded: unneeded
             .filter(|_| class != Class::Tagged && !host.users.contains_key(&image.id)),

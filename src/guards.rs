@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::activity::{LockKind, LockSight, LockState, PullSigns, SignState};
+use crate::activity::{Cure, LockKind, LockSight, LockState, PullSigns, SignState};
 use crate::clock::{Clock, span};
 use crate::model::{AtWork, Observed, Swarm};
 use crate::plan::Plan;
@@ -63,8 +63,10 @@ pub enum Refusal {
     SignsUnreadable {
         /// Where.
         path: PathBuf,
-        /// Why, and what would help.
+        /// Why.
         why: String,
+        /// What would help.
+        cure: Cure,
     },
 }
 
@@ -188,7 +190,7 @@ impl Refusal {
                 )
             }
             Self::EngineInconsistent(why) => format!("the engine contradicts itself: {why}"),
-            Self::SignsUnreadable { path, why } => {
+            Self::SignsUnreadable { path, why, .. } => {
                 format!(
                     "cannot tell whether a pull is under way: {}: {why}",
                     shown(path)
@@ -218,9 +220,17 @@ impl Refusal {
                 "read `secateur plan`; if it is right, raise limits.max_fraction"
             }
             Self::EngineInconsistent(_) => "look at the engine's own log (journalctl -u docker)",
-            Self::SignsUnreadable { .. } => {
-                "run as root, or set engine.data_root; guard.pulls = \"best-effort\" goes on without"
-            }
+            Self::SignsUnreadable { cure, .. } => match cure {
+                Cure::Permission => {
+                    "this does not mend itself: run as root, or with CAP_DAC_READ_SEARCH (a unit's AmbientCapabilities=); or let guard.pulls = \"best-effort\" go on without"
+                }
+                Cure::DataRoot => {
+                    "this does not mend itself: mount the engine's data root where secateur runs (read-only is enough), and name it in engine.data_root if it is at another path there; or let guard.pulls = \"best-effort\" go on without"
+                }
+                Cure::NoDaemon => {
+                    "this does not mend itself: secateur only plans for Podman; what `secateur plan --verbose` shows as unneeded can go by `podman image rm`"
+                }
+            },
         }
     }
 }
@@ -334,6 +344,7 @@ fn pulls(policy: &Policy, signs: &PullSigns) -> Vec<Refusal> {
     let unreadable = unreadable.map(|place| Refusal::SignsUnreadable {
         path: place.path.clone(),
         why: place.why.clone(),
+        cure: place.cure,
     });
     live.chain(unreadable).collect()
 }
@@ -525,6 +536,7 @@ mod tests {
         let unreadable = vec![Unreadable {
             path: "/s".into(),
             why: "EACCES".into(),
+            cure: Cure::Permission,
         }];
         let blind = Look {
             pulls: PullSigns {
@@ -570,6 +582,7 @@ mod tests {
         busy.pulls.unreadable.push(Unreadable {
             path: "/u".into(),
             why: "EACCES".into(),
+            cure: Cure::Permission,
         });
         busy.at_work = manager(vec!["service web: update is paused".into()]);
         let mut all = clear(&policy(""), &[busy], plan(2, 2)).unwrap_err();

@@ -33,6 +33,10 @@ pub struct Record {
 pub enum What {
     /// It is about to be removed.
     Intent {
+        /// Whose image it is: [`crate::model::EngineFacts::key`]. Where it is not
+        /// said, it may be anybody's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        engine: Option<String>,
         /// Its names.
         names: Vec<String>,
         /// Its class.
@@ -71,10 +75,11 @@ pub enum Came {
 }
 
 impl Record {
-    /// The intent to remove this image.
-    pub fn intent(run: &str, at: DateTime<Utc>, entry: &Entry) -> Self {
+    /// The intent to remove this image of that engine.
+    pub fn intent(run: &str, at: DateTime<Utc>, engine: &str, entry: &Entry) -> Self {
         let names = entry.image().digests.iter().chain(&entry.image().ours);
         let what = What::Intent {
+            engine: Some(engine.to_owned()),
             names: names.map(ToString::to_string).collect(),
             class: entry.class().name().to_owned(),
             unneeded_since: entry.unneeded().map(|unneeded| unneeded.since),
@@ -109,6 +114,14 @@ impl Record {
         }
     }
 
+    /// Whether it is, or may be, of this engine.
+    fn is_of(&self, key: &str) -> bool {
+        match &self.what {
+            What::Intent { engine, .. } => engine.as_ref().is_none_or(|engine| engine == key),
+            What::Outcome { .. } => true,
+        }
+    }
+
     /// One line, with its newline.
     pub fn to_line(&self) -> Vec<u8> {
         let mut line = serde_json::to_vec(self).unwrap_or_default();
@@ -120,30 +133,38 @@ impl Record {
 /// Intents without an outcome: a run was cut off there. Lines that do not read
 /// (a write was cut off) are passed over, for an intent counts only when it was
 /// written whole, before the removal.
-pub fn pending(journal: &[u8]) -> BTreeMap<ImageId, Record> {
-    let mut pending = BTreeMap::new();
+pub fn open_intents(journal: &[u8]) -> Vec<Record> {
+    let mut open: Vec<Record> = Vec::new();
     for record in records(journal) {
         match record.what {
-            What::Intent { .. } => {
-                pending.insert(record.id.clone(), record);
-            }
+            What::Intent { .. } => open.push(record),
             What::Outcome {
                 result: Came::Unknown,
                 ..
             } => {}
+            // An engine of another folder may have an image of the same id.
             What::Outcome { .. } => {
-                pending.remove(&record.id);
+                open.retain(|intent| (&intent.id, &intent.run) != (&record.id, &record.run));
             }
         }
     }
-    pending
+    open
+}
+
+/// Of the [`open_intents`], the last for each image of this engine. Whether an
+/// image of another one is still there, this one cannot say.
+pub fn pending(journal: &[u8], engine: &str) -> BTreeMap<ImageId, Record> {
+    let open = open_intents(journal).into_iter();
+    open.filter(|record| record.is_of(engine))
+        .map(|record| (record.id.clone(), record))
+        .collect()
 }
 
 /// When each image was last meant to be removed. A name of ours that an image
 /// still has was given then, also where the outcome is known: it failed.
-pub fn intended(journal: &[u8]) -> BTreeMap<ImageId, DateTime<Utc>> {
+pub fn intended(journal: &[u8], engine: &str) -> BTreeMap<ImageId, DateTime<Utc>> {
     records(journal)
-        .filter(|record| matches!(record.what, What::Intent { .. }))
+        .filter(|record| matches!(record.what, What::Intent { .. }) && record.is_of(engine))
         .map(|record| (record.id, record.at))
         .collect()
 }
@@ -161,6 +182,7 @@ mod tests {
 
     fn intent(n: u64) -> Record {
         let what = What::Intent {
+            engine: Some("e".into()),
             names: vec![],
             class: "untagged".into(),
             unneeded_since: None,
@@ -186,12 +208,32 @@ mod tests {
             .collect();
         lines.extend_from_slice(b"{\"schema\":\"secateur/journal/1\",\"at\":\"20");
         assert_eq!(
-            pending(&lines).into_keys().collect::<Vec<_>>(),
+            pending(&lines, "e").into_keys().collect::<Vec<_>>(),
             [id(2), id(3)]
         );
         assert_eq!(
-            intended(&lines).into_keys().collect::<Vec<_>>(),
+            intended(&lines, "e").into_keys().collect::<Vec<_>>(),
             [id(1), id(2), id(3)]
+        );
+    }
+
+    #[test]
+    fn what_became_of_an_intent_only_its_own_engine_and_its_own_run_can_say() {
+        let mut unsaid = intent(2);
+        if let What::Intent { engine, .. } = &mut unsaid.what {
+            *engine = None;
+        }
+        let other_run = Record::outcome("r2", at(1), id(1), Came::Removed, None);
+        let lines: Vec<u8> = [intent(1), unsaid, other_run]
+            .iter()
+            .flat_map(Record::to_line)
+            .collect();
+        let ids = |engine| pending(&lines, engine).into_keys().collect::<Vec<_>>();
+        assert_eq!(ids("e"), [id(1), id(2)]);
+        assert_eq!(ids("another"), [id(2)]);
+        assert_eq!(
+            intended(&lines, "another").into_keys().collect::<Vec<_>>(),
+            [id(2)]
         );
     }
 }

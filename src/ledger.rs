@@ -4,6 +4,8 @@
 //! younger: an image that the ledger does not know is new today, so losing it
 //! costs delay and never an image. It reads no file and no clock.
 
+mod sum;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -20,6 +22,11 @@ pub const FORMAT: u32 = 1;
 
 /// How many names of gone images are remembered: some 100 KB.
 const GONE: usize = 1000;
+
+/// How many names are remembered that one image had and has no more, the newest
+/// of them. A build that gives the same image another name each time must not
+/// make the ledger grow for ever.
+const LOST_TAGS: usize = 1000;
 
 /// The memory of one engine's store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,6 +89,24 @@ impl Sighting {
         self.tags.values().copied().max().max(self.last_named)
     }
 
+    /// Of the tags that it does not carry now, keeps the newest [`LOST_TAGS`].
+    fn forget_old_tags(&mut self, now: DateTime<Utc>) {
+        if self.tags.len() <= LOST_TAGS {
+            return;
+        }
+        let mut lost: Vec<(DateTime<Utc>, Reference)> = self
+            .tags
+            .iter()
+            .filter(|(_, at)| **at != now)
+            .map(|(tag, at)| (*at, tag.clone()))
+            .collect();
+        lost.sort();
+        let too_many = lost.len().saturating_sub(LOST_TAGS);
+        for (_, tag) in &lost[..too_many] {
+            self.tags.remove(tag);
+        }
+    }
+
     fn each_date(&mut self, change: impl Fn(DateTime<Utc>) -> DateTime<Utc>) {
         self.first_seen = change(self.first_seen);
         self.last_named = self.last_named.map(&change);
@@ -133,6 +158,10 @@ impl Ledger {
         if head.format > FORMAT {
             return Err(Unusable::Newer(head.format));
         }
+        if !sum::holds(bytes) {
+            let why = "it is not what was written: its checksum is another".to_owned();
+            return Err(Unusable::Corrupt(why));
+        }
         let ledger: Self = serde_json::from_slice(bytes).map_err(corrupt)?;
         if ledger.engine != engine {
             return Err(Unusable::OtherEngine(crate::text::escape(&ledger.engine)));
@@ -140,9 +169,9 @@ impl Ledger {
         Ok(ledger)
     }
 
-    /// One line of JSON.
+    /// One line of JSON, whose last field is a checksum of all before it.
     pub fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {
-        let mut bytes = serde_json::to_vec(self)?;
+        let mut bytes = sum::added(serde_json::to_vec(self)?);
         bytes.push(b'\n');
         Ok(bytes)
     }
@@ -276,6 +305,7 @@ impl Ledger {
                 sighting.last_used = Some(now);
             }
             (sighting.tagged_then, sighting.used_then) = (tagged, used);
+            sighting.forget_old_tags(now);
             images.insert(id.clone(), sighting);
         }
         // A name may have moved since: who carried it once and who carries it
@@ -297,7 +327,9 @@ impl Ledger {
                 let Some(sighting) = images.get_mut(id) else {
                     continue;
                 };
-                let at = Some(event.at.min(now));
+                // The engine dated it by the clock as it was before a jump.
+                let at = event.at.checked_add_signed(shift).unwrap_or(now);
+                let at = Some(at.min(now));
                 match event.what {
                     EventKind::Named => sighting.last_named = sighting.last_named.max(at),
                     EventKind::Used => sighting.last_used = sighting.last_used.max(at),
@@ -319,6 +351,7 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::{Clock, judge};
     use crate::model::Event;
     use crate::testing::{at, clock, id, image, inventory, tagged};
     use crate::text::Untrusted;
@@ -385,6 +418,25 @@ mod tests {
         );
         let back = look(&third, &at_moment(30, vec![tagged(2, "app:1")]));
         assert_eq!(back.gone(&tag), None);
+    }
+
+    #[test]
+    fn a_jump_of_the_clock_makes_no_event_older() {
+        let ledger = look(&Ledger::empty("e"), &inventory([image(1)]));
+        let jump = TimeDelta::days(10);
+        let mut jumped = Inventory {
+            taken_at: at(60) + jump,
+            ..inventory([image(1)])
+        };
+        jumped.events.push(Event {
+            at: at(50),
+            image: Untrusted::new(id(1).as_str()),
+            what: EventKind::Used,
+        });
+        let after = ledger.observe(&jumped, &clock(0, 0, "a"), jump);
+        let seen = after.sighting(&id(1)).unwrap();
+        assert_eq!(seen.last_used, Some(at(50) + jump));
+        assert_eq!(seen.first_seen, at(0) + jump);
     }
 
     #[test]
@@ -480,6 +532,101 @@ mod tests {
             Ledger::from_json(&bytes, "another/graphdriver"),
             Err(Unusable::OtherEngine(_))
         ));
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig { failure_persistence: None, ..Default::default() })]
+        /// However the wall clock is set, and whatever the host slept: an age
+        /// that is believed is one that passed. What is tolerated at each look
+        /// is a clock that was a little late.
+        #[test]
+        fn no_jump_of_the_clock_adds_age(
+            steps in proptest::collection::vec((0..1_000_000_u64, jump()), 1..20),
+        ) {
+            let mut ledger = Ledger::empty("e");
+            let (mut passed, mut set, mut jumped) = (0_u64, 0_i64, false);
+            for (looks, (wait, jump)) in (0_i64..).zip(steps) {
+                // Nobody had seen it before the first look.
+                passed += if looks == 0 { 0 } else { wait };
+                set += jump;
+                jumped |= jump != 0 && looks > 0;
+                let true_age = i64::try_from(passed).unwrap();
+                let wall = true_age + set;
+                let now = clock(wall, passed, "a");
+                let doubt = judge(ledger.clock(), &now);
+                let shift = match &doubt {
+                    Clock::Sound => TimeDelta::zero(),
+                    Clock::Doubtful { shift, .. } => *shift,
+                };
+                let host = Inventory { taken_at: at(wall), ..inventory([image(1)]) };
+                ledger = ledger.observe(&host, &now, shift);
+                let age = at(wall) - ledger.sighting(&id(1)).unwrap().first_seen;
+                if doubt == Clock::Sound {
+                    proptest::prop_assert!(age.num_seconds() <= true_age + 300 * looks);
+                }
+                if !jumped && wall > 0 {
+                    proptest::prop_assert_eq!(age.num_seconds(), true_age, "and none is lost");
+                }
+            }
+        }
+    }
+
+    /// Seconds that somebody sets the clock by: mostly none.
+    fn jump() -> impl proptest::strategy::Strategy<Value = i64> {
+        const TEN_YEARS: i64 = 315_360_000;
+        proptest::prop_oneof![
+            4 => proptest::strategy::Just(0),
+            1 => -400..400_i64,
+            1 => -TEN_YEARS..TEN_YEARS,
+        ]
+    }
+
+    #[test]
+    fn no_damage_to_a_ledger_is_taken_for_a_ledger() {
+        let ledger = look(&Ledger::empty("e"), &inventory([tagged(1, "app:1")]));
+        let key = inventory([]).engine.key();
+        let bytes = ledger.to_json().unwrap();
+        for place in 0..bytes.len() - 1 {
+            for bit in 0..8 {
+                let mut damaged = bytes.clone();
+                damaged[place] ^= 1 << bit;
+                // The name of the checksum itself, or blanks: nothing else.
+                if let Ok(read) = Ledger::from_json(&damaged, &key) {
+                    assert_eq!(read, ledger, "{}", String::from_utf8_lossy(&damaged));
+                }
+            }
+        }
+        // An older date in an image's place, as no disk would make it.
+        let text = String::from_utf8(bytes).unwrap();
+        let older = text.replacen("\"first_seen\":\"2", "\"first_seen\":\"1", 1);
+        assert_ne!(text, older);
+        assert!(matches!(
+            Ledger::from_json(older.as_bytes(), &key),
+            Err(Unusable::Corrupt(_))
+        ));
+    }
+
+    #[test]
+    fn of_the_tags_that_an_image_lost_the_newest_are_remembered() {
+        let at_moment = |seconds, images: Vec<crate::model::Image>| Inventory {
+            taken_at: at(seconds),
+            ..inventory(images)
+        };
+        let mut ledger = Ledger::empty("e");
+        // A hundred at a time, and each time other ones.
+        let looks = i64::try_from(LOST_TAGS).unwrap() / 100 + 2;
+        for n in 0..looks {
+            let mut image = tagged(1, "always:here");
+            let tags = (0..100).map(|m| format!("app:{n}-{m}").parse().unwrap());
+            image.tags.extend(tags);
+            ledger = look(&ledger, &at_moment(n, vec![image]));
+        }
+        let tags = &ledger.sighting(&id(1)).unwrap().tags;
+        // The last ones, and the one that stays, are carried still.
+        assert_eq!(tags.len(), LOST_TAGS + 101);
+        let has = |tag: &str| tags.contains_key(&tag.parse().unwrap());
+        assert!(has("always:here") && !has("app:0-99") && has("app:1-0"));
+        assert!(has(&format!("app:{}-99", looks - 1)));
     }
 
     #[test]

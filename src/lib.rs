@@ -12,15 +12,16 @@
 //!
 //! | what | modules |
 //! |---|---|
-//! | values | [`text`], [`secret`], [`reference`], [`model`], [`activity`], [`exit`] |
+//! | values | [`text`], [`secret`], [`reference`], [`labels`], [`model`], [`activity`], [`exit`] |
 //! | pure steps | [`users`], [`clock`], [`policy`], [`ledger`], [`plan`] |
 //! | the decision | [`decide`], [`guards`], [`journal`], [`outcome`] |
 //! | the edges | [`engine`] (the only one to name bollard), [`host`] (nix, /proc) |
 //! | proof | [`verify_cache`] |
-//! | carrying out | [`progress`], [`state`], [`prune`], [`watch`], [`report`], [`reviewed`] |
+//! | carrying out | [`progress`], [`state`], [`prune`], [`aftermath`], [`watch`], [`report`], [`metrics`], [`reviewed`] |
 //! | wiring | [`cli`], [`run`] |
 
 pub mod activity;
+pub mod aftermath;
 pub mod cli;
 pub mod clock;
 pub mod decide;
@@ -29,7 +30,9 @@ pub mod exit;
 pub mod guards;
 pub mod host;
 pub mod journal;
+pub mod labels;
 pub mod ledger;
+pub mod metrics;
 pub mod model;
 pub mod outcome;
 pub mod plan;
@@ -48,5 +51,7 @@ pub mod users;
 pub mod verify_cache;
 pub mod watch;
 
+#[cfg(test)]
+mod manual;
 #[cfg(test)]
 mod testing;

@@ -12,6 +12,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::activity::Disk;
+use crate::labels::Labels;
 use crate::reference::Reference;
 use crate::text::{Untrusted, escape};
 
@@ -258,7 +259,7 @@ pub struct Image {
     /// What it shares with other images.
     pub shared: Observed<Bytes>,
     /// Its labels, as its builder chose them.
-    pub labels: BTreeMap<String, Untrusted>,
+    pub labels: Labels,
     /// Why what the engine said of this image cannot be relied on.
     pub incomplete: Option<String>,
 }

@@ -4,6 +4,7 @@
 //! prints nothing but its own nouns.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -332,7 +333,7 @@ impl Verdict {
 /// One image and what was decided of it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
-    pub(crate) image: Image,
+    pub(crate) image: Arc<Image>,
     pub(crate) class: Class,
     pub(crate) reasons: Vec<KeepReason>,
     pub(crate) unneeded: Option<Unneeded>,
@@ -433,6 +434,17 @@ impl Plan {
             .binary_search_by(|entry| entry.image.id.cmp(id))
             .ok()
             .map(|index| &self.entries[index])
+    }
+    /// Every image that stays, counted once, under the first of its reasons, in
+    /// the order of [`KeepReason::KINDS`]: how many, and their sizes together,
+    /// layers that they share counted for each.
+    pub fn kept(&self) -> [(&'static str, usize, Bytes); REASONS] {
+        KeepReason::KINDS.map(|kind| {
+            let first = |entry: &&Entry| entry.reasons.first().map(KeepReason::kind) == Some(kind);
+            let sizes = self.entries.iter().filter(first);
+            let sizes = sizes.map(|entry| entry.image.size.known().copied().unwrap_or_default());
+            (kind, sizes.clone().count(), sizes.sum())
+        })
     }
     /// When the next image becomes a candidate by age alone, if one will.
     pub fn next_ready(&self) -> Option<DateTime<Utc>> {

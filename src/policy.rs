@@ -3,6 +3,8 @@
 //! It never looks at a host, and it has no default for `age.min_age`.
 
 mod file;
+#[cfg(test)]
+pub(crate) mod schema;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -276,9 +278,7 @@ mod tests {
     #[test]
     fn a_label_rule_compares_the_value_only_where_it_names_one() {
         let mut image = crate::testing::image(1);
-        image
-            .labels
-            .insert("tier".into(), crate::text::Untrusted::new("base"));
+        image.labels = [("tier".to_owned(), crate::text::Untrusted::new("base"))].into();
         assert!(LabelRule::parse("tier").unwrap().covers(&image));
         assert!(LabelRule::parse("tier=base").unwrap().covers(&image));
         assert!(!LabelRule::parse("tier=").unwrap().covers(&image));

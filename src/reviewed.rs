@@ -1,6 +1,6 @@
 //! A plan that somebody has reviewed. Decides whether it may still be carried
-//! out: same engine and store, same policy, not too old. It can only make a
-//! new plan smaller, never add to it.
+//! out: same engine and store, same policy, not too old; and says what changed
+//! since. It can only make a new plan smaller, never add to it.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -13,6 +13,8 @@ use crate::clock::span;
 use crate::exit::{Exit, Fault};
 use crate::host::files::{FileError, read_trusted_through_links};
 use crate::model::{EngineFacts, ImageId};
+use crate::outcome::Stayed;
+use crate::plan::{Entry, KeepReason, Plan, Verdict};
 use crate::report::PolicySource;
 
 /// A plan of 100,000 images is some 60 MB.
@@ -49,6 +51,37 @@ struct ImagePart {
 pub struct Reviewed {
     /// The images that it removes.
     pub images: BTreeSet<ImageId>,
+}
+
+impl Reviewed {
+    /// What it removes and a new plan does not, and why: whoever reviewed it
+    /// wants to know what became of each image.
+    pub fn changed(&self, plan: &Plan) -> Vec<Stayed> {
+        let why = |id: &ImageId| -> Option<String> {
+            let now = match plan.entry(id) {
+                None => "it is gone".to_owned(),
+                Some(entry) => match entry.verdict() {
+                    Verdict::Remove => return None,
+                    Verdict::Candidate(held_back) => held_back.message().to_owned(),
+                    Verdict::Keep => first_reason(entry),
+                },
+            };
+            Some(format!("since the review: {now}"))
+        };
+        let stayed = |id: &ImageId| {
+            let why = why(id)?;
+            Some(Stayed {
+                id: id.clone(),
+                why,
+            })
+        };
+        self.images.iter().filter_map(stayed).collect()
+    }
+}
+
+fn first_reason(entry: &Entry) -> String {
+    let reason = entry.reasons().first().map(KeepReason::message);
+    reason.unwrap_or_else(|| "it is kept".to_owned())
 }
 
 /// Reads a reviewed plan and checks that it is of this engine, this policy, and
@@ -122,5 +155,40 @@ fn check(
             humantime::format_duration(max_age)
         )),
         Ok(_) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::{Trust, decide};
+    use crate::ledger::Ledger;
+    use crate::testing::{id, image, inventory, tagged};
+
+    #[test]
+    fn each_reviewed_image_that_stays_is_named_with_its_reason() {
+        let policy = crate::policy::Policy::parse("[age]\nmin_age = \"1d\"", "test").unwrap();
+        let host = inventory([tagged(1, "app:1"), image(2)]);
+        let plan = decide(
+            &policy,
+            &host,
+            &Ledger::empty(&host.engine.key()),
+            Trust::OwnMemory,
+        );
+        let reviewed = Reviewed {
+            images: [id(1), id(2), id(3)].into(),
+        };
+        let told: Vec<String> = reviewed
+            .changed(&plan)
+            .into_iter()
+            .map(|stayed| format!("{} {}", &stayed.id.hex()[..8], stayed.why))
+            .collect();
+        assert_eq!(told.len(), 3, "{told:?}");
+        assert_eq!(told[0], "00000001 since the review: tagged app:1");
+        assert!(
+            told[1].starts_with("00000002 since the review: "),
+            "{told:?}"
+        );
+        assert_eq!(told[2], "00000003 since the review: it is gone");
     }
 }

@@ -1,19 +1,20 @@
 //! Wiring: reads the command line, runs the command, ends with the exit code.
 //! Every line here hands something on; the deciding is done elsewhere.
 
+mod late;
 mod plan;
 mod prune;
 mod settings;
-
-use std::io::Write;
+mod tell;
 
 use clap::Parser;
 
-use crate::cli::{Cli, Command, Format};
+use crate::cli::{Cli, Command};
 use crate::decide::Trust;
 use crate::exit::{Exit, Fault};
 
 pub(crate) use settings::{connect, policy, state_dir, warnings};
+pub(crate) use tell::{Began, log, tell, write_metrics};
 
 /// Runs the program.
 pub fn main() -> Exit {
@@ -26,14 +27,14 @@ pub fn main() -> Exit {
         Err(error) => Err(Fault::new(Exit::State, format!("cannot start: {error}"))),
     };
     done.unwrap_or_else(|fault| {
-        log(&format!("error: {}", fault.message));
+        tell::fault(&fault, cli.command.name());
         fault.exit
     })
 }
 
 async fn dispatch(cli: &Cli) -> Result<Exit, Fault> {
     match &cli.command {
-        Command::Plan(args) => plan::plan(&cli.global, args).await,
+        Command::Plan(args) => Box::pin(plan::plan(&cli.global, args)).await,
         Command::Prune(args) => Box::pin(prune::prune(&cli.global, args)).await,
         Command::VerifyCache(args) => {
             Box::pin(crate::verify_cache::run::verify_cache(&cli.global, args)).await
@@ -47,24 +48,4 @@ fn trust(engine_dates: bool) -> Trust {
     } else {
         Trust::OwnMemory
     }
-}
-
-/// The report. A reader that went away (`| head`) is no error.
-pub(crate) fn say(report: &str, format: Format) -> Result<(), Fault> {
-    let written = match format {
-        Format::Text => anstream::stdout().write_all(report.as_bytes()),
-        Format::Json => std::io::stdout().write_all(report.as_bytes()),
-    };
-    match written {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Fault::new(
-            Exit::State,
-            format!("cannot write the report: {error}"),
-        )),
-        _ => Ok(()),
-    }
-}
-
-pub(crate) fn log(line: &str) {
-    // Nobody is left to tell if stderr is gone.
-    let _ = writeln!(anstream::stderr(), "secateur: {line}");
 }

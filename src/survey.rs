@@ -6,22 +6,25 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::StreamExt as _;
 
-use crate::activity::{ClockReading, SignState};
+use crate::activity::{ClockReading, Disk, SignState};
 use crate::clock::{Clock, judge, span};
 use crate::decide::{Trust, decide};
-use crate::engine::{EngineError, Failure, Info, Reader};
+use crate::engine::{Contents, EngineError, Failure, Info, Reader, Seen as LookedAt};
 use crate::exit::{Exit, Fault};
 use crate::guards::Look;
 use crate::host;
 use crate::journal::Record;
 use crate::ledger::Ledger;
-use crate::model::{AtWork, EngineFacts, Image, ImageId, Inventory, Observed, Store};
+use crate::model::{AtWork, EngineFacts, Event, Image, ImageId, Inventory, Observed, Store};
+use crate::outcome::Outcome;
 use crate::plan::{Entry, Plan};
 use crate::policy::Policy;
-use crate::state::Memory;
+use crate::state::{Known, Memory};
 use crate::text::escape;
 use crate::watch::{Watch, containerd_root, held};
 
@@ -104,52 +107,150 @@ pub async fn survey<'a>(
     trust: Trust,
     interrupted: Arc<AtomicBool>,
 ) -> Result<Survey<'a>, NoSurvey> {
-    let watch = Watch::new(policy, &info.facts, interrupted);
-    let before = clock()?;
-    let since = memory.ledger.clock().map(|clock| clock.wall);
+    let live = Live {
+        reader,
+        info: &info,
+        watch: Watch::new(policy, &info.facts, interrupted),
+    };
+    let Seen {
+        inventory,
+        ledger,
+        plan,
+        looks,
+    } = look_around(&live, &info.facts, policy, memory.known(), trust).await?;
+    let watch = live.watch;
+    Ok(Survey {
+        inventory,
+        ledger,
+        plan,
+        looks,
+        watch,
+        info,
+    })
+}
+
+/// All that a survey asks: a live engine and its host, or a model of both.
+#[expect(async_fn_in_trait, reason = "used with static dispatch, on one thread")]
+pub trait Sources {
+    /// The clocks, now.
+    fn clock(&self) -> Result<ClockReading, Fault>;
+    /// Locks, signs of pulls and clocks; `ledger` is the memory of the last run.
+    fn look(&self, now: &ClockReading, ledger: &Ledger, at_work: AtWork) -> Look;
+    /// Images, containers, builds and deploys.
+    async fn contents(&self) -> Result<Contents, EngineError>;
+    /// What the engine remembers of the time between these moments.
+    async fn events(
+        &self,
+        since: Option<DateTime<Utc>>,
+        until: DateTime<Utc>,
+    ) -> Result<Vec<Event>, EngineError>;
+    /// One image, looked at by itself; `None` where it is gone.
+    async fn inspect(&self, id: &ImageId) -> Result<Option<LookedAt>, EngineError>;
+    /// When this host stored an image, where that can be read.
+    fn stored(&self, image: &Image) -> Option<DateTime<Utc>>;
+    /// The file system that holds the images.
+    fn disk(&self) -> Observed<Disk>;
+}
+
+struct Live<'a, 'p> {
+    reader: &'a Reader,
+    info: &'a Info,
+    watch: Watch<'p>,
+}
+
+impl Sources for Live<'_, '_> {
+    fn clock(&self) -> Result<ClockReading, Fault> {
+        host::clock::read().map_err(|error| Fault::new(Exit::State, format!("{error:#}")))
+    }
+    fn look(&self, now: &ClockReading, ledger: &Ledger, at_work: AtWork) -> Look {
+        self.watch.look(now, ledger, at_work)
+    }
+    async fn contents(&self) -> Result<Contents, EngineError> {
+        self.reader.contents(self.info).await
+    }
+    async fn events(
+        &self,
+        since: Option<DateTime<Utc>>,
+        until: DateTime<Utc>,
+    ) -> Result<Vec<Event>, EngineError> {
+        self.reader.events(self.info, since, until).await
+    }
+    async fn inspect(&self, id: &ImageId) -> Result<Option<LookedAt>, EngineError> {
+        self.reader.look(id).await
+    }
+    fn stored(&self, image: &Image) -> Option<DateTime<Utc>> {
+        stored(&self.info.facts, image)
+    }
+    fn disk(&self) -> Observed<Disk> {
+        self.watch.disk()
+    }
+}
+
+/// What one look around found, and what follows from it.
+pub struct Seen {
+    /// The host.
+    pub inventory: Inventory,
+    /// The memory after this look.
+    pub ledger: Ledger,
+    /// What becomes of each image.
+    pub plan: Plan,
+    /// What went on around it: before the images were read, and after.
+    pub looks: Vec<Look>,
+}
+
+/// Asks these sources for everything once, in the order that makes the answers
+/// fit each other, and decides.
+pub async fn look_around<S: Sources>(
+    sources: &S,
+    engine: &EngineFacts,
+    policy: &Policy,
+    known: Known<'_>,
+    trust: Trust,
+) -> Result<Seen, NoSurvey> {
+    let before = sources.clock()?;
+    let since = known.ledger.clock().map(|clock| clock.wall);
     // Before the images: a pull that ends while they are read has been seen.
     // The engine has not been asked yet.
-    let first = watch.look(&before, &memory.ledger, AtWork::idle());
-    let contents = reader.contents(&info).await?;
-    let now = clock()?;
+    let first = sources.look(&before, known.ledger, AtWork::idle());
+    let contents = sources.contents().await?;
+    let now = sources.clock()?;
     // Last, and up to the moment that the ledger remembers as this look: what
     // happened while the lists were read is in them or in these.
-    let events = reader.events(since, now.wall).await?;
+    let events = sources.events(since, now.wall).await?;
     let mut images = contents.images;
     for image in images.values_mut() {
-        image.dates.stored = stored(&info.facts, image);
-        image.ours_until = memory
+        image.dates.stored = sources.stored(image);
+        image.ours_until = known
             .intended
             .get(&image.id)
             .and_then(|at| at.checked_add_signed(NAMING));
     }
-    let disk = watch.disk();
+    let disk = sources.disk();
     let mut inventory = Inventory {
         taken_at: now.wall,
-        engine: info.facts.clone(),
+        engine: engine.clone(),
         images,
         containers: contents.containers,
         at_work: contents.at_work,
         events,
         disk,
     };
-    let second = watch.look(&now, &memory.ledger, inventory.at_work.clone());
-    let shift = match judge(memory.ledger.clock(), &now) {
+    let second = sources.look(&now, known.ledger, inventory.at_work.clone());
+    let shift = match judge(known.ledger.clock(), &now) {
         Clock::Sound => TimeDelta::zero(),
         Clock::Doubtful { shift, .. } => shift,
     };
-    let ledger = memory
+    let ledger = known
         .ledger
         .observe(&inventory, &now, shift)
         .with_held_locks(held(&second), now.wall);
-    let plan = decide_on_what_was_looked_at(reader, policy, &mut inventory, &ledger, trust).await?;
-    Ok(Survey {
+    let plan =
+        decide_on_what_was_looked_at(sources, policy, &mut inventory, &ledger, trust).await?;
+    Ok(Seen {
         inventory,
         ledger,
         plan,
         looks: vec![first, second],
-        watch,
-        info,
     })
 }
 
@@ -157,8 +258,8 @@ pub async fn survey<'a>(
 /// all of them would cost more than all the rest. So: decide, look at what
 /// would go, decide again with what that showed, until nothing goes that was
 /// not looked at. Each round looks at one image more at least.
-async fn decide_on_what_was_looked_at(
-    reader: &Reader,
+async fn decide_on_what_was_looked_at<S: Sources>(
+    sources: &S,
     policy: &Policy,
     inventory: &mut Inventory,
     ledger: &Ledger,
@@ -175,18 +276,20 @@ async fn decide_on_what_was_looked_at(
         if unseen.is_empty() {
             return Ok(plan);
         }
-        for some in unseen.chunks(AT_ONCE) {
-            let looks = futures_util::future::join_all(some.iter().map(|id| reader.look(id))).await;
-            for (id, seen) in some.iter().zip(looks) {
-                let last_tag_time = match seen {
-                    Ok(Some(seen)) => seen.last_tag_time,
-                    Ok(None) => Observed::Unknown("it went while it was looked at".into()),
-                    Err(error) if error.kind == Failure::Lost => return Err(engine_fault(&error)),
-                    Err(error) => Observed::Unknown(error.to_string()),
-                };
-                if let Some(image) = inventory.images.get_mut(id) {
-                    image.last_tag_time = Some(last_tag_time);
-                }
+        let looks = futures_util::stream::iter(unseen).map(|id| async {
+            let seen = sources.inspect(&id).await;
+            (id, seen)
+        });
+        let mut looks = std::pin::pin!(looks.buffered(AT_ONCE));
+        while let Some((id, seen)) = looks.next().await {
+            let last_tag_time = match seen {
+                Ok(Some(seen)) => seen.last_tag_time,
+                Ok(None) => Observed::Unknown("it went while it was looked at".into()),
+                Err(error) if error.kind == Failure::Lost => return Err(engine_fault(&error)),
+                Err(error) => Observed::Unknown(error.to_string()),
+            };
+            if let Some(image) = inventory.images.get_mut(&id) {
+                image.last_tag_time = Some(last_tag_time);
             }
         }
     }
@@ -218,10 +321,6 @@ pub fn engine_fault(error: &EngineError) -> Fault {
         | Failure::Contradiction => Exit::Engine,
     };
     Fault::new(exit, error.to_string())
-}
-
-fn clock() -> Result<ClockReading, Fault> {
-    host::clock::read().map_err(|error| Fault::new(Exit::State, format!("{error:#}")))
 }
 
 /// When this host stored an image: the mtime of its file in the graphdriver's
@@ -276,16 +375,59 @@ impl SavedHost {
             )
         };
         let bytes = std::fs::read(path).map_err(|error| fault(error.to_string()))?;
+        Self::from_json(&bytes).map_err(fault)
+    }
+
+    /// The same, from its text. The error is fit to print.
+    pub fn from_json(bytes: &[u8]) -> Result<(Inventory, Ledger), String> {
         let saved: Self =
-            serde_json::from_slice(&bytes).map_err(|error| fault(escape(&error.to_string())))?;
+            serde_json::from_slice(bytes).map_err(|error| escape(&error.to_string()))?;
         if saved.schema != SAVED {
-            return Err(fault(format!(
+            return Err(format!(
                 "its schema is {:?}, wanted {SAVED:?}",
                 saved.schema
-            )));
+            ));
         }
         Ok((saved.inventory, saved.ledger))
     }
+}
+
+/// How long a run waits for what [`went_late`] asks.
+const LATE: Duration = Duration::from_secs(5);
+
+/// Images that were here when [`resolved`] closed their intents, and went since
+/// though this run removed them not: the engine was still at it when the run
+/// that had asked for it was cut off. What cannot be told in time is left.
+pub async fn went_late(
+    reader: &Reader,
+    pending: &BTreeMap<ImageId, Record>,
+    inventory: &Inventory,
+    outcome: &Outcome,
+) -> Vec<Record> {
+    use crate::journal::Came;
+    let by_us = |id: &ImageId| outcome.removed.iter().any(|removed| removed.id == *id);
+    let doubtful = pending
+        .values()
+        .filter(|intent| inventory.images.contains_key(&intent.id) && !by_us(&intent.id));
+    let mut late = Vec::new();
+    let ask = async {
+        for intent in doubtful {
+            if !matches!(reader.look(&intent.id).await, Ok(None)) {
+                continue;
+            }
+            let why = "the run was cut off; the image went after the next look at it";
+            late.push(Record::outcome(
+                &intent.run,
+                inventory.taken_at,
+                intent.id.clone(),
+                Came::Removed,
+                Some(why.into()),
+            ));
+        }
+    };
+    // Out of time, what was told by then counts.
+    let _ = tokio::time::timeout(LATE, ask).await;
+    late
 }
 
 /// Intents of runs that were cut off, and what became of them.

@@ -7,7 +7,17 @@ use std::fmt::Write as _;
 use serde::{Deserialize, Serialize};
 
 /// Text that somebody else chose. It has no `Display`, so that printing it
-/// raw, with its escape sequences, does not compile.
+/// raw, with its escape sequences, does not compile:
+///
+/// ```
+/// let label = secateur::text::Untrusted::new("\u{1b}[2J");
+/// println!("{}", label.escaped());
+/// ```
+///
+/// ```compile_fail
+/// let label = secateur::text::Untrusted::new("\u{1b}[2J");
+/// println!("{}", label);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Untrusted(String);
@@ -33,12 +43,16 @@ impl Untrusted {
 const SHOWN: usize = 200;
 
 /// Escapes everything that could move a cursor, hide or reorder text, or end
-/// a line: control characters, and the format characters of Unicode (bidi
-/// overrides and isolates, zero-width characters, tags, line separators).
+/// a line: control characters, and what [`is_invisible`].
 pub fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len().min(SHOWN));
+    escape_up_to(text, SHOWN)
+}
+
+/// The same, for as many characters as that.
+pub fn escape_up_to(text: &str, most: usize) -> String {
+    let mut out = String::with_capacity(text.len().min(most));
     for (shown, ch) in text.chars().enumerate() {
-        if shown == SHOWN {
+        if shown == most {
             out.push('…');
             break;
         }
@@ -74,16 +88,12 @@ pub fn encode(value: &str) -> String {
     out
 }
 
-/// Whether a character moves, hides or reorders what a terminal shows.
+/// Whether a character moves, hides or reorders what a terminal shows: bidi
+/// overrides and isolates, zero-width characters, tags, line separators,
+/// whatever Unicode has not given a shape. As the standard library knows them,
+/// which escapes just these for `{:?}`.
 pub fn is_invisible(ch: char) -> bool {
-    matches!(u32::from(ch),
-        0xAD | 0x61C | 0x180E
-        | 0x200B..=0x200F
-        | 0x2028..=0x202E
-        | 0x2060..=0x206F
-        | 0xFEFF
-        | 0xFFF9..=0xFFFB
-        | 0xE0000..=0xE007F)
+    !matches!(ch, '"' | '\'' | '\\') && ch.escape_debug().len() > 1
 }
 
 #[cfg(test)]
@@ -101,6 +111,45 @@ mod tests {
         assert!(
             shown.contains("\\u{1b}") && shown.contains("\\r\\n") && shown.contains("\\u{202e}")
         );
+    }
+
+    /// What must never get through, written apart from the rule: controls, and
+    /// the format characters that reorder, hide or part lines.
+    fn is_dangerous(ch: char) -> bool {
+        matches!(u32::from(ch),
+            0..=0x1F | 0x7F..=0x9F | 0xAD | 0x61C | 0x180E
+            | 0x200B..=0x200F | 0x2028..=0x202E | 0x2060..=0x206F
+            | 0xFEFF | 0xFFF9..=0xFFFB | 0xE0000..=0xE007F)
+    }
+
+    #[test]
+    fn no_dangerous_character_of_all_there_are_survives() {
+        let mut dangerous = 0;
+        for ch in '\0'..=char::MAX {
+            let shown = escape(&ch.to_string());
+            assert!(!shown.chars().any(is_dangerous), "U+{:04X}", u32::from(ch));
+            dangerous += u32::from(is_dangerous(ch));
+        }
+        assert!(dangerous > 200);
+        for ch in "aZ09 äßéñ中あ한ж€–…!\"'\\$`~".chars() {
+            assert_eq!(escape(&ch.to_string()), ch.to_string());
+        }
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig { failure_persistence: None, ..Default::default() })]
+        #[test]
+        fn whatever_the_bytes_nothing_dangerous_is_shown_and_showing_it_twice_changes_nothing(
+            bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..300),
+        ) {
+            let text = String::from_utf8_lossy(&bytes);
+            for shown in [escape(&text), Untrusted::new(&*text).escaped()] {
+                proptest::prop_assert!(!shown.chars().any(is_dangerous), "{shown:?}");
+                // What is shown can be shown again, wrapped or in an error.
+                let long = shown.chars().count() > SHOWN;
+                proptest::prop_assert!(long || escape(&shown).starts_with(&shown));
+            }
+        }
     }
 
     #[test]

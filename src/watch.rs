@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 
-use crate::activity::{ClockReading, Disk, LockKind, LockSight, LockState};
+use crate::activity::{
+    ClockReading, Cure, Disk, LockKind, LockSight, LockState, PullSigns, Unreadable,
+};
 use crate::clock::judge;
 use crate::guards::{Look, Refusal, held_locks, refusals};
 use crate::host::lock::Hold;
@@ -26,7 +28,9 @@ use crate::state::State;
 /// What a run watches.
 pub struct Watch<'a> {
     policy: &'a Policy,
-    roots: Roots,
+    /// `None` for Podman: every podman process pulls for itself, into a folder
+    /// of its own choice.
+    roots: Option<Roots>,
     images: PathBuf,
     hold: Option<(Hold, Instant)>,
     started: Instant,
@@ -38,11 +42,12 @@ impl<'a> Watch<'a> {
     pub fn new(policy: &'a Policy, engine: &EngineFacts, interrupted: Arc<AtomicBool>) -> Self {
         let driver = (engine.store == Store::Graphdriver).then(|| engine.driver.raw().to_owned());
         let images = image_folder(engine, driver.as_deref());
-        let roots = Roots {
+        let roots = (engine.store != Store::Podman).then(|| Roots {
+            engine_id: engine.id.raw().to_owned(),
             data_root: engine.data_root.clone(),
             driver,
             containerd_root: engine.containerd_root.clone(),
-        };
+        });
         Self {
             policy,
             roots,
@@ -59,8 +64,23 @@ impl<'a> Watch<'a> {
             at: now.wall,
             clock: judge(ledger.clock(), now),
             locks: remembered(self.locks(), ledger),
-            pulls: signs::look(&self.roots, now),
+            pulls: self.pulls(now),
             at_work,
+        }
+    }
+
+    fn pulls(&self, now: &ClockReading) -> PullSigns {
+        match &self.roots {
+            Some(roots) => signs::look(roots, now),
+            None => PullSigns {
+                signs: Vec::new(),
+                unreadable: vec![Unreadable {
+                    path: self.images.clone(),
+                    why: "any podman process may be pulling into it, and nothing tells of all"
+                        .to_owned(),
+                    cure: Cure::NoDaemon,
+                }],
+            },
         }
     }
 
@@ -196,7 +216,7 @@ impl Host for Armed<'_> {
     }
 
     fn now(&self) -> DateTime<Utc> {
-        clock::read().map_or(DateTime::UNIX_EPOCH, |reading| reading.wall)
+        clock::now()
     }
 
     fn interrupted(&self) -> bool {

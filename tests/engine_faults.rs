@@ -263,6 +263,40 @@ fn a_run_that_is_asked_to_end_finishes_its_removal_and_says_so() {
     }
 }
 
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn a_run_that_is_asked_to_end_while_the_engine_hangs_ends_by_itself() {
+    let engine = Engine::start(Kind::Overlay28);
+    let (olds, _) = untagged(&engine, 2);
+    let proxy = Proxy::before(&engine);
+    let secateur = Secateur::at(&proxy.host(), EAGER);
+    secateur.remember_all();
+    // While it looks: nothing was begun.
+    let gate = proxy.stop("GET", "/images/json", 1);
+    let mut run = secateur.start_prune();
+    gate.reached();
+    run.signal("TERM");
+    let outcome = run.ended(75).json();
+    assert_eq!(outcome["result"], "stopped", "{outcome:#}");
+    assert_eq!(secateur.open_intents(), NOTHING);
+    drop(gate);
+    // While it removes: what became of that image cannot be told.
+    let gate = proxy.stop("DELETE", "/images/", 1);
+    let mut run = secateur.start_prune();
+    gate.reached();
+    run.signal("TERM");
+    let outcome = run.ended(69).json();
+    assert_eq!(outcome["result"], "stopped", "{outcome:#}");
+    let why = outcome["ended_because"].as_str().expect("why it ended");
+    assert!(why.contains("asked to end"), "{why}");
+    assert_eq!(ids(&outcome, "removed"), NOTHING);
+    assert_eq!(ids(&outcome, "failed"), NOTHING);
+    assert_eq!(secateur.open_intents(), olds[..1]);
+    secateur.left_nothing_over();
+    drop(gate);
+    converges(&engine, &secateur, &olds);
+}
+
 /// A run that was killed while this request was at the gate. What hung there
 /// never reaches the engine.
 fn killed_at(secateur: &Secateur, proxy: &Proxy, method: &str, part: &str, number: usize) {
@@ -310,6 +344,36 @@ fn after_a_killed_run_the_next_one_finds_out_and_goes_on() {
         assert!(engine.has(&new), "{}", kind.name());
         assert_eq!(tags(&engine, &new), ["app:latest"]);
     }
+}
+
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn what_the_engine_goes_on_with_after_a_run_was_killed_is_told_by_the_next() {
+    let engine = Engine::start(Kind::Overlay28);
+    let (olds, _) = untagged(&engine, 1);
+    let proxy = Proxy::before(&engine);
+    let secateur = Secateur::at(&proxy.host(), EAGER);
+    secateur.remember_all();
+    let removal = proxy.stop("DELETE", "/images/", 1);
+    let mut run = secateur.start_prune();
+    removal.reached();
+    run.signal("KILL");
+    assert_eq!(run.done().code, -1, "killed");
+    // The next run has listed the image, and then the engine is done with it.
+    let part = format!("/images/{}/json", olds[0]);
+    let look = proxy.stop("GET", &part, 1);
+    let run = secateur.start_prune();
+    look.reached();
+    removal.let_through();
+    wait_until("the image is removed", || {
+        (!engine.has(&olds[0])).then_some(())
+    });
+    look.let_through();
+    let outcome = run.ended(0).json();
+    assert_eq!(ids(&outcome, "removed"), NOTHING, "not by this run");
+    let results = secateur.results(&olds[0]);
+    assert_eq!(results.last().map(String::as_str), Some("removed"));
+    assert_eq!(secateur.open_intents(), NOTHING);
 }
 
 #[test]

@@ -100,7 +100,7 @@ fn an_image_tagged_just_before_we_name_it_stays() {
         let race = Race::on(kind);
         let gate = race.proxy.stop("POST", "/tag", 1);
         let outcome = race.run(gate, |engine, id| engine.tag(id, "wanted:again"));
-        race.first_was_skipped(&outcome, "it got a name since the plan");
+        race.first_was_skipped(&outcome, "something keeps it since: another name");
         assert_eq!(tags(&race.engine, &race.planned[0]), ["wanted:again"]);
     }
 }

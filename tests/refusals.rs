@@ -264,8 +264,9 @@ fn a_deploy_that_waits_gets_the_lock_in_the_middle_of_a_long_run() {
 
 #[test]
 #[ignore = "needs the lab: run tests/run"]
-fn a_deploy_lock_that_comes_in_the_middle_of_a_run_stops_it() {
-    for kind in ["exists", "flock"] {
+fn a_deploy_lock_that_comes_or_is_made_anew_in_the_middle_of_a_run_stops_it() {
+    // The last: whoever makes the file anew locks another file than the run.
+    for (kind, there) in [("exists", false), ("flock", false), ("flock", true)] {
         let engine = Engine::start(Kind::Overlay28);
         let proxy = Proxy::before(&engine);
         let secateur = Secateur::at(&proxy.host(), EAGER);
@@ -273,9 +274,15 @@ fn a_deploy_lock_that_comes_in_the_middle_of_a_run_stops_it() {
         let (olds, _) = untagged(&engine, 3);
         secateur.remember_all();
         secateur.policy(&with_lock(&lock, kind));
+        if there {
+            fs::write(&lock, "").expect("the lock");
+        }
         let gate = proxy.stop("DELETE", "/images/", 1);
         let run = secateur.start_prune();
         gate.reached();
+        if there {
+            fs::remove_file(&lock).expect("the lock");
+        }
         fs::write(&lock, "").expect("the lock");
         gate.let_through();
         let outcome = run.ended(75).json();
@@ -344,7 +351,8 @@ fn nothing_is_removed_beside_a_pull_and_the_pull_ends_well() {
         let (line, pull) = slow_pull(&registry, &engine);
         let outcome = refused(&secateur, 75, "pull");
         assert!(!pull.is_done(), "{}", kind.name());
-        let said = message(&outcome);
+        // Beside it may be what the engine has just written and closed.
+        let said = outcome["refusals"].to_string();
         assert!(said.contains("open in pid"), "{}: {said}", kind.name());
         assert!(engine.has(&olds[0]), "{}", kind.name());
         only(&secateur.plan(), "pull");
@@ -507,7 +515,7 @@ fn a_second_run_is_turned_away_and_the_first_ends_as_if_alone() {
 
 #[test]
 #[ignore = "needs the lab: run tests/run"]
-fn of_ten_runs_at_once_one_works() {
+fn of_fifty_runs_at_once_one_works() {
     let engine = Engine::start(Kind::Overlay28);
     let proxy = Proxy::before(&engine);
     let secateur = Secateur::at(&proxy.host(), EAGER);
@@ -515,7 +523,7 @@ fn of_ten_runs_at_once_one_works() {
     secateur.remember_all();
     // Whoever is first is stopped at its first question, until all others ended.
     let gate = proxy.stop("GET", "/version", 1);
-    let mut runs: Vec<Running> = (0..10).map(|_| secateur.start_prune()).collect();
+    let mut runs: Vec<Running> = (0..50).map(|_| secateur.start_prune()).collect();
     gate.reached();
     wait_until("all but one have ended", || {
         let going: Vec<usize> = (0..runs.len()).filter(|&n| !runs[n].is_done()).collect();

@@ -9,15 +9,14 @@ mod lab;
 mod support;
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex};
 
 use lab::image::Archive;
 use lab::{Engine, Kind, Registry, loopback};
 use serde_json::Value;
+use support::proxy::Proxy;
 use support::{EAGER, Secateur};
 
 /// A registry that answers a HEAD only once four are under way, and counts.
@@ -120,50 +119,6 @@ fn two_hundred_images_are_asked_about_four_at_a_time_by_requests_that_nobody_cou
     assert!(words.join(" ").contains(wanted), "{text}");
 }
 
-/// Passes everything on to an engine, and writes down what it is asked.
-struct Witness {
-    asked: Arc<Mutex<Vec<String>>>,
-}
-
-impl Witness {
-    fn start(socket: &Path, engine: &Path) -> Witness {
-        let listener = UnixListener::bind(socket).expect("a socket");
-        let asked = Arc::new(Mutex::new(Vec::new()));
-        let (shared, engine) = (Arc::clone(&asked), engine.to_owned());
-        std::thread::spawn(move || {
-            for client in listener.incoming().map_while(Result::ok) {
-                let (asked, engine) = (
-                    Arc::clone(&shared),
-                    UnixStream::connect(&engine).expect("the engine"),
-                );
-                std::thread::spawn(move || pass(client, engine, &asked));
-            }
-        });
-        Witness { asked }
-    }
-}
-
-/// secateur uses a connection for one request, so that its head comes first.
-fn pass(mut client: UnixStream, mut engine: UnixStream, asked: &Mutex<Vec<String>>) {
-    let mut head = vec![0; 64 << 10];
-    let length = client.read(&mut head).unwrap_or(0);
-    let text = String::from_utf8_lossy(&head[..length]);
-    asked
-        .lock()
-        .expect("a lock")
-        .push(text.lines().next().unwrap_or_default().to_owned());
-    let _ = engine.write_all(&head[..length]);
-    let (mut from, mut to) = (
-        client.try_clone().expect("a handle"),
-        engine.try_clone().expect("a handle"),
-    );
-    std::thread::spawn(move || {
-        let _ = std::io::copy(&mut from, &mut to);
-    });
-    let _ = std::io::copy(&mut engine, &mut client);
-    let _ = client.shutdown(std::net::Shutdown::Both);
-}
-
 #[test]
 #[ignore = "needs the lab: run tests/run"]
 fn without_redeploy_the_engine_is_asked_nothing_that_changes_anything() {
@@ -173,9 +128,8 @@ fn without_redeploy_the_engine_is_asked_nothing_that_changes_anything() {
         registry.put("app:v1", &Archive::new().tag("x:1"));
         let app = registry.name("app:v1");
         engine.pull(&app, Some(&registry.auth_header()));
-        let socket = engine.dir().join("witness.sock");
-        let witness = Witness::start(&socket, &engine.socket());
-        let secateur = Secateur::at(&format!("unix://{}", socket.display()), EAGER);
+        let proxy = Proxy::before(&engine);
+        let secateur = Secateur::at(&proxy.host(), EAGER);
         let record = secateur.dir().join("baseline.json");
         let record = record.to_str().expect("UTF-8");
         let before: Vec<Value> = engine.images();
@@ -189,8 +143,8 @@ fn without_redeploy_the_engine_is_asked_nothing_that_changes_anything() {
         ];
         // Without credentials this registry lets nobody in: broken.
         secateur.run(&args).ended(1);
-        let asked = witness.asked.lock().expect("a lock").clone();
-        assert!(asked.iter().any(|line| line.contains("/get ")), "{asked:?}");
+        let asked = proxy.seen();
+        assert!(asked.iter().any(|line| line.ends_with("/get")), "{asked:?}");
         assert!(
             asked.iter().all(|line| line.starts_with("GET /")),
             "{asked:?}"

@@ -328,7 +328,7 @@ fn engine_dates_count_for_untagged_images_alone_and_only_when_asked() {
 /// One host on which every reason is there.
 fn every_reason() -> Plan {
     let mut labelled = image(6);
-    labelled.labels.insert("keep".into(), Untrusted::new("yes"));
+    labelled.labels = [("keep".into(), Untrusted::new("yes"))].into();
     let mut child = image(5);
     child.parent = Some(id(4));
     let mut odd = image(12);
@@ -548,7 +548,7 @@ fn hosts() -> impl Strategy<Value = (Vec<Inventory>, Policy)> {
             image.digests.insert(digest("app", n));
         }
         if label {
-            image.labels.insert("keep".into(), Untrusted::new("x"));
+            image.labels = [("keep".into(), Untrusted::new("x"))].into();
         }
         image.dates.created = young.then(|| at(1_000));
         image.parent = parent.then(|| id((n + 1) % 6));
@@ -654,7 +654,7 @@ fn naive(policy: &Policy, looks: &[Inventory], step: i64) -> BTreeSet<ImageId> {
                 .images
                 .values()
                 .any(|i| i.parent.as_ref() == Some(&image.id))
-            && (!image.labels.contains_key("keep") || policy.keep_labels.is_empty())
+            && (image.labels.get("keep").is_none() || policy.keep_labels.is_empty())
             && !is_rollback
             && first < last
             && unneeded >= i64::try_from(age.as_secs()).unwrap()

@@ -2,26 +2,21 @@
 //! memory. They fill the gap between two looks, and can only show that an
 //! image was wanted later than we saw; that they are few or gone does no harm.
 
-use std::collections::HashMap;
-
 use bollard::models::EventMessage;
-use bollard::query_parameters::EventsOptions;
 use chrono::{DateTime, TimeDelta, Utc};
-use futures_util::TryStreamExt;
 
-use super::{ASK, EngineError, Reader, call};
-use crate::model::{Event, EventKind};
+use super::list::{Allowance, Form, Weighed};
+use super::{EngineError, Info, Reader};
+use crate::model::{Event, EventKind, ImageId};
 use crate::reference::Reference;
-use crate::text::Untrusted;
-
-/// More than any engine keeps; what is over is not read.
-const MOST: usize = 10_000;
+use crate::text::{Untrusted, encode};
 
 impl Reader {
     /// What happened from a moment on, up to another that has passed. `None`
     /// where nothing is remembered: no events are asked for.
     pub async fn events(
         &self,
+        info: &Info,
         since: Option<DateTime<Utc>>,
         until: DateTime<Utc>,
     ) -> Result<Vec<Event>, EngineError> {
@@ -35,38 +30,79 @@ impl Reader {
             .checked_sub_signed(TimeDelta::seconds(1))
             .unwrap_or(since)
             .min(until);
-        let filters = HashMap::from([(
-            "type".to_owned(),
-            vec!["image".to_owned(), "container".to_owned()],
-        )]);
-        let options = EventsOptions {
-            since: Some(since.timestamp().to_string()),
-            until: Some(format!(
-                "{}.{:09}",
-                until.timestamp(),
-                until.timestamp_subsec_nanos()
-            )),
-            filters: Some(filters),
-        };
-        let stream = self.docker.events(Some(options));
-        let read = async {
-            let mut stream = std::pin::pin!(stream);
-            let mut events = Vec::new();
-            while events.len() < MOST {
-                let Some(message) = stream.try_next().await? else {
-                    break;
-                };
-                events.extend(wanted(&message));
-            }
-            Ok(events)
-        };
-        call(
-            "read what happened since the last look (GET /events)",
-            ASK,
-            read,
-        )
-        .await
+        let doing = "read what happened since the last look (GET /events)";
+        let filter = r#"{"type":["image","container"]}"#;
+        let keep = |message: EventMessage| Ok(wanted(&message));
+        self.happened(doing, (since, until), filter, info, keep)
+            .await
     }
+
+    /// Names that images got between two moments, the second of which has
+    /// passed: those that somebody gave, not ours.
+    pub async fn claims(
+        &self,
+        info: &Info,
+        since: DateTime<Utc>,
+        until: DateTime<Utc>,
+    ) -> Result<Vec<Claim>, EngineError> {
+        let doing = "read which tags were set meanwhile (GET /events)";
+        let filter = r#"{"type":["image"],"event":["tag"]}"#;
+        let keep = |message: EventMessage| Ok(claim(&message).into_iter().collect());
+        self.happened(doing, (since, until), filter, info, keep)
+            .await
+    }
+
+    async fn happened<T: Weighed>(
+        &self,
+        doing: &str,
+        (since, until): (DateTime<Utc>, DateTime<Utc>),
+        filter: &str,
+        info: &Info,
+        keep: impl Fn(EventMessage) -> Result<Vec<T>, String>,
+    ) -> Result<Vec<T>, EngineError> {
+        let stamp =
+            |at: DateTime<Utc>| format!("{}.{:09}", at.timestamp(), at.timestamp_subsec_nanos());
+        let path = format!(
+            "/events?since={}&until={}&filters={}",
+            stamp(since),
+            stamp(until),
+            encode(filter),
+        );
+        let allowance = Allowance::of(info);
+        self.list(doing, &path, Form::Stream, &allowance, keep)
+            .await
+    }
+}
+
+impl Weighed for Event {
+    fn weight(&self) -> usize {
+        size_of::<Self>() + 16 + self.image.raw().len()
+    }
+}
+
+impl Weighed for Claim {
+    fn weight(&self) -> usize {
+        size_of::<Self>() + 400
+    }
+}
+
+/// A name that somebody gave to an image.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Claim {
+    /// The image.
+    pub image: ImageId,
+    /// The name.
+    pub name: Reference,
+}
+
+fn claim(message: &EventMessage) -> Option<Claim> {
+    let actor = message.actor.as_ref()?;
+    let name = actor.attributes.as_ref()?.get("name")?;
+    let claim = Claim {
+        image: actor.id.as_ref()?.parse().ok()?,
+        name: name.parse().ok()?,
+    };
+    (!claim.name.is_ours()).then_some(claim)
 }
 
 /// Which images a message shows to have been wanted.
@@ -149,5 +185,20 @@ mod tests {
             );
             assert_eq!(images(&text), []);
         }
+    }
+
+    #[test]
+    fn a_claim_is_a_name_that_somebody_else_gave() {
+        let id = format!("sha256:{:064}", 7);
+        let claimed = |name: &str| {
+            let text = format!(
+                r#"{{"Type":"image","Action":"tag","Actor":{{"ID":"{id}","Attributes":{{"name":"{name}"}}}},"time":1800000000}}"#
+            );
+            claim(&serde_json::from_str(&text).unwrap())
+        };
+        let theirs = claimed("app:2").unwrap();
+        assert_eq!(theirs.image, id.parse().unwrap());
+        assert_eq!(theirs.name, "app:2".parse().unwrap());
+        assert_eq!(claimed("secateur.invalid/remove:0123456789ab"), None);
     }
 }

@@ -7,7 +7,9 @@ use std::time::Duration;
 use http_body_util::BodyExt;
 use hyper::body::{Bytes, Incoming};
 use serde::Deserialize;
+use tokio::time::Instant;
 
+use super::list::object;
 use super::{ASK, EngineError, Reader, call};
 use crate::model::ImageId;
 
@@ -17,11 +19,17 @@ const FIRST: Duration = Duration::from_secs(30 * 60);
 /// Between two pieces nothing has to be written.
 const NEXT: Duration = Duration::from_secs(60);
 
+/// Fewer bytes a second, from the first piece on, are no disk and no engine,
+/// and would keep us for ever.
+const SLOWEST: u64 = 64 << 10;
+
 /// An export under way.
 #[derive(Debug)]
 pub struct Export {
     doing: String,
     body: Incoming,
+    began: Instant,
+    bytes: u64,
 }
 
 impl Reader {
@@ -31,7 +39,12 @@ impl Reader {
         let doing = format!("read image {} out of the engine", id.short());
         let path = format!("/images/{id}/get");
         let body = call(&doing, FIRST, self.socket.stream(&path)).await?;
-        Ok(Export { doing, body })
+        Ok(Export {
+            doing,
+            body,
+            began: Instant::now(),
+            bytes: 0,
+        })
     }
 
     /// The DiffIDs of an image's layers, lowest first.
@@ -50,7 +63,7 @@ impl Reader {
         let doing = format!("look at image {}", id.short());
         let body = call(&doing, ASK, self.socket.get(&format!("/images/{id}/json"))).await?;
         let inspected: Inspected =
-            serde_json::from_slice(&body).map_err(|error| EngineError::nonsense(doing, error))?;
+            object(&body).map_err(|why| EngineError::nonsense(doing, why))?;
         Ok(inspected
             .root_fs
             .and_then(|fs| fs.layers)
@@ -68,14 +81,40 @@ impl Export {
                     Some(frame) => Ok(Some(frame?)),
                 }
             };
-            match call(&self.doing, NEXT, frame).await? {
+            let left = patience(self.bytes, self.began.elapsed());
+            match call(&self.doing, left, frame).await? {
                 None => return Ok(None),
                 Some(frame) => {
                     if let Ok(data) = frame.into_data() {
+                        self.bytes += data.len() as u64;
                         return Ok(Some(data));
                     }
                 }
             }
         }
+    }
+}
+
+/// How long the next piece may take, when so many bytes came in that time.
+fn patience(bytes: u64, took: Duration) -> Duration {
+    let by_now = NEXT + Duration::from_secs(bytes / SLOWEST);
+    by_now.saturating_sub(took).min(NEXT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_export_that_only_trickles_is_given_up() {
+        let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
+        assert_eq!(patience(0, minutes(0)), NEXT);
+        assert_eq!(
+            patience(3600, minutes(60)),
+            Duration::ZERO,
+            "a byte a second"
+        );
+        assert_eq!(patience(10 << 30, minutes(60)), NEXT, "3 MiB a second");
+        assert_eq!(patience(10 << 30, minutes(60 * 48)), Duration::ZERO);
     }
 }

@@ -6,6 +6,7 @@
 mod address;
 mod events;
 mod export;
+mod list;
 mod pull;
 mod read;
 mod registries;
@@ -25,12 +26,13 @@ use bollard::errors::Error as Bollard;
 use crate::text::escape;
 
 pub use address::{Address, AddressError, Environment};
+pub use events::Claim;
 pub use export::Export;
 pub use pull::Puller;
 pub use read::{Contents, Info};
 pub use registries::{Insecure, host_and_port};
 pub use remove::{Dropped, Remover, Seen};
-pub use stream::{End, Message as PullMessage, Pulled};
+pub use stream::{End, Lines as PullLines, Message as PullMessage, Pulled};
 
 /// How long one question may take. An engine under load answers a list in
 /// seconds; one that needs longer is not fit to be relied on.

@@ -8,7 +8,7 @@ use http_body_util::BodyExt;
 use hyper::Request;
 use hyper::body::Bytes;
 
-use super::stream::{Message, Pulled};
+use super::stream::{Lines, Pulled};
 use super::{EngineError, Reader, call};
 use crate::guards::Undisturbed;
 use crate::reference::Reference;
@@ -20,9 +20,6 @@ const FIRST: Duration = Duration::from_secs(3 * 60);
 
 /// Extracting a large layer is told of all the while.
 const NEXT: Duration = Duration::from_secs(5 * 60);
-
-/// No message is longer; memory is not unlimited.
-const LONGEST_MESSAGE: usize = 1 << 20;
 
 /// Read access, and the one request that pulls.
 #[derive(Debug)]
@@ -65,7 +62,7 @@ impl Puller<'_> {
             .map_err(|_| nonsense("the name fits no request"))?;
         let mut body = call(&doing, FIRST, self.reader.socket.open(request)).await?;
         let mut pulled = Pulled::default();
-        let mut rest: Vec<u8> = Vec::new();
+        let mut lines = Lines::default();
         loop {
             let frame = async {
                 match body.frame().await {
@@ -79,32 +76,13 @@ impl Puller<'_> {
             let Ok(data) = frame.into_data() else {
                 continue;
             };
-            rest.extend_from_slice(&data);
-            let mut messages = serde_json::Deserializer::from_slice(&rest).into_iter::<Message>();
-            let mut read = 0;
-            loop {
-                match messages.next() {
-                    Some(Ok(message)) => {
-                        pulled.take(&message);
-                        read = messages.byte_offset();
-                    }
-                    Some(Err(error)) if error.is_eof() => break,
-                    Some(Err(error)) => return Err(EngineError::nonsense(doing, error)),
-                    None => {
-                        read = rest.len();
-                        break;
-                    }
-                }
-            }
-            rest.drain(..read);
-            if rest.len() > LONGEST_MESSAGE {
-                return Err(nonsense("a message does not end"));
-            }
+            lines
+                .feed(&data, |message| pulled.take(&message))
+                .map_err(|why| nonsense(&why))?;
         }
-        if rest.iter().all(u8::is_ascii_whitespace) {
-            Ok(pulled)
-        } else {
-            Err(nonsense("its answer ends inside a message"))
-        }
+        lines
+            .finish(|message| pulled.take(&message))
+            .map_err(|why| nonsense(&why))?;
+        Ok(pulled)
     }
 }

@@ -5,10 +5,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use bollard::models::{ContainerSummary, ImageSummary, MountPoint, SystemInfo};
-use bollard::query_parameters::{ListContainersOptions, ListImagesOptions};
+use bollard::models::{ImageSummary, SystemInfo};
 use chrono::{DateTime, Utc};
+use serde::Deserialize;
 
+use super::list::{Allowance, Form, Weighed};
 use super::swarm::SwarmRole;
 use super::{ASK, EngineError, Failure, Reader, call};
 use crate::model::{AtWork, Bytes, Container, Dates, EngineFacts, Image, ImageId, Observed, Store};
@@ -26,8 +27,8 @@ pub struct Info {
     pub(super) role: SwarmRole,
     /// This node's id in its swarm.
     pub(super) node: Option<String>,
-    containers: i64,
-    images: i64,
+    pub(super) containers: i64,
+    pub(super) images: i64,
 }
 
 /// What one look at an engine gives.
@@ -47,17 +48,30 @@ impl Reader {
         let doing = "read the engine's description (GET /info)";
         let info = call(doing, ASK, self.docker.info()).await?;
         let missing = |what: &str| EngineError::nonsense(doing, format!("it has no {what}"));
+        // What an empty list is held against.
+        let count = |what: &str, count: Option<i64>| {
+            count
+                .filter(|count| *count >= 0)
+                .ok_or_else(|| missing(&format!("count of {what}")))
+        };
+        let (containers, images) = (
+            count("containers", info.containers)?,
+            count("images", info.images)?,
+        );
         let root_dir = PathBuf::from(
             info.docker_root_dir
                 .as_deref()
                 .ok_or_else(|| missing("DockerRootDir"))?,
         );
         let store = self.store(&info);
+        // Podman makes up another id for each answer.
+        let id = match store {
+            Store::Podman => Some(format!("podman:{}", root_dir.display())),
+            Store::Graphdriver | Store::Containerd => info.id.clone(),
+        };
         let facts = EngineFacts {
             id: Untrusted::new(
-                info.id
-                    .as_deref()
-                    .filter(|id| !id.is_empty())
+                id.filter(|id| !id.is_empty())
                     .ok_or_else(|| missing("ID"))?,
             ),
             version: Untrusted::new(self.version.clone()),
@@ -72,8 +86,8 @@ impl Reader {
             facts,
             role: SwarmRole::of(info.swarm.as_ref()),
             node: info.swarm.and_then(|swarm| swarm.node_id),
-            containers: info.containers.unwrap_or(0),
-            images: info.images.unwrap_or(0),
+            containers,
+            images,
             containerd_address: info.containerd.and_then(|containerd| containerd.address),
         })
     }
@@ -93,11 +107,12 @@ impl Reader {
     /// to be asked for afterwards: what happened while the lists were read is
     /// in none of them.
     pub async fn contents(&self, info: &Info) -> Result<Contents, EngineError> {
-        let (images, containers, at_work) = futures_util::future::join3(
-            self.images(info),
-            self.containers(info),
-            self.at_work(info),
-        )
+        let allowance = Allowance::of(info);
+        let (images, containers, at_work) = Box::pin(futures_util::future::join3(
+            self.all_images(info, &allowance),
+            self.all_containers(info, &allowance),
+            self.everything_at_work(info, &allowance),
+        ))
         .await;
         Ok(Contents {
             images: images?,
@@ -108,7 +123,16 @@ impl Reader {
 
     /// Deploys and builds under way, and what Swarm wants.
     pub async fn at_work(&self, info: &Info) -> Result<AtWork, EngineError> {
-        let (swarm, builds) = futures_util::future::join(self.swarm(info), self.builds()).await;
+        self.everything_at_work(info, &Allowance::of(info)).await
+    }
+
+    async fn everything_at_work(
+        &self,
+        info: &Info,
+        allowance: &Allowance,
+    ) -> Result<AtWork, EngineError> {
+        let swarm = self.all_of_swarm(info, allowance);
+        let (swarm, builds) = futures_util::future::join(swarm, self.builds()).await;
         Ok(AtWork {
             swarm: swarm?,
             builds: builds?,
@@ -118,51 +142,107 @@ impl Reader {
     /// The unfiltered list: the engine's own "dangling" means something else
     /// on each store, and its shared sizes are wrong when it is filtered.
     pub async fn images(&self, info: &Info) -> Result<BTreeMap<ImageId, Image>, EngineError> {
+        self.all_images(info, &Allowance::of(info)).await
+    }
+
+    async fn all_images(
+        &self,
+        info: &Info,
+        allowance: &Allowance,
+    ) -> Result<BTreeMap<ImageId, Image>, EngineError> {
         let doing = "list images (GET /images/json)";
-        let options = || ListImagesOptions {
-            all: true,
-            shared_size: self.api >= (1, 42),
-            ..ListImagesOptions::default()
+        let path = if self.api >= (1, 42) {
+            "/images/json?all=1&shared-size=1"
+        } else {
+            "/images/json?all=1"
         };
-        let mut list = call(doing, ASK, self.docker.list_images(Some(options()))).await?;
+        let ask = || {
+            self.list(doing, path, Form::Array, allowance, |summary| {
+                Ok(vec![image(summary)?])
+            })
+        };
+        let mut list = ask().await?;
         if list.is_empty() && info.images > 0 {
-            list = call(doing, ASK, self.docker.list_images(Some(options()))).await?;
-            still_contradicts(doing, list.len(), info.images)?;
+            let counted = self.counted(|info| info.images).await?;
+            list = ask().await?;
+            still_contradicts(doing, list.len(), counted)?;
         }
-        let mut images = BTreeMap::new();
-        for summary in list {
-            let image = image(summary).map_err(|why| EngineError::nonsense(doing, why))?;
-            if let Some(twice) = images.insert(image.id.clone(), image) {
-                return Err(EngineError::nonsense(
-                    doing,
-                    format!("image {} is listed twice", twice.id),
-                ));
-            }
+        list.sort_by(|one, other| one.id.cmp(&other.id));
+        let twice = |pair: &&[Image]| pair[0].id == pair[1].id;
+        if let Some(pair) = list.windows(2).find(twice) {
+            let why = format!("image {} is listed twice", pair[0].id);
+            return Err(EngineError::nonsense(doing, why));
         }
-        Ok(images)
+        // All at once, which fills the map's nodes.
+        Ok(list
+            .into_iter()
+            .map(|image| (image.id.clone(), image))
+            .collect())
     }
 
     /// Every container, in any state.
     pub async fn containers(&self, info: &Info) -> Result<Vec<Container>, EngineError> {
+        self.all_containers(info, &Allowance::of(info)).await
+    }
+
+    async fn all_containers(
+        &self,
+        info: &Info,
+        allowance: &Allowance,
+    ) -> Result<Vec<Container>, EngineError> {
         let doing = "list containers (GET /containers/json)";
-        let options = || ListContainersOptions {
-            all: true,
-            ..ListContainersOptions::default()
+        let path = "/containers/json?all=1";
+        let ask = || {
+            self.list(doing, path, Form::Array, allowance, |listed| {
+                Ok(vec![container(listed)?])
+            })
         };
-        let mut list = call(doing, ASK, self.docker.list_containers(Some(options()))).await?;
+        let mut list = ask().await?;
         if list.is_empty() && info.containers > 0 {
-            list = call(doing, ASK, self.docker.list_containers(Some(options()))).await?;
-            still_contradicts(doing, list.len(), info.containers)?;
+            let counted = self.counted(|info| info.containers).await?;
+            list = ask().await?;
+            still_contradicts(doing, list.len(), counted)?;
         }
-        list.into_iter()
-            .map(|summary| container(summary).map_err(|why| EngineError::nonsense(doing, why)))
-            .collect()
+        Ok(list)
+    }
+
+    /// A figure of GET /info as it is now: the last container or image may have
+    /// gone since it was asked for.
+    async fn counted(&self, figure: fn(SystemInfo) -> Option<i64>) -> Result<i64, EngineError> {
+        let doing = "count again (GET /info)";
+        let info = call(doing, ASK, self.docker.info()).await?;
+        Ok(figure(info).unwrap_or(0))
+    }
+}
+
+impl Weighed for Image {
+    fn weight(&self) -> usize {
+        // A set of names begins with room for eleven.
+        let of = |names: &BTreeSet<Reference>| match names.len() {
+            0 => 0,
+            some => 1100 + some * 200,
+        };
+        let names = of(&self.tags) + of(&self.digests) + of(&self.ours);
+        let labels = self.labels.iter();
+        let labels: usize = labels
+            .map(|(key, value)| 96 + key.len() + value.raw().len())
+            .sum();
+        size_of::<Self>() + 128 + names + labels
+    }
+}
+
+impl Weighed for Container {
+    fn weight(&self) -> usize {
+        let mounts = self.image_mounts.iter();
+        let mounts: usize = mounts.map(|mount| 32 + mount.raw().len()).sum();
+        let texts = self.id.raw().len() + self.name.raw().len() + self.image.raw().len();
+        size_of::<Self>() + 64 + texts + mounts + self.image_ids.len() * 104
     }
 }
 
 /// An engine that counts some and lists none must not be read as "none".
 fn still_contradicts(doing: &str, listed: usize, counted: i64) -> Result<(), EngineError> {
-    if listed > 0 {
+    if listed > 0 || counted == 0 {
         return Ok(());
     }
     let why = format!("asked twice, the list is empty, while GET /info counts {counted}");
@@ -263,7 +343,36 @@ fn size(bytes: i64) -> Observed<Bytes> {
     )
 }
 
-fn container(summary: ContainerSummary) -> Result<Container, String> {
+/// What is read of a container's entry, and no more: a state or a field that a
+/// later engine adds is not worth refusing the list for.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Listed {
+    id: Option<String>,
+    names: Option<Vec<String>>,
+    image: Option<String>,
+    #[serde(rename = "ImageID")]
+    image_id: Option<String>,
+    image_manifest_descriptor: Option<Descriptor>,
+    state: Option<String>,
+    mounts: Option<Vec<Mount>>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+struct Descriptor {
+    digest: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Mount {
+    #[serde(rename = "Type")]
+    kind: Option<String>,
+    name: Option<String>,
+    source: Option<String>,
+}
+
+fn container(summary: Listed) -> Result<Container, String> {
     let id = summary
         .id
         .filter(|id| !id.is_empty())
@@ -299,12 +408,7 @@ fn container(summary: ContainerSummary) -> Result<Container, String> {
         id: Untrusted::new(id),
         image: Untrusted::new(image),
         image_ids,
-        state: Untrusted::new(
-            summary
-                .state
-                .map(|state| state.to_string())
-                .unwrap_or_default(),
-        ),
+        state: Untrusted::new(summary.state.unwrap_or_default()),
         image_mounts: summary
             .mounts
             .into_iter()
@@ -315,8 +419,8 @@ fn container(summary: ContainerSummary) -> Result<Container, String> {
 }
 
 /// What an image mount may name its image by; engines differ in the field.
-fn image_mount(mount: MountPoint) -> Vec<Untrusted> {
-    let image = mount.typ.as_deref() == Some("image");
+fn image_mount(mount: Mount) -> Vec<Untrusted> {
+    let image = mount.kind.as_deref() == Some("image");
     let names = [mount.name, mount.source]
         .into_iter()
         .flatten()
@@ -388,11 +492,11 @@ mod tests {
 
     #[test]
     fn an_image_id_that_does_not_read_spoils_the_list_of_containers() {
-        let summary = |image_id: &str| ContainerSummary {
+        let summary = |image_id: &str| Listed {
             id: Some("c".into()),
             image: Some("app:1".into()),
             image_id: Some(image_id.into()),
-            ..ContainerSummary::default()
+            ..Listed::default()
         };
         assert!(container(summary("sha256:12")).is_err());
         assert!(container(summary("")).is_ok());
@@ -401,10 +505,10 @@ mod tests {
 
     #[test]
     fn a_container_id_of_wide_characters_is_cut_between_two_of_them() {
-        let summary = ContainerSummary {
+        let summary = Listed {
             id: Some("a\u{e4}\u{e4}\u{e4}\u{e4}\u{e4}\u{e4}\u{e4}".into()),
             image: Some("app:1".into()),
-            ..ContainerSummary::default()
+            ..Listed::default()
         };
         assert_eq!(container(summary).unwrap().name.raw().chars().count(), 8);
     }
@@ -417,10 +521,17 @@ mod tests {
 
     #[test]
     fn a_container_that_names_no_image_spoils_the_list() {
-        let summary = ContainerSummary {
+        let summary = Listed {
             id: Some("c".into()),
-            ..ContainerSummary::default()
+            ..Listed::default()
         };
         assert!(container(summary).is_err());
+    }
+
+    #[test]
+    fn an_empty_list_contradicts_a_count_only_while_the_count_stands() {
+        assert!(still_contradicts("list", 0, 1).is_err());
+        assert!(still_contradicts("list", 1, 2).is_ok());
+        assert!(still_contradicts("list", 0, 0).is_ok(), "the last one went");
     }
 }

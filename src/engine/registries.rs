@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use serde::Deserialize;
 
+use super::list::object;
 use super::{ASK, EngineError, Reader, call};
 
 /// Registries that the engine speaks to without TLS.
@@ -69,7 +70,7 @@ impl Reader {
     }
 }
 
-fn insecure(info: &[u8]) -> Result<Insecure, serde_json::Error> {
+fn insecure(info: &[u8]) -> Result<Insecure, String> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
     struct Info {
@@ -87,7 +88,7 @@ fn insecure(info: &[u8]) -> Result<Insecure, serde_json::Error> {
     struct Index {
         secure: Option<bool>,
     }
-    let info: Info = serde_json::from_slice(info)?;
+    let info: Info = object(info)?;
     let config = info.registry_config.unwrap_or_default();
     let named = config.index_configs.unwrap_or_default();
     let insecure = named

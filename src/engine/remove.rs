@@ -41,17 +41,36 @@ pub struct Dropped {
 impl Reader {
     /// Looks at one image; `None` where it is gone.
     pub async fn look(&self, id: &ImageId) -> Result<Option<Seen>, EngineError> {
-        self.inspect(id.as_str()).await
-    }
-
-    async fn inspect(&self, name: &str) -> Result<Option<Seen>, EngineError> {
-        let doing = format!("look at image {name}");
-        match call(&doing, ASK, self.docker.inspect_image(name)).await {
-            Ok(image) => seen(image)
+        let doing = format!("look at image {id}");
+        match call(&doing, ASK, self.docker.inspect_image(id.as_str())).await {
+            Ok(image) => seen(id, image)
                 .map(Some)
                 .map_err(|why| EngineError::nonsense(doing, why)),
             Err(error) if error.kind == Failure::NotFound => Ok(None),
             Err(error) => Err(error),
+        }
+    }
+
+    /// Whether a name still leads to an image that can be used. On the
+    /// containerd store a name can outlive what it names; that does not read as
+    /// an image.
+    pub async fn leads_somewhere(&self, name: &Reference) -> Result<bool, EngineError> {
+        let doing = format!("look at image {name}");
+        let text = name.to_string();
+        let look = self.docker.inspect_image(&text);
+        match call(&doing, ASK, look).await {
+            Ok(image) => {
+                let id = image.id.as_deref().and_then(|id| id.parse().ok());
+                Ok(id.is_some_and(|id| seen(&id, image).is_ok()))
+            }
+            Err(error) => match error.kind {
+                Failure::NotFound | Failure::Nonsense => Ok(false),
+                Failure::Lost
+                | Failure::Permission
+                | Failure::Conflict
+                | Failure::Status(_)
+                | Failure::Contradiction => Err(error),
+            },
         }
     }
 
@@ -115,7 +134,16 @@ impl Remover {
     }
 }
 
-fn seen(image: ImageInspect) -> Result<Seen, String> {
+/// An answer about another image, or about none, is no answer: what is removed
+/// rests on it.
+fn seen(asked: &ImageId, image: ImageInspect) -> Result<Seen, String> {
+    let about = image.id.unwrap_or_default();
+    if about.parse().ok().as_ref() != Some(asked) {
+        return Err(format!("the answer is about {:?}", escape(&about)));
+    }
+    if image.repo_tags.is_none() && image.repo_digests.is_none() {
+        return Err("the answer tells of no names, not even that there are none".to_owned());
+    }
     let names = sort_names(
         &image.repo_tags.unwrap_or_default(),
         &image.repo_digests.unwrap_or_default(),
@@ -146,7 +174,62 @@ fn tag_time(text: Option<&str>) -> Observed<Option<DateTime<Utc>>> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::socket::Socket;
     use super::*;
+
+    /// A remover of an engine that takes each connection and never answers.
+    fn silent() -> (tempfile::TempDir, std::os::unix::net::UnixListener, Remover) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("docker.sock");
+        let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let socket = Socket::new(path);
+        let reader = Reader {
+            docker: socket.docker(),
+            socket,
+            api: (1, 51),
+            podman: false,
+            version: String::new(),
+        };
+        (dir, listener, Remover { reader })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_removal_without_an_answer_ends_in_two_minutes_and_all_else_in_half_a_one() {
+        let (_dir, _listener, remover) = silent();
+        let id: ImageId = "a".repeat(64).parse().unwrap();
+        let start = tokio::time::Instant::now();
+        let dropped = remover.drop_name(&"app:1".parse().unwrap()).await;
+        assert_eq!(dropped.unwrap_err().kind, Failure::Lost);
+        assert_eq!(start.elapsed().as_secs(), 120);
+        let start = tokio::time::Instant::now();
+        assert_eq!(
+            remover.name_ours(&id).await.unwrap_err().kind,
+            Failure::Lost
+        );
+        assert_eq!(
+            remover.reader.look(&id).await.unwrap_err().kind,
+            Failure::Lost
+        );
+        assert_eq!(start.elapsed().as_secs(), 2 * 30);
+    }
+
+    #[test]
+    fn a_look_that_is_about_nothing_or_another_image_is_none() {
+        let id: ImageId = "a".repeat(64).parse().unwrap();
+        let image = |id: Option<&str>, tags: Option<Vec<String>>| ImageInspect {
+            id: id.map(str::to_owned),
+            repo_tags: tags,
+            ..ImageInspect::default()
+        };
+        assert!(seen(&id, image(Some(id.as_str()), Some(vec![]))).is_ok());
+        assert!(
+            seen(&id, image(Some(id.hex()), Some(vec![]))).is_ok(),
+            "Podman"
+        );
+        assert!(seen(&id, image(Some(id.as_str()), None)).is_err());
+        assert!(seen(&id, image(Some(&"b".repeat(64)), Some(vec![]))).is_err());
+        assert!(seen(&id, image(None, Some(vec![]))).is_err());
+    }
 
     #[test]
     fn a_tag_time_is_a_date_or_none_or_unknown() {

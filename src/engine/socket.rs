@@ -1,41 +1,53 @@
-//! The way to the engine: one connection for each request over the Unix
-//! socket, the agreed API version in each path (bollard leaves it out,
-//! bollard#736), and a limit on how much an engine may answer. It knows
-//! nothing of what is asked.
+//! The way to the engine over its Unix socket: connections that are used again,
+//! the agreed API version in each path (bollard leaves it out, bollard#736), and
+//! a limit on how much an engine may answer. It knows nothing of what is asked,
+//! and sends nothing twice.
 
 use std::future::Future;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 
 use bollard::errors::Error as Bollard;
 use bollard::{BollardRequest, Docker};
 use http_body_util::BodyExt;
+use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::header::HOST;
 use hyper::{Request, Response, Uri};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::UnixStream;
 
-/// The longest answer that is read. A list of 100,000 images is some 20 MB;
-/// beyond this an answer is no list, and memory is not unlimited.
-const LONGEST_ANSWER: usize = 48 << 20;
+/// The longest answer that is read whole: one image, or what an engine says of
+/// itself. Lists are read item by item (`list`).
+const LONGEST_ANSWER: usize = 1 << 20;
+
+/// Connections that wait for the next request: as many as are ever asked at
+/// the same time.
+const IDLE: usize = 8;
+
+/// What bollard sends; its own name for it is private.
+type Body = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
 
 /// The engine's socket.
 #[derive(Debug, Clone)]
 pub(super) struct Socket {
     path: PathBuf,
     api: Arc<OnceLock<(u32, u32)>>,
+    idle: Arc<Mutex<Vec<Line>>>,
 }
 
 impl Socket {
     pub(super) fn new(path: PathBuf) -> Self {
         Self {
             path,
-            api: Arc::new(OnceLock::new()),
+            api: Arc::default(),
+            idle: Arc::default(),
         }
     }
 
@@ -130,16 +142,65 @@ impl Socket {
         request
             .headers_mut()
             .insert(HOST, hyper::header::HeaderValue::from_static("docker"));
-        let stream = UnixStream::connect(&self.path).await?;
+        let mut request = request.map(BodyExt::boxed_unsync);
+        while let Some(mut line) = self.idle() {
+            line.left.store(longest, Ordering::Relaxed);
+            match line.sender.try_send_request(request).await {
+                Ok(response) => {
+                    self.keep(line);
+                    return Ok(response);
+                }
+                Err(mut error) => match error.take_message() {
+                    // The engine hung up on an idle line, before a byte of
+                    // this was written: it is sent for the first time still.
+                    Some(unsent) => request = unsent,
+                    None => return Err(error.into_error().into()),
+                },
+            }
+        }
+        let mut line = Line::open(&self.path, longest).await?;
+        let response = line.sender.send_request(request).await?;
+        self.keep(line);
+        Ok(response)
+    }
+
+    /// A line on which nothing is being answered.
+    fn idle(&self) -> Option<Line> {
+        let mut lines = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.retain(|line| !line.sender.is_closed());
+        let ready = lines.iter().position(|line| line.sender.is_ready())?;
+        Some(lines.swap_remove(ready))
+    }
+
+    /// Keeps a line for later; its answer may not have been read yet, and it is
+    /// not ready before it was.
+    fn keep(&self, line: Line) {
+        let mut lines = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if lines.len() < IDLE {
+            lines.push(line);
+        }
+    }
+}
+
+/// One connection, with what its answer may still bring.
+#[derive(Debug)]
+struct Line {
+    sender: SendRequest<Body>,
+    left: Arc<AtomicUsize>,
+}
+
+impl Line {
+    async fn open(path: &Path, longest: usize) -> Result<Self, Bollard> {
+        let stream = UnixStream::connect(path).await?;
+        let left = Arc::new(AtomicUsize::new(longest));
         let limited = Limited {
             stream,
-            left: longest,
+            left: Arc::clone(&left),
         };
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(limited)).await?;
-        // Ends by itself when the answer has been read or given up.
+        let (sender, connection) = handshake(TokioIo::new(limited)).await?;
+        // Ends by itself when both sides are done with it.
         tokio::spawn(connection);
-        Ok(sender.send_request(request).await?)
+        Ok(Self { sender, left })
     }
 }
 
@@ -153,7 +214,7 @@ fn message(body: &str) -> String {
 /// A stream that gives at most so many bytes.
 struct Limited {
     stream: UnixStream,
-    left: usize,
+    left: Arc<AtomicUsize>,
 }
 
 impl AsyncRead for Limited {
@@ -165,8 +226,8 @@ impl AsyncRead for Limited {
         let before = buf.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
         let got = buf.filled().len() - before;
-        match self.left.checked_sub(got) {
-            Some(left) => self.left = left,
+        match self.left.load(Ordering::Relaxed).checked_sub(got) {
+            Some(left) => self.left.store(left, Ordering::Relaxed),
             None => {
                 let why = format!("the answer is longer than {} MiB", LONGEST_ANSWER >> 20);
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, why)));

@@ -29,6 +29,57 @@ pub struct ErrorDetail {
     pub message: Option<String>,
 }
 
+/// No message is longer; memory is not unlimited.
+const LONGEST_MESSAGE: usize = 64 << 10;
+
+/// Cuts a stream into its messages, however its bytes arrive. An engine ends
+/// each with a line feed; a message is read when that is there, for half of one
+/// may read as wrong (`1.`, of `1.5`).
+#[derive(Debug, Default)]
+pub struct Lines {
+    /// The beginning of a line.
+    rest: Vec<u8>,
+}
+
+impl Lines {
+    /// Takes more bytes, and hands on each message that is whole now. The error
+    /// is fit to print.
+    pub fn feed(&mut self, bytes: &[u8], take: impl FnMut(Message)) -> Result<(), String> {
+        self.rest.extend_from_slice(bytes);
+        if let Some(end) = self.rest.iter().rposition(|byte| *byte == b'\n') {
+            let read = messages(&self.rest[..=end], take)?;
+            self.rest.drain(..read);
+        }
+        if self.rest.len() > LONGEST_MESSAGE {
+            return Err("a message does not end".into());
+        }
+        Ok(())
+    }
+
+    /// The stream is over; its last message may lack a line feed.
+    pub fn finish(self, take: impl FnMut(Message)) -> Result<(), String> {
+        if messages(&self.rest, take)? < self.rest.len() {
+            return Err("its answer ends inside a message".into());
+        }
+        Ok(())
+    }
+}
+
+/// Reads whole messages; says how many bytes they are.
+fn messages(bytes: &[u8], mut take: impl FnMut(Message)) -> Result<usize, String> {
+    let mut messages = serde_json::Deserializer::from_slice(bytes).into_iter();
+    let mut read = 0;
+    while let Some(message) = messages.next() {
+        match message {
+            Ok(message) => take(message),
+            Err(error) if error.is_eof() => return Ok(read),
+            Err(error) => return Err(error.to_string()),
+        }
+        read = messages.byte_offset();
+    }
+    Ok(bytes.len())
+}
+
 /// How a pull ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum End {
@@ -124,12 +175,44 @@ impl Pulled {
 mod tests {
     use super::*;
 
-    fn pulled(lines: &str) -> Pulled {
-        let mut pulled = Pulled::default();
-        for message in serde_json::Deserializer::from_str(lines).into_iter::<Message>() {
-            pulled.take(&message.unwrap());
+    fn pulled(stream: &str) -> Pulled {
+        let (mut pulled, mut lines) = (Pulled::default(), Lines::default());
+        // Cut where a message surely is not whole.
+        for bytes in stream.as_bytes().chunks(7) {
+            lines.feed(bytes, |message| pulled.take(&message)).unwrap();
         }
+        lines.finish(|message| pulled.take(&message)).unwrap();
         pulled
+    }
+
+    #[test]
+    fn a_stream_that_ends_inside_a_message_or_never_ends_one_is_no_stream() {
+        let fed = |bytes: &[u8]| {
+            let mut lines = Lines::default();
+            lines.feed(bytes, |_| ())?;
+            lines.finish(|_| ())
+        };
+        assert!(fed(b"{\"status\":\"x\"}\r\n ").is_ok());
+        assert!(fed(b"{\"status\":\"x\"}{").is_err());
+        assert!(fed(b"<html>").is_err());
+        let endless = format!("{{\"status\":\"{}", "x".repeat(LONGEST_MESSAGE));
+        assert_eq!(
+            fed(endless.as_bytes()),
+            Err("a message does not end".into())
+        );
+    }
+
+    #[test]
+    fn a_message_that_is_cut_anywhere_reads_as_the_whole() {
+        let stream = b"{\"id\":\"a\",\"status\":\"Pull complete\",\"x\":[-1.5e3,true]}\n{}";
+        for cut in 0..stream.len() {
+            let (mut pulled, mut lines) = (Pulled::default(), Lines::default());
+            for part in [&stream[..cut], &stream[cut..]] {
+                lines.feed(part, |message| pulled.take(&message)).unwrap();
+            }
+            lines.finish(|message| pulled.take(&message)).unwrap();
+            assert_eq!(pulled.fetched(), 1, "cut at {cut}");
+        }
     }
 
     // Recorded from 20.10.24 and 28.5.2; `Registry` and `Engine::pull` of

@@ -4,9 +4,10 @@
 
 use bollard::models::{LocalNodeState, SwarmInfo};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{Deserializer, SeqAccess, Visitor};
 
-use super::{ASK, EngineError, Info, Reader, call};
+use super::list::{Allowance, Form, Weighed, object};
+use super::{EngineError, Info, Reader};
 use crate::model::{Observed, ServiceImage, Spec, Swarm};
 use crate::text::{Untrusted, escape};
 
@@ -104,7 +105,8 @@ struct TaskStatus {
 #[serde(rename_all = "PascalCase")]
 struct Usage {
     /// Up to API 1.51.
-    build_cache: Option<Vec<BuildRecord>>,
+    #[serde(default)]
+    build_cache: InUse,
     /// From API 1.52 on.
     build_cache_usage: Option<BuildUsage>,
 }
@@ -112,7 +114,8 @@ struct Usage {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct BuildUsage {
-    items: Option<Vec<BuildRecord>>,
+    #[serde(default)]
+    items: InUse,
 }
 
 #[derive(Deserialize)]
@@ -122,6 +125,42 @@ struct BuildRecord {
     id: Option<String>,
     #[serde(default)]
     in_use: bool,
+}
+
+/// The records in use of a list of build records, and of these the first few:
+/// the list itself is long, and one of them is enough to refuse.
+#[derive(Default)]
+struct InUse(Vec<BuildRecord>);
+
+/// So many builds are named.
+const NAMED: usize = 20;
+
+impl<'de> Deserialize<'de> for InUse {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Records;
+        impl<'de> Visitor<'de> for Records {
+            type Value = InUse;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a list of build records")
+            }
+            fn visit_none<E>(self) -> Result<InUse, E> {
+                Ok(InUse::default())
+            }
+            fn visit_some<D: Deserializer<'de>>(self, from: D) -> Result<InUse, D::Error> {
+                from.deserialize_seq(self)
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<InUse, A::Error> {
+                let mut found = Vec::new();
+                while let Some(record) = list.next_element::<BuildRecord>()? {
+                    if record.in_use && found.len() < NAMED {
+                        found.push(record);
+                    }
+                }
+                Ok(InUse(found))
+            }
+        }
+        from.deserialize_option(Records)
+    }
 }
 
 /// States of a task that no longer fetches its image. In any other, also one
@@ -140,6 +179,14 @@ const UPDATED: [&str; 3] = ["", "completed", "rollback_completed"];
 impl Reader {
     /// What Swarm wants, and what it deploys to this node.
     pub async fn swarm(&self, info: &Info) -> Result<Swarm, EngineError> {
+        self.all_of_swarm(info, &Allowance::of(info)).await
+    }
+
+    pub(super) async fn all_of_swarm(
+        &self,
+        info: &Info,
+        allowance: &Allowance,
+    ) -> Result<Swarm, EngineError> {
         match info.role {
             SwarmRole::None => return Ok(Swarm::Inactive),
             SwarmRole::Worker => return Ok(Swarm::Worker),
@@ -149,8 +196,20 @@ impl Reader {
             SwarmRole::Manager => {}
         }
         let (services, tasks) = futures_util::future::join(
-            self.read::<Vec<Service>>("list services", "/services"),
-            self.read::<Vec<Task>>("list tasks", "/tasks"),
+            self.list(
+                "list services (GET /services)",
+                "/services",
+                Form::Array,
+                allowance,
+                |service: Service| Ok(vec![service]),
+            ),
+            self.list(
+                "list tasks (GET /tasks)",
+                "/tasks",
+                Form::Array,
+                allowance,
+                |task: Task| Ok(vec![task]),
+            ),
         )
         .await;
         Ok(wants(&services?, &tasks?, info.node.as_deref()))
@@ -163,16 +222,12 @@ impl Reader {
         if self.api < (1, 42) || self.podman {
             return Ok(Observed::Known(Vec::new()));
         }
-        let usage: Usage = self
-            .read("read the build cache", "/system/df?type=build-cache")
-            .await?;
-        let items = usage.build_cache_usage.and_then(|usage| usage.items);
-        let records = usage
-            .build_cache
-            .into_iter()
-            .flatten()
-            .chain(items.into_iter().flatten());
-        let in_use = records.filter(|record| record.in_use);
+        let doing = "read the build cache (GET /system/df?type=build-cache)";
+        let body = self.whole(doing, "/system/df?type=build-cache").await?;
+        let usage: Usage = object(&body).map_err(|why| EngineError::nonsense(doing, why))?;
+        let items = usage.build_cache_usage.map(|usage| usage.items);
+        let records = usage.build_cache.0.into_iter();
+        let in_use = records.chain(items.into_iter().flat_map(|items| items.0));
         Ok(Observed::Known(
             in_use
                 .map(|r| {
@@ -184,11 +239,39 @@ impl Reader {
                 .collect(),
         ))
     }
+}
 
-    async fn read<T: DeserializeOwned>(&self, what: &str, path: &str) -> Result<T, EngineError> {
-        let doing = format!("{what} (GET {path})");
-        let body = call(&doing, ASK, self.socket.get(path)).await?;
-        serde_json::from_slice(&body).map_err(|error| EngineError::nonsense(doing, error))
+impl Weighed for Service {
+    fn weight(&self) -> usize {
+        let specs = self.previous_spec.iter().chain([&self.spec]);
+        let specs: usize = specs
+            .map(|spec| {
+                let name = spec.name.as_ref().map_or(0, String::len);
+                name + spec.task_template.as_ref().map_or(0, Weighed::weight)
+            })
+            .sum();
+        size_of::<Self>() + self.id.len() + specs
+    }
+}
+
+impl Weighed for Task {
+    fn weight(&self) -> usize {
+        let texts = [&self.service_id, &self.node_id, &self.desired_state];
+        let texts: usize = texts.into_iter().flatten().map(String::len).sum();
+        size_of::<Self>() + self.id.len() + texts + self.spec.as_ref().map_or(0, Weighed::weight)
+    }
+}
+
+impl Weighed for TaskSpec {
+    fn weight(&self) -> usize {
+        let container = self.container_spec.iter();
+        let image = container.clone().filter_map(|spec| spec.image.as_ref());
+        let mounts = container.flat_map(|spec| spec.mounts.iter().flatten());
+        let source = |mount: &Mount| mount.source.as_ref().map_or(0, String::len);
+        // What the plan keeps of it beside this: the service's name, and the
+        // image's.
+        let mounts: usize = mounts.map(|mount| size_of::<Mount>() + source(mount)).sum();
+        192 + image.map(String::len).sum::<usize>() + mounts
     }
 }
 

@@ -6,11 +6,22 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
+use chrono::{DateTime, Utc};
 use nix::time::{ClockId, clock_gettime};
 
 use crate::activity::ClockReading;
 
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+/// The wall clock.
+#[must_use]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place where the wall clock is read"
+)]
+pub fn now() -> DateTime<Utc> {
+    Utc::now()
+}
 
 /// Reads the wall clock, the time since boot and the boot's name, in this
 /// order and within microseconds of each other.
@@ -19,12 +30,8 @@ const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 ///
 /// When the kernel does not give one of them: without the boot's name, time
 /// since boot cannot be told from time since another boot.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the one place where the wall clock is read"
-)]
 pub fn read() -> anyhow::Result<ClockReading> {
-    let wall = chrono::Utc::now();
+    let wall = now();
     // Not CLOCK_MONOTONIC: it stands still while the host sleeps, and then a
     // wall clock that rightly moved on would look as if it had jumped.
     let since_boot =

@@ -11,8 +11,8 @@ mod trust;
 use std::ffi::OsStr;
 use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::libc;
@@ -210,17 +210,48 @@ pub fn read_trusted_through_links(
     read_as(path, Wanted::FileOrLink, max_bytes)
 }
 
-fn read_as(path: &Path, wanted: Wanted, max_bytes: u64) -> Result<Option<Vec<u8>>, FileError> {
+/// As [`read_trusted`], but of a longer file its end: the last `max_bytes`,
+/// which may begin inside a line. For a file that grows at its end.
+///
+/// # Errors
+///
+/// As [`read_trusted`].
+pub fn read_trusted_end(path: &Path, max_bytes: u64) -> Result<Option<Vec<u8>>, FileError> {
+    let Some(mut file) = open_as(path, Wanted::File)? else {
+        return Ok(None);
+    };
+    let mut bytes = Vec::new();
+    file.metadata()
+        .and_then(|meta| file.seek(SeekFrom::Start(meta.len().saturating_sub(max_bytes))))
+        // Somebody may append meanwhile.
+        .and_then(|_| file.take(max_bytes).read_to_end(&mut bytes))
+        .map_err(FileError::io("read", path))?;
+    Ok(Some(bytes))
+}
+
+/// A trusted file, open for reading; `None` if it is not there.
+fn open_as(path: &Path, wanted: Wanted) -> Result<Option<File>, FileError> {
     let real = match check(path, wanted) {
         Ok(real) => real,
         Err(error) if error.is_not_found() && !path.is_symlink() => return Ok(None),
         Err(error) => return Err(error),
     };
-    let file = OpenOptions::new()
+    OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
         .open(&real)
-        .map_err(FileError::io("open", path))?;
+        .map(Some)
+        .map_err(FileError::io("open", path))
+}
+
+fn read_as(path: &Path, wanted: Wanted, max_bytes: u64) -> Result<Option<Vec<u8>>, FileError> {
+    let Some(file) = open_as(path, wanted)? else {
+        return Ok(None);
+    };
+    read_up_to(file, path, max_bytes).map(Some)
+}
+
+fn read_up_to(file: File, path: &Path, max_bytes: u64) -> Result<Vec<u8>, FileError> {
     let mut bytes = Vec::new();
     // One byte more than allowed tells "full" from "too long".
     file.take(max_bytes.saturating_add(1))
@@ -233,7 +264,48 @@ fn read_as(path: &Path, wanted: Wanted, max_bytes: u64) -> Result<Option<Vec<u8>
         );
         return Err(FileError::io("read", path)(source));
     }
-    Ok(Some(bytes))
+    Ok(bytes)
+}
+
+/// Reads a file that others may have written, and that nothing rests on: the
+/// metrics of the last run. `None` if it is not there.
+///
+/// # Errors
+///
+/// [`FileError::Io`], also if it is no plain file (a FIFO would be waited for)
+/// or longer than `max_bytes`.
+pub fn read_untrusted(path: &Path, max_bytes: u64) -> Result<Option<Vec<u8>>, FileError> {
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(path);
+    let file = match file {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other.map_err(FileError::io("open", path))?,
+    };
+    let meta = file.metadata().map_err(FileError::io("look at", path))?;
+    if !meta.is_file() {
+        return Err(FileError::io("read", path)(no_plain_file(&meta)));
+    }
+    read_up_to(file, path, max_bytes).map(Some)
+}
+
+fn no_plain_file(meta: &fs::Metadata) -> io::Error {
+    let found = trust::type_name(meta.file_type());
+    io::Error::new(
+        io::ErrorKind::InvalidInput,
+        format!("it is {found}, wanted a plain file or none"),
+    )
+}
+
+/// As [`write_atomic`], but everybody may read it (mode 0644), whatever the
+/// umask.
+///
+/// # Errors
+///
+/// As [`write_atomic`].
+pub fn write_for_all(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    write_with_mode(path, bytes, 0o644)
 }
 
 /// Puts `bytes` at `path` (mode 0600) so that a reader, or a crash at any
@@ -249,14 +321,13 @@ fn read_as(path: &Path, wanted: Wanted, max_bytes: u64) -> Result<Option<Vec<u8>
 /// [`FileError::Io`], also if `path` is there and is no plain file: a rename
 /// over `/dev/stdout` would replace the device.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    write_with_mode(path, bytes, 0o600)
+}
+
+fn write_with_mode(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
     match fs::symlink_metadata(path) {
         Ok(meta) if !meta.is_file() => {
-            let found = trust::type_name(meta.file_type());
-            let source = io::Error::new(
-                io::ErrorKind::InvalidInput,
-                format!("it is {found}, wanted a plain file or none"),
-            );
-            return Err(FileError::io("write", path)(source));
+            return Err(FileError::io("write", path)(no_plain_file(&meta)));
         }
         Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -268,6 +339,10 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     temporary
         .write_all(bytes)
         .map_err(FileError::io("write", path))?;
+    temporary
+        .as_file()
+        .set_permissions(fs::Permissions::from_mode(mode))
+        .map_err(FileError::io("set the mode of", path))?;
     // Before the rename, or a power cut may leave the new name with no content.
     temporary
         .as_file()
@@ -311,6 +386,28 @@ pub fn quarantine(path: &Path) -> Result<PathBuf, FileError> {
     Ok(aside)
 }
 
+/// Keeps what a file holds under another name, in place of what had that name,
+/// and leaves the file itself as it is: at no moment is either missing.
+///
+/// # Errors
+///
+/// [`FileError::Io`]. A kill can leave a temporary name of the file:
+/// see [`StateDir::remove_leftovers`].
+pub fn keep_as(path: &Path, other: &Path) -> Result<(), FileError> {
+    let folder = folder_of(other);
+    let unnamed = tempfile::Builder::new()
+        .prefix(".")
+        .suffix(TEMPORARY)
+        .make_in(folder, |temporary| fs::hard_link(path, temporary))
+        .map_err(FileError::io("set aside", path))?;
+    // Where both are one file already, a rename does nothing and leaves both
+    // names; then the temporary one goes when it is dropped.
+    unnamed
+        .persist(other)
+        .map_err(|error| FileError::io("set aside", path)(error.error))?;
+    sync_folder(folder)
+}
+
 /// Makes a rename or a new name in the folder outlive a power cut.
 fn sync_folder(folder: &Path) -> Result<(), FileError> {
     File::open(folder)
@@ -329,7 +426,7 @@ fn folder_of(path: &Path) -> &Path {
 mod tests {
     use super::*;
     use crate::host::lock::RunLock;
-    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+    use std::os::unix::fs::{MetadataExt, symlink};
 
     fn names(folder: &Path) -> Vec<String> {
         let mut names: Vec<String> = fs::read_dir(folder)
@@ -357,6 +454,23 @@ mod tests {
     }
 
     #[test]
+    fn what_is_for_all_may_be_read_by_all_and_is_read_back_without_trust() {
+        let folder = crate::host::folder_of_ours();
+        let path = folder.path().join("secateur.prom");
+        assert_eq!(read_untrusted(&path, 100).unwrap(), None);
+        write_for_all(&path, b"one").unwrap();
+        assert_eq!(mode(&path), 0o644);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
+        assert_eq!(read_untrusted(&path, 3).unwrap().unwrap(), b"one");
+        read_untrusted(&path, 2).unwrap_err();
+        read_untrusted(folder.path(), 100).unwrap_err();
+        let fifo = folder.path().join("fifo");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let error = read_untrusted(&fifo, 100).unwrap_err();
+        assert!(error.to_string().contains("FIFO"), "{error}");
+    }
+
+    #[test]
     fn a_file_may_be_as_long_as_the_limit_and_no_longer() {
         let folder = crate::host::folder_of_ours();
         let path = folder.path().join("ledger.json");
@@ -364,6 +478,31 @@ mod tests {
         assert_eq!(read_trusted(&path, 5).unwrap().unwrap(), b"12345");
         let error = read_trusted(&path, 4).unwrap_err();
         assert!(error.to_string().contains("longer than 4 bytes"), "{error}");
+    }
+
+    #[test]
+    fn of_a_file_that_grew_too_long_the_end_is_read() {
+        let folder = crate::host::folder_of_ours();
+        let path = folder.path().join("journal.jsonl");
+        assert_eq!(read_trusted_end(&path, 4).unwrap(), None);
+        write_atomic(&path, b"12345").unwrap();
+        assert_eq!(read_trusted_end(&path, 4).unwrap().unwrap(), b"2345");
+        assert_eq!(read_trusted_end(&path, 6).unwrap().unwrap(), b"12345");
+    }
+
+    #[test]
+    fn a_file_is_kept_under_another_name_in_place_of_what_had_it() {
+        let folder = crate::host::folder_of_ours();
+        let path = folder.path().join("journal.jsonl");
+        let other = folder.path().join("journal.jsonl.1");
+        for generation in [b"one", b"two"] {
+            write_atomic(&path, generation).unwrap();
+            keep_as(&path, &other).unwrap();
+            assert_eq!(fs::read(&path).unwrap(), generation);
+            assert_eq!(fs::read(&other).unwrap(), generation);
+        }
+        assert_eq!(names(folder.path()), ["journal.jsonl", "journal.jsonl.1"]);
+        assert!(keep_as(&folder.path().join("none"), &other).is_err());
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! probe holds a free lock for some microseconds; a deploy that asks for it
 //! without waiting (`flock -n`) in just that time is turned away.
 
+mod hidden;
 mod hold;
 mod holder;
 mod open;
@@ -34,7 +35,8 @@ const MATCH_LIMIT: usize = 256;
 ///
 /// One sight for each path that matches, sorted; if none does, one
 /// [`LockState::Absent`] under the pattern itself. What cannot be looked at is
-/// [`LockState::CannotTell`] with the reason and what would help.
+/// [`LockState::CannotTell`] with the reason and what would help; so is what
+/// our own service's restrictions hide from us (`PrivateTmp=`).
 ///
 /// `since` is the earlier of a path's birth and its last change for
 /// [`LockKind::Exists`]: not the last change alone, which a tool that writes
@@ -47,7 +49,11 @@ pub fn look(pattern: &Path, kind: LockKind) -> Vec<LockSight> {
     let sight = |path: &Path, state| LockSight {
         path: path.to_owned(),
         kind,
-        state,
+        state: match state {
+            // Hidden is not absent: the lock may be held beyond what we see.
+            LockState::Absent => hidden::hides(path).map_or(state, LockState::CannotTell),
+            LockState::Free | LockState::Held { .. } | LockState::CannotTell(_) => state,
+        },
     };
     match expand(pattern) {
         Err(why) => vec![sight(pattern, LockState::CannotTell(why))],

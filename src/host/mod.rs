@@ -10,6 +10,7 @@ pub mod lock;
 mod process;
 pub mod signs;
 pub mod storage;
+pub mod systemd;
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
@@ -44,7 +45,7 @@ fn quoted(path: &Path) -> String {
 
 /// A folder that is trusted whatever the umask of whoever runs the tests.
 #[cfg(test)]
-fn folder_of_ours() -> tempfile::TempDir {
+pub(crate) fn folder_of_ours() -> tempfile::TempDir {
     use std::os::unix::fs::PermissionsExt;
     tempfile::Builder::new()
         .permissions(std::fs::Permissions::from_mode(0o700))

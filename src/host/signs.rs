@@ -22,7 +22,7 @@ use chrono::{DateTime, Utc};
 
 use self::open_files::FileId;
 use self::places::{Owner, Place};
-use crate::activity::{ClockReading, PullSign, PullSigns, Unreadable};
+use crate::activity::{ClockReading, Cure, PullSign, PullSigns, Unreadable};
 use crate::host::{moment, process};
 
 /// More entries than this, in one folder or below one sign, are not looked at.
@@ -31,6 +31,9 @@ const ENTRY_LIMIT: usize = if cfg!(test) { 100 } else { 10_000 };
 /// Where an engine keeps its files, as seen from here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Roots {
+    /// The engine's id, which engines from 23 on keep in a file of their data
+    /// root.
+    pub engine_id: String,
     /// GET /info `DockerRootDir`, or what the policy says instead.
     pub data_root: PathBuf,
     /// The graphdriver's name, such as `overlay2`; `None` for the containerd
@@ -196,13 +199,17 @@ fn judge_all(mut traces: Vec<Trace>, now: &ClockReading) -> Vec<PullSign> {
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Unreadable {
-    let help = match error.kind() {
-        io::ErrorKind::PermissionDenied => ": run as root, or give CAP_DAC_READ_SEARCH",
-        _ => "",
+    let (cure, help) = match error.kind() {
+        io::ErrorKind::PermissionDenied => (
+            Cure::Permission,
+            ": run as root, or give CAP_DAC_READ_SEARCH",
+        ),
+        _ => (Cure::DataRoot, ""),
     };
     Unreadable {
         path: path.to_owned(),
         why: format!("{error}{help}"),
+        cure,
     }
 }
 
@@ -210,6 +217,7 @@ fn too_many(path: &Path) -> Unreadable {
     Unreadable {
         path: path.to_owned(),
         why: format!("found more than {ENTRY_LIMIT} entries in it, the most that are looked at"),
+        cure: Cure::DataRoot,
     }
 }
 

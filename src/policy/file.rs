@@ -16,9 +16,14 @@ use super::{
 use crate::activity::LockKind;
 use crate::model::Bytes;
 
+// Keys and sections stand in the schema, their words in config/policy.toml.
+#[cfg(test)]
+use super::schema as form;
+
 #[derive(Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-struct PolicyFile {
+pub(super) struct PolicyFile {
     age: Age,
     #[serde(default)]
     keep: Keep,
@@ -35,61 +40,88 @@ struct PolicyFile {
 }
 
 #[derive(Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct Age {
+    #[cfg_attr(test, schemars(with = "form::Age"))]
     min_age: Spanned<String>,
+    #[serde(default)]
+    #[cfg_attr(test, schemars(with = "form::AgeOrKeep"))]
     digest_pinned: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize, Default)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 struct Keep {
+    #[cfg_attr(test, schemars(with = "Vec<form::ImagePattern>"))]
     images: Vec<Spanned<String>>,
+    #[cfg_attr(test, schemars(with = "Vec<form::Label>"))]
     labels: Vec<Spanned<String>>,
+    #[cfg_attr(test, schemars(with = "form::Count"))]
     previous: Option<Spanned<u32>>,
 }
 
 #[derive(Deserialize, Default)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 struct Disk {
+    #[cfg_attr(test, schemars(with = "form::Percent"))]
     start_above_percent: Option<Spanned<f64>>,
+    #[cfg_attr(test, schemars(with = "form::Percent"))]
     stop_below_percent: Option<Spanned<f64>>,
+    #[cfg_attr(test, schemars(with = "form::Size"))]
     min_free: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize, Default)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 #[expect(clippy::struct_field_names, reason = "the keys are called so")]
 struct LimitsFile {
+    #[cfg_attr(test, schemars(with = "form::AtLeastOne"))]
     max_images: Option<Spanned<u32>>,
+    #[cfg_attr(test, schemars(with = "form::Fraction"))]
     max_fraction: Option<Spanned<f64>>,
+    #[cfg_attr(test, schemars(with = "form::Age"))]
     max_run: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize, Default)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 struct GuardFile {
+    #[cfg_attr(test, schemars(with = "form::Pulls"))]
     pulls: Option<Spanned<String>>,
+    #[cfg_attr(test, schemars(with = "form::Age"))]
     alert_after: Option<Spanned<String>>,
     lock: Vec<Lock>,
 }
 
 #[derive(Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct Lock {
+    #[cfg_attr(test, schemars(with = "form::LockPath"))]
     path: Spanned<String>,
+    #[serde(default)]
+    #[cfg_attr(test, schemars(with = "form::LockKind"))]
     kind: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize, Default)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 struct Engine {
+    #[cfg_attr(test, schemars(with = "form::AbsolutePath"))]
     data_root: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize, Default)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 struct Cache {
+    #[cfg_attr(test, schemars(with = "Vec<form::ImageName>"))]
     images: Vec<Spanned<String>>,
 }
 
@@ -129,7 +161,9 @@ pub(super) fn parse(text: &str, name: &str) -> Result<Policy, PolicyError> {
         name: name.to_owned(),
         place: fault
             .span
-            .filter(|span| !span.is_empty())
+            // Of what is missing from the whole, only nothing at its beginning
+            // is told; what is missing elsewhere has a place.
+            .filter(|span| *span != (0..0))
             .map(|span| place(text, span.start)),
         message: fault.message,
     })
@@ -501,6 +535,19 @@ mod tests {
             let seen = with_age(text);
             assert!(seen.contains(wanted), "{text:?}: {seen}");
         }
+    }
+
+    #[test]
+    fn what_is_missing_in_a_line_has_its_place_there() {
+        for (text, place) in [
+            ("[age\nmin_age = \"1d\"", "line 1, column 5: "),
+            ("[age]\nmin_age", "line 2, column 8: "),
+            ("[age]\nmin_age =", "line 2, column 10: "),
+        ] {
+            let seen = error(text);
+            assert!(seen.contains(place), "{text:?}: {seen}");
+        }
+        assert!(!error("").contains("line"), "{}", error(""));
     }
 
     #[test]

@@ -400,6 +400,23 @@ fn image(entry: &Entry) -> ImagePart<'_> {
 mod tests {
     use super::*;
 
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig { failure_persistence: None, ..Default::default() })]
+        #[test]
+        fn no_text_of_a_document_reaches_a_terminal_raw_or_is_lost(
+            text in proptest::collection::vec(proptest::char::any(), 0..100),
+        ) {
+            let text: String = text.into_iter().collect();
+            let document = std::collections::BTreeMap::from([(text.clone(), text)]);
+            let shown = written(&document);
+            let raw = |ch: char| ch != '\n' && (ch.is_control() || is_invisible(ch));
+            proptest::prop_assert!(!shown.chars().any(raw), "{shown:?}");
+            let read: std::collections::BTreeMap<String, String> =
+                serde_json::from_str(&shown).unwrap();
+            proptest::prop_assert_eq!(read, document);
+        }
+    }
+
     #[test]
     fn nothing_that_a_terminal_acts_on_is_written_raw_and_nothing_is_lost() {
         let nasty = "a\u{9b}31m\u{202e}\u{7f}\u{e0001}\u{1b}]0;x\u{7}";

@@ -10,7 +10,7 @@ use super::text::HEAD;
 use super::wrap::{COLUMNS, fitted, hanging, headed, wrapped};
 use crate::model::{Bytes, ImageId};
 use crate::outcome::{Ending, Outcome, Stayed};
-use crate::plan::{Entry, HeldBack, KeepReason, Plan, Verdict, ago, minute};
+use crate::plan::{Entry, HeldBack, Plan, Verdict, ago, minute};
 
 /// How many images a list shows before it only counts; --verbose shows all.
 const SHOWN: usize = 20;
@@ -97,10 +97,10 @@ pub(super) fn not_tried(out: &mut String, outcome: &Outcome, plan: &Plan) {
         .map(|stayed| &stayed.id)
         .chain(outcome.removed.iter().map(|removed| &removed.id))
         .collect();
-    let left = plan
+    let (tried, left): (Vec<_>, Vec<_>) = plan
         .removals()
-        .filter(|entry| !tried.contains(&entry.image().id))
-        .count();
+        .partition(|entry| tried.contains(&entry.image().id));
+    let left = left.len();
     // Where none was tried, "of so many in the plan" has said so.
     if left == 0 || tried.is_empty() {
         return;
@@ -135,22 +135,8 @@ pub(super) fn held_back(out: &mut String, plan: &Plan) {
 
 /// Every image that stays, counted once, under the first of its reasons.
 pub(super) fn kept(out: &mut String, plan: &Plan) {
-    let mut counts: BTreeMap<usize, (&'static str, usize, Bytes)> = BTreeMap::new();
-    let mut total = 0;
-    for entry in plan.entries() {
-        let Some(first) = entry.reasons().first().map(KeepReason::kind) else {
-            continue;
-        };
-        let rank = KeepReason::KINDS.iter().position(|kind| *kind == first);
-        let (_, count, bytes) =
-            counts
-                .entry(rank.unwrap_or_default())
-                .or_insert((first, 0, Bytes(0)));
-        let size = entry.image().size.known().copied().unwrap_or_default();
-        *count += 1;
-        *bytes = [*bytes, size].into_iter().sum();
-        total += 1;
-    }
+    let counts = plan.kept();
+    let total: usize = counts.iter().map(|(_, count, _)| count).sum();
     if total == 0 {
         return;
     }
@@ -160,7 +146,7 @@ pub(super) fn kept(out: &mut String, plan: &Plan) {
         images(total)
     );
     let _ = writeln!(out, "  {:>6}  {:>9}  FIRST REASON", "IMAGES", "UP TO");
-    for (kind, count, bytes) in counts.values() {
+    for (kind, count, bytes) in counts.iter().filter(|(_, count, _)| *count > 0) {
         let bytes = bytes.to_string();
         let _ = writeln!(out, "  {count:>6}  {bytes:>9}  {kind:<13}  {}", words(kind));
     }

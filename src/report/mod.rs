@@ -1,8 +1,11 @@
-//! Says what was decided and done: text for people, JSON for programs. It
-//! decides only the wording; every figure comes from a plan or an outcome.
+//! Says what was decided and done: text for people, JSON for programs, entries
+//! for systemd's journal. It decides only the wording; every figure comes from a
+//! plan or an outcome.
 
+pub mod cache_entries;
 pub mod cache_json;
 pub mod cache_text;
+pub mod entries;
 pub mod explain;
 pub mod json;
 mod lists;
@@ -10,7 +13,7 @@ pub mod text;
 mod wrap;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::path::PathBuf;
 

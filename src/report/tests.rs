@@ -7,10 +7,12 @@ use chrono::TimeDelta;
 
 use super::text::{HEAD, LOUD};
 use super::wrap::COLUMNS;
-use super::{Context, PolicySource, explain, text};
-use crate::activity::{Disk, LockKind, Room};
+use super::{Context, PolicySource, cache_entries, entries, explain, text};
+use crate::activity::{Cure, Disk, LockKind, Room};
 use crate::decide::{Trust, decide};
+use crate::exit::{Exit, Fault};
 use crate::guards::Refusal;
+use crate::host::systemd::Entry;
 use crate::ledger::Ledger;
 use crate::model::{Bytes, Container, Image, Inventory, Observed};
 use crate::outcome::{Collateral, Ending, Outcome, Removed, Stayed};
@@ -18,13 +20,15 @@ use crate::plan::Plan;
 use crate::policy::Policy;
 use crate::testing::{at, clock, id, image, inventory, pinned, tagged};
 use crate::text::Untrusted;
+use crate::verify_cache::outcome::{Findings, Line};
+use crate::verify_cache::{Check, Kind, Status};
 
-const MIB: u64 = 1 << 20;
-const GIB: u64 = 1 << 30;
+pub(crate) const MIB: u64 = 1 << 20;
+pub(crate) const GIB: u64 = 1 << 30;
 const DAY: i64 = 86_400;
 
 /// Three of the four that may go are enough.
-const ENOUGH: &str = "[disk]\nstart_above_percent = 85.8\nstop_below_percent = 85.6";
+pub(crate) const ENOUGH: &str = "[disk]\nstart_above_percent = 85.8\nstop_below_percent = 85.6";
 
 /// Text that must not get to a terminal as it is.
 const NASTY: &str = "\u{1b}[2J\u{9b}5m\r\n\u{7}\u{202e}x\u{2028}";
@@ -36,7 +40,7 @@ fn sized(image: Image, mib: u64) -> Image {
     }
 }
 
-fn disk(used: u64) -> Disk {
+pub(crate) fn disk(used: u64) -> Disk {
     Disk {
         path: "/var/lib/docker".into(),
         bytes: Room {
@@ -100,11 +104,11 @@ fn seen(ledger: &Ledger, mut host: Inventory, day: i64) -> Ledger {
     ledger.observe(&host, &clock(day * DAY, 0, "a"), TimeDelta::zero())
 }
 
-fn policy(more: &str) -> Policy {
+pub(crate) fn policy(more: &str) -> Policy {
     Policy::parse(&format!("[age]\nmin_age = \"14d\"\n{more}"), "test").unwrap()
 }
 
-fn planned(more: &str) -> (Plan, Ledger) {
+pub(crate) fn planned(more: &str) -> (Plan, Ledger) {
     let (host, ledger) = host();
     (
         decide(&policy(more), &host, &ledger, Trust::OwnMemory),
@@ -112,7 +116,7 @@ fn planned(more: &str) -> (Plan, Ledger) {
     )
 }
 
-fn context(refusals: Vec<Refusal>, notes: &[&str]) -> Context {
+pub(crate) fn context(refusals: Vec<Refusal>, notes: &[&str]) -> Context {
     Context {
         policy: PolicySource {
             file: Some("/etc/secateur/policy.toml".into()),
@@ -123,7 +127,7 @@ fn context(refusals: Vec<Refusal>, notes: &[&str]) -> Context {
     }
 }
 
-fn refusals() -> Vec<Refusal> {
+pub(crate) fn refusals() -> Vec<Refusal> {
     vec![
         Refusal::DeployLock {
             path: "/run/secateur/deploy.lock".into(),
@@ -153,7 +157,7 @@ fn stayed(n: u64, why: &str) -> Stayed {
 }
 
 /// A run of this plan that met everything that a run can meet.
-fn run(plan: &Plan, why: impl Fn(&str) -> String) -> Outcome {
+pub(crate) fn run(plan: &Plan, why: impl Fn(&str) -> String) -> Outcome {
     let mut outcome = Outcome::new(
         "run".into(),
         at(0),
@@ -203,12 +207,16 @@ fn plain(report: &str) -> String {
 
 #[track_caller]
 fn golden(name: &str, report: &str) {
-    let shown = plain(report);
+    same(name, &plain(report));
+}
+
+#[track_caller]
+fn same(name: &str, shown: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("src/report/testdata")
         .join(name);
     if std::env::var_os("UPDATE_REPORTS").is_some() {
-        std::fs::write(&path, &shown).unwrap();
+        std::fs::write(&path, shown).unwrap();
     }
     let wanted = std::fs::read_to_string(&path).unwrap();
     assert!(
@@ -289,6 +297,83 @@ fn a_run_that_was_refused() {
     );
 }
 
+/// Entries as a person may read them: loudness and words, then the fields.
+#[track_caller]
+fn journal(name: &str, entries: &[Entry]) {
+    let mut shown = String::new();
+    for entry in entries {
+        let (priority, message) = (entry.priority as u8, &entry.message);
+        shown.push_str(&["<", &priority.to_string(), "> ", message, "\n"].concat());
+        for (field, value) in &entry.fields {
+            shown.push_str(&["    ", field, "=", value, "\n"].concat());
+        }
+    }
+    same(name, &shown);
+}
+
+#[test]
+fn a_run_is_one_entry_for_each_fact_in_systemds_journal() {
+    let (plan, _) = planned(ENOUGH);
+    let mut outcome = Outcome::new("run".into(), at(0), plan.disk().clone());
+    outcome.removed = plan.removals().map(Removed::of).collect();
+    outcome.disk_after = Observed::Known(disk(86 * GIB - 505 * MIB));
+    let context = context(vec![], &["a stale sign of a pull"]);
+    let entries = entries::outcome(&outcome, Some(&plan), &context);
+    journal("journal.txt", &entries);
+}
+
+#[test]
+fn a_run_that_met_everything_leaves_nothing_out_in_systemds_journal() {
+    let (plan, _) = planned("");
+    let mut outcome = run(&plan, str::to_owned);
+    outcome.refusals = refusals();
+    let context = context(vec![], &[]);
+    let entries = entries::outcome(&outcome, Some(&plan), &context);
+    journal("journal-bad.txt", &entries);
+    let mut ids: Vec<&str> = entries.iter().map(|entry| entry.id).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let mut wanted = vec![
+        entries::PRUNED,
+        entries::REMOVED,
+        entries::STAYED,
+        entries::LOST,
+        entries::REFUSED,
+    ];
+    wanted.sort_unstable();
+    assert_eq!(ids, wanted);
+}
+
+#[test]
+fn a_verify_cache_is_one_entry_for_each_promise_that_is_not_as_it_should_be() {
+    let line = |image: &str, status| Line {
+        image: image.into(),
+        checks: vec![
+            Check::new(Kind::Present, Status::Ok, "image 1"),
+            Check::new(Kind::Current, status, "the registry's word"),
+            Check::new(Kind::Reused, status, "a layer would come"),
+        ],
+    };
+    let mut findings = Findings::new(at(0), inventory([]).engine, false);
+    findings.images = vec![
+        line("app:1", Status::Ok),
+        line("db:2", Status::Broken),
+        line("x:3", Status::Moved),
+        line("y:4", Status::Unknown),
+    ];
+    let mut entries = cache_entries::findings(&findings, &context(vec![], &[]));
+    // Where none is promised, the store stands for itself.
+    findings.images.clear();
+    findings.store = Some(Check::new(Kind::Lasting, Status::Broken, "it is a tmpfs"));
+    entries.extend(cache_entries::findings(&findings, &context(vec![], &[])));
+    findings.refusals = vec![Refusal::Deploy("service web is updating".into())];
+    findings.store = None;
+    entries.extend(cache_entries::findings(&findings, &context(vec![], &[])));
+    let fault = Fault::new(Exit::Policy, "policy p.toml, line 2: no");
+    entries.push(entries::fault(&fault, "verify-cache"));
+    journal("journal-cache.txt", &entries);
+}
+
 #[test]
 fn one_image_and_its_story() {
     let (plan, ledger) = planned("");
@@ -367,6 +452,7 @@ fn no_report_is_too_wide_or_moves_a_cursor() {
         Refusal::SignsUnreadable {
             path: long.clone().into(),
             why: long.clone(),
+            cure: Cure::DataRoot,
         },
     ]);
     let mut context = context(against.clone(), &[&long]);

@@ -4,7 +4,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{connect, policy, say, state_dir, trust, warnings};
+use super::tell::say;
+use super::{connect, policy, state_dir, trust, warnings};
 use crate::cli::{Format, Global, PlanArgs};
 use crate::decide::decide;
 use crate::exit::{Exit, Fault};

@@ -5,37 +5,76 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::{connect, log, policy, say, state_dir, trust, warnings};
+use chrono::{DateTime, Utc};
+
+use super::{Began, connect, late, log, policy, state_dir, tell, trust, warnings, write_metrics};
+use crate::aftermath::Claims;
 use crate::cli::{Format, Global, PruneArgs};
 use crate::decide::Trust;
-use crate::engine::{Reader, Remover};
+use crate::engine::{EngineError, Info, Reader, Remover};
 use crate::exit::{Exit, Fault};
 use crate::guards::{Refusal, clear};
 use crate::host;
-use crate::model::{Container, ImageId, Observed, Swarm};
-use crate::outcome::{Ending, Outcome};
+use crate::host::systemd::Priority;
+use crate::metrics::{self, Before};
+use crate::model::{Container, ImageId, Inventory, Observed, Swarm};
+use crate::outcome::{Ending, Outcome, Stayed};
 use crate::plan::Plan;
 use crate::policy::Policy;
 use crate::progress::Progress;
-use crate::report::{Context, json, text};
+use crate::report::{Context, entries, json, text};
 use crate::state::{Memory, State};
 use crate::survey::{self, NoSurvey, Survey};
 use crate::watch::Armed;
 
 pub(super) async fn prune(global: &Global, args: &PruneArgs) -> Result<Exit, Fault> {
-    let (policy, source) = policy(global)?;
-    let mut context = Context {
-        policy: source,
-        refusals: Vec::new(),
-        notes: warnings(&policy),
+    let began = Began::now();
+    let done = match policy(global) {
+        Ok((policy, source)) => {
+            let mut context = Context {
+                policy: source,
+                refusals: Vec::new(),
+                notes: warnings(&policy),
+            };
+            let work = Box::pin(look_and_prune(global, args, &policy, &mut context));
+            work.await.map(|(outcome, plan)| Done {
+                outcome,
+                plan,
+                policy,
+                context,
+            })
+        }
+        Err(fault) => Err(fault),
     };
+    let exit = match &done {
+        Ok(done) => report(global, done),
+        Err(fault) => Err(fault.clone()),
+    };
+    let file = args.metrics.as_deref();
+    write_metrics(global, file, metrics::prune::PREFIX, |before| {
+        numbers(&done, &exit, began, before)
+    });
+    exit
+}
+
+/// A run that came to its end.
+struct Done {
+    outcome: Outcome,
+    /// `None` where no look at the images was taken.
+    plan: Option<Plan>,
+    policy: Policy,
+    context: Context,
+}
+
+async fn look_and_prune(
+    global: &Global,
+    args: &PruneArgs,
+    policy: &Policy,
+    context: &mut Context,
+) -> Result<(Outcome, Option<Plan>), Fault> {
     let started =
         host::clock::read().map_err(|error| Fault::new(Exit::State, format!("{error:#}")))?;
-    let run = format!(
-        "{}-{}",
-        started.wall.format("%Y%m%dT%H%M%S%3fZ"),
-        std::process::id()
-    );
+    let run = name_of_run(started.wall);
     let state = State::open(&state_dir(global))?;
     let ended = |ending, refusals| Outcome {
         ending,
@@ -49,55 +88,52 @@ pub(super) async fn prune(global: &Global, args: &PruneArgs) -> Result<Exit, Fau
     let mut state = match state {
         Ok(state) => state,
         Err(held) => {
-            let refused = ended(Ending::Refused, vec![Refusal::OtherRun(held.to_string())]);
-            return finish(global, &refused, None, &context);
+            let refusals = vec![Refusal::OtherRun(held.to_string())];
+            return Ok((ended(Ending::Refused, refusals), None));
         }
     };
     let interrupted = on_signals()?;
     let trust = trust(args.trust_engine_dates);
-    let seen = look_around(global, &policy, &state, trust, &interrupted).await?;
+    let seen = look_around(global, policy, &state, trust, &interrupted).await?;
     let Some((reader, memory, survey)) = seen else {
-        let interrupted = ended(Ending::Interrupted, Vec::new());
-        return finish(global, &interrupted, None, &context);
+        return Ok((ended(Ending::Interrupted, Vec::new()), None));
     };
     let survey = match survey {
         Ok(survey) => survey,
         Err(NoSurvey::Contradiction(why)) => {
-            let refused = ended(Ending::Refused, vec![Refusal::EngineInconsistent(why)]);
-            return finish(global, &refused, None, &context);
+            let refusals = vec![Refusal::EngineInconsistent(why)];
+            return Ok((ended(Ending::Refused, refusals), None));
         }
         Err(NoSurvey::Fault(fault)) => return Err(fault),
     };
     context.notes.extend(survey::notes(&memory, &survey.looks));
+    context.notes.extend(unmeasured(&survey.inventory));
     // What was seen is remembered whatever comes of the rest.
     state.save(&memory, &survey.ledger)?;
     state.record(&survey::resolved(&memory.pending, &survey.inventory), true)?;
+    let earlier = late::of_earlier_runs(&survey.inventory, &reader, &mut state, &run).await?;
     let Survey {
-        mut plan,
+        plan,
         looks,
         watch,
         info,
         inventory,
         ledger,
     } = survey;
-    if let Some(path) = &args.plan {
-        let reviewed = crate::reviewed::read(
-            path,
-            &info.facts,
-            &context.policy,
-            inventory.taken_at,
-            args.max_plan_age,
-        )?;
-        plan = plan.restricted_to(&reviewed.images);
-    }
+    let (plan, mut changed) = as_reviewed(plan, args, &info, context, inventory.taken_at)?;
     let shown = plan.clone();
-    let outcome = match clear(&policy, &looks, plan) {
-        Err(refusals) => ended(Ending::Refused, refusals),
+    let mut outcome = match clear(policy, &looks, plan) {
+        Err(refusals) => {
+            let mut refused = ended(Ending::Refused, refusals);
+            late::went_on(&reader, &mut state, &memory, &inventory, &mut refused).await;
+            refused
+        }
         Ok(cleared) => {
             let (remover, cleared) = reader.into_remover(cleared);
             let engine = Live {
                 remover: &remover,
                 info: &info,
+                claims: Claims::since(inventory.taken_at),
             };
             let mut progress = Progress::new(global);
             let mut on_progress =
@@ -109,13 +145,20 @@ pub(super) async fn prune(global: &Global, args: &PruneArgs) -> Result<Exit, Fau
                 on_progress: &mut on_progress,
             };
             let run = run.clone();
-            let work = crate::prune::prune(cleared, &policy, run, &engine, &mut host);
-            let outcome = Box::pin(work).await;
+            let work = crate::prune::prune(cleared, policy, run, &engine, &mut host);
+            let mut outcome = Box::pin(work).await;
+            let reader = remover.reader();
+            late::look_back(&engine.claims, reader, &info, &mut host, &mut outcome)
+                .await
+                .unwrap_or_else(|note| context.notes.push(note));
+            late::went_on(reader, &mut host.state, &memory, &inventory, &mut outcome).await;
             progress.clear();
             outcome
         }
     };
-    finish(global, &outcome, Some(&shown), &context)
+    outcome.skipped.append(&mut changed);
+    outcome.collateral.extend(earlier);
+    Ok((outcome, Some(shown)))
 }
 
 /// Reads the engine and all around it; `None` where the run is asked to end
@@ -146,59 +189,109 @@ async fn look_around<'a>(
     }
 }
 
-fn finish(
-    global: &Global,
-    outcome: &Outcome,
-    plan: Option<&Plan>,
-    context: &Context,
-) -> Result<Exit, Fault> {
-    let report = match global.format {
+/// By when it began, and by its process: no two have the same.
+fn name_of_run(began: DateTime<Utc>) -> String {
+    let began = began.format("%Y%m%dT%H%M%S%3fZ");
+    format!("{began}-{}", std::process::id())
+}
+
+/// Not a failure, but nobody should have to guess why nothing went.
+fn unmeasured(inventory: &Inventory) -> Option<String> {
+    match &inventory.disk {
+        Observed::Known(_) => None,
+        Observed::Unknown(why) => Some(format!(
+            "the disk cannot be measured, so nothing goes: {why}"
+        )),
+    }
+}
+
+fn report(global: &Global, done: &Done) -> Result<Exit, Fault> {
+    let (outcome, plan, context) = (&done.outcome, done.plan.as_ref(), &done.context);
+    let text = || match global.format {
         Format::Text => text::outcome(outcome, plan, context, global.verbose),
         Format::Json => json::outcome(outcome, plan.map(Plan::engine), context),
     };
+    let told = tell(global, text, || entries::outcome(outcome, plan, context));
     // What happened to the images counts for more than what to the report.
-    match (say(&report, global.format), outcome.exit()) {
+    match (told, outcome.exit()) {
         (Err(fault), Exit::Done) => Err(fault),
         (Err(fault), exit) => {
-            log(&format!("error: {}", fault.message));
+            log(Priority::Error, &format!("error: {}", fault.message));
             Ok(exit)
         }
-        (Ok(()), exit) => Ok(exit),
+        (Ok(_), exit) => Ok(exit),
     }
+}
+
+fn numbers(
+    done: &Result<Done, Fault>,
+    exit: &Result<Exit, Fault>,
+    ran: Began,
+    before: &Before,
+) -> String {
+    let done = done.as_ref().ok();
+    let ran = ran.ended(
+        exit,
+        done.map_or(metrics::ERROR, |done| done.outcome.result()),
+        done.map_or(&[], |done| &done.outcome.refusals),
+    );
+    metrics::prune::text(
+        &ran,
+        done.map(|done| (&done.outcome, &done.policy)),
+        done.and_then(|done| done.plan.as_ref()),
+        before,
+    )
+}
+
+/// The plan, or what of it was reviewed; and what was reviewed and is not in it
+/// any more.
+fn as_reviewed(
+    plan: Plan,
+    args: &PruneArgs,
+    info: &Info,
+    context: &Context,
+    now: DateTime<Utc>,
+) -> Result<(Plan, Vec<Stayed>), Fault> {
+    let Some(path) = &args.plan else {
+        return Ok((plan, Vec::new()));
+    };
+    let (facts, policy) = (&info.facts, &context.policy);
+    let reviewed = crate::reviewed::read(path, facts, policy, now, args.max_plan_age)?;
+    let changed = reviewed.changed(&plan);
+    Ok((plan.restricted_to(&reviewed.images), changed))
 }
 
 /// A live engine, as `prune` wants one.
 struct Live<'a> {
     remover: &'a Remover,
-    info: &'a crate::engine::Info,
+    info: &'a Info,
+    claims: Claims,
 }
 
 impl crate::prune::Engine for Live<'_> {
-    async fn look(
-        &self,
-        id: &ImageId,
-    ) -> Result<Option<crate::engine::Seen>, crate::engine::EngineError> {
+    async fn look(&self, id: &ImageId) -> Result<Option<crate::engine::Seen>, EngineError> {
         self.remover.reader().look(id).await
     }
-    async fn name_ours(
-        &self,
-        id: &ImageId,
-    ) -> Result<crate::reference::Reference, crate::engine::EngineError> {
+    async fn name_ours(&self, id: &ImageId) -> Result<crate::reference::Reference, EngineError> {
         self.remover.name_ours(id).await
     }
     async fn drop_name(
         &self,
         name: &crate::reference::Reference,
-    ) -> Result<crate::engine::Dropped, crate::engine::EngineError> {
+    ) -> Result<crate::engine::Dropped, EngineError> {
         self.remover.drop_name(name).await
     }
-    async fn builds(&self) -> Result<Observed<Vec<String>>, crate::engine::EngineError> {
+    async fn builds(&self) -> Result<Observed<Vec<String>>, EngineError> {
+        // Asked before each removal.
+        self.claims
+            .keep_up(self.remover.reader(), self.info, host::clock::now())
+            .await;
         self.remover.reader().builds().await
     }
-    async fn swarm(&self) -> Result<Swarm, crate::engine::EngineError> {
+    async fn swarm(&self) -> Result<Swarm, EngineError> {
         self.remover.reader().swarm(self.info).await
     }
-    async fn containers(&self) -> Result<Vec<Container>, crate::engine::EngineError> {
+    async fn containers(&self) -> Result<Vec<Container>, EngineError> {
         self.remover.reader().containers(self.info).await
     }
 }

@@ -53,6 +53,9 @@ pub enum Status {
 }
 
 impl Status {
+    /// All, worst first.
+    pub const ALL: [Self; 4] = [Self::Broken, Self::Unknown, Self::Moved, Self::Ok];
+
     /// As it stands in JSON and in the text.
     pub fn word(self) -> &'static str {
         match self {
@@ -83,6 +86,16 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// All, in the order of the report.
+    pub const ALL: [Self; 6] = [
+        Self::Present,
+        Self::Whole,
+        Self::Lasting,
+        Self::Authenticated,
+        Self::Current,
+        Self::Reused,
+    ];
+
     /// As it stands in JSON and in the text.
     pub fn word(self) -> &'static str {
         match self {

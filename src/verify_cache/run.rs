@@ -14,11 +14,13 @@ use crate::guards::Refusal;
 use crate::host::clock::read as clock;
 use crate::host::files::{StateDir, write_atomic};
 use crate::host::storage;
+use crate::host::systemd::Priority;
 use crate::ledger::Ledger;
+use crate::metrics;
 use crate::model::{Image, ImageId, Store};
 use crate::policy::Policy;
-use crate::report::{Context, cache_json, cache_text};
-use crate::run as program;
+use crate::report::{Context, cache_entries, cache_json, cache_text};
+use crate::run::{self as program, Began};
 use crate::state::state_fault;
 use crate::survey;
 use crate::text::escape;
@@ -52,14 +54,42 @@ struct Run<'a> {
 
 /// Runs `secateur verify-cache`.
 pub async fn verify_cache(global: &Global, args: &VerifyCacheArgs) -> Result<Exit, Fault> {
-    let (policy, source) = program::policy(global)?;
-    let mut context = Context {
-        policy: source,
-        refusals: Vec::new(),
-        notes: program::warnings(&policy),
+    let began = Began::now();
+    let done = match program::policy(global) {
+        Ok((policy, source)) => {
+            let mut context = Context {
+                policy: source,
+                refusals: Vec::new(),
+                notes: program::warnings(&policy),
+            };
+            let work = Box::pin(look(global, args, &policy, &mut context));
+            work.await.map(|findings| (findings, context))
+        }
+        Err(fault) => Err(fault),
     };
+    let exit = match &done {
+        Ok((findings, context)) => finish(global, findings, context),
+        Err(fault) => Err(fault.clone()),
+    };
+    let findings = done.as_ref().ok().map(|(findings, _)| findings);
+    let file = args.metrics.as_deref();
+    program::write_metrics(global, file, metrics::cache::PREFIX, |before| {
+        let result = findings.map_or(metrics::ERROR, Findings::result);
+        let refusals = findings.map_or(&[][..], |findings| &findings.refusals);
+        let ran = began.ended(&exit, result, refusals);
+        metrics::cache::text(&ran, findings, before)
+    });
+    exit
+}
+
+async fn look(
+    global: &Global,
+    args: &VerifyCacheArgs,
+    policy: &Policy,
+    context: &mut Context,
+) -> Result<Findings, Fault> {
     let reader = program::connect(global).await?;
-    let info = survey::engine(&reader, &policy).await?;
+    let info = survey::engine(&reader, policy).await?;
     let here = reader
         .images(&info)
         .await
@@ -74,18 +104,18 @@ pub async fn verify_cache(global: &Global, args: &VerifyCacheArgs) -> Result<Exi
         }
         None => None,
     };
-    let promises = promises(&args.images, &policy, baseline.as_ref(), &here)
+    let promises = promises(&args.images, policy, baseline.as_ref(), &here)
         .map_err(|why| Fault::new(Exit::Usage, why))?;
     let mut findings = Findings::new(now.wall, info.facts.clone(), args.strict);
     if args.redeploy
-        && let Err(refusals) = look_around(&reader, &info, &policy, &past.ledger).await?
+        && let Err(refusals) = look_around(&reader, &info, policy, &past.ledger).await?
     {
         findings.refusals = refusals;
-        return finish(global, &findings, &context);
+        return Ok(findings);
     }
     let mut run = Run {
         args,
-        policy: &policy,
+        policy,
         reader: &reader,
         info: &info,
         here,
@@ -101,7 +131,7 @@ pub async fn verify_cache(global: &Global, args: &VerifyCacheArgs) -> Result<Exi
             .notes
             .push(run.record(path, &promises, findings.at).await?);
     }
-    finish(global, &findings, &context)
+    Ok(findings)
 }
 
 impl Run<'_> {
@@ -280,16 +310,22 @@ fn store_folders(info: &Info) -> Vec<storage::Storage> {
 }
 
 fn finish(global: &Global, findings: &Findings, context: &Context) -> Result<Exit, Fault> {
-    let report = match global.format {
+    let report = || match global.format {
         Format::Text => cache_text::report(findings, context, global.verbose),
         Format::Json => cache_json::report(findings, context),
     };
-    program::say(&report, global.format)?;
+    let in_journal = program::tell(global, report, || {
+        cache_entries::findings(findings, context)
+    })?;
     let unknown = findings.answers(Status::Unknown);
-    if unknown > 0 && !findings.strict && !global.quiet && findings.refusals.is_empty() {
-        program::log(&format!(
-            "warning: {unknown} answers are unknown, which is no pass (--strict makes it a fault)"
-        ));
+    let warned = in_journal || global.quiet || findings.strict;
+    if unknown > 0 && !warned && findings.refusals.is_empty() {
+        program::log(
+            Priority::Warning,
+            &format!(
+                "warning: {unknown} answers are unknown, which is no pass (--strict makes it a fault)"
+            ),
+        );
     }
     Ok(findings.exit())
 }

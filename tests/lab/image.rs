@@ -1,9 +1,10 @@
 //! Images without a network: tar files, and archives as `docker save` writes them.
 
-use std::io::{Read, Write};
-use std::process::{Command, Stdio};
+use std::collections::BTreeMap;
+use std::io::Read;
 
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 /// Random bytes: unique, and they do not compress, so that a slow pull stays slow.
 pub fn noise(length: usize) -> Vec<u8> {
@@ -105,10 +106,38 @@ impl Archive {
     }
 
     pub fn build(&self) -> Vec<u8> {
-        let diff_ids: Vec<String> = self
-            .layers
+        Archive::together(std::slice::from_ref(self))
+    }
+
+    /// Many images in one archive, as `docker save A B` writes it: a layer that they share is in
+    /// it once.
+    pub fn together(archives: &[Archive]) -> Vec<u8> {
+        let mut manifests = Vec::new();
+        let mut files: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+        for archive in archives {
+            let digests: Vec<String> = archive.layers.iter().map(|layer| sha256(layer)).collect();
+            let config = archive.config(&digests);
+            let config_name = format!("{}.json", sha256(&config));
+            let layers: Vec<String> = digests.iter().map(|digest| layer_name(digest)).collect();
+            for (name, layer) in layers.iter().zip(&archive.layers) {
+                files.entry(name.clone()).or_insert_with(|| layer.clone());
+            }
+            manifests
+                .push(json!({"Config": config_name, "RepoTags": archive.tags, "Layers": layers}));
+            files.insert(config_name, config);
+        }
+        files.insert(
+            "manifest.json".to_owned(),
+            json!(manifests).to_string().into_bytes(),
+        );
+        let files: Vec<(&str, &[u8])> = files.iter().map(|(n, b)| (&**n, &**b)).collect();
+        tar(&files)
+    }
+
+    fn config(&self, digests: &[String]) -> Vec<u8> {
+        let diff_ids: Vec<String> = digests
             .iter()
-            .map(|layer| format!("sha256:{}", sha256(layer)))
+            .map(|digest| format!("sha256:{digest}"))
             .collect();
         let labels: serde_json::Map<String, Value> = self
             .labels
@@ -124,40 +153,66 @@ impl Archive {
         if let Some(date) = &self.created {
             config["created"] = json!(date);
         }
-        let config = config.to_string().into_bytes();
-        let config_name = format!("{}.json", sha256(&config));
-        let layer_names: Vec<String> = (0..self.layers.len())
-            .map(|n| format!("layer-{n}.tar"))
-            .collect();
-        let manifest =
-            json!([{"Config": config_name, "RepoTags": self.tags, "Layers": layer_names}]);
-        let manifest = manifest.to_string().into_bytes();
-
-        let mut files: Vec<(&str, &[u8])> =
-            vec![("manifest.json", &manifest), (&config_name, &config)];
-        for (name, layer) in layer_names.iter().zip(&self.layers) {
-            files.push((name, layer));
-        }
-        tar(&files)
+        config.to_string().into_bytes()
     }
 }
 
-/// By coreutils: no crate, and nothing here is worth one.
+/// What is missing or damaged in an archive as `docker save` writes it: blobs below their digests,
+/// and a manifest that names them.
+pub fn damage(tar: &[u8]) -> Option<String> {
+    let Some(files) = untar(tar) else {
+        return Some("the archive is cut short".to_owned());
+    };
+    for (name, bytes) in &files {
+        if let Some(digest) = name.strip_prefix("blobs/sha256/").filter(|d| !d.is_empty())
+            && sha256(bytes) != digest
+        {
+            return Some(format!("{name} is damaged"));
+        }
+    }
+    let Some(manifest) = files.get("manifest.json") else {
+        return Some("no manifest.json".to_owned());
+    };
+    let manifest: Value = serde_json::from_slice(manifest).expect("JSON");
+    let images = manifest.as_array().expect("a list");
+    if images.is_empty() {
+        return Some("no image in manifest.json".to_owned());
+    }
+    let blobs = images.iter().flat_map(|image| {
+        let layers = image["Layers"].as_array().expect("layers");
+        layers.iter().chain([&image["Config"]])
+    });
+    let mut blobs = blobs.map(|blob| blob.as_str().expect("a path"));
+    blobs
+        .find(|blob| !files.contains_key(*blob))
+        .map(|blob| format!("{blob} is missing"))
+}
+
+/// The files of a tar archive; none where it is cut short.
+fn untar(mut tar: &[u8]) -> Option<BTreeMap<String, &[u8]>> {
+    let mut files = BTreeMap::new();
+    loop {
+        let header = tar.get(..512)?;
+        if header[0] == 0 {
+            return Some(files);
+        }
+        let text = |from: usize, to: usize| {
+            let field = String::from_utf8_lossy(&header[from..to]).into_owned();
+            field.trim_matches(['\0', ' ']).to_owned()
+        };
+        let size = usize::from_str_radix(&text(124, 136), 8).ok()?;
+        let body = tar.get(512..512 + size)?;
+        files.insert(text(0, 100), body);
+        tar = tar.get(512 + size.next_multiple_of(512)..)?;
+    }
+}
+
+/// A tar header has room for 100 bytes.
+fn layer_name(digest: &str) -> String {
+    format!("layer-{digest}.tar")
+}
+
 pub fn sha256(bytes: &[u8]) -> String {
-    let mut child = Command::new("sha256sum")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("sha256sum");
-    child
-        .stdin
-        .take()
-        .expect("piped")
-        .write_all(bytes)
-        .expect("sha256sum reads all");
-    let output = child.wait_with_output().expect("sha256sum");
-    String::from_utf8_lossy(&output.stdout)
-        .chars()
-        .take(64)
-        .collect()
+    let digest = Sha256::digest(bytes);
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -57,6 +57,22 @@ impl Engine {
         id.to_owned()
     }
 
+    /// Many images without a tag at once. Returns their ids, sorted.
+    #[track_caller]
+    pub fn load_all(&self, archives: &[Archive]) -> Vec<String> {
+        let lines = self.upload("/images/load?quiet=1", &Archive::together(archives));
+        let mut ids: Vec<String> = lines
+            .iter()
+            .filter_map(|line| line["stream"].as_str())
+            .flat_map(str::lines)
+            .filter_map(|line| line.strip_prefix("Loaded image ID: "))
+            .map(|id| id.trim().to_owned())
+            .collect();
+        assert_eq!(ids.len(), archives.len(), "{lines:?}");
+        ids.sort();
+        ids
+    }
+
     /// A new image that can run busybox, e.g. `["sleep", "1000"]`.
     #[track_caller]
     pub fn runnable(&self, name: &str) -> String {
@@ -131,6 +147,17 @@ impl Engine {
     #[track_caller]
     pub fn pull(&self, name: &str, auth: Option<&str>) -> Vec<Value> {
         self.pull_in_background(name, auth).done().expect("pull")
+    }
+
+    /// What is missing or damaged of an image, in the archive that `docker save` gives of it.
+    /// For engines that save in the OCI form: 25 and later.
+    #[track_caller]
+    pub fn damage(&self, name: &str) -> Option<String> {
+        let answer = self.api("GET", &format!("/images/{name}/get"), None);
+        if answer.status != 200 {
+            return Some(format!("{} {}", answer.status, answer.text()));
+        }
+        image::damage(&answer.body)
     }
 
     /// Starts a pull, which goes on until it is done, cancelled, or its engine ends.

@@ -3,9 +3,10 @@
 //! Everything runs in Debian trees made by `tests/lab/install`, and nothing outlives its test:
 //! - a `Room` is the directory in which one engine or registry has all its files; `tests/lab/room`
 //!   keeps it and removes it;
-//! - an `Inside` is one command that runs in a tree; `tests/lab/enter` runs and kills it.
+//! - an `Inside` is one command that runs in a tree; `tests/lab/enter` runs and kills it;
+//! - a `Machine` is a whole Debian that `tests/lab/boot` boots, for the package and its units.
 //!
-//! Both scripts hold their stdin as a lifeline. A test that returns, panics or is killed drops its
+//! These scripts hold their stdin as a lifeline. A test that returns, panics or is killed drops its
 //! end of the pipe, so cleaning up does not depend on how it ended.
 
 // Each test file uses its own part of the lab.
@@ -21,6 +22,8 @@ mod http;
 pub mod image;
 mod images;
 mod kind;
+mod machine;
+pub mod other;
 mod registry;
 mod room;
 mod slow_line;
@@ -30,6 +33,7 @@ pub use engine::{Builder, Engine};
 pub use http::{Response, base64url, encode};
 pub use images::Pull;
 pub use kind::Kind;
+pub use machine::{Machine, Said};
 pub use registry::{Access, Registry, USER};
 pub use room::{Inside, Room};
 pub use slow_line::SlowLine;

@@ -70,6 +70,17 @@ impl Room {
 
     /// Starts a command in a tree; what it says is appended to `log` in the room.
     pub fn start(&self, suite: &str, command: &[&str], log: &str) -> Inside {
+        self.spawn(self.enter(suite, command), log)
+    }
+
+    /// Boots the room's machine.
+    pub fn boot(&self) -> Inside {
+        let mut boot = script("boot");
+        boot.arg(&self.dir);
+        self.spawn(boot, "console.log")
+    }
+
+    fn spawn(&self, mut command: Command, log: &str) -> Inside {
         let log = self.dir.join(log);
         let file = OpenOptions::new()
             .create(true)
@@ -77,12 +88,11 @@ impl Room {
             .open(&log)
             .expect("log");
         let stderr = file.try_clone().expect("log");
-        let child = self
-            .enter(suite, command)
+        let child = command
             .stdout(file)
             .stderr(stderr)
             .spawn()
-            .expect("tests/lab/enter");
+            .expect("a script of the lab");
         Inside { child, log }
     }
 }

@@ -4,8 +4,10 @@
 // Each test file uses its own part of this.
 #![allow(dead_code)]
 
+pub mod page;
 pub mod proxy;
 pub mod scene;
+pub mod strace;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -60,7 +62,7 @@ pub struct Ran {
 }
 
 impl Ran {
-    fn of(output: Output) -> Ran {
+    pub fn of(output: Output) -> Ran {
         Ran {
             code: output.status.code().unwrap_or(-1),
             stdout: String::from_utf8(output.stdout).expect("UTF-8 on stdout"),
@@ -154,6 +156,24 @@ impl Secateur {
         self.run(&["prune", "--format", "json"]).ended(code).json()
     }
 
+    /// Prunes: these images go, in any order, and no others; whatever is named
+    /// in `stays` is still here.
+    #[track_caller]
+    pub fn prune_takes(&self, engine: &Engine, goes: &[&str], stays: &[&str]) {
+        let kind = engine.kind().name();
+        let outcome = self.prune(0);
+        let (mut removed, mut goes) = (ids(&outcome, "removed"), goes.to_vec());
+        removed.sort();
+        goes.sort_unstable();
+        assert_eq!(removed, goes, "{kind}: {outcome:#}");
+        for image in goes {
+            assert!(!engine.has(image), "{kind}: {image} is still here");
+        }
+        for image in stays {
+            assert!(engine.has(image), "{kind}: {image} is gone");
+        }
+    }
+
     /// Begins to remember what is on the host, which removes nothing, and waits
     /// until the plan has a removal.
     #[track_caller]
@@ -204,6 +224,12 @@ impl Secateur {
             first["result"], "nothing",
             "nothing goes on the first look: {first:#}"
         );
+        self.until_old();
+    }
+
+    /// Waits until no image that is remembered is kept for its age alone.
+    #[track_caller]
+    pub fn until_old(&self) {
         wait_until("everything to be old enough", || {
             self.plan()["summary"]["next_candidate_at"]
                 .is_null()

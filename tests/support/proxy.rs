@@ -15,7 +15,8 @@ use crate::lab::Engine;
 /// No step of a run takes this long, unless something hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The socket. Requests that nobody stops pass at once, one connection each.
+/// The socket. Requests that nobody stops pass at once, one connection each:
+/// the engine is told to close after its answer.
 pub struct Proxy {
     dir: tempfile::TempDir,
     road: Arc<Road>,
@@ -128,10 +129,10 @@ impl Proxy {
 }
 
 impl Road {
-    /// One connection, and so one request: that is how the program asks.
+    /// One connection, and so one request.
     fn carry(&self, mut client: UnixStream) {
         let Ok(head) = head(&mut client) else { return };
-        let text = String::from_utf8_lossy(&head);
+        let text = String::from_utf8(head).expect("a head in ASCII, and no body");
         let line = text.lines().next().unwrap_or_default();
         let line = line.trim_end_matches(" HTTP/1.1").to_owned();
         self.seen.lock().expect("seen").push(line.clone());
@@ -148,7 +149,9 @@ impl Road {
         let Ok(mut engine) = UnixStream::connect(&self.engine) else {
             return;
         };
-        if engine.write_all(&head).is_err() {
+        let (line, rest) = text.split_once("\r\n").expect("a whole head");
+        let once = format!("{line}\r\nConnection: close\r\n{rest}");
+        if engine.write_all(once.as_bytes()).is_err() {
             return;
         }
         std::thread::scope(|scope| {

@@ -83,6 +83,14 @@ impl Secateur {
             .collect()
     }
 
+    /// Whether the journal has an intent to remove this image.
+    #[track_caller]
+    pub fn intended(&self, id: &str) -> bool {
+        let journal = self.journal();
+        let mut intents = journal.iter().filter(|record| record["event"] == "intent");
+        intents.any(|record| record["id"] == id)
+    }
+
     /// Images that were to be removed, and of which nothing says what came of it.
     #[track_caller]
     pub fn open_intents(&self) -> Vec<String> {

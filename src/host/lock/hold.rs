@@ -100,14 +100,7 @@ fn already_ours(path: &Path, taken: &[Taken]) -> Option<Metadata> {
 }
 
 impl Hold {
-    /// Whether every lock is still ours and no new one has come. To be asked
-    /// before each removal.
-    #[must_use]
-    pub fn still_valid(&self) -> bool {
-        self.lost().is_empty()
-    }
-
-    /// What we no longer hold, or never held:
+    /// What we no longer hold, or never held; to be asked before each removal:
     ///
     /// - a file that was unlinked, or unlinked and made again: the next deploy
     ///   locks another file than the one that we hold;
@@ -224,7 +217,6 @@ mod tests {
     }
 
     fn lost(hold: &Hold) -> Vec<PathBuf> {
-        assert_eq!(hold.still_valid(), hold.lost().is_empty());
         hold.lost().into_iter().map(|sight| sight.path).collect()
     }
 
@@ -238,7 +230,7 @@ mod tests {
                 .iter()
                 .all(|name| !scene.is_free(name))
         );
-        assert!(held.still_valid());
+        assert_eq!(lost(&held), [] as [PathBuf; 0]);
         drop(held);
         assert!(
             ["a.lock", "b-1", "b-2"]
@@ -268,7 +260,7 @@ mod tests {
         let scene = Scene::new(&["a.lock"]);
         let locks = [scene.flock("a.lock"), scene.flock("*.lock")];
         let held = hold(&locks).unwrap();
-        assert!(held.still_valid());
+        assert_eq!(lost(&held), [] as [PathBuf; 0]);
         drop(held);
         assert!(scene.is_free("a.lock"));
     }
@@ -297,7 +289,7 @@ mod tests {
         let locks = [scene.flock("a.lock"), scene.flock("b-*"), scene.exists("c")];
         let held = hold(&locks).unwrap();
         assert_eq!(fs::read_dir(scene.folder.path()).unwrap().count(), 0);
-        assert!(held.still_valid());
+        assert_eq!(lost(&held), [] as [PathBuf; 0]);
         for name in ["a.lock", "b-1", "c"] {
             fs::write(scene.path(name), "").unwrap();
         }

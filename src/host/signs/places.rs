@@ -2,12 +2,17 @@
 //! are that engine's. It does not know what a sign means.
 
 use std::ffi::OsStr;
+use std::io::Read as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Component, Path, PathBuf};
 use std::{fs, io};
 
+use nix::libc;
+
 use super::{Roots, unreadable};
-use crate::activity::Unreadable;
+use crate::activity::{Cure, Unreadable};
 use crate::host::quoted;
+use crate::text::escape;
 
 /// Who works on a sign: whose open files tell whether it is in use.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,11 +40,9 @@ pub(super) struct Place {
 
 /// Where signs may be. A root that is not what it should be yields no place,
 /// and goes to `unreadable`.
-///
-/// Podman would add `/var/tmp` with `container_images_storage*` here.
 pub(super) fn of(roots: &Roots, unreadable: &mut Vec<Unreadable>) -> Vec<Place> {
     let mut places = Vec::new();
-    match check_data_root(roots) {
+    match check_data_root(roots).and_then(|()| check_id(roots)) {
         Ok(()) => places.extend(places_of_dockerd(roots)),
         Err(problem) => unreadable.push(problem),
     }
@@ -97,9 +100,40 @@ fn check_data_root(roots: &Roots) -> Result<(), Unreadable> {
         return Err(Unreadable {
             path: root.clone(),
             why,
+            cure: Cure::DataRoot,
         });
     };
     require_one_of(root, &[Path::new("image").join(driver)])
+}
+
+/// In a container with the host's socket and an engine of its own, that one's
+/// folder is where the host's engine says that its own is.
+fn check_id(roots: &Roots) -> Result<(), Unreadable> {
+    let path = roots.data_root.join("engine-id");
+    let mut id = String::new();
+    // The file holds the id alone; more of it is not wanted.
+    let open = fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(&path);
+    let read = open.and_then(|file| {
+        file.take(roots.engine_id.len() as u64 + 2)
+            .read_to_string(&mut id)
+    });
+    match read {
+        Ok(_) if id.trim_end() == roots.engine_id => Ok(()),
+        Ok(_) => Err(Unreadable {
+            path,
+            why: format!(
+                "it is another engine's folder: found the id {}, wanted {}",
+                escape(id.trim_end()),
+                escape(&roots.engine_id)
+            ),
+            cure: Cure::DataRoot,
+        }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(unreadable(&path, &error)),
+    }
 }
 
 fn check_containerd_root(roots: &Roots) -> Result<Option<&Path>, Unreadable> {
@@ -108,6 +142,7 @@ fn check_containerd_root(roots: &Roots) -> Result<Option<&Path>, Unreadable> {
         (None, None) => Err(Unreadable {
             path: roots.data_root.clone(),
             why: "the images are in containerd's store, and its folder is not known".to_owned(),
+            cure: Cure::DataRoot,
         }),
         (Some(root), _) => {
             // The database from containerd's start on, the content from the
@@ -138,11 +173,10 @@ fn require_one_of(root: &Path, folders: &[PathBuf]) -> Result<(), Unreadable> {
     Err(Unreadable {
         path: root.to_owned(),
         why: format!(
-            "it does not look like the engine's folder: found no {} in it; if the engine sees \
-             other file systems than we do, name its data root as seen from here in \
-             engine.data_root",
+            "it does not look like the engine's folder: found no {} in it",
             wanted.join(" nor ")
         ),
+        cure: Cure::DataRoot,
     })
 }
 

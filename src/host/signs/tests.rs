@@ -28,6 +28,8 @@ struct Scene {
     start: ClockReading,
 }
 
+const ID: &str = "dcd3f9f9-9eb1-433c-887d-e161d050e71d";
+
 impl Scene {
     fn graphdriver() -> Scene {
         Scene::new(Some("overlay2"), &["image/overlay2", "volumes", "tmp"])
@@ -46,6 +48,7 @@ impl Scene {
         }
         let scene = Scene {
             roots: Roots {
+                engine_id: ID.to_owned(),
                 containerd_root: driver
                     .is_none()
                     .then(|| data_root.join("containerd/daemon")),
@@ -340,6 +343,28 @@ fn a_folder_that_is_not_the_engines_is_unreadable_not_without_signs() {
             *from_ref(&scene.roots.data_root),
             "{driver}"
         );
+    }
+}
+
+#[test]
+fn the_folder_of_another_engine_is_unreadable_not_without_signs() {
+    for scene in [Scene::graphdriver(), Scene::containerd()] {
+        let file = scene.file("engine-id");
+        for (id, known) in [(ID, true), ("another", false), ("", false)] {
+            fs::write(&file, id).unwrap();
+            let seen = scene.unreadable();
+            assert_eq!(
+                seen,
+                if known { vec![] } else { vec![file.clone()] },
+                "{id}"
+            );
+        }
+        // As long as a disk: not read to its end.
+        fs::write(&file, ID.repeat(1000)).unwrap();
+        assert_eq!(scene.unreadable(), *from_ref(&file));
+        // 20.10 has none.
+        fs::remove_file(&file).unwrap();
+        assert_eq!(scene.unreadable(), [] as [PathBuf; 0]);
     }
 }
 

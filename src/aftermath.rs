@@ -1,0 +1,236 @@
+//! What came while it went: an engine that is deleting an image still lets
+//! somebody tag it or make a container of it, and answers both with success.
+//! Finds such losses after the fact, so that the run can report them. It
+//! prevents none, which only a lock that deploys share can do, and decides
+//! nothing about images.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+
+use crate::engine::{Claim, EngineError, Failure, Info, Reader};
+use crate::journal::{Came, Record, What};
+use crate::model::{Container, ImageId, Inventory};
+use crate::outcome::{Collateral, Outcome};
+use crate::text::escape;
+
+/// The engine remembers 256 events; a removal makes some five.
+const AT_A_TIME: usize = 16;
+
+/// Tags set while a run removes images, gathered before the engine forgets them.
+#[derive(Debug)]
+pub struct Claims {
+    since: Cell<DateTime<Utc>>,
+    images: Cell<usize>,
+    found: RefCell<BTreeSet<Claim>>,
+}
+
+impl Claims {
+    /// From this moment on.
+    pub fn since(began: DateTime<Utc>) -> Self {
+        Self {
+            since: Cell::new(began),
+            images: Cell::new(0),
+            found: RefCell::default(),
+        }
+    }
+
+    /// To be called before each removal: now and then it asks. What cannot be
+    /// asked now is asked the next time.
+    pub async fn keep_up(&self, reader: &Reader, info: &Info, now: DateTime<Utc>) {
+        self.images.set(self.images.get() + 1);
+        if self.images.get().is_multiple_of(AT_A_TIME) {
+            let _ = self.ask(reader, info, now).await;
+        }
+    }
+
+    async fn ask(
+        &self,
+        reader: &Reader,
+        info: &Info,
+        now: DateTime<Utc>,
+    ) -> Result<(), EngineError> {
+        let claims = reader.claims(info, self.since.get(), now).await?;
+        self.found.borrow_mut().extend(claims);
+        self.since.set(now);
+        Ok(())
+    }
+
+    /// Tags that somebody set on an image of this run and that lead nowhere
+    /// now, though no answer of the engine said that they went.
+    pub async fn lost(
+        &self,
+        reader: &Reader,
+        info: &Info,
+        outcome: &Outcome,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Collateral>, EngineError> {
+        self.ask(reader, info, now).await?;
+        let gone = |id: &ImageId| {
+            outcome.removed.iter().any(|removed| removed.id == *id)
+                || outcome.unconfirmed.iter().any(|stayed| stayed.id == *id)
+        };
+        let mut lost = Vec::new();
+        for claim in self.found.take() {
+            let what = escape(&claim.name.familiar());
+            let told = outcome.collateral.iter().any(|known| known.what == what);
+            if gone(&claim.image) && !told && !reader.leads_somewhere(&claim.name).await? {
+                lost.push(Collateral {
+                    what,
+                    with: claim.image,
+                });
+            }
+        }
+        Ok(lost)
+    }
+}
+
+/// Containers of which an image went by our own hand: they were made while it
+/// went. They run on; it can neither be inspected nor used again. Each is told
+/// once, by the journal.
+pub async fn orphans(
+    reader: &Reader,
+    containers: &[Container],
+    removed: &BTreeSet<ImageId>,
+    journal: &[Record],
+) -> Result<Vec<Collateral>, EngineError> {
+    let mut lost = Vec::new();
+    for container in containers {
+        for (id, what) in images_of(container) {
+            if !removed.contains(&id) || told(journal, &id, &what) {
+                continue;
+            }
+            match reader.look(&id).await {
+                Ok(Some(_)) => continue,
+                Ok(None) => {}
+                // The containerd store may keep a name of it.
+                Err(error) if error.kind == Failure::Nonsense => {}
+                Err(error) => return Err(error),
+            }
+            lost.push(Collateral { what, with: id });
+        }
+    }
+    Ok(lost)
+}
+
+/// The images that it was made of or has mounted, as far as they are known by
+/// their ids, and what to call each. With the container's id: another one may
+/// get its name.
+fn images_of(container: &Container) -> Vec<(ImageId, String)> {
+    let id: String = container.id.raw().chars().take(12).collect();
+    let name = format!("{} ({})", container.name.escaped(), escape(&id));
+    let own = container.image_ids.iter().cloned();
+    let own = own.map(|id| (id, format!("the image of container {name}")));
+    let mounts = container.image_mounts.iter();
+    let mounts = mounts.filter_map(|mount| mount.raw().parse().ok());
+    let mounts = mounts.map(|id| (id, format!("an image mounted by container {name}")));
+    own.chain(mounts).collect()
+}
+
+fn told(journal: &[Record], image: &ImageId, what: &str) -> bool {
+    journal.iter().any(|record| match &record.what {
+        What::Outcome {
+            result: Came::Collateral,
+            detail: Some(detail),
+        } => record.id == *image && detail.contains(what),
+        What::Outcome { .. } | What::Intent { .. } => false,
+    })
+}
+
+/// Containers with an image that is not among those of the host.
+pub fn without_image(seen: &Inventory) -> Vec<Container> {
+    let lacks_one = |container: &&Container| {
+        let mut images = images_of(container).into_iter();
+        images.any(|(id, _)| !seen.images.contains_key(&id))
+    };
+    seen.containers.iter().filter(lacks_one).cloned().collect()
+}
+
+/// Images that our own runs removed, as far as the journal goes back.
+pub fn removed(journal: &[Record]) -> BTreeSet<ImageId> {
+    let gone = |record: &&Record| match record.what {
+        What::Outcome { result, .. } => match result {
+            Came::Removed | Came::Collateral | Came::Unknown => true,
+            Came::Skipped | Came::Failed => false,
+        },
+        What::Intent { .. } => false,
+    };
+    journal.iter().filter(gone).map(|r| r.id.clone()).collect()
+}
+
+/// The records of these losses.
+pub fn records(run: &str, at: DateTime<Utc>, lost: &[Collateral]) -> Vec<Record> {
+    let record = |lost: &Collateral| {
+        let detail = Some(lost.what.clone());
+        Record::outcome(run, at, lost.with.clone(), Came::Collateral, detail)
+    };
+    lost.iter().map(record).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{at, id, image, inventory};
+    use crate::text::Untrusted;
+
+    fn container(image: u64, mount: Option<u64>) -> Container {
+        Container {
+            id: Untrusted::new("0123456789abcdef"),
+            name: Untrusted::new("web"),
+            image: Untrusted::new(id(image).to_string()),
+            image_ids: vec![id(image)],
+            state: Untrusted::new("created"),
+            image_mounts: mount
+                .map(|n| Untrusted::new(id(n).to_string()))
+                .into_iter()
+                .collect(),
+        }
+    }
+
+    #[test]
+    fn a_container_without_its_image_and_one_without_a_mounted_image_are_found() {
+        let mut host = inventory([image(1), image(2)]);
+        for (own, mount) in [(1, None), (1, Some(2)), (3, None), (1, Some(3))] {
+            host.containers.push(container(own, mount));
+        }
+        assert_eq!(without_image(&host), host.containers[2..]);
+        let found = without_image(&host);
+        let words: Vec<_> = found.iter().flat_map(images_of).collect();
+        assert_eq!(
+            words.iter().map(|(_, what)| &**what).collect::<Vec<_>>(),
+            [
+                "the image of container web (0123456789ab)",
+                "the image of container web (0123456789ab)",
+                "an image mounted by container web (0123456789ab)"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_loss_is_told_once() {
+        let (_, what) = images_of(&container(1, None)).remove(0);
+        let lost = Collateral {
+            what: what.clone(),
+            with: id(1),
+        };
+        let journal = records("r", at(0), &[lost]);
+        assert!(told(&journal, &id(1), &what));
+        assert!(!told(&journal, &id(2), &what));
+        assert!(!told(&journal, &id(1), "the image of container other (ab)"));
+        assert_eq!(removed(&journal), [id(1)].into());
+    }
+
+    #[test]
+    fn only_what_our_runs_removed_is_our_loss() {
+        let of = |n, came| Record::outcome("r", at(0), id(n), came, None);
+        let journal = [
+            of(1, Came::Removed),
+            of(2, Came::Skipped),
+            of(3, Came::Failed),
+            of(4, Came::Unknown),
+            of(5, Came::Collateral),
+        ];
+        assert_eq!(removed(&journal), [id(1), id(4), id(5)].into());
+    }
+}

@@ -1,0 +1,414 @@
+//! Long answers, read item by item as they come: a list is never in memory as
+//! text, and what is kept of it is weighed. Decides how long an answer and how
+//! heavy one look at a host may become. It knows nothing of what the items are.
+
+use std::cell::Cell;
+
+use http_body_util::BodyExt;
+use serde::de::DeserializeOwned;
+
+use super::{ASK, EngineError, Info, Reader, call};
+
+/// No list is longer: 100,000 images with a kilobyte of labels each.
+const LONGEST_LIST: usize = 96 << 20;
+
+/// No item of a list is longer: an image with 5,000 tags.
+const LONGEST_ITEM: usize = 512 << 10;
+
+/// No answer that is read whole is longer: 60,000 build records.
+const LONGEST_WHOLE: usize = 24 << 20;
+
+/// What one look may keep, whatever the engine counts. The decision, the
+/// memory and the report take some three times as much again.
+const KEPT: usize = 8 << 20;
+
+/// What it may keep for each image and container that the engine counts.
+const KEPT_EACH: usize = 8 << 10;
+
+/// What it may keep at most, even if the engine counts billions.
+const KEPT_AT_MOST: usize = 384 << 20;
+
+/// How much one look at a host may still keep: one for all of its lists, for
+/// they are read at the same time.
+#[derive(Debug)]
+pub(super) struct Allowance {
+    left: Cell<usize>,
+    of: usize,
+}
+
+impl Allowance {
+    pub(super) fn of(info: &Info) -> Self {
+        let counted = info.images.saturating_add(info.containers);
+        let counted = usize::try_from(counted).unwrap_or(0);
+        Self::bytes(KEPT.saturating_add(counted.saturating_mul(KEPT_EACH)))
+    }
+
+    fn bytes(bytes: usize) -> Self {
+        let of = bytes.min(KEPT_AT_MOST);
+        Self {
+            left: Cell::new(of),
+            of,
+        }
+    }
+
+    fn take(&self, bytes: usize) -> Result<(), String> {
+        match self.left.get().checked_sub(bytes) {
+            Some(left) => {
+                self.left.set(left);
+                Ok(())
+            }
+            None => Err(format!(
+                "what it lists takes more than {} MiB of memory, which is out of proportion to \
+                 the images and containers that GET /info counts",
+                self.of >> 20
+            )),
+        }
+    }
+}
+
+/// Something of a list that is kept.
+pub(super) trait Weighed {
+    /// What it takes in memory, about.
+    fn weight(&self) -> usize;
+}
+
+/// How the items of an answer are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// A JSON array.
+    Array,
+    /// JSON objects one after the other.
+    Stream,
+}
+
+impl Reader {
+    /// GETs a list and keeps of each item what `keep` makes of it.
+    pub(super) async fn list<T: DeserializeOwned, U: Weighed>(
+        &self,
+        doing: &str,
+        path: &str,
+        form: Form,
+        allowance: &Allowance,
+        mut keep: impl FnMut(T) -> Result<Vec<U>, String>,
+    ) -> Result<Vec<U>, EngineError> {
+        let read = async {
+            let mut body = self.socket.stream(path).await?;
+            let (mut items, mut kept, mut length) = (Items::new(form), Vec::new(), 0_usize);
+            while let Some(frame) = body.frame().await {
+                let Ok(data) = frame?.into_data() else {
+                    continue;
+                };
+                length = length.saturating_add(data.len());
+                if length > LONGEST_LIST {
+                    return Ok(Err(longer_than(LONGEST_LIST)));
+                }
+                let took = items.take(&data, |item| {
+                    for some in keep(object(item)?)? {
+                        allowance.take(some.weight())?;
+                        kept.push(some);
+                    }
+                    Ok(())
+                });
+                if let Err(why) = took {
+                    return Ok(Err(why));
+                }
+            }
+            Ok(items.end().map(|()| kept))
+        };
+        call(doing, ASK, read)
+            .await?
+            .map_err(|why| EngineError::nonsense(doing, why))
+    }
+
+    /// GETs an answer that is no list, and may be long all the same.
+    pub(super) async fn whole(&self, doing: &str, path: &str) -> Result<Vec<u8>, EngineError> {
+        let read = async {
+            let mut body = self.socket.stream(path).await?;
+            let mut whole = Vec::new();
+            while let Some(frame) = body.frame().await {
+                let Ok(data) = frame?.into_data() else {
+                    continue;
+                };
+                if whole.len() + data.len() > LONGEST_WHOLE {
+                    return Ok(Err(longer_than(LONGEST_WHOLE)));
+                }
+                whole.extend_from_slice(&data);
+            }
+            Ok(Ok(whole))
+        };
+        call(doing, ASK, read)
+            .await?
+            .map_err(|why| EngineError::nonsense(doing, why))
+    }
+}
+
+fn longer_than(bytes: usize) -> String {
+    format!("the answer is longer than {} MiB", bytes >> 20)
+}
+
+/// Reads a JSON object. All of it must be UTF-8, and it must be an object:
+/// serde takes a list for a struct, too, and looks into no text that it skips.
+pub(super) fn object<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    let text = std::str::from_utf8(bytes).map_err(|error| error.to_string())?;
+    if !text.trim_ascii_start().starts_with('{') {
+        return Err("it is no JSON object".to_owned());
+    }
+    serde_json::from_str(text).map_err(|error| error.to_string())
+}
+
+/// Finds where items begin and end. What is between two ends is for
+/// `serde_json` to judge: a text that is no JSON may be cut anywhere, and is no
+/// JSON in pieces either.
+struct Items {
+    form: Form,
+    place: Place,
+    /// The beginning of an item whose end has not come.
+    part: Vec<u8>,
+    depth: usize,
+    string: Option<Escape>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// Before the `[`.
+    Start,
+    /// Where an item may begin; `true`: where one must, after a comma.
+    Between(bool),
+    Inside,
+    /// After the `]`.
+    End,
+}
+
+/// Inside a string: whether the next byte is escaped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Escape {
+    Yes,
+    No,
+}
+
+impl Items {
+    fn new(form: Form) -> Self {
+        let place = match form {
+            Form::Array => Place::Start,
+            Form::Stream => Place::Between(false),
+        };
+        Self {
+            form,
+            place,
+            part: Vec::new(),
+            depth: 0,
+            string: None,
+        }
+    }
+
+    /// Takes the next piece of the answer, and gives each item that ends in it.
+    fn take(
+        &mut self,
+        piece: &[u8],
+        mut each: impl FnMut(&[u8]) -> Result<(), String>,
+    ) -> Result<(), String> {
+        let mut from = 0;
+        for (at, byte) in piece.iter().enumerate() {
+            if self.place != Place::Inside {
+                if byte.is_ascii_whitespace() {
+                    continue;
+                }
+                from = at;
+                self.begin(*byte)?;
+                if self.place != Place::Inside {
+                    continue;
+                }
+            }
+            let Some(over) = self.step(*byte) else {
+                continue;
+            };
+            let (end, place) = match over {
+                Over::With => (at + 1, Place::Between(false)),
+                Over::Before(b',') => (at, Place::Between(true)),
+                Over::Before(_) => (at, Place::End),
+            };
+            let item = &piece[from..end];
+            if self.part.is_empty() {
+                each(item)?;
+            } else {
+                self.part.extend_from_slice(item);
+                let part = std::mem::take(&mut self.part);
+                each(&part)?;
+            }
+            self.place = place;
+        }
+        if self.place == Place::Inside {
+            self.part.extend_from_slice(&piece[from..]);
+            if self.part.len() > LONGEST_ITEM {
+                return Err(format!("an item is longer than {} KiB", LONGEST_ITEM >> 10));
+            }
+        }
+        Ok(())
+    }
+
+    /// A byte outside of any item that is no white space.
+    fn begin(&mut self, byte: u8) -> Result<(), String> {
+        self.place = match (self.place, byte) {
+            (Place::Start, b'[') => Place::Between(false),
+            (Place::Between(false), b']') if self.form == Form::Array => Place::End,
+            (Place::Between(_), b'{') => Place::Inside,
+            _ => {
+                let seen = crate::text::escape(&String::from_utf8_lossy(&[byte]));
+                return Err(format!("it is no list of objects: found {seen}"));
+            }
+        };
+        Ok(())
+    }
+
+    /// A byte inside an item: whether, and how, the item is over.
+    fn step(&mut self, byte: u8) -> Option<Over> {
+        match (self.string, byte) {
+            (Some(Escape::Yes), _) => self.string = Some(Escape::No),
+            (Some(Escape::No), b'\\') => self.string = Some(Escape::Yes),
+            (Some(Escape::No), b'"') => self.string = None,
+            (Some(Escape::No), _) => {}
+            (None, b'"') => self.string = Some(Escape::No),
+            (None, b'{' | b'[') => self.depth += 1,
+            (None, b'}' | b']') if self.depth > 0 => {
+                self.depth -= 1;
+                if self.depth == 0 && self.form == Form::Stream {
+                    return Some(Over::With);
+                }
+            }
+            (None, b',' | b']') if self.depth == 0 => return Some(Over::Before(byte)),
+            (None, _) => {}
+        }
+        None
+    }
+
+    /// The answer has come to its end.
+    fn end(self) -> Result<(), String> {
+        match self.place {
+            Place::End => Ok(()),
+            Place::Between(false) if self.form == Form::Stream => Ok(()),
+            Place::Start | Place::Between(_) | Place::Inside => {
+                Err("it ends before the list does".to_owned())
+            }
+        }
+    }
+}
+
+/// How an item ends.
+enum Over {
+    /// With this byte.
+    With,
+    /// Before this byte.
+    Before(u8),
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::*;
+
+    fn split(form: Form, text: &[u8], piece: usize) -> Result<Vec<Value>, String> {
+        let (mut items, mut found) = (Items::new(form), Vec::new());
+        for piece in text.chunks(piece) {
+            items.take(piece, |item| {
+                found.push(serde_json::from_slice(item).map_err(|error| error.to_string())?);
+                Ok(())
+            })?;
+        }
+        items.end().map(|()| found)
+    }
+
+    fn value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            "[a-z\\[\\]{},\"\\\\: \u{e4}]{0,8}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(3, 12, 4, |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                proptest::collection::btree_map("[a-z\"\\]}]{0,3}", inner, 0..4)
+                    .prop_map(|map| Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    fn object() -> impl Strategy<Value = Value> {
+        proptest::collection::btree_map("[a-z\"\\]}]{0,3}", value(), 0..4)
+            .prop_map(|map| Value::Object(map.into_iter().collect()))
+    }
+
+    proptest! {
+        #[test]
+        fn a_list_in_pieces_is_the_list(
+            list in proptest::collection::vec(object(), 0..5), piece in 1_usize..40, pretty: bool,
+        ) {
+            let text = if pretty { serde_json::to_vec_pretty(&list) } else { serde_json::to_vec(&list) };
+            prop_assert_eq!(split(Form::Array, &text.unwrap(), piece), Ok(list));
+        }
+
+        #[test]
+        fn a_stream_in_pieces_is_the_stream(
+            list in proptest::collection::vec(object(), 0..5), piece in 1_usize..40, gap in "[ \r\n]{0,2}",
+        ) {
+            let text: Vec<String> = list.iter().map(|item| format!("{item}{gap}")).collect();
+            let text = text.concat();
+            prop_assert_eq!(split(Form::Stream, text.as_bytes(), piece), Ok(list));
+        }
+
+        #[test]
+        fn what_reads_as_a_list_is_json(text in "[\\[\\]{}\",:\\\\an1 ]{0,12}", piece in 1_usize..12) {
+            if let Ok(found) = split(Form::Array, text.as_bytes(), piece) {
+                let whole: Vec<Value> = serde_json::from_str(&text).expect("JSON");
+                prop_assert_eq!(found, whole);
+            }
+        }
+
+        #[test]
+        fn a_list_that_is_cut_off_is_no_list(
+            list in proptest::collection::vec(object(), 0..4), cut in any::<prop::sample::Index>(),
+        ) {
+            let text = serde_json::to_vec(&list).unwrap();
+            let short = &text[..cut.index(text.len())];
+            prop_assert!(split(Form::Array, short, 7).is_err(), "{}", String::from_utf8_lossy(short));
+        }
+    }
+
+    #[test]
+    fn an_empty_list_is_one_and_what_is_no_list_of_objects_is_none() {
+        for empty in ["[]", " [ ] \n"] {
+            assert_eq!(
+                split(Form::Array, empty.as_bytes(), 2),
+                Ok(vec![]),
+                "{empty}"
+            );
+        }
+        for bad in [
+            "", " ", "null", "{}", "[] []", "[]x", "[,]", "[{},]", "[null]", "[{} {}]", "[{}",
+            "\"\"", "0", "<html>", "[[]]",
+        ] {
+            assert!(split(Form::Array, bad.as_bytes(), 2).is_err(), "{bad}");
+        }
+        assert_eq!(split(Form::Stream, b"", 2), Ok(vec![]));
+        assert!(split(Form::Stream, b"null", 2).is_err());
+        assert!(split(Form::Stream, b"{\"a\":1", 2).is_err());
+    }
+
+    #[test]
+    fn an_item_that_does_not_end_is_no_item() {
+        let endless = format!("[{{\"a\":\"{}", "x".repeat(LONGEST_ITEM));
+        let seen = split(Form::Array, endless.as_bytes(), 4096).unwrap_err();
+        assert!(seen.contains("512 KiB"), "{seen}");
+    }
+
+    #[test]
+    fn what_is_kept_is_weighed_against_what_the_engine_counts() {
+        let allowance = Allowance::bytes(1 << 20);
+        assert_eq!(allowance.take(1 << 19), Ok(()));
+        assert_eq!(allowance.take(1 << 19), Ok(()), "all of it");
+        assert!(allowance.take(1).unwrap_err().contains("1 MiB"));
+        assert_eq!(Allowance::bytes(usize::MAX).of, KEPT_AT_MOST);
+    }
+}

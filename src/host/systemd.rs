@@ -1,0 +1,235 @@
+//! systemd's journal, spoken to by its own protocol, so that an entry has
+//! fields. Decides whether a stream of ours is read by it, and how an entry is
+//! written: bounded, one line a field, nothing raw. It never waits for long: a
+//! journal that does not read gets nothing more.
+
+use std::ffi::OsStr;
+use std::fmt::Write as _;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::time::Duration;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::SndBuf;
+use nix::sys::stat::fstat;
+
+use crate::text::escape_up_to;
+
+/// Where the journal listens.
+const SOCKET: &str = "/run/systemd/journal/socket";
+
+/// How long one entry may wait for a journal that is behind.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Characters of one value. An entry of ours has some 15 values, of which two
+/// or three are long, and fits into a datagram.
+const LONGEST: usize = 4000;
+
+/// How long a comment is at least a quarter of the smallest buffer.
+const COMMENT: usize = 1024;
+
+/// How loud an entry is, as syslog counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Priority {
+    /// Something was lost, or may have been.
+    Critical = 2,
+    /// A person must look.
+    Error = 3,
+    /// Not all is well.
+    Warning = 4,
+    /// Worth a look.
+    Notice = 5,
+    /// As it should be.
+    Info = 6,
+}
+
+/// One entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Which kind of entry: 128 bits in hex, never given to another kind.
+    pub id: &'static str,
+    /// How loud.
+    pub priority: Priority,
+    /// In words.
+    pub message: String,
+    /// Its fields, without their `SECATEUR_`.
+    pub fields: Vec<(&'static str, String)>,
+}
+
+/// The journal.
+#[derive(Debug)]
+pub struct Journal {
+    socket: UnixDatagram,
+}
+
+impl Journal {
+    /// The journal, if it reads our stderr; `None` otherwise, and where it cannot
+    /// be reached: then plain lines are what there is.
+    pub fn of_stderr() -> Option<Self> {
+        is_read_by_journal(io::stderr())
+            .then(|| Self::at(Path::new(SOCKET)).ok())
+            .flatten()
+    }
+
+    fn at(path: &Path) -> io::Result<Self> {
+        let socket = UnixDatagram::unbound()?;
+        socket.set_write_timeout(Some(PATIENCE))?;
+        socket.connect(path)?;
+        Ok(Self { socket })
+    }
+
+    /// Writes entries, and returns when the journal has dealt with them: it asks
+    /// the kernel which unit the sender is of, and that must still be there to be
+    /// asked (systemd#2913). An entry of a process that has ended has no unit, and
+    /// `journalctl -u` does not show it.
+    pub fn write(self, entries: &[Entry]) -> io::Result<()> {
+        for entry in entries {
+            self.socket.send(datagram(entry).as_bytes())?;
+        }
+        // The journal takes one datagram after the other: when it has taken this,
+        // it is done with those before. It holds a comment, and leaves no entry.
+        self.socket
+            .send(format!("#{}\n", ".".repeat(COMMENT)).as_bytes())?;
+        self.wait_until_taken().map(drop)
+    }
+
+    /// A datagram counts against its sender's buffer until it is taken, and a
+    /// socket is writable while less than a quarter of that is in use: of the
+    /// smallest buffer (4608 bytes), less than the comment. Should that ever
+    /// change, nothing is waited for.
+    fn wait_until_taken(&self) -> io::Result<bool> {
+        setsockopt(&self.socket, SndBuf, &1)?;
+        let mut polled = [PollFd::new(self.socket.as_fd(), PollFlags::POLLOUT)];
+        let patience = PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::ZERO);
+        Ok(poll(&mut polled, patience)? > 0)
+    }
+}
+
+/// Whether systemd's journal is at the other end of this stream. systemd names
+/// the stream's device and inode, for a variable alone would also reach what a
+/// unit's programs start with other streams.
+pub fn is_read_by_journal(stream: impl AsFd) -> bool {
+    std::env::var_os("JOURNAL_STREAM").is_some_and(|named| is_named(&named, stream))
+}
+
+fn is_named(named: &OsStr, stream: impl AsFd) -> bool {
+    let numbers = named.to_str().and_then(|text| {
+        let (device, inode) = text.split_once(':')?;
+        Some((device.parse::<u64>().ok()?, inode.parse::<u64>().ok()?))
+    });
+    let Ok(seen) = fstat(stream) else {
+        return false;
+    };
+    numbers == Some((seen.st_dev, seen.st_ino))
+}
+
+/// `NAME=value` lines. No value holds a line's end: it is escaped.
+fn datagram(entry: &Entry) -> String {
+    let priority = entry.priority as u8;
+    let mut out = format!(
+        "MESSAGE={}\nPRIORITY={priority}\nMESSAGE_ID={}\nSYSLOG_IDENTIFIER=secateur\n",
+        escape_up_to(&entry.message, LONGEST),
+        entry.id
+    );
+    for (name, value) in &entry.fields {
+        let value = escape_up_to(value, LONGEST);
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "SECATEUR_{name}={value}");
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::MetadataExt;
+
+    fn entry(message: &str) -> Entry {
+        Entry {
+            id: "0123456789abcdef0123456789abcdef",
+            priority: Priority::Notice,
+            message: message.into(),
+            fields: vec![("IMAGE", "sha256:1".into()), ("REASON", message.into())],
+        }
+    }
+
+    #[test]
+    fn an_entry_is_one_datagram_of_the_journals_protocol() {
+        let folder = crate::host::folder_of_ours();
+        let path = folder.path().join("socket");
+        let listener = UnixDatagram::bind(&path).unwrap();
+        Journal::at(&path).unwrap().write(&[entry("gone")]).unwrap();
+        let mut buffer = [0; 2000];
+        let length = listener.recv(&mut buffer).unwrap();
+        assert_eq!(
+            std::str::from_utf8(&buffer[..length]).unwrap(),
+            "MESSAGE=gone\nPRIORITY=5\nMESSAGE_ID=0123456789abcdef0123456789abcdef\n\
+             SYSLOG_IDENTIFIER=secateur\nSECATEUR_IMAGE=sha256:1\nSECATEUR_REASON=gone\n"
+        );
+        let length = listener.recv(&mut buffer).unwrap();
+        let comment = std::str::from_utf8(&buffer[..length]).unwrap();
+        assert_eq!((comment.find('#'), comment.lines().count()), (Some(0), 1));
+    }
+
+    #[test]
+    fn no_text_can_begin_a_field_of_its_own_or_move_a_cursor() {
+        let nasty = "a\nMESSAGE=b\r\u{1b}[2J\u{202e}\0";
+        let lines = datagram(&entry(nasty));
+        assert_eq!(lines.lines().count(), 6, "{lines}");
+        assert!(
+            !lines.contains(['\u{1b}', '\u{202e}', '\0', '\r']),
+            "{lines:?}"
+        );
+    }
+
+    #[test]
+    fn an_entry_is_bounded_however_long_its_texts_are() {
+        let folder = crate::host::folder_of_ours();
+        let path = folder.path().join("socket");
+        let listener = UnixDatagram::bind(&path).unwrap();
+        // The longest escape of a single character is nine of them.
+        let long = "\u{e0001}".repeat(1_000_000);
+        Journal::at(&path).unwrap().write(&[entry(&long)]).unwrap();
+        let mut buffer = vec![0; 1 << 20];
+        assert!(listener.recv(&mut buffer).unwrap() < 100_000);
+    }
+
+    #[test]
+    fn a_journal_that_does_not_read_is_not_waited_for() {
+        let folder = crate::host::folder_of_ours();
+        let path = folder.path().join("socket");
+        let _deaf = UnixDatagram::bind(&path).unwrap();
+        let many = vec![entry("x"); 10_000];
+        let error = Journal::at(&path).unwrap().write(&many).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn what_was_not_taken_yet_is_waited_for() {
+        let folder = crate::host::folder_of_ours();
+        let path = folder.path().join("socket");
+        let listener = UnixDatagram::bind(&path).unwrap();
+        let journal = Journal::at(&path).unwrap();
+        let comment = [b'.'; COMMENT];
+        journal.socket.send(&comment).unwrap();
+        assert!(!journal.wait_until_taken().unwrap(), "nobody has taken it");
+        listener.recv(&mut [0; 2000]).unwrap();
+        assert!(journal.wait_until_taken().unwrap());
+    }
+
+    #[test]
+    fn only_the_stream_that_systemd_named_is_the_journals() {
+        let file = tempfile::tempfile().unwrap();
+        let meta = file.metadata().unwrap();
+        let named = |device, inode| is_named(format!("{device}:{inode}").as_ref(), &file);
+        assert!(named(meta.dev(), meta.ino()));
+        assert!(!named(meta.dev() + 1, meta.ino()));
+        assert!(!named(meta.dev(), meta.ino() + 1));
+        assert!(!is_named("".as_ref(), &file));
+        assert!(!is_named("8".as_ref(), &file));
+    }
+}

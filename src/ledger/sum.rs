@@ -1,0 +1,41 @@
+//! The checksum in a ledger's last field. Decides whether bytes are what was
+//! written: damage must not make an image older, and one digit of a date would.
+//! It is no protection against people: who may write the ledger may write this.
+
+use std::fmt::Write as _;
+
+use sha2::{Digest, Sha256};
+
+/// Between the JSON and its checksum.
+const FIELD: &str = ",\"sum\":\"sha256:";
+
+/// A JSON object, with the checksum of all before it as its last field.
+pub(super) fn added(mut object: Vec<u8>) -> Vec<u8> {
+    object.pop(); // the brace that ends it
+    let field = field(&object);
+    object.extend(field.bytes());
+    object
+}
+
+/// Whether these bytes end in their own checksum. A ledger that somebody wrote
+/// by hand, without any, is taken at its word.
+pub(super) fn holds(bytes: &[u8]) -> bool {
+    let place = bytes
+        .windows(FIELD.len())
+        .rposition(|window| window == FIELD.as_bytes());
+    place.is_none_or(|place| {
+        let (before, rest) = bytes.split_at(place);
+        rest.trim_ascii_end() == field(before).as_bytes()
+    })
+}
+
+/// The field, and the brace behind it.
+fn field(before: &[u8]) -> String {
+    let mut text = FIELD.to_owned();
+    for byte in Sha256::digest(before) {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text.push_str("\"}");
+    text
+}

@@ -1,0 +1,85 @@
+//! That the files of the repository are what is made now, and leave nothing out.
+//! tests/manual.rs has those who read them judge them.
+
+#![cfg(test)]
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::page::EXITS;
+use super::policy_file::{Part, sections};
+use crate::policy::schema::schema;
+
+#[test]
+fn the_files_of_the_manual_are_what_the_program_says_now() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut stale = Vec::new();
+    for (name, made) in super::files() {
+        let path = root.join(name);
+        if std::env::var_os("UPDATE_MANUAL").is_some() {
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, made).unwrap();
+        } else if std::fs::read_to_string(&path).unwrap_or_default() != made {
+            stale.push(name);
+        }
+    }
+    assert!(
+        stale.is_empty(),
+        "not what the program says now: {stale:?}; run UPDATE_MANUAL=1 cargo test --lib manual and read the difference"
+    );
+}
+
+#[test]
+fn every_exit_code_is_in_the_manual_and_in_the_order_of_its_number() {
+    let codes: Vec<u8> = EXITS.iter().map(|exit| *exit as u8).collect();
+    assert!(codes.is_sorted_by(|a, b| a < b), "{codes:?}");
+    let source = include_str!("../exit.rs");
+    let variants = source.lines().filter_map(|line| {
+        let (_, number) = line.strip_suffix(',')?.split_once(" = ")?;
+        number.parse::<u8>().ok()
+    });
+    assert_eq!(codes, variants.collect::<Vec<_>>());
+}
+
+#[test]
+fn every_key_of_the_policy_has_its_words_in_the_shipped_file() {
+    fn walk(path: &str, at: &Value, bare: &mut Vec<String>) {
+        if !path.is_empty() && !at["description"].is_string() {
+            bare.push(path.to_owned());
+        }
+        let inner = if at["type"] == "array" {
+            &at["items"]
+        } else {
+            at
+        };
+        for (name, at) in inner["properties"].as_object().into_iter().flatten() {
+            walk(&format!("{path}.{name}"), at, bare);
+        }
+    }
+    let mut bare = Vec::new();
+    walk("", &schema(), &mut bare);
+    assert!(
+        bare.is_empty(),
+        "without a comment in config/policy.toml: {bare:?}"
+    );
+}
+
+#[test]
+fn a_comment_is_text_and_an_indented_line_stands_as_it_is() {
+    let read =
+        sections("# About.\n\n# Of s.\n[s]\n# One\n# two:\n#   a  b\n# three\n# k = 1\nk = 2\n");
+    let key = &read.sections[0].keys[0];
+    let text = |text: &str| Part::Text(text.to_owned());
+    assert_eq!(
+        key.doc.parts(),
+        [
+            text("One two:"),
+            Part::Literal("a  b".into()),
+            text("three")
+        ]
+    );
+    assert_eq!(key.value.as_deref(), Some("2"));
+    assert_eq!(key.example.as_deref(), Some("1"));
+    assert_eq!(read.intro.text(), "About.");
+}

@@ -1,0 +1,122 @@
+//! What is asked before an image is touched, and under which locks. It decides
+//! how long anything is waited for, and lets the deploy locks go rather than
+//! keep a deploy waiting; never what is removed.
+
+use std::future::Future;
+
+use super::{
+    Before, Ending, Engine, EngineError, Failure, Host, LAST_PATIENCE, LONGEST_HOLD, PAUSE,
+    Pruning, TICK, lost,
+};
+use crate::model::AtWork;
+use crate::plan::Entry;
+
+impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
+    /// Sees that the last image is gone, that nothing speaks against going on,
+    /// takes the deploy locks, and then looks at the next image: so nothing
+    /// that happened before we had the locks is missed. With the locks held
+    /// already, all of it is asked at once.
+    pub(super) async fn get_ready(&mut self, entry: &'a Entry) -> Result<Before, Ending> {
+        let may = self.may_go_on();
+        let locked = self.host.held_for().is_some_and(|held| held < LONGEST_HOLD);
+        if may.is_ok() && locked && self.builds_quickly {
+            return self.ask_all(entry).await;
+        }
+        self.confirm_last().await?;
+        may?;
+        let engine = self.engine;
+        let asked = self.host.elapsed();
+        let builds = self.patiently(engine.builds()).await.map_err(lost)?;
+        self.builds_quickly = self.host.elapsed().saturating_sub(asked) < TICK;
+        self.take_locks().await?;
+        let look = futures_util::future::join(engine.swarm(), engine.look(&entry.image().id));
+        let (swarm, seen) = self.patiently(ok(look)).await.map_err(lost)?;
+        let swarm = swarm.map_err(lost)?;
+        let at_work = AtWork { swarm, builds };
+        Ok(Before { at_work, seen })
+    }
+
+    async fn ask_all(&mut self, entry: &'a Entry) -> Result<Before, Ending> {
+        let engine = self.engine;
+        let last = self.last.as_ref().map(|last| &last.entry.image().id);
+        let last_look = futures_util::future::OptionFuture::from(last.map(|id| engine.look(id)));
+        let all = futures_util::future::join4(
+            last_look,
+            engine.builds(),
+            engine.swarm(),
+            engine.look(&entry.image().id),
+        );
+        let (last, builds, swarm, seen) = match self.patiently(ok(all)).await {
+            Ok(answers) => answers,
+            Err(error) => {
+                self.confirm(Err(error.clone())).await?;
+                return Err(lost(error));
+            }
+        };
+        if let Some(last) = last {
+            self.confirm(last).await?;
+        }
+        // Slow this time, so that the locks were let go: ask without them, the
+        // next time.
+        self.builds_quickly = self.host.held_for().is_some();
+        let (swarm, builds) = (swarm.map_err(lost)?, builds.map_err(lost)?);
+        let at_work = AtWork { swarm, builds };
+        Ok(Before { at_work, seen })
+    }
+
+    /// Holds the deploy locks for the next removal. Now and then they are let
+    /// go for a moment, or a deploy that waits would wait for the whole run.
+    pub(super) async fn take_locks(&mut self) -> Result<(), Ending> {
+        if self
+            .host
+            .held_for()
+            .is_some_and(|held| held >= LONGEST_HOLD)
+        {
+            self.host.let_go();
+            tokio::time::sleep(PAUSE).await;
+        }
+        self.host.hold().map_err(|refusals| self.refused(refusals))
+    }
+
+    /// One request, most often under the deploy locks. If the answer takes long,
+    /// the locks are let go, for a deploy must not wait for a slow engine, nor
+    /// for the files of a large layer (about the name an engine decides first);
+    /// who goes on afterwards must look whether they are held. A run that was
+    /// asked to end does not wait for ever either.
+    pub(super) async fn patiently<T>(
+        &mut self,
+        request: impl Future<Output = Result<T, EngineError>>,
+    ) -> Result<T, EngineError> {
+        let longest = LONGEST_HOLD.saturating_mul(2);
+        let mut request = std::pin::pin!(request);
+        loop {
+            let left = self
+                .host
+                .held_for()
+                .map_or(TICK, |held| longest.saturating_sub(held).min(TICK));
+            if let Ok(answer) = tokio::time::timeout(left, &mut request).await {
+                return answer;
+            }
+            if self.host.held_for().is_some_and(|held| held >= longest) {
+                self.host.let_go();
+            }
+            if !self.host.interrupted() {
+                continue;
+            }
+            let now = self.host.elapsed();
+            let since = *self.asked_to_end.get_or_insert(now);
+            if now.saturating_sub(since) >= LAST_PATIENCE {
+                return Err(EngineError {
+                    doing: "wait for the engine's answer".into(),
+                    kind: Failure::Lost,
+                    why: "the run was asked to end".into(),
+                });
+            }
+        }
+    }
+}
+
+/// Answers that fail one by one, as one that does not.
+pub(super) async fn ok<T>(answers: impl Future<Output = T>) -> Result<T, EngineError> {
+    Ok(answers.await)
+}

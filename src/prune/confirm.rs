@@ -1,0 +1,159 @@
+//! What an engine's answer and the look after it say about an image whose names
+//! were dropped. Whatever went and was not meant to ends the run.
+
+use std::collections::BTreeSet;
+
+use super::{Engine, Fate, Host, KEPT, Pruning};
+use crate::engine::{Dropped, EngineError, Failure, Seen};
+use crate::journal::Came;
+use crate::model::ImageId;
+use crate::outcome::{Collateral, Ending, Removed, Stayed};
+use crate::plan::Entry;
+use crate::reference::Reference;
+use crate::text::escape;
+
+impl<E: Engine, H: Host> Pruning<'_, E, H> {
+    /// Looks whether the last image is gone.
+    pub(super) async fn confirm_last(&mut self) -> Result<(), Ending> {
+        let Some(last) = &self.last else {
+            return Ok(());
+        };
+        let engine = self.engine;
+        let look = engine.look(&last.entry.image().id);
+        let seen = self.patiently(look).await;
+        self.confirm(seen).await
+    }
+
+    /// Writes down what came of the last image, by what is seen of it now.
+    pub(super) async fn confirm(
+        &mut self,
+        seen: Result<Option<Seen>, EngineError>,
+    ) -> Result<(), Ending> {
+        let Some(last) = self.last.take() else {
+            return Ok(());
+        };
+        let entry = last.entry;
+        // The containerd store may leave the id of an image that it deleted, and
+        // lead it to nothing that could be read.
+        let half_gone = |error: &EngineError| last.deleted && error.kind == Failure::Nonsense;
+        let seen = match seen {
+            Err(error) if !half_gone(&error) => {
+                match self.patiently(self.engine.look(&entry.image().id)).await {
+                    Err(again) if !half_gone(&again) => {
+                        return Err(self.unknown(entry, format!("{error}; then: {again}")));
+                    }
+                    other => other,
+                }
+            }
+            other => other,
+        };
+        let fate = match seen {
+            Ok(None) if last.name_gone && !last.deleted => Fate::Skipped("gone already".into()),
+            Ok(None) => Fate::Removed(None),
+            // The containerd store calls an image gone before it is, and keeps
+            // one that is tagged in that moment.
+            Ok(Some(seen)) if last.deleted && kept_by_a_tag(&seen, &last.names) => {
+                Fate::Skipped(KEPT.into())
+            }
+            Ok(Some(_)) if last.deleted => {
+                let why = "the engine said that it is gone, and still has it";
+                return Err(self.unconfirmed(entry, why.into()));
+            }
+            Ok(Some(_)) if last.name_gone => {
+                Fate::Skipped("one of its names went meanwhile".into())
+            }
+            Ok(Some(seen)) if last.names.iter().any(|name| has(&seen, name)) => {
+                let why = "the engine said that its name is gone, and still has it";
+                return Err(self.unconfirmed(entry, why.into()));
+            }
+            Ok(Some(_)) => Fate::Skipped(KEPT.into()),
+            Err(error) => {
+                let why = format!("it is gone, and its id is not: {error}");
+                return Err(self.unconfirmed(entry, why));
+            }
+        };
+        self.settle(entry, fate)
+    }
+
+    /// Anything in the engine's answer that is neither a name that we meant
+    /// nor this image nor a layer: stop.
+    pub(super) fn collateral(
+        &mut self,
+        entry: &Entry,
+        dropped: &Dropped,
+        meant: &BTreeSet<String>,
+    ) -> Result<(), Ending> {
+        let id = &entry.image().id;
+        // The containerd store's own record of an image that lost a tag, which
+        // a pull may set beside our name: nobody's name.
+        let dangling = format!("moby-dangling@{id}");
+        let names = dropped
+            .untagged
+            .iter()
+            .filter(|text| !meant.contains(*text) && **text != dangling)
+            .cloned();
+        // Layers are listed as deleted, too; an image of the plan that is not
+        // this one is no layer.
+        let images = dropped.deleted.iter().filter(|text| {
+            text.parse()
+                .is_ok_and(|gone: ImageId| gone != *id && self.plan.entry(&gone).is_some())
+        });
+        let went: Vec<Collateral> = names
+            .chain(images.cloned())
+            .map(|what| Collateral {
+                what: escape(&what),
+                with: id.clone(),
+            })
+            .collect();
+        if went.is_empty() {
+            return Ok(());
+        }
+        if deletes(dropped, id) {
+            self.outcome.removed.push(Removed::of(entry));
+        }
+        let detail = went
+            .iter()
+            .map(|c| c.what.as_str())
+            .collect::<Vec<_>>()
+            .join(", ");
+        self.outcome.collateral.extend(went);
+        self.journal(id.clone(), Came::Collateral, Some(detail))?;
+        Err(Ending::Surprised)
+    }
+
+    /// What the engine said of an image is not so: the end of the run.
+    fn unconfirmed(&mut self, entry: &Entry, why: String) -> Ending {
+        let id = entry.image().id.clone();
+        self.outcome.unconfirmed.push(Stayed {
+            id: id.clone(),
+            why: why.clone(),
+        });
+        match self.journal(id, Came::Unknown, Some(why)) {
+            Ok(()) => Ending::Surprised,
+            Err(ending) => ending,
+        }
+    }
+}
+
+/// Whether the image still has this name.
+fn has(seen: &Seen, name: &Reference) -> bool {
+    seen.ours.contains(name) || seen.digests.contains(name)
+}
+
+/// Whether somebody's tag is on the image, and none of the names dropped.
+fn kept_by_a_tag(seen: &Seen, dropped: &[Reference]) -> bool {
+    !seen.tags.is_empty() && !dropped.iter().any(|name| has(seen, name))
+}
+
+/// Whether the engine says that this image is gone.
+pub(super) fn deletes(dropped: &Dropped, id: &ImageId) -> bool {
+    dropped
+        .deleted
+        .iter()
+        .any(|text| text.parse().is_ok_and(|gone: ImageId| gone == *id))
+}
+
+/// How the engine may spell a name that it dropped.
+pub(super) fn spellings(name: &Reference) -> [String; 2] {
+    [name.to_string(), name.familiar()]
+}

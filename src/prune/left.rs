@@ -1,0 +1,53 @@
+//! Names of ours that a run that was cut off left on images that stay.
+
+use super::confirm::{deletes, spellings};
+use super::{Engine, Host, Pruning};
+use crate::engine::Seen;
+use crate::journal::Came;
+use crate::outcome::{Collateral, Ending};
+
+impl<E: Engine, H: Host> Pruning<'_, E, H> {
+    /// Names of ours on images that stay, left by a run that was cut off. Only
+    /// where somebody's name is on the image as well; on one without, dropping
+    /// ours would remove it. Should that name go just then and the image with
+    /// ours, then something went that no plan named.
+    pub(super) async fn drop_left_names(&mut self) -> Result<(), Ending> {
+        let engine = self.engine;
+        for entry in self.plan.entries() {
+            let image = entry.image();
+            if image.tags.is_empty() && image.digests.is_empty() {
+                continue;
+            }
+            for name in &image.ours {
+                self.may_go_on()?;
+                self.take_locks().await?;
+                let safe = |seen: &Seen| {
+                    seen.ours.contains(name) && !(seen.tags.is_empty() && seen.digests.is_empty())
+                };
+                let seen = self.patiently(engine.look(&image.id)).await;
+                if !seen.is_ok_and(|seen| seen.as_ref().is_some_and(safe))
+                    || self.host.held_for().is_none()
+                {
+                    continue;
+                }
+                let name = name.clone();
+                // An error is not worth ending a run for: the next one tries
+                // again.
+                if let Ok(dropped) = self.patiently(engine.drop_name(&name)).await {
+                    self.collateral(entry, &dropped, &spellings(&name).into_iter().collect())?;
+                    if deletes(&dropped, &image.id) {
+                        let id = image.id.clone();
+                        self.outcome.collateral.push(Collateral {
+                            what: id.to_string(),
+                            with: id.clone(),
+                        });
+                        let why = "it lost its last name while ours was dropped".to_owned();
+                        self.journal(id, Came::Collateral, Some(why))?;
+                        return Err(Ending::Surprised);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,157 @@
+//! One image: which of its names are dropped, in which order, and what came of
+//! it if that failed. Never by id, never forced, and nothing without the locks.
+
+use std::collections::BTreeSet;
+
+use super::changed::{changed, used_by_container, wanted_by_swarm};
+use super::confirm::{deletes, spellings};
+use super::{Before, Engine, Fate, Host, Last, Pruning, SLOW, failed};
+use crate::engine::{EngineError, Failure, Seen};
+use crate::journal::Came;
+use crate::outcome::Ending;
+use crate::plan::Entry;
+use crate::reference::Reference;
+
+impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
+    /// One image, under the deploy locks. An error ends the run.
+    pub(super) async fn one(&mut self, entry: &'a Entry, before: Before) -> Result<(), Ending> {
+        match self.remove(entry, before).await? {
+            None => Ok(()),
+            Some(fate) => self.settle(entry, fate),
+        }
+    }
+
+    /// What came of the image; `None` where its names were dropped, and the next
+    /// look will show it.
+    async fn remove(&mut self, entry: &'a Entry, before: Before) -> Result<Option<Fate>, Ending> {
+        let Before { at_work, seen } = before;
+        let refusals = self.host.refusals(&at_work);
+        if !refusals.is_empty() {
+            return Err(self.refused(refusals));
+        }
+        let seen = match seen {
+            Ok(Some(seen)) => seen,
+            Ok(None) => return Ok(Some(Fate::Skipped("gone already".into()))),
+            Err(error) => return failed(error).map(Some),
+        };
+        if let Some(why) = changed(entry, &seen).or_else(|| wanted_by_swarm(entry, &at_work)) {
+            return Ok(Some(Fate::Skipped(why)));
+        }
+        match self.names_to_drop(entry, seen).await? {
+            Ok(names) => self.drop_all(entry, names).await,
+            Err(fate) => Ok(Some(fate)),
+        }
+    }
+
+    /// The names to drop, the last of which decides. An image without any gets
+    /// ours first. Should somebody name it just then, dropping ours takes ours
+    /// and no more: that is the engine's own check, in one step with the drop.
+    async fn names_to_drop(
+        &mut self,
+        entry: &Entry,
+        seen: Seen,
+    ) -> Result<Result<Vec<Reference>, Fate>, Ending> {
+        let (engine, id) = (self.engine, &entry.image().id);
+        let names: Vec<Reference> = seen.ours.iter().chain(&seen.digests).cloned().collect();
+        if names.len() > 1 {
+            // The engine asks for containers before it drops an image's last
+            // name, not before it drops one of several.
+            match self.patiently(engine.containers()).await {
+                Ok(containers) => {
+                    if let Some(why) = used_by_container(entry, &containers) {
+                        return Ok(Err(Fate::Skipped(why)));
+                    }
+                }
+                Err(error) => return failed(error).map(Err),
+            }
+        }
+        if !names.is_empty() {
+            return Ok(Ok(names));
+        }
+        if self.host.held_for().is_none() {
+            return Ok(Err(Fate::Skipped(SLOW.into())));
+        }
+        // On the containerd store, too, though its record of a dangling image is
+        // a name there: dropping that one does not look at image mounts.
+        match self.patiently(engine.name_ours(id)).await {
+            Ok(ours) => Ok(Ok(vec![ours])),
+            Err(error) if error.kind == Failure::NotFound => {
+                Ok(Err(Fate::Skipped("gone already".into())))
+            }
+            Err(error) => failed(error).map(Err),
+        }
+    }
+
+    async fn drop_all(
+        &mut self,
+        entry: &'a Entry,
+        names: Vec<Reference>,
+    ) -> Result<Option<Fate>, Ending> {
+        let (engine, id) = (self.engine, &entry.image().id);
+        let meant: BTreeSet<String> = names.iter().flat_map(spellings).collect();
+        let (mut deleted, mut name_gone) = (false, false);
+        for name in &names {
+            if self.host.held_for().is_none() {
+                return Ok(Some(Fate::Skipped(SLOW.into())));
+            }
+            let dropped = match self.patiently(engine.drop_name(name)).await {
+                Ok(dropped) => dropped,
+                Err(error) => match error.kind {
+                    // The name alone, or the image with it: the next look shows.
+                    Failure::NotFound => {
+                        name_gone = true;
+                        break;
+                    }
+                    Failure::Conflict => {
+                        return Ok(Some(Fate::Skipped(format!(
+                            "the engine would not: {}",
+                            error.why
+                        ))));
+                    }
+                    Failure::Status(_)
+                    | Failure::Lost
+                    | Failure::Permission
+                    | Failure::Nonsense
+                    | Failure::Contradiction => {
+                        return self.find_out(entry, &error).await.map(Some);
+                    }
+                },
+            };
+            self.collateral(entry, &dropped, &meant)?;
+            deleted |= deletes(&dropped, id);
+        }
+        self.last = Some(Last {
+            entry,
+            names,
+            deleted,
+            name_gone,
+        });
+        Ok(None)
+    }
+
+    /// The answer was lost on the way, or is an error that came after the deed
+    /// or before it: is the image gone?
+    async fn find_out(&mut self, entry: &Entry, error: &EngineError) -> Result<Fate, Ending> {
+        let engine = self.engine;
+        match self.patiently(engine.look(&entry.image().id)).await {
+            Ok(None) => Ok(Fate::Removed(Some(format!("it is gone, but: {error}")))),
+            // Without an answer the engine may still be at it, or have started
+            // anew in the middle: the next run sees what came of it.
+            Ok(Some(_)) if error.kind == Failure::Lost => {
+                Err(self.unknown(entry, format!("{error}; it is still here so far")))
+            }
+            Ok(Some(_)) => Ok(Fate::Failed(error.to_string())),
+            Err(again) => Err(self.unknown(entry, format!("{error}; then: {again}"))),
+        }
+    }
+
+    /// Nobody can tell what came of it: the end of the run, and the next one
+    /// finds out.
+    pub(super) fn unknown(&mut self, entry: &Entry, why: String) -> Ending {
+        let id = entry.image().id.clone();
+        match self.journal(id, Came::Unknown, Some(why.clone())) {
+            Ok(()) => Ending::EngineLost(why),
+            Err(ending) => ending,
+        }
+    }
+}

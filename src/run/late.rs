@@ -1,0 +1,89 @@
+//! Asks at both ends of a prune for losses that no answer of the engine told,
+//! and puts them into journal and outcome. What a loss is, is said in
+//! `aftermath`.
+
+use crate::aftermath::{self, Claims};
+use crate::engine::{EngineError, Info, Reader};
+use crate::exit::Fault;
+use crate::host::clock;
+use crate::model::{ImageId, Inventory};
+use crate::outcome::{Collateral, Ending, Outcome};
+use crate::state::{Memory, State};
+use crate::survey::{engine_fault, went_late};
+use crate::watch::Armed;
+
+/// Containers that were made of an image while an earlier run removed it, and
+/// that were not there yet when it ended.
+pub(super) async fn of_earlier_runs(
+    seen: &Inventory,
+    reader: &Reader,
+    state: &mut State,
+    run: &str,
+) -> Result<Vec<Collateral>, Fault> {
+    let suspects = aftermath::without_image(seen);
+    if suspects.is_empty() {
+        return Ok(Vec::new());
+    }
+    let journal = state.history()?;
+    let removed = aftermath::removed(&journal);
+    let lost = aftermath::orphans(reader, &suspects, &removed, &journal).await;
+    let lost = lost.map_err(|error| engine_fault(&error))?;
+    state.record(&aftermath::records(run, seen.taken_at, &lost), true)?;
+    Ok(lost)
+}
+
+/// What was lost by this run. An error is a note for its report.
+pub(super) async fn look_back(
+    claims: &Claims,
+    reader: &Reader,
+    info: &Info,
+    host: &mut Armed<'_>,
+    outcome: &mut Outcome,
+) -> Result<(), String> {
+    if outcome.removed.is_empty() && outcome.unconfirmed.is_empty() {
+        return Ok(());
+    }
+    let lost = lost(claims, reader, info, outcome).await;
+    let lost =
+        lost.map_err(|error| format!("what came while images went is not known: {error}"))?;
+    let records = aftermath::records(&outcome.run, clock::now(), &lost);
+    if let Err(fault) = host.state.record(&records, true) {
+        outcome.ending = Ending::StateLost(fault.message);
+    }
+    outcome.collateral.extend(lost);
+    Ok(())
+}
+
+async fn lost(
+    claims: &Claims,
+    reader: &Reader,
+    info: &Info,
+    outcome: &Outcome,
+) -> Result<Vec<Collateral>, EngineError> {
+    let mut lost = claims.lost(reader, info, outcome, clock::now()).await?;
+    let containers = reader.containers(info).await?;
+    let removed = outcome.removed.iter().map(|removed| &removed.id);
+    let removed = removed
+        .cloned()
+        .collect::<std::collections::BTreeSet<ImageId>>();
+    lost.extend(aftermath::orphans(reader, &containers, &removed, &[]).await?);
+    Ok(lost)
+}
+
+/// What an engine went on with after a run was cut off is told after all. A run
+/// that was itself asked to end, or lost its engine, leaves that.
+pub(super) async fn went_on(
+    reader: &Reader,
+    state: &mut State,
+    memory: &Memory,
+    inventory: &Inventory,
+    outcome: &mut Outcome,
+) {
+    if !matches!(outcome.ending, Ending::Done | Ending::Refused) {
+        return;
+    }
+    let late = went_late(reader, &memory.pending, inventory, outcome).await;
+    if let Err(fault) = state.record(&late, true) {
+        outcome.ending = Ending::StateLost(fault.message);
+    }
+}
