@@ -1,0 +1,378 @@
+//! Every request that a command makes, with everything that can be wrong with
+//! the bytes of its answer.
+
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+
+use crate::fake::fault::Fault;
+use crate::fake::weighed::Weighed;
+use crate::{Host, KIND, MOST_KIB};
+
+/// One request of a command: the `number`th with this path, without its query.
+#[derive(Debug, Clone, PartialEq)]
+struct Asked {
+    method: String,
+    path: String,
+    number: usize,
+    /// Something may have been changed before it: the plan is being carried out.
+    late: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Command {
+    Plan,
+    Prune,
+    VerifyCache,
+}
+
+const COMMANDS: [Command; 3] = [Command::Plan, Command::Prune, Command::VerifyCache];
+
+impl Command {
+    fn run(self, host: &Host) -> Weighed {
+        let record = host.secateur.dir().join("baseline.json");
+        let record = record.to_string_lossy();
+        let args: &[&str] = match self {
+            Command::Plan => &["plan", "--format", "json"],
+            Command::Prune => &["prune", "--format", "json"],
+            Command::VerifyCache => &[
+                "verify-cache",
+                "--format",
+                "json",
+                "--record",
+                &record,
+                "app:latest",
+            ],
+        };
+        host.run(args)
+    }
+
+    /// Whether it ended as with an engine that is well. To verify-cache, a data
+    /// root below /tmp is a promise broken.
+    fn is_well(self, ran: &Weighed) -> bool {
+        ran.code == 0 || (self == Command::VerifyCache && ran.code == 1)
+    }
+
+    /// What it asks of an engine that is well.
+    fn asks(self) -> Vec<Asked> {
+        let host = Host::of(KIND);
+        let ran = self.run(&host);
+        assert!(self.is_well(&ran), "{ran:?}");
+        let mut asked: Vec<Asked> = Vec::new();
+        for line in host.fake.seen() {
+            let (method, path) = line.split_once(' ').expect("a method and a path");
+            let path = path.split('?').next().expect("a path");
+            let same = |other: &&Asked| other.method == method && other.path == path;
+            let number = asked.iter().filter(same).count() + 1;
+            // Each removal begins with a look at what is being built.
+            let begins = path == "/system/df" && number > 1;
+            asked.push(Asked {
+                method: method.to_owned(),
+                path: path.to_owned(),
+                number,
+                late: begins || asked.last().is_some_and(|last| last.late),
+            });
+        }
+        asked
+    }
+}
+
+/// How the bytes of an answer can be wrong so that it is noticed at once.
+fn quick() -> Vec<Fault> {
+    let nested = |open: &[u8]| open.repeat(200_000);
+    vec![
+        Fault::ResetBefore,
+        Fault::ResetAfter,
+        Fault::CutChunk,
+        Fault::NoLastChunk,
+        Fault::BadChunkSize,
+        Fault::LengthShort,
+        Fault::LengthLong,
+        Fault::LengthOdd,
+        Fault::Half,
+        Fault::Status(500, "something went wrong"),
+        Fault::Status(503, "<html><body>Service Unavailable</body></html>"),
+        Fault::Status(429, "toomanyrequests"),
+        Fault::Status(404, "page not found"),
+        Fault::Status(403, "not for you"),
+        Fault::Status(301, ""),
+        Fault::Status(204, ""),
+        Fault::Status(206, "[]"),
+        Fault::Body(b"<html><body>Welcome</body></html>".to_vec()),
+        Fault::Body(Vec::new()),
+        Fault::Body(b"[[]]".to_vec()),
+        Fault::Body(b"\"\"".to_vec()),
+        Fault::Body(b"[{\"Id\":\"\xff\xfe\"}]".to_vec()),
+        Fault::Body(b"{\"Id\":\"\xff\xfe\"}".to_vec()),
+        Fault::Body(nested(b"[")),
+        Fault::Body(nested(b"{\"a\":")),
+        Fault::Body([b"[{\"Id\":".to_vec(), nested(b"[")].concat()),
+        Fault::Raw(b""),
+        Fault::Raw(b"SSH-2.0-OpenSSH_9.2p1 Debian\r\n"),
+        Fault::Raw(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 7\r\n\r\n[]   []"),
+        Fault::EndlessHead,
+        Fault::Endless(b"x"),
+    ]
+}
+
+/// Faults that only time shows: a call ends after half a minute.
+fn slow() -> Vec<Fault> {
+    vec![
+        Fault::Hang,
+        Fault::HangAfterHead,
+        Fault::HangInBody,
+        Fault::Drip,
+    ]
+}
+
+/// Nobody is harmed by these: the answer is right.
+fn harmless() -> Vec<Fault> {
+    vec![
+        Fault::ThenClose,
+        Fault::Unasked(
+            b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 3\r\n\r\n[]\n",
+        ),
+        Fault::Unasked(b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\n{}"),
+        Fault::Unasked(b"\r\n\r\nand more"),
+    ]
+}
+
+struct Case {
+    command: Command,
+    asked: Asked,
+    fault: Fault,
+}
+
+/// Everything that must hold, however wrong an answer is.
+fn survives(case: &Case) -> Result<(), String> {
+    let host = Host::of(KIND);
+    let litter = host.litter();
+    let Asked {
+        method,
+        path,
+        number,
+        late,
+    } = &case.asked;
+    host.fake
+        .fault_at(method, path, *number, case.fault.clone());
+    let ran = case.command.run(&host);
+    let must = |holds: bool, what: &str| {
+        if holds {
+            Ok(())
+        } else {
+            let Weighed {
+                code,
+                stdout,
+                stderr,
+                peak,
+            } = &ran;
+            Err(format!(
+                "{what}: {:?} {:?} {:?}\n  ended {code} with {peak} KiB: {stderr}\n  {stdout:.600}",
+                case.command, case.asked, case.fault
+            ))
+        }
+    };
+    must(host.fake.faults_met() > 0, "the fault was not met")?;
+    must(ran.peak < MOST_KIB, "too much memory")?;
+    must(!ran.stderr.contains("panicked"), "it panicked")?;
+    let gone = host.gone(&litter);
+    let whole = host.whole_but_for(&gone);
+    must(whole.is_ok(), &format!("something else went: {whole:?}"))?;
+    let changes = host.fake.changes();
+    // One image that cannot be looked at is kept; all else that cannot be read
+    // ends the run.
+    let one_image = path.starts_with("/images/sha256:");
+    if *late {
+        must([0, 1, 69, 70].contains(&ran.code), "how it ended")?;
+        must(
+            gone.iter().all(|id| host.secateur.intended(id)),
+            "no intent for what is gone",
+        )?;
+        let outcome: serde_json::Value =
+            serde_json::from_str(&ran.stdout).map_err(|error| error.to_string())?;
+        let all_well = outcome["failed"] == serde_json::json!([])
+            && outcome["skipped"] == serde_json::json!([]);
+        must(
+            ran.code != 0 || !all_well || gone == litter,
+            "all was not well, and it did not say so",
+        )?;
+        // The next run finds everything out, and leaves nothing over. (On a
+        // machine that has much else to do it may find the engine too slow.)
+        let mut next = case.command.run(&host);
+        for _ in 0..20 {
+            must(next.code == 0, &format!("the next run: {next:?}"))?;
+            if host.gone(&litter) == litter {
+                break;
+            }
+            next = case.command.run(&host);
+        }
+        let whole = host.whole_but_for(&litter);
+        must(
+            whole.is_ok(),
+            &format!("after the next run: {whole:?} {next:?}"),
+        )?;
+        must(
+            host.fake.names_of_ours().is_empty(),
+            "a name of ours is left",
+        )?;
+        must(
+            host.secateur.open_intents().is_empty(),
+            "an intent is left open",
+        )?;
+    } else if one_image && ran.code != 69 {
+        let id = path.split('/').nth(2).expect("an id");
+        must(!gone.iter().any(|gone| gone == id), "it went unseen")?;
+        must(
+            !changes.iter().any(|line| line.contains(id)),
+            "it was touched unseen",
+        )?;
+        must([0, 1].contains(&ran.code), "how it ended")?;
+    } else {
+        must(ran.code == 69, "it must end with 69")?;
+        must(ran.stdout.is_empty(), "no partial report")?;
+        must(ran.stderr.starts_with("secateur: error: "), "it says why")?;
+        must(changes.is_empty() && gone.is_empty(), "nothing is changed")?;
+        must(
+            !host.secateur.dir().join("baseline.json").exists(),
+            "no partial baseline",
+        )?;
+    }
+    Ok(())
+}
+
+/// A right answer, whatever comes after it, leads to the right end.
+fn is_unimpressed(case: &Case) -> Result<(), String> {
+    let host = Host::of(KIND);
+    let litter = host.litter();
+    let Asked {
+        method,
+        path,
+        number,
+        ..
+    } = &case.asked;
+    host.fake
+        .fault_at(method, path, *number, case.fault.clone());
+    let ran = case.command.run(&host);
+    let gone: &[String] = if case.command == Command::Prune {
+        &litter
+    } else {
+        &[]
+    };
+    if case.command.is_well(&ran) {
+        host.whole_but_for(gone)?;
+    }
+    // To notice bytes that nobody asked for, and to trust the engine no more,
+    // is as good as not to see them.
+    let wary = matches!(case.fault, Fault::Unasked(_)) && ran.code == 69;
+    if case.command.is_well(&ran) || wary {
+        return Ok(());
+    }
+    Err(format!(
+        "{:?} {:?} {:?}: {ran:?}",
+        case.command, case.asked, case.fault
+    ))
+}
+
+/// The requests that are tried: all of the reading, and those of one removal.
+fn tried(command: Command) -> Vec<Asked> {
+    let asks = command.asks();
+    let mut deletes = 0;
+    let wanted = |asked: &Asked| {
+        let before = deletes;
+        deletes += usize::from(asked.method == "DELETE");
+        // The look after the first removal counts as part of it.
+        before == 0 || (before == 1 && asked.path.starts_with("/images/"))
+    };
+    let mut wanted = wanted;
+    asks.into_iter().filter(|asked| wanted(asked)).collect()
+}
+
+fn cases(faults: &[Fault]) -> Vec<Case> {
+    let mut all = Vec::new();
+    for command in COMMANDS {
+        for asked in tried(command) {
+            for fault in faults {
+                all.push(Case {
+                    command,
+                    asked: asked.clone(),
+                    fault: fault.clone(),
+                });
+            }
+        }
+    }
+    all
+}
+
+/// Tries all, so many at a time, and fails with everything that went wrong.
+fn all(cases: Vec<Case>, at_once: usize, test: fn(&Case) -> Result<(), String>) {
+    let count = cases.len();
+    let (cases, wrong) = (Mutex::new(cases), Mutex::new(Vec::new()));
+    let next = || cases.lock().expect("cases").pop();
+    std::thread::scope(|scope| {
+        for _ in 0..at_once.min(count) {
+            scope.spawn(|| {
+                while let Some(case) = next() {
+                    if let Err(why) = test(&case) {
+                        wrong.lock().expect("wrong").push(why);
+                    }
+                }
+            });
+        }
+    });
+    let wrong = wrong.into_inner().expect("wrong");
+    let first: Vec<&str> = wrong.iter().take(20).map(String::as_str).collect();
+    assert!(
+        wrong.is_empty(),
+        "{} of {count} went wrong:\n{}",
+        wrong.len(),
+        first.join("\n")
+    );
+}
+
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(2, usize::from)
+}
+
+#[test]
+fn each_request_with_each_fault_ends_the_run_and_changes_nothing() {
+    Host::of(KIND); // remembered before all ask for it at once
+    let mut cases = cases(&quick());
+    // That nothing happened is an answer, too.
+    let nothing = |fault: &Fault| matches!(fault, Fault::Body(body) if body.is_empty());
+    cases.retain(|case| case.asked.path != "/events" || !nothing(&case.fault));
+    all(cases, 2 * processors(), survives);
+}
+
+#[test]
+fn each_request_that_hangs_ends_the_run_after_half_a_minute() {
+    let mut cases = cases(&slow());
+    // Two minutes: in src/engine/remove.rs, without waiting for them.
+    cases.retain(|case| case.asked.method != "DELETE");
+    let count = cases.len();
+    all(cases, count, survives);
+}
+
+#[test]
+fn a_connection_that_ends_or_goes_on_talking_after_its_answer_does_no_harm() {
+    Host::of(KIND);
+    all(cases(&harmless()), 2 * processors(), is_unimpressed);
+}
+
+#[test]
+fn a_connection_that_is_closed_while_we_send_ends_the_run_or_does_no_harm() {
+    for command in COMMANDS {
+        let asks: BTreeSet<usize> = (1..=tried(command).len()).collect();
+        for number in asks {
+            let host = Host::of(KIND);
+            let litter = host.litter();
+            host.fake.close_unread(number);
+            let ran = command.run(&host);
+            assert!(
+                command.is_well(&ran) || ran.code == 69,
+                "{command:?} {number}: {ran:?}"
+            );
+            let gone = host.gone(&litter);
+            host.is_whole_but_for(&gone);
+            assert!(gone.is_empty() || command == Command::Prune);
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! What becomes of a removal where the engine refuses it, fails at it, lies
+//! about it, or goes away in the middle.
+
+use serde_json::json;
+
+use crate::fake::fault::Fault;
+use crate::support::ids;
+use crate::{Host, KIND, KINDS};
+
+/// The lines that the journal has of outcomes, as `id result`.
+fn results(host: &Host, litter: &[String]) -> Vec<Vec<String>> {
+    litter.iter().map(|id| host.secateur.results(id)).collect()
+}
+
+#[test]
+fn a_refused_removal_is_skipped_and_never_forced() {
+    for why in [
+        "conflict: unable to remove repository reference \"x\" (must force) - container 0123456789ab is using its referenced image",
+        "conflict: unable to delete 0123456789ab (must be forced) - image is being used by stopped container 0123456789ab",
+        "conflict: unable to delete 0123456789ab (cannot be forced) - image is being used by running container 0123456789ab",
+        "conflict: unable to delete 0123456789ab (cannot be forced) - image has dependent child images",
+        "conflict: unable to delete 0123456789ab (must be forced) - image is referenced in multiple repositories",
+        "image is being mounted",
+        "",
+    ] {
+        for kind in KINDS {
+            let host = Host::of(kind);
+            let litter = host.litter();
+            host.fake.world(|world| world.refuse = vec![(409, why)]);
+            let outcome = host.secateur.prune(0);
+            assert_eq!(
+                ids(&outcome, "skipped"),
+                litter[..1],
+                "{kind} {why}: {outcome:#}"
+            );
+            assert_eq!(ids(&outcome, "removed"), litter[1..], "{kind} {why}");
+            host.is_whole_but_for(&litter[1..]);
+            for change in host.fake.changes() {
+                assert!(
+                    !change.contains("force=1") && !change.contains("force=true"),
+                    "{change}"
+                );
+                // By a name of ours, never by id.
+                assert!(
+                    !change.starts_with("DELETE ") || change.contains("secateur.invalid"),
+                    "{change}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_removal_that_fails_is_a_failure_and_the_next_is_tried() {
+    for (status, why) in [
+        (
+            500,
+            "write /var/lib/docker/image/overlay2/.tmp-repositories.json123: no space left on device",
+        ),
+        (
+            500,
+            "driver \"overlay2\" failed to remove root filesystem: device or resource busy",
+        ),
+        (503, "shutting down"),
+        (507, ""),
+        (400, "bad"),
+    ] {
+        let host = Host::of(KIND);
+        let litter = host.litter();
+        host.fake.world(|world| world.refuse = vec![(status, why)]);
+        let outcome = host.secateur.prune(1);
+        assert_eq!(
+            outcome["failed"][0]["id"],
+            litter[0].as_str(),
+            "{outcome:#}"
+        );
+        let error = outcome["failed"][0]["error"].as_str().expect("an error");
+        assert!(
+            error.contains(why) && error.contains(&status.to_string()),
+            "{error}"
+        );
+        assert_eq!(ids(&outcome, "removed"), litter[1..]);
+        assert_eq!(results(&host, &litter), [["failed"], ["removed"]]);
+        // When there is room again, the next run takes it.
+        assert_eq!(ids(&host.secateur.prune(0), "removed"), litter[..1]);
+        host.is_whole_but_for(&litter);
+    }
+}
+
+#[test]
+fn a_name_of_somebody_that_went_along_stops_the_run_and_is_reported() {
+    let host = Host::of(KIND);
+    let litter = host.litter();
+    host.fake
+        .world(|world| world.also = vec![json!({"Untagged": "somebody/app:1"})]);
+    let outcome = host.secateur.prune(70);
+    assert_eq!(outcome["result"], "stopped");
+    let collateral = outcome["collateral"].as_array().expect("collateral");
+    assert_eq!(collateral.len(), 1, "{outcome:#}");
+    let text = outcome["collateral"].to_string();
+    assert!(
+        text.contains("somebody/app:1") && text.contains("docker pull somebody/app:1"),
+        "{text}"
+    );
+    host.is_whole_but_for(&litter[..1]);
+    assert_eq!(
+        host.secateur.results(&litter[0]).last().map(String::as_str),
+        Some("collateral")
+    );
+    let drops = host.fake.changes();
+    assert_eq!(
+        drops
+            .iter()
+            .filter(|line| line.starts_with("DELETE "))
+            .count(),
+        1,
+        "{drops:?}"
+    );
+}
+
+#[test]
+fn an_answer_that_names_another_image_as_deleted_stops_the_run() {
+    let host = Host::of(KIND);
+    let litter = host.litter();
+    let kept = host
+        .fake
+        .world(|world| world.ids())
+        .into_iter()
+        .find(|id| !litter.contains(id))
+        .expect("one");
+    for other in [&kept, &litter[1]] {
+        let host = Host::of(KIND);
+        let also = vec![json!({"Deleted": other})];
+        host.fake.world(|world| world.also = also);
+        let outcome = host.secateur.prune(70);
+        assert!(
+            outcome["collateral"].to_string().contains(other),
+            "{outcome:#}"
+        );
+        host.is_whole_but_for(&litter[..1]);
+    }
+    // A layer of the image itself is none.
+    let layers = vec![json!({"Deleted": format!("sha256:{:064x}", 7)})];
+    host.fake.world(|world| world.also = layers);
+    assert_eq!(ids(&host.secateur.prune(0), "removed"), litter);
+}
+
+#[test]
+fn an_image_that_is_still_there_after_a_200_stops_the_run() {
+    for kind in KINDS {
+        let host = Host::of(kind);
+        let litter = host.litter();
+        host.fake.world(|world| world.lies = true);
+        let outcome = host.secateur.prune(70);
+        assert_eq!(outcome["result"], "stopped", "{kind}: {outcome:#}");
+        assert_eq!(ids(&outcome, "removed"), [""; 0]);
+        assert_eq!(host.secateur.results(&litter[0]), ["unknown"]);
+        let changes = host.fake.changes();
+        assert_eq!(
+            changes
+                .iter()
+                .filter(|line| line.starts_with("DELETE "))
+                .count(),
+            1,
+            "{changes:?}"
+        );
+        host.is_whole_but_for(&[]);
+        // Should the engine come to itself, the next run finds out.
+        host.fake.world(|world| world.lies = false);
+        assert_eq!(ids(&host.secateur.prune(0), "removed"), litter, "{kind}");
+        assert!(host.fake.names_of_ours().is_empty(), "{kind}");
+    }
+}
+
+#[test]
+fn an_answer_that_says_nothing_is_held_against_what_is_there() {
+    // It did it and does not say so.
+    let host = Host::of(KIND);
+    let litter = host.litter();
+    host.fake.fault("DELETE", "", Fault::Body(b"[]".to_vec()));
+    assert_eq!(ids(&host.secateur.prune(0), "removed"), litter);
+    host.is_whole_but_for(&litter);
+    // It did nothing and does not say so either.
+    let host = Host::of(KIND);
+    host.fake.world(|world| world.lies = true);
+    host.fake.fault("DELETE", "", Fault::Body(b"[]".to_vec()));
+    let outcome = host.secateur.prune(70);
+    assert_eq!(ids(&outcome, "removed"), [""; 0]);
+    host.is_whole_but_for(&[]);
+}
+
+/// The engine is gone from this request on, for the rest of the run.
+fn restarts(host: &Host, before_it_is_done: bool) {
+    let fault = if before_it_is_done {
+        Fault::ResetBefore
+    } else {
+        Fault::ResetAfter
+    };
+    host.fake.fault_at("DELETE", "", 1, fault);
+    // The look that would tell what came of it: the planning looks once, the
+    // removal once before.
+    let id = &host.litter()[0];
+    host.fake
+        .fault_at("GET", &format!("/images/{id}/json"), 3, Fault::ResetBefore);
+}
+
+#[test]
+fn an_engine_that_restarts_in_a_removal_ends_the_run_and_the_next_finds_out() {
+    for before_it_is_done in [true, false] {
+        let host = Host::of(KIND);
+        let litter = host.litter();
+        restarts(&host, before_it_is_done);
+        let outcome = host.secateur.prune(69);
+        assert_eq!(outcome["result"], "stopped", "{outcome:#}");
+        assert_eq!(host.fake.faults_met(), 2);
+        assert_eq!(ids(&outcome, "removed"), [""; 0], "nobody knows");
+        assert_eq!(host.secateur.open_intents(), litter[..1]);
+        let gone: &[String] = if before_it_is_done { &[] } else { &litter[..1] };
+        host.is_whole_but_for(gone);
+
+        assert_eq!(host.secateur.prune(0)["result"], "pruned");
+        host.is_whole_but_for(&litter);
+        assert_eq!(host.secateur.open_intents(), [""; 0]);
+        assert!(host.fake.names_of_ours().is_empty());
+        let results = host.secateur.results(&litter[0]);
+        let last = results.last().map(String::as_str);
+        assert_eq!(last, Some("removed"), "{results:?}");
+    }
+}
+
+#[test]
+fn a_removal_without_an_answer_is_not_called_a_failure() {
+    // The image is still there when it is looked for: the engine may be at it.
+    let host = Host::of(KIND);
+    let litter = host.litter();
+    host.fake.fault_at("DELETE", "", 1, Fault::ResetBefore);
+    let outcome = host.secateur.prune(69);
+    assert_eq!(outcome["failed"], json!([]), "{outcome:#}");
+    assert_eq!(host.secateur.results(&litter[0]), ["unknown"]);
+    assert_eq!(ids(&host.secateur.prune(0), "removed"), litter);
+}
+
+#[test]
+fn an_engine_that_restarts_while_it_lists_ends_the_run() {
+    for path in [
+        "/images/json",
+        "/containers/json",
+        "/services",
+        "/tasks",
+        "/events",
+    ] {
+        for fault in [Fault::ResetBefore, Fault::CutChunk] {
+            let host = Host::of(KIND);
+            host.fake.fault("GET", path, fault);
+            for args in [&["plan"][..], &["prune"]] {
+                let ran = host.run(args);
+                assert_eq!((ran.code, &*ran.stdout), (69, ""), "{path}: {ran:?}");
+            }
+            assert_eq!(host.fake.changes(), [""; 0]);
+        }
+    }
+}
+
+#[test]
+fn a_name_that_comes_while_we_name_the_image_keeps_it() {
+    for kind in KINDS {
+        let host = Host::of(kind);
+        let litter = host.litter();
+        let id = litter[0].clone();
+        host.fake
+            .world(|world| world.rival = Some((id, "somebody/has:it".into())));
+        let outcome = host.secateur.prune(0);
+        assert_eq!(ids(&outcome, "skipped"), litter[..1], "{kind}: {outcome:#}");
+        assert_eq!(ids(&outcome, "removed"), litter[1..], "{kind}");
+        assert!(host.fake.names_of_ours().is_empty(), "{kind}");
+        let names = host.fake.world(|world| world.names());
+        assert!(names.contains(&"somebody/has:it".to_owned()), "{names:?}");
+    }
+}
