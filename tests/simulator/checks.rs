@@ -1,0 +1,421 @@
+//! The invariants of tests/simulator.rs, each asked at the moment at which it
+//! could break: when a name is given or dropped, when an image goes, when a
+//! run has ended.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use secateur::activity::{ClockReading, LockKind};
+use secateur::engine::Dropped;
+use secateur::journal::{Came, Record, What, open_intents};
+use secateur::model::{ImageId, Store};
+use secateur::outcome::{Ending, Outcome};
+use secateur::reference::Reference;
+
+use crate::schedule::Point;
+use crate::world::World;
+
+/// What is known of one run under way.
+#[derive(Default)]
+pub struct Ran {
+    /// Which state folder it uses.
+    pub state: usize,
+    pub begun: i64,
+    /// How often each kind of call was made.
+    pub calls: BTreeMap<Point, usize>,
+    /// The image that it looked at last.
+    pub at: Option<ImageId>,
+    pub terminated: bool,
+    /// The last reading of the clocks, and when it really was.
+    pub clock: Option<(ClockReading, i64)>,
+    /// Since when it has the deploy locks.
+    pub holds: Option<i64>,
+    /// At which step it last asked for these.
+    pub asked_swarm: u64,
+    pub asked_builds: u64,
+    pub looked_around: u64,
+    /// What its cleared plan removes; `None`: there is none.
+    pub planned: Option<BTreeSet<ImageId>>,
+    /// Intents that would outlast a crash of the host.
+    pub intended: BTreeSet<ImageId>,
+    pub closed: BTreeSet<ImageId>,
+    /// What its own calls removed, and which tags went with it.
+    pub removed: BTreeSet<ImageId>,
+    pub lost: Vec<(Reference, bool)>,
+    pub unplanned: BTreeSet<ImageId>,
+    /// Removals whose answer never came.
+    pub unanswered: BTreeSet<ImageId>,
+    /// What the engine's events show to have been wanted, when, and how named.
+    pub shown: Vec<(ImageId, i64, String)>,
+    pub changed: u64,
+    /// Its clock had jumped since the last look.
+    pub doubtful: bool,
+    /// The journal could not be written at some moment.
+    pub journal_failed: bool,
+}
+
+impl Ran {
+    pub fn between_intent_and_outcome(&self) -> bool {
+        self.intended.difference(&self.closed).next().is_some()
+    }
+}
+
+impl World {
+    /// What the engine still remembers since the last look that was kept.
+    pub fn notes_what_events_show(&mut self, run: usize) {
+        let state = &self.states[self.runs[run].state];
+        let since = state
+            .last_clock
+            .as_ref()
+            .map_or(i64::MIN, |(_, steady)| *steady);
+        let until = self.runs[run]
+            .clock
+            .as_ref()
+            .map_or(i64::MAX, |(_, steady)| *steady);
+        let credit = state.credit;
+        let events = self.engine.events.iter();
+        let new = events.filter(|event| event.moment > since && event.moment <= until);
+        let shown = |event: &crate::engine::Happened| {
+            let text = event.event.image.raw().to_owned();
+            (event.image.clone(), event.moment + credit, text)
+        };
+        self.runs[run].shown = new.map(shown).collect();
+    }
+
+    /// Something of an image is about to be changed by a run.
+    pub fn changes(&mut self, run: usize, id: &ImageId, what: &str) {
+        let ran = &self.runs[run];
+        let mut wrong = Vec::new();
+        match &ran.planned {
+            None => wrong.push("a run that was not cleared changed something"),
+            Some(planned) if !planned.contains(id) => {
+                wrong.push("an image was named that no plan removes");
+            }
+            Some(_) => {}
+        }
+        if ran.doubtful {
+            wrong.push("the clock had jumped, and something was changed");
+        }
+        if !ran.intended.contains(id) {
+            wrong.push("an image was changed without an intent that outlasts a crash");
+        }
+        self.runs[run].changed += 1;
+        for why in wrong {
+            self.violated(format!("{why}: {id} was {what}"));
+        }
+        self.beside_others(run, id, what, false);
+    }
+
+    /// Whether a deploy, a pull or a build was seen, or could have been.
+    fn beside_others(&mut self, run: usize, id: &ImageId, what: &str, slow: bool) {
+        let ran = &self.runs[run];
+        let mut wrong = Vec::new();
+        let looked = ran.looked_around;
+        if let Some(since) = self.lock.deployer
+            && (self.setting.lock == Some(LockKind::Flock) || since < looked)
+        {
+            if slow {
+                self.count("drop under way when the lock was let go");
+            } else {
+                wrong.push("beside a deploy that holds the lock");
+            }
+        }
+        if self
+            .pulls
+            .iter()
+            .any(|pull| pull.live.is_some_and(|since| since < looked))
+        {
+            wrong.push("beside a pull that showed its sign");
+        }
+        let ran = &self.runs[run];
+        if !self.setting.old
+            && self
+                .builds
+                .iter()
+                .any(|build| build.since < ran.asked_builds)
+        {
+            wrong.push("beside a build");
+        }
+        if self
+            .services
+            .iter()
+            .any(|s| s.under_way.is_some_and(|since| since < ran.asked_swarm))
+        {
+            wrong.push("beside a deploy of Swarm's");
+        }
+        for why in wrong {
+            self.violated(format!("{id} was {what} {why}"));
+        }
+    }
+
+    /// A name of this image is about to be dropped. `asked_under_lock`: the
+    /// request was sent while the locks were held.
+    pub fn drops(&mut self, run: usize, id: &ImageId, name: &Reference, asked_under_lock: bool) {
+        self.runs[run].changed += 1;
+        let (image, ran) = (&self.engine.images[id], &self.runs[run]);
+        let planned = ran
+            .planned
+            .as_ref()
+            .is_some_and(|planned| planned.contains(id));
+        let mut wrong = Vec::new();
+        if ran.planned.is_none() {
+            wrong.push("a run that was not cleared drops a name");
+        }
+        if !name.is_ours() && !name.is_digest() {
+            wrong.push("a tag of somebody's is dropped");
+        }
+        if name.is_digest() && self.setting.store != Store::Graphdriver {
+            wrong.push("a digest reference is dropped that takes tags with it");
+        }
+        if planned && !ran.intended.contains(id) {
+            wrong.push("a name is dropped without an intent that outlasts a crash");
+        }
+        if !planned && !name.is_ours() {
+            wrong.push("a name is dropped of an image that no plan removes");
+        }
+        if !asked_under_lock {
+            wrong.push("a name is dropped without the locks");
+        }
+        let names = image.tags.len() + image.digests.len();
+        for why in wrong {
+            self.violated(format!("{why}: {name}"));
+        }
+        if !planned && names > 1 {
+            self.count("a left name of ours dropped");
+        }
+        let let_go = self.runs[run].holds.is_none();
+        if planned {
+            self.beside_others(run, id, "dropped", let_go);
+        }
+    }
+
+    /// What a delete call did.
+    pub fn went(
+        &mut self,
+        run: usize,
+        name: &Reference,
+        dropped: &Dropped,
+        tags: &BTreeSet<Reference>,
+        answer_lost: bool,
+    ) {
+        let gone: Vec<ImageId> = dropped
+            .deleted
+            .iter()
+            .filter_map(|text| text.parse().ok())
+            .collect();
+        for id in gone {
+            self.count("image removed");
+            let lost = tags.iter().filter(|tag| !tag.is_ours() && *tag != name);
+            for tag in lost.cloned().collect::<Vec<_>>() {
+                self.count("a tag lost inside a delete call");
+                if self.setting.store != Store::Graphdriver {
+                    self.violated(format!("the tag {tag} is lost on the containerd store"));
+                }
+                let shared = self.setting.lock == Some(LockKind::Flock);
+                if shared && self.lock.deployer.is_some() && self.runs[run].holds.is_some() {
+                    self.violated(format!(
+                        "the tag {tag} is lost beside a deploy that holds the lock"
+                    ));
+                }
+                self.runs[run].lost.push((tag, answer_lost));
+            }
+            let ran = &mut self.runs[run];
+            if answer_lost {
+                ran.unanswered.insert(id.clone());
+            }
+            ran.removed.insert(id.clone());
+            if !ran
+                .planned
+                .as_ref()
+                .is_some_and(|planned| planned.contains(&id))
+            {
+                ran.unplanned.insert(id.clone());
+            }
+            self.is_it_wanted(run, &id);
+        }
+    }
+
+    /// An image went: was it still wanted, by anything that could be known?
+    fn is_it_wanted(&mut self, run: usize, id: &ImageId) {
+        let asked = self.runs[run].asked_swarm;
+        let mut wrong = Vec::new();
+        if self.engine.used(id) {
+            wrong.push("a container uses it");
+        }
+        if self.engine.has_child(id) {
+            wrong.push("an image is built on it");
+        }
+        let wants = |(_, image, since): &(String, ImageId, u64)| image == id && *since < asked;
+        let service =
+            |s: &crate::world::Service| wants(&s.current) || s.previous.as_ref().is_some_and(wants);
+        if self.setting.swarm && self.services.iter().any(service) {
+            wrong.push("a service wants it");
+        }
+        for why in wrong {
+            self.violated(format!("{id} went, and {why}"));
+        }
+    }
+
+    /// Lines for the journal, as the kernel takes them.
+    pub fn writes(&mut self, run: usize, records: &[Record], durable: bool) {
+        let state = &mut self.states[self.runs[run].state];
+        if state.journal.last().is_some_and(|last| *last != b'\n') {
+            state.journal.push(b'\n');
+        }
+        state
+            .journal
+            .extend(records.iter().flat_map(Record::to_line));
+        if durable {
+            state.synced = state.journal.len();
+        }
+        for record in records {
+            match &record.what {
+                What::Intent { .. } if durable => {
+                    self.runs[run].intended.insert(record.id.clone());
+                }
+                What::Intent { .. } => {}
+                What::Outcome { result, .. } => {
+                    if *result != Came::Unknown {
+                        self.runs[run].closed.insert(record.id.clone());
+                    }
+                    self.journalled(run, &record.id, *result);
+                }
+            }
+        }
+    }
+
+    /// The journal must say what the engine did.
+    fn journalled(&mut self, run: usize, id: &ImageId, came: Came) {
+        let here = self.engine.images.contains_key(id);
+        let ours = self.runs[run].removed.contains(id);
+        match came {
+            Came::Removed if here && !ours => {
+                self.violated(format!("{id} is journalled as removed, and is here"));
+            }
+            // Brought back under a tag before it was looked at again, it cannot be
+            // told from one that the engine kept for that tag.
+            Came::Skipped
+                if self
+                    .engine
+                    .look(id)
+                    .is_some_and(|seen| !seen.tags.is_empty()) => {}
+            Came::Skipped | Came::Failed if ours && !self.runs[run].unanswered.contains(id) => {
+                self.violated(format!(
+                    "{id} is journalled as {came:?}, and this run removed it"
+                ));
+            }
+            _ => {}
+        }
+    }
+
+    /// A run has ended of itself: its outcome, its journal and what the engine
+    /// did must be one and the same.
+    pub fn ended(&mut self, run: usize, outcome: &Outcome) {
+        let mut wrong = Vec::new();
+        let ran = &self.runs[run];
+        let said: BTreeSet<&ImageId> = outcome.removed.iter().map(|removed| &removed.id).collect();
+        let unsure: BTreeSet<&ImageId> = outcome
+            .unconfirmed
+            .iter()
+            .chain(&outcome.failed)
+            .map(|stayed| &stayed.id)
+            .collect();
+        let told = |id: &ImageId| {
+            let what = [id.to_string()];
+            said.contains(id) || outcome.collateral.iter().any(|c| what.contains(&c.what))
+        };
+        let back: BTreeSet<&ImageId> = outcome.skipped.iter().map(|stayed| &stayed.id).collect();
+        let may_be_silent =
+            |id: &ImageId| ran.unanswered.contains(id) || unsure.contains(id) || back.contains(id);
+        for id in ran
+            .removed
+            .iter()
+            .filter(|id| !told(id) && !may_be_silent(id))
+        {
+            wrong.push(format!("this run removed {id} and does not say so"));
+        }
+        for id in said
+            .iter()
+            .filter(|id| !ran.removed.contains(**id) && ran.unanswered.is_empty())
+        {
+            if self.engine.images.contains_key(*id) {
+                wrong.push(format!("the run says that it removed {id}, which is here"));
+            }
+        }
+        for id in ran.unplanned.iter().filter(|id| !told(id)) {
+            wrong.push(format!("{id} went, in no plan and in no report"));
+        }
+        let (mut reported, mut silent) = (0, 0);
+        for (tag, answer_lost) in &ran.lost {
+            let spelled = [tag.to_string(), tag.familiar()];
+            if outcome.collateral.iter().any(|c| spelled.contains(&c.what)) {
+                reported += 1;
+            } else if *answer_lost {
+                silent += 1;
+            } else {
+                wrong.push(format!("the tag {tag} was lost and is not reported"));
+            }
+        }
+        if !outcome.collateral.is_empty() && outcome.exit() != secateur::exit::Exit::Collateral {
+            wrong.push("collateral, and another exit code".to_owned());
+        }
+        let state = &self.states[ran.state];
+        let open = open_intents(&state.journal);
+        let may_be_open = matches!(
+            outcome.ending,
+            Ending::EngineLost(_) | Ending::Surprised | Ending::StateLost(_)
+        );
+        if !(may_be_open || ran.journal_failed)
+            && open.iter().any(|record| record.run == outcome.run)
+        {
+            wrong.push("an intent is left open by a run that ended well".to_owned());
+        }
+        if ran.holds.is_some() {
+            wrong.push("a run ended with the deploy lock".to_owned());
+        }
+        for what in wrong {
+            self.violated(what);
+        }
+        for (count, what) in [
+            (reported, "collateral reported"),
+            (silent, "collateral unseen: the answer was lost"),
+            (outcome.skipped.len(), "image skipped"),
+            (outcome.failed.len(), "image failed"),
+            (outcome.unconfirmed.len(), "removal unconfirmed"),
+        ] {
+            if count > 0 {
+                *self.counts.entry(what).or_default() += count as u64;
+            }
+        }
+        self.count(match &outcome.ending {
+            Ending::Done if outcome.removed.is_empty() => "run: nothing to remove",
+            Ending::Done => "run: pruned",
+            Ending::Refused => "run: stopped by a refusal",
+            Ending::OutOfTime => "run: out of time",
+            Ending::Interrupted => "run: interrupted",
+            Ending::EngineLost(_) => "run: engine lost",
+            Ending::Surprised => "run: surprised",
+            Ending::StateLost(_) => "run: journal lost",
+        });
+        for refusal in &outcome.refusals {
+            self.count(refused(refusal.kind()));
+        }
+    }
+}
+
+/// Of a kind of refusal, what it is counted as.
+pub fn refused(kind: &str) -> &'static str {
+    let all = [
+        ("deploy-lock", "refused: deploy-lock"),
+        ("pull", "refused: pull"),
+        ("build", "refused: build"),
+        ("deploy", "refused: deploy"),
+        ("other-run", "refused: other-run"),
+        ("clock", "refused: clock"),
+        ("max-fraction", "refused: max-fraction"),
+        ("engine-inconsistent", "refused: engine-inconsistent"),
+        ("signs-unreadable", "refused: signs-unreadable"),
+    ];
+    all.iter()
+        .find(|(known, _)| *known == kind)
+        .map_or("refused: ?", |(_, counted)| counted)
+}

@@ -1,0 +1,440 @@
+//! A model of an engine: its images and their names, containers and image
+//! mounts, and the events that it remembers. It does what the real ones do
+//! when a name is given or dropped; tests/engine_model.rs holds it against
+//! them. It knows nothing of secateur.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use chrono::{DateTime, Utc};
+use secateur::engine::{Dropped, Failure, Seen};
+use secateur::model::{Bytes, Container, Dates, Event, EventKind, Image, ImageId, Observed, Store};
+use secateur::reference::Reference;
+use secateur::text::Untrusted;
+
+/// Events that an engine remembers. Real ones keep 256.
+const EVENTS: usize = 256;
+
+/// One image and its names, ours among them.
+#[derive(Debug, Clone, Default)]
+pub struct Stored {
+    pub tags: BTreeSet<Reference>,
+    /// On the containerd store only pins; what it makes up from tags is not
+    /// kept.
+    pub digests: BTreeSet<Reference>,
+    pub parent: Option<ImageId>,
+    pub created: Option<DateTime<Utc>>,
+    pub came: Option<DateTime<Utc>>,
+    pub tagged: Option<DateTime<Utc>>,
+    pub labels: BTreeMap<String, Untrusted>,
+    pub size: u64,
+    /// A delete call has decided that it goes.
+    pub going: bool,
+}
+
+/// A container in any state.
+#[derive(Debug, Clone)]
+pub struct Held {
+    pub number: u64,
+    /// As its image was named.
+    pub text: String,
+    pub image: ImageId,
+    /// Images mounted into it, as named and as meant.
+    pub mounts: Vec<(String, ImageId)>,
+}
+
+/// An event, and which image it was really about.
+#[derive(Debug, Clone)]
+pub struct Happened {
+    pub event: Event,
+    pub image: ImageId,
+    /// By a clock that nobody sets.
+    pub moment: i64,
+}
+
+/// How far a delete call is that drops a name.
+#[derive(Debug)]
+pub enum Dropping {
+    /// The image stays: it has other names, or something keeps it.
+    Done(Dropped),
+    /// The image goes, whatever names it gets from now on.
+    Decided(ImageId, Dropped, u64),
+}
+
+/// The engine.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    pub store: Store,
+    pub images: BTreeMap<ImageId, Stored>,
+    pub containers: Vec<Held>,
+    pub events: VecDeque<Happened>,
+    made: u64,
+    /// How often it was started.
+    starts: u64,
+}
+
+/// What time it is, by the wall and by a clock that nobody sets.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment {
+    pub wall: DateTime<Utc>,
+    pub steady: i64,
+}
+
+impl Engine {
+    pub fn new(store: Store) -> Engine {
+        Engine {
+            store,
+            images: BTreeMap::new(),
+            containers: Vec::new(),
+            events: VecDeque::new(),
+            made: 0,
+            starts: 0,
+        }
+    }
+
+    fn note(&mut self, now: Moment, text: String, image: &ImageId, what: EventKind) {
+        self.events.push_back(Happened {
+            event: Event {
+                at: now.wall,
+                image: Untrusted::new(text),
+                what,
+            },
+            image: image.clone(),
+            moment: now.steady,
+        });
+        if self.events.len() > EVENTS {
+            self.events.pop_front();
+        }
+    }
+
+    /// Content comes without a name, unless it is here.
+    pub fn store(&mut self, now: Moment, id: &ImageId, new: Stored) {
+        let came = Some(now.wall);
+        self.images
+            .entry(id.clone())
+            .or_insert(Stored { came, ..new });
+    }
+
+    pub fn holder(&self, name: &Reference) -> Option<&ImageId> {
+        let has = |image: &Stored| image.tags.contains(name) || image.digests.contains(name);
+        self.images
+            .iter()
+            .find(|(_, image)| has(image))
+            .map(|(id, _)| id)
+    }
+
+    /// Whose image a text names: an id, a tag or a digest reference; of
+    /// `name:tag@digest` the digest counts.
+    pub fn resolve(&self, text: &str) -> Option<ImageId> {
+        if let Ok(id) = text.parse::<ImageId>() {
+            return self.images.contains_key(&id).then_some(id);
+        }
+        let name: Reference = text.parse().ok()?;
+        let Some(digest) = name.digest() else {
+            return self.holder(&name).cloned();
+        };
+        let plain = name.without_tag()?;
+        let own = || {
+            let id = digest.parse::<ImageId>().ok()?;
+            (self.store == Store::Containerd && self.images.contains_key(&id)).then_some(id)
+        };
+        self.holder(&plain).cloned().or_else(own)
+    }
+
+    /// `docker tag`: moves the name here from whatever has it.
+    pub fn tag(&mut self, now: Moment, id: &ImageId, name: &Reference) -> Result<(), Failure> {
+        if !self.images.contains_key(id) {
+            return Err(Failure::NotFound);
+        }
+        self.give(now, id, name);
+        if let Some(image) = self.images.get_mut(id) {
+            image.tagged = Some(now.wall);
+        }
+        self.note(now, id.to_string(), id, EventKind::Named);
+        Ok(())
+    }
+
+    /// `docker load` of an image with a tag.
+    pub fn load(&mut self, now: Moment, id: &ImageId, new: Stored, name: Option<&Reference>) {
+        self.store(now, id, new);
+        if let Some(name) = name {
+            self.give(now, id, name);
+        }
+        self.note(now, id.to_string(), id, EventKind::Named);
+    }
+
+    /// The end of a pull, by tag or by digest.
+    pub fn pulled(
+        &mut self,
+        now: Moment,
+        id: &ImageId,
+        new: Stored,
+        tag: Option<&Reference>,
+        digest: &Reference,
+    ) {
+        self.store(now, id, new);
+        let by_digest = tag.is_none() || self.store == Store::Graphdriver;
+        if let Some(image) = self.images.get_mut(id)
+            && by_digest
+        {
+            image.digests.insert(digest.clone());
+        }
+        if let Some(tag) = tag {
+            self.give(now, id, tag);
+        }
+        let name = tag.unwrap_or(digest).familiar();
+        self.note(now, name, id, EventKind::Named);
+    }
+
+    fn give(&mut self, now: Moment, id: &ImageId, name: &Reference) {
+        let containerd = self.store == Store::Containerd;
+        for (other, image) in &mut self.images {
+            if other != id && image.tags.remove(name) && containerd {
+                // Its record as a dangling image is as new as that.
+                image.tagged = Some(now.wall);
+            }
+        }
+        if let Some(image) = self.images.get_mut(id) {
+            image.tags.insert(name.clone());
+            if containerd {
+                image.tagged = Some(now.wall);
+            }
+        }
+    }
+
+    /// Whether a container is of this image, or has it mounted.
+    pub fn used(&self, id: &ImageId) -> bool {
+        let by =
+            |held: &Held| held.image == *id || held.mounts.iter().any(|(_, image)| image == id);
+        self.containers.iter().any(by)
+    }
+
+    pub fn has_child(&self, id: &ImageId) -> bool {
+        self.images
+            .values()
+            .any(|image| image.parent.as_ref() == Some(id))
+    }
+
+    /// The first half of `DELETE /images/{name}?noprune=1`: what the engine
+    /// decides, and the name that goes at once where the image stays.
+    pub fn begin_drop(&mut self, now: Moment, name: &Reference) -> Result<Dropping, Failure> {
+        let id = self.holder(name).cloned().ok_or(Failure::NotFound)?;
+        match self.store {
+            Store::Containerd | Store::Podman => self.drop_on_containerd(now, &id, name),
+            Store::Graphdriver => self.drop_on_graphdriver(now, &id, name),
+        }
+    }
+
+    fn drop_on_graphdriver(
+        &mut self,
+        now: Moment,
+        id: &ImageId,
+        name: &Reference,
+    ) -> Result<Dropping, Failure> {
+        let (used, has_child) = (self.used(id), self.has_child(id));
+        let image = self.images.get_mut(id).ok_or(Failure::NotFound)?;
+        if used && is_single(image) {
+            return Err(Failure::Conflict);
+        }
+        let mut dropped = Dropped::default();
+        dropped.untagged.push(name.familiar());
+        image.tags.remove(name);
+        image.digests.remove(name);
+        // With the last tag of a repository go its digest references.
+        let same = |other: &Reference| other.repository() == name.repository();
+        if !name.is_digest() && !image.tags.iter().any(same) {
+            let (with_it, stay) = std::mem::take(&mut image.digests)
+                .into_iter()
+                .partition(same);
+            image.digests = stay;
+            dropped
+                .untagged
+                .extend(with_it.iter().map(Reference::familiar));
+        }
+        let stays = !(image.tags.is_empty() && image.digests.is_empty()) || has_child || used;
+        self.note(now, id.to_string(), id, EventKind::Named);
+        if stays {
+            return Ok(Dropping::Done(dropped));
+        }
+        if let Some(image) = self.images.get_mut(id) {
+            image.going = true;
+        }
+        Ok(Dropping::Decided(id.clone(), dropped, self.starts))
+    }
+
+    fn drop_on_containerd(
+        &mut self,
+        now: Moment,
+        id: &ImageId,
+        name: &Reference,
+    ) -> Result<Dropping, Failure> {
+        let used = self.used(id);
+        let image = self.images.get_mut(id).ok_or(Failure::NotFound)?;
+        let same = |other: &Reference| other.repository() == name.repository();
+        // A digest reference stands for every name of its repository, and goes
+        // with the last tag there.
+        let mut others = image.tags.iter().filter(|other| *other != name);
+        let with_pins = name.is_digest() || !others.any(same);
+        let tags = image
+            .tags
+            .iter()
+            .filter(|tag| *tag == name || (name.is_digest() && same(tag)));
+        let pins = image.digests.iter().filter(|pin| with_pins && same(pin));
+        let goes: Vec<Reference> = tags.chain(pins).cloned().collect();
+        let last = image.tags.len() + image.digests.len() == goes.len();
+        if last && used {
+            return Err(Failure::Conflict);
+        }
+        image.tags.retain(|other| !goes.contains(other));
+        image.digests.retain(|other| !goes.contains(other));
+        let dropped = Dropped {
+            untagged: goes.iter().map(Reference::familiar).collect(),
+            deleted: Vec::new(),
+        };
+        self.note(now, id.to_string(), id, EventKind::Named);
+        if last {
+            let mut dropped = dropped;
+            dropped.deleted.push(id.to_string());
+            self.images.remove(id);
+            return Ok(Dropping::Done(dropped));
+        }
+        Ok(Dropping::Done(dropped))
+    }
+
+    /// The second half: the image goes, with every name that it got meanwhile.
+    /// `None`: the engine ended meanwhile, and the image stayed.
+    pub fn end_drop(&mut self, dropping: Dropping) -> Option<Dropped> {
+        match dropping {
+            Dropping::Done(dropped) => Some(dropped),
+            Dropping::Decided(_, _, start) if start != self.starts => None,
+            Dropping::Decided(id, mut dropped, _) => {
+                if let Some(image) = self.images.remove(&id) {
+                    let names = image.tags.iter().chain(&image.digests);
+                    dropped.untagged.extend(names.map(Reference::familiar));
+                }
+                dropped.deleted.push(id.to_string());
+                Some(dropped)
+            }
+        }
+    }
+
+    /// Creates a container; its image and its mounts must be here.
+    pub fn create(&mut self, now: Moment, text: &str, mounts: &[String]) -> Result<u64, Failure> {
+        let image = self.resolve(text).ok_or(Failure::NotFound)?;
+        let mounted: Option<Vec<_>> = mounts
+            .iter()
+            .map(|text| Some((text.clone(), self.resolve(text)?)))
+            .collect();
+        let mounts = mounted.ok_or(Failure::NotFound)?;
+        self.made += 1;
+        let number = self.made;
+        self.note(now, text.to_owned(), &image, EventKind::Used);
+        self.containers.push(Held {
+            number,
+            text: text.to_owned(),
+            image,
+            mounts,
+        });
+        Ok(number)
+    }
+
+    pub fn remove_container(&mut self, now: Moment, number: u64) {
+        if let Some(at) = self
+            .containers
+            .iter()
+            .position(|held| held.number == number)
+        {
+            let held = self.containers.remove(at);
+            self.note(now, held.text, &held.image, EventKind::Used);
+        }
+    }
+
+    /// Loses what it keeps in memory alone.
+    pub fn restart(&mut self) {
+        self.events.clear();
+        self.starts += 1;
+        for image in self.images.values_mut() {
+            image.going = false;
+        }
+    }
+
+    // ---- as secateur's own reading of an engine gives it
+
+    pub fn list(&self) -> BTreeMap<ImageId, Image> {
+        let images = self.images.iter();
+        images
+            .map(|(id, stored)| (id.clone(), self.image(id, stored)))
+            .collect()
+    }
+
+    fn digests(&self, id: &ImageId, stored: &Stored) -> BTreeSet<Reference> {
+        let mut digests = stored.digests.clone();
+        if self.store == Store::Containerd {
+            // Made up from the tags.
+            let tags = stored.tags.iter().filter(|tag| !tag.is_ours());
+            digests
+                .extend(tags.filter_map(|tag| format!("{}@{id}", tag.repository()).parse().ok()));
+        }
+        digests
+    }
+
+    fn image(&self, id: &ImageId, stored: &Stored) -> Image {
+        let (ours, tags) = stored.tags.iter().cloned().partition(Reference::is_ours);
+        Image {
+            id: id.clone(),
+            tags,
+            digests: self.digests(id, stored),
+            ours,
+            parent: stored.parent.clone(),
+            dates: Dates {
+                created: stored.created,
+                stored: None,
+            },
+            last_tag_time: None,
+            ours_until: None,
+            size: Observed::Known(Bytes(stored.size)),
+            shared: Observed::Known(Bytes(0)),
+            labels: stored.labels.clone().into(),
+            incomplete: None,
+        }
+    }
+
+    pub fn look(&self, id: &ImageId) -> Option<Seen> {
+        let stored = self.images.get(id)?;
+        let (ours, tags) = stored.tags.iter().cloned().partition(Reference::is_ours);
+        Some(Seen {
+            tags,
+            digests: self.digests(id, stored),
+            ours,
+            last_tag_time: Observed::Known(stored.tagged),
+        })
+    }
+
+    pub fn container_list(&self) -> Vec<Container> {
+        let listed = |held: &Held| Container {
+            id: Untrusted::new(format!("c{}", held.number)),
+            name: Untrusted::new(format!("c{}", held.number)),
+            image: Untrusted::new(held.text.clone()),
+            image_ids: vec![held.image.clone()],
+            state: Untrusted::new("running"),
+            image_mounts: held
+                .mounts
+                .iter()
+                .map(|(text, _)| Untrusted::new(text.clone()))
+                .collect(),
+        };
+        self.containers.iter().map(listed).collect()
+    }
+}
+
+/// Whether the engine takes all names of an image for one: a tag with the
+/// digest reference of its repository, or one name alone.
+fn is_single(image: &Stored) -> bool {
+    let repositories: BTreeSet<String> = image
+        .tags
+        .iter()
+        .chain(&image.digests)
+        .map(Reference::repository)
+        .collect();
+    image.tags.len() + image.digests.len() <= 1
+        || (image.tags.len() <= 1 && repositories.len() <= 1)
+}

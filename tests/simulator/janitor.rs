@@ -1,0 +1,499 @@
+//! One run of secateur over the model: the real survey, the real decision, the
+//! real guards and the real prune, each of whose calls is a place where the
+//! others step in, where the engine fails, or where the run dies.
+
+use std::cell::{RefCell, RefMut};
+use std::panic::resume_unwind;
+use std::rc::Rc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use secateur::activity::{ClockReading, Disk};
+use secateur::clock::judge;
+use secateur::engine::{Contents, Dropped, EngineError, Failure, Seen};
+use secateur::exit::Fault;
+use secateur::guards::{self, Look, Refusal};
+use secateur::journal::Record;
+use secateur::ledger::Ledger;
+use secateur::model::{AtWork, Container, Event, Image, ImageId, Observed, Store, Swarm};
+use secateur::prune::{Engine, Host};
+use secateur::reference::Reference;
+use secateur::survey::Sources;
+
+use crate::engine::Dropping;
+use crate::schedule::{Injection, Point, What};
+use crate::world::World;
+
+/// What a run that is killed unwinds with.
+pub struct Killed {
+    pub power_cut: bool,
+}
+
+/// The world as one run meets it.
+#[derive(Clone)]
+pub struct Meeting {
+    world: Rc<RefCell<World>>,
+    /// Which of the runs under way.
+    run: usize,
+    /// Since which start of the host.
+    boot: u32,
+    injections: Rc<Vec<Injection>>,
+    /// When another run may go on first.
+    turns: Rc<RefCell<u64>>,
+    ledger: Rc<RefCell<Option<Ledger>>>,
+}
+
+/// What is to go wrong with a call.
+#[derive(Clone, Copy, Default)]
+struct Wrong {
+    fails: Option<(Failure, bool)>,
+    slow: Option<(Duration, bool)>,
+    journal_full: bool,
+}
+
+impl Meeting {
+    pub fn new(
+        world: &Rc<RefCell<World>>,
+        run: usize,
+        injections: Vec<Injection>,
+        turns: u64,
+    ) -> Meeting {
+        Meeting {
+            world: Rc::clone(world),
+            run,
+            boot: world.borrow().boot,
+            injections: Rc::new(injections),
+            turns: Rc::new(RefCell::new(turns)),
+            ledger: Rc::default(),
+        }
+    }
+
+    pub fn world(&self) -> RefMut<'_, World> {
+        self.world.borrow_mut()
+    }
+
+    pub fn remembers(&self, ledger: &Ledger) {
+        *self.ledger.borrow_mut() = Some(ledger.clone());
+    }
+
+    /// A place that is no call of the program's own traits.
+    pub fn point(&self, point: Point) {
+        self.at(point);
+    }
+
+    /// Everything that is to happen before this call.
+    fn at(&self, point: Point) -> Wrong {
+        let mut world = self.world();
+        if world.boot != self.boot {
+            // Power was cut beside another run.
+            drop(world);
+            resume_unwind(Box::new(Killed { power_cut: false }));
+        }
+        world.tick += 1;
+        let nth = world.runs[self.run].calls.entry(point).or_default();
+        let now = *nth;
+        *nth += 1;
+        let mut wrong = Wrong::default();
+        for injection in self.injections.iter() {
+            let Injection {
+                run,
+                point: wanted,
+                nth,
+                what,
+            } = *injection;
+            if run != self.run || wanted != point || nth != now {
+                continue;
+            }
+            let who = self.run;
+            world.tell(|| format!("  run {who}, at {point:?} no. {now}: {what:?}"));
+            match what {
+                What::Act(action) => {
+                    let this = world.runs[self.run].at.clone();
+                    world.act(action, this.as_ref());
+                }
+                What::Kill | What::PowerCut => {
+                    world.count(if point == Point::Window {
+                        "run killed inside a delete call"
+                    } else {
+                        "run killed"
+                    });
+                    if world.runs[self.run].between_intent_and_outcome() {
+                        world.count("run killed between intent and outcome");
+                    }
+                    let power_cut = what == What::PowerCut;
+                    drop(world);
+                    resume_unwind(Box::new(Killed { power_cut }));
+                }
+                What::Fail { kind, after } => wrong.fails = Some((kind, after)),
+                What::Slow { time, after } => {
+                    wrong.slow = Some((Duration::from_millis(time), after));
+                }
+                What::Terminate => world.runs[self.run].terminated = true,
+                What::JournalFull => wrong.journal_full = true,
+            }
+        }
+        if world.down > 0 && is_request(point) {
+            world.down -= 1;
+            wrong.fails = Some((Failure::Lost, false));
+        }
+        drop(world);
+        self.tells(point);
+        wrong
+    }
+
+    fn tells(&self, point: Point) {
+        let run = self.run;
+        self.world().tell(|| format!("  run {run}: {point:?}"));
+    }
+
+    async fn gives_way(&self) {
+        let turn = {
+            let mut turns = self.turns.borrow_mut();
+            *turns = turns.rotate_left(1);
+            *turns & 1 == 1
+        };
+        if turn {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// One request: others first, then what goes wrong, then its work.
+    async fn call<T>(
+        &self,
+        point: Point,
+        work: impl FnOnce(&mut World) -> Result<T, Failure>,
+    ) -> Result<T, EngineError> {
+        self.gives_way().await;
+        let wrong = self.at(point);
+        wrong.before(point).await?;
+        let done = work(&mut self.world()).map_err(|kind| error(point, kind));
+        wrong.after(point).await?;
+        done
+    }
+
+    fn look(&self, now: &ClockReading, ledger: &Ledger, at_work: AtWork) -> Look {
+        let world = self.world();
+        let sights = world.lock_sights(self.run);
+        Look {
+            at: now.wall,
+            clock: judge(ledger.clock(), now),
+            locks: sights.into_iter().map(|sight| (sight, None)).collect(),
+            pulls: world.signs(),
+            at_work,
+        }
+    }
+}
+
+impl Wrong {
+    async fn before(&self, point: Point) -> Result<(), EngineError> {
+        self.happens(point, false).await
+    }
+
+    async fn after(&self, point: Point) -> Result<(), EngineError> {
+        self.happens(point, true).await
+    }
+
+    async fn happens(&self, point: Point, now: bool) -> Result<(), EngineError> {
+        if let Some((time, after)) = self.slow
+            && after == now
+        {
+            tokio::time::sleep(time).await;
+        }
+        match self.fails {
+            Some((kind, after)) if after == now => Err(error(point, kind)),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn error(point: Point, kind: Failure) -> EngineError {
+    EngineError {
+        doing: format!("{point:?}"),
+        kind,
+        why: format!("{kind:?}"),
+    }
+}
+
+fn is_request(point: Point) -> bool {
+    use Point as P;
+    matches!(
+        point,
+        P::ListImages
+            | P::ListContainers
+            | P::ListSwarm
+            | P::ListBuilds
+            | P::Events
+            | P::Inspect
+            | P::Swarm
+            | P::Builds
+            | P::Look
+            | P::NameOurs
+            | P::DropName
+            | P::Containers
+    )
+}
+
+impl Sources for Meeting {
+    fn clock(&self) -> Result<ClockReading, Fault> {
+        self.at(Point::Clock);
+        let mut world = self.world();
+        let (reading, steady) = (world.clock(), world.steady());
+        world.runs[self.run].clock = Some((reading.clone(), steady));
+        Ok(reading)
+    }
+
+    fn look(&self, now: &ClockReading, ledger: &Ledger, at_work: AtWork) -> Look {
+        self.at(Point::Around);
+        self.look(now, ledger, at_work)
+    }
+
+    async fn contents(&self) -> Result<Contents, EngineError> {
+        let images = self.call(Point::ListImages, |world| Ok(world.engine.list()));
+        let containers = self.call(Point::ListContainers, |world| {
+            Ok(world.engine.container_list())
+        });
+        let swarm = self.call(Point::ListSwarm, |world| Ok(world.swarm()));
+        let builds = self.call(Point::ListBuilds, |world| Ok(world.builds_in_use()));
+        let (images, containers, swarm, builds) =
+            futures_util::future::join4(images, containers, swarm, builds).await;
+        Ok(Contents {
+            images: images?,
+            containers: containers?,
+            at_work: AtWork {
+                swarm: swarm?,
+                builds: builds?,
+            },
+        })
+    }
+
+    async fn events(
+        &self,
+        since: Option<DateTime<Utc>>,
+        until: DateTime<Utc>,
+    ) -> Result<Vec<Event>, EngineError> {
+        let run = self.run;
+        self.call(Point::Events, |world| {
+            let Some(since) = since else {
+                return Ok(Vec::new());
+            };
+            world.notes_what_events_show(run);
+            let since = (since - chrono::TimeDelta::seconds(1)).min(until);
+            let events = world.engine.events.iter().map(|happened| &happened.event);
+            Ok(events
+                .filter(|event| event.at >= since && event.at <= until)
+                .cloned()
+                .collect())
+        })
+        .await
+    }
+
+    async fn inspect(&self, id: &ImageId) -> Result<Option<Seen>, EngineError> {
+        self.world().runs[self.run].at = Some(id.clone());
+        self.call(Point::Inspect, |world| Ok(world.engine.look(id)))
+            .await
+    }
+
+    fn stored(&self, image: &Image) -> Option<DateTime<Utc>> {
+        let world = self.world();
+        let stored = world
+            .engine
+            .images
+            .get(&image.id)
+            .and_then(|stored| stored.came);
+        stored.filter(|_| world.setting.store == Store::Graphdriver && image.is_dangling())
+    }
+
+    fn disk(&self) -> Observed<Disk> {
+        self.at(Point::Disk);
+        self.world().disk()
+    }
+}
+
+impl Engine for Meeting {
+    async fn look(&self, id: &ImageId) -> Result<Option<Seen>, EngineError> {
+        self.world().runs[self.run].at = Some(id.clone());
+        self.call(Point::Look, |world| Ok(world.engine.look(id)))
+            .await
+    }
+
+    async fn name_ours(&self, id: &ImageId) -> Result<Reference, EngineError> {
+        let (run, ours) = (self.run, Reference::ours(id));
+        self.call(Point::NameOurs, |world| {
+            world.changes(run, id, "named");
+            let now = world.moment();
+            world.engine.tag(now, id, &ours)?;
+            // Engines tell of it; secateur does not read its own names there.
+            world.engine.events.pop_back();
+            world.count("our own name given");
+            Ok(ours.clone())
+        })
+        .await
+    }
+
+    async fn drop_name(&self, name: &Reference) -> Result<Dropped, EngineError> {
+        self.gives_way().await;
+        let wrong = self.at(Point::DropName);
+        let let_go_before = self.world().runs[self.run].holds.is_none();
+        wrong.before(Point::DropName).await?;
+        let begun = {
+            let mut world = self.world();
+            let (id, now) = (world.engine.holder(name).cloned(), world.moment());
+            if let Some(id) = &id {
+                world.drops(self.run, id, name, !let_go_before);
+            }
+            world.engine.begin_drop(now, name)
+        };
+        let dropping = begun.map_err(|kind| {
+            self.world().count("drop refused by the engine");
+            error(Point::DropName, kind)
+        })?;
+        if let Dropping::Decided(..) = &dropping {
+            self.at(Point::Window);
+        }
+        let dropped = {
+            let mut world = self.world();
+            let lost = match &dropping {
+                Dropping::Decided(id, ..) => {
+                    world.engine.images.get(id).map(|image| image.tags.clone())
+                }
+                Dropping::Done(_) => None,
+            };
+            let Some(dropped) = world.engine.end_drop(dropping) else {
+                return Err(error(Point::DropName, Failure::Lost));
+            };
+            let answer_lost = matches!(wrong.fails, Some((_, true)));
+            world.went(
+                self.run,
+                name,
+                &dropped,
+                &lost.unwrap_or_default(),
+                answer_lost,
+            );
+            dropped
+        };
+        wrong.after(Point::DropName).await?;
+        Ok(dropped)
+    }
+
+    async fn builds(&self) -> Result<Observed<Vec<String>>, EngineError> {
+        let run = self.run;
+        self.call(Point::Builds, |world| {
+            world.runs[run].asked_builds = world.tick;
+            Ok(world.builds_in_use())
+        })
+        .await
+    }
+
+    async fn swarm(&self) -> Result<Swarm, EngineError> {
+        let run = self.run;
+        self.call(Point::Swarm, |world| {
+            world.runs[run].asked_swarm = world.tick;
+            Ok(world.swarm())
+        })
+        .await
+    }
+
+    async fn containers(&self) -> Result<Vec<Container>, EngineError> {
+        self.call(Point::Containers, |world| Ok(world.engine.container_list()))
+            .await
+    }
+}
+
+impl Host for Meeting {
+    fn hold(&mut self) -> Result<(), Vec<Refusal>> {
+        if self.world().runs[self.run].holds.is_some() {
+            return Ok(());
+        }
+        self.at(Point::Hold);
+        let mut world = self.world();
+        let looked = guards::held_locks(
+            &world.policy,
+            world.wall(),
+            &world
+                .lock_sights(self.run)
+                .into_iter()
+                .map(|sight| (sight, None))
+                .collect::<Vec<_>>(),
+        );
+        if !looked.is_empty() {
+            return Err(looked);
+        }
+        let steady = world.steady();
+        world.runs[self.run].holds = Some(steady);
+        if world.setting.lock.is_some() {
+            world.lock.run = Some(self.run);
+        }
+        Ok(())
+    }
+
+    fn held_for(&self) -> Option<Duration> {
+        let world = self.world();
+        let since = world.runs[self.run].holds?;
+        Some(Duration::from_millis(
+            u64::try_from(world.steady() - since).unwrap_or(0),
+        ))
+    }
+
+    fn let_go(&mut self) {
+        if self.world().runs[self.run].holds.is_none() {
+            return;
+        }
+        let held = self.held_for().unwrap_or_default();
+        let mut world = self.world();
+        if held > Duration::from_millis(2100) {
+            world.violated(format!("a deploy lock was held for {held:?}"));
+        }
+        world.runs[self.run].holds = None;
+        if world.lock.run == Some(self.run) {
+            world.lock_was_let_go();
+        }
+        drop(world);
+        self.at(Point::LetGo);
+    }
+
+    fn refusals(&mut self, at_work: &AtWork) -> Vec<Refusal> {
+        self.at(Point::Refusals);
+        let now = {
+            let mut world = self.world();
+            world.runs[self.run].looked_around = world.tick;
+            world.clock()
+        };
+        let ledger = self.ledger.borrow();
+        let ledger = ledger.as_ref().expect("a run has a ledger");
+        let look = Meeting::look(self, &now, ledger, at_work.clone());
+        guards::refusals(&self.world().policy, &look)
+    }
+
+    fn disk(&mut self) -> Observed<Disk> {
+        self.at(Point::Disk);
+        self.world().disk()
+    }
+
+    fn elapsed(&self) -> Duration {
+        let world = self.world();
+        Duration::from_millis(
+            u64::try_from(world.steady() - world.runs[self.run].begun).unwrap_or(0),
+        )
+    }
+
+    fn now(&self) -> DateTime<Utc> {
+        self.world().wall()
+    }
+
+    fn interrupted(&self) -> bool {
+        self.world().runs[self.run].terminated
+    }
+
+    fn record(&mut self, records: &[Record], durable: bool) -> Result<(), String> {
+        let wrong = self.at(Point::Record);
+        if wrong.journal_full || wrong.fails.is_some() {
+            self.world().runs[self.run].journal_failed = true;
+            return Err("no space left".into());
+        }
+        self.world().writes(self.run, records, durable);
+        self.at(Point::Recorded);
+        Ok(())
+    }
+
+    fn progress(&mut self, _: usize, _: usize) {}
+}

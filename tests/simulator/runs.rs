@@ -1,0 +1,415 @@
+//! Plays one history: its steps, its runs, and in the end, when the others are
+//! quiet, the runs that must bring everything into order again.
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::AssertUnwindSafe;
+use std::rc::Rc;
+
+use futures_util::FutureExt;
+use secateur::decide::Trust;
+use secateur::guards;
+use secateur::journal::{intended, open_intents, pending};
+use secateur::ledger::{Ledger, Unusable};
+use secateur::model::ImageId;
+use secateur::plan::Verdict;
+use secateur::policy::Policy;
+use secateur::state::Known;
+use secateur::survey::{self, NoSurvey, look_around};
+
+use crate::checks::{Ran, refused};
+use crate::janitor::{Killed, Meeting};
+use crate::naive::{self, Past};
+use crate::schedule::{Case, Injection, Step};
+use crate::values::engine;
+use crate::world::World;
+
+/// Wall clock may gain so much on the boot clock unnoticed, and a host that was
+/// off so much: as the decisions say, in milliseconds.
+const UNNOTICED: i64 = 5 * 60_000 + 2_000;
+const UNNOTICED_OFF: i64 = 30 * crate::schedule::DAY;
+
+/// What came of one history.
+pub struct Played {
+    pub counts: BTreeMap<&'static str, u64>,
+    pub violation: Option<String>,
+    pub story: Vec<String>,
+}
+
+/// Plays it; `told`: with its story.
+pub async fn play(case: &Case, base: &[Policy], told: bool) -> Played {
+    let policy = case.setting.policy(base);
+    let world = Rc::new(RefCell::new(World::new(case.setting.clone(), policy)));
+    world.borrow_mut().story = told.then(Vec::new);
+    for step in &case.steps {
+        match step {
+            Step::Act(action) => world.borrow_mut().act(*action, None),
+            Step::Wait(time) => {
+                let mut world = world.borrow_mut();
+                world.tell(|| format!("{} s go by", time / 1000));
+                world.wait(*time);
+            }
+            Step::Run {
+                runs,
+                turns,
+                injections,
+            } => {
+                together(&world, runs, *turns, injections).await;
+            }
+        }
+        if !world.borrow().violations.is_empty() {
+            break;
+        }
+    }
+    if world.borrow().violations.is_empty() {
+        in_the_end(&world, base).await;
+    }
+    let mut world = world.borrow_mut();
+    Played {
+        counts: std::mem::take(&mut world.counts),
+        violation: world.violations.first().cloned(),
+        story: world.story.take().unwrap_or_default(),
+    }
+}
+
+async fn together(
+    world: &Rc<RefCell<World>>,
+    runs: &[usize],
+    turns: u64,
+    injections: &[Injection],
+) {
+    let one = |place: usize| {
+        let run = runs[place];
+        let mine = injections.iter().filter(|i| i.run == place);
+        let mine = mine.map(|i| Injection { run, ..*i }).collect();
+        let turns = if runs.len() > 1 {
+            turns.rotate_left(u32::try_from(17 * place).unwrap_or(0))
+        } else {
+            0
+        };
+        whole(world, run, mine, turns)
+    };
+    match runs.len() {
+        1 => drop(one(0).await),
+        _ => drop(futures_util::future::join(one(0), one(1)).await),
+    }
+}
+
+/// One run from beginning to end, or to where it is killed. What it planned,
+/// and whether it changed anything.
+async fn whole(
+    world: &Rc<RefCell<World>>,
+    run: usize,
+    injections: Vec<Injection>,
+    turns: u64,
+) -> Option<BTreeSet<ImageId>> {
+    let meeting = Meeting::new(world, run, injections, turns);
+    let state = {
+        let mut world = world.borrow_mut();
+        let state = if world.setting.one_state { 0 } else { run };
+        world.tell(|| format!("run {run} begins"));
+        if world.states[state].taken {
+            world.count("refused: other-run");
+            return None;
+        }
+        world.states[state].taken = true;
+        let begun = world.steady();
+        world.runs[run] = Ran {
+            state,
+            begun,
+            ..Ran::default()
+        };
+        state
+    };
+    let done = AssertUnwindSafe(inner(&meeting, run, state))
+        .catch_unwind()
+        .await;
+    let mut world = world.borrow_mut();
+    world.states[state].taken = false;
+    match done {
+        Ok(planned) => planned,
+        Err(panic) => {
+            let killed = match panic.downcast::<Killed>() {
+                Ok(killed) => killed,
+                Err(other) => std::panic::resume_unwind(other),
+            };
+            world.runs[run].holds = None;
+            if world.lock.run == Some(run) {
+                world.lock_was_let_go();
+            }
+            if killed.power_cut {
+                // What was not made durable is lost, up to some place in a line.
+                for state in &mut world.states {
+                    let keep = state.synced + (state.journal.len() - state.synced) / 2;
+                    state.journal.truncate(keep);
+                }
+                world.reboot(crate::schedule::MINUTE);
+            }
+            None
+        }
+    }
+}
+
+async fn inner(meeting: &Meeting, run: usize, state: usize) -> Option<BTreeSet<ImageId>> {
+    let (facts, policy, ledger, journal) = {
+        let mut world = meeting.world();
+        let version = if world.setting.old {
+            "20.10.24"
+        } else {
+            "28.5.2"
+        };
+        let facts = engine(world.setting.store, version);
+        let read = world.states[state]
+            .ledger
+            .as_ref()
+            .map(|bytes| Ledger::from_json(bytes, &facts.key()));
+        let ledger = match read {
+            Some(Ok(ledger)) => ledger,
+            None | Some(Err(Unusable::Corrupt(_) | Unusable::OtherEngine(_))) => {
+                // Ages start anew.
+                world.states[state].past.clear();
+                world.states[state].last_clock = None;
+                Ledger::empty(&facts.key())
+            }
+            Some(Err(Unusable::Newer(_))) => return None,
+        };
+        let journal = world.states[state].journal.clone();
+        (facts, world.policy.clone(), ledger, journal)
+    };
+    let key = facts.key();
+    let (open, meant) = (pending(&journal, &key), intended(&journal, &key));
+    let known = Known {
+        ledger: &ledger,
+        intended: &meant,
+    };
+    let seen = match look_around(meeting, &facts, &policy, known, Trust::OwnMemory).await {
+        Ok(seen) => seen,
+        Err(NoSurvey::Contradiction(_)) => {
+            meeting.world().count("refused: engine-inconsistent");
+            return None;
+        }
+        Err(NoSurvey::Fault(_)) => {
+            meeting.world().count("run: no look, the engine failed");
+            return None;
+        }
+    };
+    meeting.point(crate::schedule::Point::SaveLedger);
+    {
+        let mut world = meeting.world();
+        let past = world.remembered(run, state, &seen.inventory);
+        world.states[state].past.push(past);
+        world.states[state].ledger = seen.ledger.to_json().ok();
+    }
+    meeting.point(crate::schedule::Point::SavedLedger);
+    meeting.remembers(&seen.ledger);
+    let resolved = survey::resolved(&open, &seen.inventory);
+    if !resolved.is_empty() {
+        let mut world = meeting.world();
+        world.count("intent of a killed run resolved");
+        world.runs[run].closed.clear();
+        world.resolves(state, &resolved);
+    }
+    planned_is_allowed(meeting, state, &policy, &seen);
+    let planned: BTreeSet<ImageId> = seen
+        .plan
+        .removals()
+        .map(|entry| entry.image().id.clone())
+        .collect();
+    let cleared = match guards::clear(&policy, &seen.looks, seen.plan) {
+        Ok(cleared) => cleared,
+        Err(refusals) => {
+            for refusal in refusals {
+                meeting.world().count(refused(refusal.kind()));
+            }
+            return None;
+        }
+    };
+    meeting.world().runs[run].planned = Some(planned.clone());
+    let name = format!("run-{run}-{}", meeting.world().tick);
+    let mut host = meeting.clone();
+    let outcome = Box::pin(secateur::prune::prune(
+        cleared, &policy, name, meeting, &mut host,
+    ))
+    .await;
+    meeting.world().ended(run, &outcome);
+    Some(planned)
+}
+
+/// The plan lets go what a naive reading of every look lets go, or less.
+fn planned_is_allowed(meeting: &Meeting, state: usize, policy: &Policy, seen: &survey::Seen) {
+    let mut world = meeting.world();
+    let allowed = naive::may_go(
+        policy,
+        Trust::OwnMemory,
+        &world.states[state].past_with(&seen.inventory),
+    );
+    for entry in seen
+        .plan
+        .entries()
+        .iter()
+        .filter(|entry| entry.verdict() != Verdict::Keep)
+    {
+        let id = &entry.image().id;
+        world.count("candidate");
+        if !allowed.contains_key(id) {
+            world.violated(format!(
+                "{id} may go by the plan, and not by a naive reading"
+            ));
+        }
+    }
+}
+
+impl World {
+    /// A look that is kept, by a clock that nobody sets; what the decisions
+    /// allow to pass unnoticed is added to it.
+    fn remembered(
+        &mut self,
+        run: usize,
+        state: usize,
+        seen: &secateur::model::Inventory,
+    ) -> Past<'static> {
+        let (reading, steady) = self.runs[run]
+            .clock
+            .clone()
+            .expect("a look reads the clocks");
+        let state = &mut self.states[state];
+        if let Some((last, last_steady)) = &state.last_clock {
+            let wall = (reading.wall - last.wall).num_milliseconds();
+            let gain = wall - (steady - last_steady);
+            let unnoticed = if reading.boot_id == last.boot_id {
+                gain <= UNNOTICED
+            } else {
+                wall <= UNNOTICED_OFF
+            };
+            self.runs[run].doubtful = !unnoticed || wall < 0;
+            if unnoticed && wall >= 0 {
+                state.credit += gain.max(0);
+            }
+        }
+        state.last_clock = Some((reading, steady));
+        // A name says something only of what is known to have carried it.
+        let named = |id: &ImageId, text: &str| {
+            let looks = state.past.iter().map(|past| &*past.host).chain([seen]);
+            let mut images = looks.filter_map(|host| host.images.get(id));
+            images.any(|image| naive::refers(text, image))
+        };
+        let shown = std::mem::take(&mut self.runs[run].shown).into_iter();
+        let shown = shown
+            .filter(|(id, _, text)| named(id, text))
+            .map(|(id, at, _)| (id, at));
+        Past {
+            at: steady + state.credit,
+            host: Cow::Owned(seen.clone()),
+            shown: shown.collect(),
+        }
+    }
+
+    fn resolves(&mut self, state: usize, records: &[secateur::journal::Record]) {
+        let state = &mut self.states[state];
+        if state.journal.last().is_some_and(|last| *last != b'\n') {
+            state.journal.push(b'\n');
+        }
+        state
+            .journal
+            .extend(records.iter().flat_map(secateur::journal::Record::to_line));
+        state.synced = state.journal.len();
+    }
+}
+
+impl crate::world::State {
+    /// Every look, the last of them with what was learnt since it was kept.
+    fn past_with(&self, last: &secateur::model::Inventory) -> Vec<Past<'static>> {
+        let mut past = self.past.clone();
+        if let Some(newest) = past.last_mut() {
+            newest.host = Cow::Owned(last.clone());
+        }
+        past
+    }
+}
+
+/// With everybody quiet, the disk full and no limit in the way: whatever may go
+/// by a naive reading goes in one run, our own names go with it, nothing stays
+/// open, and one run more changes nothing.
+async fn in_the_end(world: &Rc<RefCell<World>>, base: &[Policy]) {
+    {
+        let mut world = world.borrow_mut();
+        world.tell(|| "in the end".to_owned());
+        world.quiet();
+        world.policy = world.setting.greedy(base);
+        if world.setting.unreadable_signs {
+            return;
+        }
+        while world.tick.is_multiple_of(2) && !world.engine.containers.is_empty() {
+            world.act(crate::schedule::Action::Remove, None);
+        }
+    }
+    whole(world, 0, Vec::new(), 0).await;
+    // An image and its parents go one after another.
+    for round in 0..6 {
+        // A clock that was set back leaves dates of days that are to come.
+        let set = world.borrow().counts.contains_key("others: clock set");
+        let age = if set {
+            40 * crate::schedule::DAY
+        } else {
+            world.borrow().setting.min_age * 2 + 120_000
+        };
+        if round == 0 {
+            world.borrow_mut().wait(age);
+        } else {
+            world.borrow_mut().wait(1000);
+        }
+        let planned = whole(world, 0, Vec::new(), 0).await;
+        let mut world = world.borrow_mut();
+        let Some(planned) = planned else {
+            return world.violated("a run was refused, and nothing speaks against it");
+        };
+        let state = world.runs[0].state;
+        let past = world.states[state].past.clone();
+        let wanted: BTreeSet<ImageId> = naive::may_go(&world.policy, Trust::OwnMemory, &past)
+            .into_keys()
+            .collect();
+        // Dates that a clock set back made equal share a place among rollbacks,
+        // and all of them stay.
+        let tied = set && world.setting.previous > 0 && planned.is_subset(&wanted);
+        if planned != wanted && !tied {
+            return world.violated(format!(
+                "what may go stays, though nothing keeps it: {planned:?}, wanted {wanted:?}"
+            ));
+        }
+        // Mounted by a name that went before the first look: the engine alone
+        // knows of it, and keeps it.
+        let (stuck, gone): (BTreeSet<_>, BTreeSet<_>) = planned
+            .iter()
+            .cloned()
+            .partition(|id| world.engine.used(id));
+        if let Some(id) = gone.iter().find(|id| world.engine.images.contains_key(*id)) {
+            let what = format!("{id} was to go, and did not, though nothing keeps it");
+            return world.violated(what);
+        }
+        if !open_intents(&world.states[state].journal).is_empty() {
+            return world.violated("an intent stays open for ever");
+        }
+        *world.counts.entry("gone in the end").or_default() += gone.len() as u64;
+        if gone.is_empty() {
+            let left = world.engine.images.values().any(|image| {
+                let others =
+                    image.tags.iter().any(|tag| !tag.is_ours()) || !image.digests.is_empty();
+                others
+                    && image
+                        .tags
+                        .iter()
+                        .any(secateur::reference::Reference::is_ours)
+            });
+            if left {
+                world.violated("a name of our own stays for ever");
+            }
+            // The run that found nothing may have dropped left names.
+            if round > 0 && stuck.is_empty() && world.runs[0].changed > 0 {
+                world.violated("a run more changed something");
+            }
+            return;
+        }
+    }
+    world.borrow_mut().violated("there is no end to what goes");
+}

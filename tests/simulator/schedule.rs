@@ -1,0 +1,515 @@
+//! What happens in one simulated history: who does what, and between which two
+//! calls of a run. All of it is drawn from a seed before it begins, so that it
+//! can be replayed, and any part of it can be left out.
+
+use std::time::Duration;
+
+use fastrand::Rng;
+use secateur::activity::LockKind;
+use secateur::engine::Failure;
+use secateur::model::{Bytes, Store};
+use secateur::policy::{DeployLock, DigestPinned, Policy};
+
+use crate::values::{IMAGES, TAGS};
+
+pub const MINUTE: i64 = 60_000;
+pub const HOUR: i64 = 60 * MINUTE;
+pub const DAY: i64 = 24 * HOUR;
+
+/// Stands for the image that the run is at.
+pub const THIS: usize = 99;
+
+/// What one of the others does. Where it makes no sense, nothing happens, so
+/// that any part of a history can be left out.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Action {
+    /// `docker load`, with a tag or none.
+    Load {
+        image: usize,
+        tag: Option<usize>,
+    },
+    /// `docker tag`, of whatever image is there.
+    Tag {
+        image: usize,
+        tag: usize,
+    },
+    /// `docker rmi` of a tag.
+    Untag {
+        tag: usize,
+    },
+    /// `docker image prune`, by somebody.
+    OtherPrune,
+    /// A pull begins, goes on, breaks.
+    Pull {
+        image: usize,
+        tag: Option<usize>,
+    },
+    PullStep,
+    PullBreak,
+    /// A build begins, goes on, ends with a tag.
+    Build,
+    BuildStep {
+        image: usize,
+    },
+    BuildEnd {
+        tag: usize,
+    },
+    /// A container, by its image's id or a tag, or with the image mounted.
+    Create {
+        image: usize,
+    },
+    CreateByTag {
+        tag: usize,
+    },
+    Mount {
+        image: usize,
+        tag: Option<usize>,
+    },
+    Remove,
+    /// The deployer's next step: take the lock, tag, start, stop, let go.
+    Deploy {
+        image: usize,
+        tag: usize,
+    },
+    /// Swarm.
+    ServiceUp {
+        image: usize,
+    },
+    ServiceStep,
+    ServiceUpdate {
+        image: usize,
+    },
+    ServiceRollback,
+    ServiceDown,
+    /// The wall clock is set: milliseconds forward or back.
+    Clock(i64),
+    /// Off for so long, and up again.
+    Reboot(i64),
+    EngineRestart,
+    LedgerLost,
+    LedgerDamaged(u8),
+    JournalLost,
+}
+
+/// Where in a run something happens: before this kind of call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Point {
+    Clock,
+    Around,
+    ListImages,
+    ListContainers,
+    ListSwarm,
+    ListBuilds,
+    Events,
+    Inspect,
+    SaveLedger,
+    SavedLedger,
+    Swarm,
+    Builds,
+    Look,
+    NameOurs,
+    DropName,
+    /// Inside the engine's own delete call, after it decided.
+    Window,
+    Containers,
+    Hold,
+    LetGo,
+    Refusals,
+    Disk,
+    Record,
+    Recorded,
+}
+
+/// What happens there.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum What {
+    Act(Action),
+    /// SIGKILL.
+    Kill,
+    /// The host loses power: what was not made durable may be lost.
+    PowerCut,
+    /// The call fails so; `after`: when it has done its work.
+    Fail {
+        kind: Failure,
+        after: bool,
+    },
+    /// The call takes so many milliseconds.
+    Slow {
+        time: u64,
+        after: bool,
+    },
+    /// SIGTERM.
+    Terminate,
+    /// The journal cannot be written.
+    JournalFull,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Injection {
+    /// Which of two runs at once.
+    pub run: usize,
+    pub point: Point,
+    /// The first time, the second ...
+    pub nth: usize,
+    pub what: What,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step {
+    Act(Action),
+    /// Milliseconds go by.
+    Wait(i64),
+    /// One run, or two at once that change places where a bit is set.
+    Run {
+        runs: Vec<usize>,
+        turns: u64,
+        injections: Vec<Injection>,
+    },
+}
+
+/// The host and its policy.
+#[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is drawn by itself")]
+pub struct Setting {
+    pub store: Store,
+    /// 20.10: builds cannot be asked for.
+    pub old: bool,
+    pub lock: Option<LockKind>,
+    pub deployer_locks: bool,
+    pub swarm: bool,
+    /// Two runs at once share a state folder.
+    pub one_state: bool,
+    pub unreadable_signs: bool,
+    pub min_age: i64,
+    pub digest_pinned: Option<i64>,
+    pub previous: usize,
+    pub base: usize,
+    pub start_above: f64,
+    pub stop_below: f64,
+    pub max_images: usize,
+    pub max_fraction: f64,
+}
+
+impl Setting {
+    pub fn policy(&self, base: &[Policy]) -> Policy {
+        let mut policy = base[self.base].clone();
+        let age = |time: i64| Duration::from_millis(time.unsigned_abs());
+        policy.min_age = age(self.min_age);
+        policy.digest_pinned = self
+            .digest_pinned
+            .map_or(DigestPinned::Keep, |time| DigestPinned::After(age(time)));
+        policy.previous = self.previous;
+        policy.disk.start_above_percent = self.start_above;
+        policy.disk.stop_below_percent = self.stop_below;
+        policy.disk.min_free = None;
+        policy.limits.max_images = self.max_images;
+        policy.limits.max_fraction = self.max_fraction;
+        policy.guard.locks = self
+            .lock
+            .map(|kind| DeployLock {
+                path: "/l".into(),
+                kind,
+            })
+            .into_iter()
+            .collect();
+        policy
+    }
+
+    /// The same, when the disk asks for everything and no limit holds it up.
+    pub fn greedy(&self, base: &[Policy]) -> Policy {
+        let mut policy = self.policy(base);
+        policy.disk.start_above_percent = 0.0;
+        policy.disk.stop_below_percent = 0.0;
+        policy.limits.max_images = 1000;
+        policy.limits.max_fraction = 1.0;
+        policy.disk.min_free = Some(Bytes(0));
+        policy
+    }
+}
+
+/// One history.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Case {
+    pub setting: Setting,
+    pub steps: Vec<Step>,
+}
+
+fn chance(rng: &mut Rng, percent: u32) -> bool {
+    rng.u32(0..100) < percent
+}
+
+fn one_of<T: Copy>(rng: &mut Rng, all: &[T]) -> T {
+    all[rng.usize(0..all.len())]
+}
+
+fn setting(rng: &mut Rng, bases: usize) -> Setting {
+    let store = if chance(rng, 35) {
+        Store::Containerd
+    } else {
+        Store::Graphdriver
+    };
+    let min_age = one_of(rng, &[HOUR, DAY]);
+    Setting {
+        store,
+        old: store == Store::Graphdriver && chance(rng, 30),
+        lock: one_of(
+            rng,
+            &[
+                None,
+                Some(LockKind::Flock),
+                Some(LockKind::Flock),
+                Some(LockKind::Exists),
+            ],
+        ),
+        deployer_locks: chance(rng, 60),
+        swarm: chance(rng, 40),
+        one_state: chance(rng, 30),
+        unreadable_signs: chance(rng, 1),
+        min_age,
+        digest_pinned: one_of(rng, &[None, Some(min_age / 2), Some(min_age * 2)]),
+        previous: one_of(rng, &[0, 0, 1, 2]),
+        base: rng.usize(0..bases),
+        start_above: one_of(rng, &[0.0, 0.0, 0.0, 40.0]),
+        stop_below: 0.0,
+        max_images: one_of(rng, &[1000, 1000, 1]),
+        max_fraction: one_of(rng, &[1.0, 1.0, 1.0, 0.5]),
+    }
+}
+
+fn which(rng: &mut Rng, this: bool) -> usize {
+    if this && chance(rng, 70) {
+        THIS
+    } else {
+        rng.usize(0..IMAGES)
+    }
+}
+
+/// `this`: in the middle of a run, which has an image in hand.
+fn action(rng: &mut Rng, this: bool) -> Action {
+    let tag = rng.usize(0..TAGS);
+    let some_tag = chance(rng, 60).then_some(tag);
+    let image = which(rng, this);
+    match rng.u32(0..100) {
+        0..10 => Action::Load {
+            image,
+            tag: some_tag,
+        },
+        10..28 => Action::Tag { image, tag },
+        28..36 => Action::Untag { tag },
+        36..37 => Action::OtherPrune,
+        37..44 => Action::Pull {
+            image,
+            tag: some_tag,
+        },
+        44..52 => Action::PullStep,
+        52..53 => Action::PullBreak,
+        53..55 => Action::Build,
+        55..57 => Action::BuildStep { image },
+        57..58 => Action::BuildEnd { tag },
+        58..63 => Action::Create { image },
+        63..65 => Action::CreateByTag { tag },
+        65..68 => Action::Mount {
+            image,
+            tag: some_tag,
+        },
+        68..74 => Action::Remove,
+        74..84 => Action::Deploy { image, tag },
+        84..87 => Action::ServiceUp { image },
+        87..91 => Action::ServiceStep,
+        91..93 => Action::ServiceUpdate { image },
+        93..94 => Action::ServiceRollback,
+        94..95 => Action::ServiceDown,
+        95..97 => Action::Clock(one_of(
+            rng,
+            &[
+                2 * MINUTE,
+                2 * HOUR,
+                -2 * HOUR,
+                10 * DAY,
+                -10 * DAY,
+                3650 * DAY,
+            ],
+        )),
+        97 => Action::EngineRestart,
+        98 if !this => Action::Reboot(one_of(rng, &[MINUTE, DAY])),
+        98 => Action::EngineRestart,
+        _ => match rng.u8(0..4) {
+            0 => Action::LedgerLost,
+            1 => Action::JournalLost,
+            damage => Action::LedgerDamaged(damage),
+        },
+    }
+}
+
+fn injection(rng: &mut Rng, runs: usize) -> Injection {
+    use Point as P;
+    let looking = [
+        P::Clock,
+        P::Around,
+        P::ListImages,
+        P::ListContainers,
+        P::ListSwarm,
+        P::ListBuilds,
+        P::Events,
+        P::Inspect,
+        P::SaveLedger,
+        P::SavedLedger,
+        P::Disk,
+    ];
+    let pruning = [
+        P::Swarm,
+        P::Builds,
+        P::Look,
+        P::NameOurs,
+        P::DropName,
+        P::Window,
+        P::Window,
+        P::Containers,
+        P::Hold,
+        P::LetGo,
+        P::Refusals,
+        P::Record,
+        P::Recorded,
+        P::Look,
+        P::DropName,
+    ];
+    let point = if chance(rng, 25) {
+        one_of(rng, &looking)
+    } else {
+        one_of(rng, &pruning)
+    };
+    let kinds = [
+        Failure::Lost,
+        Failure::Status(500),
+        Failure::Conflict,
+        Failure::NotFound,
+        Failure::Nonsense,
+        Failure::Contradiction,
+    ];
+    let what = match rng.u32(0..100) {
+        0..6 => What::Kill,
+        6..9 => What::PowerCut,
+        9..14 => What::Fail {
+            kind: one_of(rng, &kinds),
+            after: chance(rng, 50),
+        },
+        14..20 => What::Slow {
+            time: one_of(rng, &[300, 1500, 5000, 400_000]),
+            after: chance(rng, 50),
+        },
+        20..21 => What::Terminate,
+        21..22 => What::JournalFull,
+        _ => What::Act(action(rng, true)),
+    };
+    Injection {
+        run: if runs > 1 { rng.usize(0..runs) } else { 0 },
+        point,
+        nth: if chance(rng, 70) {
+            rng.usize(0..2)
+        } else {
+            rng.usize(0..6)
+        },
+        what,
+    }
+}
+
+/// The history that this seed means.
+pub fn draw(seed: u64, bases: usize) -> Case {
+    let rng = &mut Rng::with_seed(seed);
+    let setting = setting(rng, bases);
+    let mut steps = Vec::new();
+    for image in 0..rng.usize(3..7) {
+        let tag = chance(rng, 35).then(|| rng.usize(0..TAGS));
+        let come = match rng.u8(0..10) {
+            0..6 => Action::Load { image, tag },
+            _ => Action::Pull { image, tag },
+        };
+        steps.push(Step::Act(come));
+        if matches!(come, Action::Pull { .. }) {
+            steps.extend([const { Step::Act(Action::PullStep) }; 5]);
+        }
+    }
+    for _ in 0..rng.usize(2..5) {
+        let two = chance(rng, 20);
+        let runs = if two {
+            vec![0, 1]
+        } else {
+            vec![usize::from(chance(rng, 15))]
+        };
+        let count = if steps.iter().any(|s| matches!(s, Step::Run { .. })) {
+            rng.usize(0..6)
+        } else {
+            rng.usize(0..2)
+        };
+        let injections = (0..count).map(|_| injection(rng, runs.len())).collect();
+        steps.push(Step::Run {
+            runs,
+            turns: rng.u64(..),
+            injections,
+        });
+        let wait = one_of(
+            rng,
+            &[
+                1000,
+                MINUTE,
+                HOUR / 2,
+                setting.min_age + 1000,
+                setting.min_age + 1000,
+                setting.min_age * 3,
+            ],
+        );
+        let before = rng.usize(0..4);
+        steps.extend((0..before).map(|_| Step::Act(action(rng, false))));
+        steps.push(Step::Wait(wait));
+        if chance(rng, 25) {
+            steps.push(Step::Act(action(rng, false)));
+        }
+    }
+    Case { setting, steps }
+}
+
+/// Histories with one part less.
+pub fn smaller(case: &Case) -> Vec<Case> {
+    let mut all = Vec::new();
+    for n in 0..case.steps.len() {
+        let mut without = case.clone();
+        without.steps.remove(n);
+        all.push(without);
+    }
+    for (n, step) in case.steps.iter().enumerate() {
+        let Step::Run {
+            runs,
+            turns,
+            injections,
+        } = step
+        else {
+            continue;
+        };
+        let mut with = |step: Step| {
+            let mut other = case.clone();
+            other.steps[n] = step;
+            all.push(other);
+        };
+        for m in 0..injections.len() {
+            let mut injections = injections.clone();
+            injections.remove(m);
+            with(Step::Run {
+                runs: runs.clone(),
+                turns: *turns,
+                injections,
+            });
+        }
+        if runs.len() > 1 {
+            for run in runs {
+                let injections = injections.iter().filter(|i| i.run == *run);
+                let injections = injections.map(|i| Injection { run: 0, ..*i }).collect();
+                with(Step::Run {
+                    runs: vec![*run],
+                    turns: 0,
+                    injections,
+                });
+            }
+        }
+    }
+    all
+}
