@@ -1,0 +1,683 @@
+//! The example hooks of config/ci, as a CI system runs them: their lines are
+//! taken from the files, docker is docker's own client, the engine a live Swarm
+//! of one node.
+
+// The bans on clocks and on removing files are for the program, not for its tests.
+#![allow(clippy::disallowed_methods)]
+
+#[path = "lab/mod.rs"]
+mod lab;
+mod support;
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use lab::image::Archive;
+use lab::{Engine, Kind, wait_until};
+use serde_json::Value;
+use support::page;
+use support::proxy::Proxy;
+use support::scene::{Running, left_names, untagged};
+use support::{EAGER, PROGRAM, Ran, Secateur, patient, refusals};
+
+const APP: &str = "registry.example/app:1";
+
+/// A CI machine: a Swarm manager with docker's client, secateur and the hooks.
+struct Machine {
+    engine: Engine,
+    secateur: Secateur,
+    host: String,
+}
+
+/// Everything on an engine that a job can leave behind, but for images.
+type Things = BTreeMap<&'static str, Vec<String>>;
+
+const KINDS: [(&str, &[&str]); 6] = [
+    ("services", &["service", "ls", "--quiet"]),
+    ("containers", &["container", "ls", "--all", "--quiet"]),
+    ("secrets", &["secret", "ls", "--quiet"]),
+    ("configs", &["config", "ls", "--quiet"]),
+    ("volumes", &["volume", "ls", "--quiet"]),
+    ("networks", &["network", "ls", "--quiet"]),
+];
+
+fn hooks() -> PathBuf {
+    page::file("config/ci")
+}
+
+fn executable(path: &Path, text: &str) {
+    fs::write(path, text).expect("a script");
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("its mode");
+}
+
+impl Machine {
+    fn of(kind: Kind) -> Machine {
+        let engine = Engine::start(kind);
+        engine.swarm_init();
+        let app = Archive::new()
+            .busybox()
+            .cmd(&["/bin/busybox", "sleep", "100000"]);
+        let test = app.layer(&[("app/test", b"#!/bin/busybox sh\nexit ${1:-0}\n")]);
+        engine.load(&test.tag(APP));
+        let secateur = Secateur::at(&engine.host(), &patient());
+        let bin = secateur.dir().join("bin");
+        fs::create_dir(&bin).expect("a folder");
+        symlink(PROGRAM, bin.join("secateur")).expect("the program");
+        symlink(
+            hooks().join("secateur-teardown"),
+            bin.join("secateur-teardown"),
+        )
+        .expect("the hook");
+        executable(&bin.join("docker"), &engine.client());
+        let host = engine.host();
+        Machine {
+            engine,
+            secateur,
+            host,
+        }
+    }
+
+    fn bin(&self) -> PathBuf {
+        self.secateur.dir().join("bin")
+    }
+
+    /// A command as a job has it: these programs, this engine, this policy.
+    fn command(&self, program: &str, args: &[&str]) -> Command {
+        let path = std::env::var("PATH").expect("PATH");
+        let mut command = Command::new(program);
+        command
+            .args(args)
+            .current_dir(self.secateur.dir())
+            .env_clear()
+            .env("PATH", format!("{}:{path}", self.bin().display()))
+            .env("HOME", self.secateur.dir())
+            .env("DOCKER_HOST", &self.host)
+            .env("SECATEUR_POLICY", self.secateur.policy_path())
+            .env("STATE_DIRECTORY", self.secateur.state())
+            .stdin(Stdio::null())
+            // A group of its own, which a CI system kills as one.
+            .process_group(0);
+        command
+    }
+
+    fn run(&self, program: &str, args: &[&str]) -> Ran {
+        Ran::of(self.command(program, args).output().expect("it starts"))
+    }
+
+    fn teardown(&self, run: &str) -> Ran {
+        self.run("secateur-teardown", &[run])
+    }
+
+    #[track_caller]
+    fn docker(&self, args: &[&str]) -> String {
+        self.run("docker", args).ended(0).stdout.trim().to_owned()
+    }
+
+    /// What is there, all of it or what one run labelled.
+    #[track_caller]
+    fn things(&self, run: Option<&str>) -> Things {
+        let list = |(name, command): (&'static str, &[&str])| {
+            let mut command = command.to_vec();
+            let filter = format!("label=ci.run={}", run.unwrap_or_default());
+            if run.is_some() {
+                command.extend(["--filter", &filter]);
+            }
+            let ids = self.docker(&command);
+            let mut ids: Vec<String> = ids.lines().map(str::to_owned).collect();
+            ids.sort();
+            (name, ids)
+        };
+        KINDS.map(list).into_iter().collect()
+    }
+
+    /// A job that leaves one of each behind, by hand, by stack and as compose
+    /// labels it.
+    #[track_caller]
+    fn job(&self, run: &str) {
+        let label = format!("ci.run={run}");
+        let data = format!("{run}-data");
+        let (work, secret) = (format!("{run}-work"), format!("{run}-password"));
+        let docker = |args: &[&str]| self.docker(args);
+        docker(&["volume", "create", "--label", &label, &data]);
+        docker(&[
+            "network",
+            "create",
+            "--label",
+            &label,
+            &format!("{run}-net"),
+        ]);
+        fs::write(self.secateur.dir().join("secret"), run).expect("a secret");
+        docker(&["secret", "create", "--label", &label, &secret, "secret"]);
+        docker(&[
+            "config",
+            "create",
+            "--label",
+            &label,
+            &format!("{run}-config"),
+            "secret",
+        ]);
+        let mount = format!("{data}:/data");
+        let labelled = ["run", "--detach", "--network=none", "--label", &label];
+        let sleep = ["/bin/busybox", "sleep", "100000"];
+        let volumes = ["--volume", &mount, "--volume", "/anonymous", APP];
+        docker(&[&labelled[..], &volumes, &sleep].concat());
+        let compose = format!("com.docker.compose.project={run}");
+        docker(&[
+            "create",
+            "--label",
+            &compose,
+            "--network=none",
+            APP,
+            "/app/test",
+        ]);
+        docker(&[
+            "volume",
+            "create",
+            "--label",
+            &compose,
+            &format!("{run}_db"),
+        ]);
+        let mount = format!("type=volume,source={work},target=/work,volume-label={label}");
+        let service = [
+            "service",
+            "create",
+            "--detach",
+            "--no-resolve-image",
+            "--quiet",
+        ];
+        let named = ["--name", run, "--label", &label, "--secret", &secret];
+        docker(&[&service[..], &named, &["--mount", &mount, APP], &sleep].concat());
+        // A build of the job's own, which lost its name: litter, and yet an image.
+        self.engine
+            .load(&Archive::new().tag(&format!("{run}:built")));
+        self.engine
+            .load(&Archive::new().tag(&format!("{run}:built")));
+        wait_until("the service runs", || {
+            let tasks = self.engine.tasks(run);
+            tasks
+                .iter()
+                .any(|task| task["Status"]["State"] == "running")
+                .then_some(())
+        });
+        let things = self.things(Some(run));
+        assert!(things.values().all(|ids| !ids.is_empty()), "{things:?}");
+    }
+
+    /// Nothing of the run is left, by whatever label or name.
+    #[track_caller]
+    fn is_gone(&self, run: &str) {
+        let things = self.things(Some(run));
+        assert!(things.values().all(Vec::is_empty), "{things:?}");
+        for kind in [
+            "container",
+            "volume",
+            "secret",
+            "config",
+            "network",
+            "service",
+        ] {
+            let all: &[&str] = if kind == "container" { &["--all"] } else { &[] };
+            let seen = self.docker(&[&[kind, "ls"], all].concat());
+            assert!(!seen.contains(run), "{kind}: {seen}");
+        }
+        let compose = format!("label=com.docker.compose.project={run}");
+        let seen = self.docker(&["container", "ls", "--all", "--quiet", "--filter", &compose]);
+        assert_eq!(seen, "");
+    }
+
+    /// Images are written down, each by id and by name.
+    #[track_caller]
+    fn record(&self) -> (PathBuf, Vec<String>) {
+        let file = self.secateur.dir().join("before.json");
+        let path = file.display().to_string();
+        self.secateur
+            .run(&["verify-cache", "--record", &path])
+            .ended(0);
+        (file, self.images())
+    }
+
+    fn images(&self) -> Vec<String> {
+        let images = self.engine.images();
+        let mut ids: Vec<String> = images
+            .iter()
+            .map(|image| image["Id"].as_str().expect("an id").to_owned())
+            .collect();
+        ids.sort();
+        ids
+    }
+
+    /// Every image is still there, and verify-cache says so.
+    #[track_caller]
+    fn images_held(&self, (file, images): &(PathBuf, Vec<String>)) {
+        let path = file.display().to_string();
+        let args = ["verify-cache", "--against", &path, "--format", "json"];
+        // What a disk in memory means for them is not this test's.
+        let report = self.secateur.run(&args).json();
+        let entries = report["images"].as_array().expect("images");
+        assert!(!entries.is_empty(), "{report:#}");
+        for entry in entries {
+            let mut checks = entry["checks"].as_array().expect("checks").iter();
+            let present = checks.find(|check| check["kind"] == "present");
+            assert_eq!(present.expect("present")["status"], "ok", "{entry:#}");
+        }
+        assert_eq!(&self.images(), images);
+    }
+
+    /// Nobody holds secateur's own lock.
+    #[track_caller]
+    fn no_lock_is_left(&self) {
+        if let Ok(lock) = File::open(self.secateur.state().join("run.lock")) {
+            lock.try_lock().expect("nobody holds the run lock");
+        }
+    }
+}
+
+/// An example, as its CI system reads it.
+#[track_caller]
+fn example(name: &str) -> Value {
+    page::yaml(&fs::read_to_string(hooks().join(name)).expect("the example"))
+}
+
+/// A list of commands as one script.
+#[track_caller]
+fn script(lines: &Value) -> String {
+    let lines = lines.as_array().expect("a list of commands").iter();
+    let lines: Vec<&str> = lines
+        .map(|line| line.as_str().expect("a command"))
+        .collect();
+    lines.join("\n")
+}
+
+#[track_caller]
+fn step<'a>(pipeline: &'a Value, name: &str) -> &'a Value {
+    let steps = pipeline["steps"].as_array().expect("steps");
+    let step = steps.iter().find(|step| step["name"] == name);
+    step.unwrap_or_else(|| panic!("no step {name} in {pipeline:#}"))
+}
+
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn after_a_job_all_of_it_is_gone_and_every_image_and_every_other_run_is_there() {
+    for kind in Kind::MAIN {
+        let machine = Machine::of(kind);
+        machine.job("other");
+        let before = machine.things(None);
+        machine.job("mine");
+        let images = machine.record();
+        let ran = machine.teardown("mine").ended(0);
+        assert_eq!(ran.stderr, "", "{}", kind.name());
+        machine.is_gone("mine");
+        // With it the anonymous volume, and nothing else.
+        assert_eq!(machine.things(None), before, "{}", kind.name());
+        machine.images_held(&images);
+        machine.no_lock_is_left();
+        // Again, with nothing to do.
+        machine.teardown("mine").ended(0);
+        assert_eq!(machine.things(None), before, "{}", kind.name());
+        // A name that begins like another's is not it.
+        machine.teardown("othe").ended(0);
+        assert_eq!(machine.things(None), before, "{}", kind.name());
+    }
+}
+
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn teardowns_at_once_do_not_disturb_each_other() {
+    let machine = Machine::of(Kind::Overlay28);
+    let before = machine.things(None);
+    for run in ["job-one", "job-two"] {
+        machine.job(run);
+    }
+    let images = machine.record();
+    let start = |run: &str| Running::of(&mut machine.command("secateur-teardown", &[run]));
+    let runs = ["job-one", "job-two", "job-one"].map(start);
+    for run in runs {
+        run.ended(0);
+    }
+    for run in ["job-one", "job-two"] {
+        machine.is_gone(run);
+    }
+    assert_eq!(machine.things(None), before);
+    machine.images_held(&images);
+    machine.no_lock_is_left();
+}
+
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn a_teardown_that_is_killed_anywhere_is_finished_by_the_next() {
+    let machine = Machine::of(Kind::Overlay28);
+    let before = machine.things(None);
+    machine.job("mine");
+    let images = machine.record();
+    // docker, which has its whole group killed after the call of that number.
+    let docker = machine.bin().join("docker");
+    fs::rename(&docker, machine.bin().join("docker.real")).expect("the client");
+    executable(
+        &docker,
+        r#"#!/bin/sh
+"${0}.real" "$@"
+status=$?
+if [ -n "${KILL_AT-}" ]; then
+    echo call >>"$CALLS"
+    [ "$(wc -l <"$CALLS")" -ne "$KILL_AT" ] || kill -KILL 0
+fi
+exit "$status"
+"#,
+    );
+    let calls = machine.secateur.dir().join("calls");
+    let mut killed = 0;
+    loop {
+        fs::write(&calls, "").expect("the calls");
+        let mut command = machine.command("secateur-teardown", &["mine"]);
+        command
+            .env("KILL_AT", (killed + 1).to_string())
+            .env("CALLS", &calls);
+        let status = command.output().expect("it starts").status;
+        machine.no_lock_is_left();
+        if status.success() {
+            break;
+        }
+        assert_eq!(status.signal(), Some(9), "{status:?}");
+        killed += 1;
+    }
+    // After each list of a whole teardown at least, and so from each state on the way.
+    assert!(killed > 18, "killed {killed} times");
+    machine.is_gone("mine");
+    assert_eq!(machine.things(None), before);
+    machine.images_held(&images);
+}
+
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn a_job_that_is_cancelled_while_secateur_removes_leaves_no_lock() {
+    let mut machine = Machine::of(Kind::Overlay28);
+    let proxy = Proxy::before(&machine.engine);
+    let lock = machine.secateur.dir().join("deploy.lock");
+    fs::write(&lock, "").expect("the lock");
+    let (olds, _) = untagged(&machine.engine, 3);
+    machine.secateur.policy(&format!(
+        "{EAGER}\n[[guard.lock]]\npath = {:?}\nkind = \"flock\"\n",
+        lock.display().to_string()
+    ));
+    machine.secateur.remember_all();
+    machine.host = proxy.host();
+    for request in ["DELETE", "POST"] {
+        let gate = proxy.stop(request, "/images/", 1);
+        let mut run = Running::of(&mut machine.command("secateur-teardown", &["mine"]));
+        gate.reached();
+        let held = File::open(&lock).expect("the lock");
+        held.try_lock().expect_err("the run holds it");
+        // What a CI system does to a job that does not end.
+        let group = format!("-{}", run.id());
+        let sent = Command::new("kill").args(["-KILL", "--", &group]).status();
+        assert!(sent.expect("kill").success());
+        let ran = run.done();
+        assert_eq!(ran.code, -1, "{ran:?}");
+        wait_until("secateur is gone, too", || held.try_lock().ok());
+        machine.no_lock_is_left();
+        drop(gate);
+    }
+    machine.teardown("mine").ended(0);
+    for old in &olds {
+        assert!(!machine.engine.has(old));
+    }
+    assert_eq!(machine.secateur.open_intents(), [] as [String; 0]);
+    assert_eq!(left_names(&machine.engine), [] as [String; 0]);
+}
+
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn a_refused_prune_fails_no_job_and_what_is_wrong_does() {
+    let mut machine = Machine::of(Kind::Overlay28);
+    let lock = machine.secateur.dir().join("deploy.lock");
+    let policy = patient() + &format!("[[guard.lock]]\npath = {lock:?}\nkind = \"exists\"\n");
+    machine.secateur.policy(&policy);
+    fs::write(&lock, "").expect("the lock");
+    machine.job("mine");
+    let ran = machine.teardown("mine").ended(0);
+    assert!(
+        ran.stdout.contains("deploy.lock is there"),
+        "{}",
+        ran.stdout
+    );
+    assert_eq!(refusals(&machine.secateur.prune(75)), ["deploy-lock"]);
+    machine.is_gone("mine");
+
+    // Somebody else's container has the run's volume: it stays, and that shows.
+    let volume = ["volume", "create", "--label", "ci.run=mine", "shared"];
+    machine.docker(&volume);
+    let user = machine.docker(&[
+        "create",
+        "--network=none",
+        "-v",
+        "shared:/x",
+        APP,
+        "/app/test",
+    ]);
+    let mut impatient = machine.command("secateur-teardown", &["mine"]);
+    impatient.env("TEARDOWN_SECONDS", "2");
+    let ran = Running::of(&mut impatient).ended(1);
+    assert!(ran.stderr.contains("volume shared"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("in use"), "{}", ran.stderr);
+    machine.docker(&["rm", "-v", &user]);
+    machine.teardown("mine").ended(0);
+    machine.is_gone("mine");
+
+    // secateur's own troubles are passed on.
+    machine.secateur.policy("[age]\nmin_ago = \"1d\"\n");
+    machine.teardown("mine").ended(78);
+    machine.secateur.policy(&patient());
+    // An engine that does not answer has not said that nothing is left.
+    machine.host = "unix:///nowhere/docker.sock".to_owned();
+    let ran = machine.teardown("mine").ended(69);
+    assert!(ran.stderr.contains("not all gone"), "{}", ran.stderr);
+    machine.host = machine.engine.host();
+    // Nor has a list that fails.
+    let docker = machine.bin().join("docker");
+    fs::rename(&docker, machine.bin().join("docker.real")).expect("the client");
+    let failing = r#"[ "$1 $2" != "volume ls" ] || exit 1"#;
+    executable(
+        &docker,
+        &format!("#!/bin/sh\n{failing}\nexec \"$0.real\" \"$@\"\n"),
+    );
+    let ran = machine.teardown("mine").ended(1);
+    assert!(ran.stderr.contains("asked for: volume"), "{}", ran.stderr);
+    // Names that would mean every run, or an option.
+    for name in ["", "a b", "a,b", "a=b", "*", "$(id)"] {
+        machine.teardown(name).ended(2);
+    }
+}
+
+/// An example's job, as the machine's only one, and then its end.
+#[track_caller]
+fn runs_and_ends(machine: &Machine, when: &str, mut job: Command, mut end: Command) {
+    let before = machine.things(None);
+    Ran::of(job.output().expect("it starts")).ended(0);
+    left_a_container(machine, when);
+    Ran::of(end.output().expect("it starts")).ended(0);
+    assert_eq!(machine.things(None), before, "{when}");
+}
+
+#[track_caller]
+fn left_a_container(machine: &Machine, when: &str) {
+    let all = machine.docker(&["container", "ls", "--all", "--quiet"]);
+    assert_eq!(all.lines().count(), 1, "{when}: {all}");
+}
+
+const LINE: &str = r#"docker run --label "ci.run=$CI_RUN" registry.example/app:1 /app/test"#;
+
+/// The settings of .env stand in the hook's own comment.
+fn github(machine: &Machine) {
+    let hook = hooks().join("github-job-completed.sh");
+    let text = fs::read_to_string(&hook).expect("the hook");
+    let settings: Vec<(&str, &str)> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("#   ")?.split_once('='))
+        .collect();
+    let (name, path) = settings[0];
+    assert_eq!(name, "ACTIONS_RUNNER_HOOK_JOB_COMPLETED");
+    assert_eq!(Path::new(path).file_name(), hook.file_name());
+    let hook = hook.display().to_string();
+    let with = |args: &[&str]| {
+        let mut command = machine.command("bash", args);
+        command.envs(settings.iter().copied());
+        command
+    };
+    runs_and_ends(
+        machine,
+        "GitHub",
+        with(&["-ec", LINE]),
+        with(&["-e", &hook]),
+    );
+    let ran = machine.run("bash", &["-e", &hook]);
+    assert!(ran.code != 0 && ran.stderr.contains("CI_RUN"), "{ran:?}");
+}
+
+/// Variables may name others.
+fn gitlab(machine: &Machine) {
+    let pipeline = example("gitlab-ci.yml");
+    let run = pipeline["variables"]["CI_RUN"].as_str().expect("CI_RUN");
+    assert_eq!(pipeline["variables"]["COMPOSE_PROJECT_NAME"], run);
+    let run = run.replace("$CI_JOB_ID", "4711");
+    let with = |lines: &Value| {
+        let mut command = machine.command("bash", &["-eo", "pipefail", "-c", &script(lines)]);
+        command.env("CI_RUN", &run);
+        command
+    };
+    let job = with(&pipeline["test"]["script"]);
+    runs_and_ends(
+        machine,
+        "GitLab",
+        job,
+        with(&pipeline["default"]["after_script"]),
+    );
+}
+
+/// Each step is a shell of its own.
+fn steps(machine: &Machine, file: &str, variables: [(&str, &str); 3]) {
+    let pipeline = example(file);
+    let with = |name: &str| {
+        let lines = script(&step(&pipeline, name)["commands"]);
+        let mut command = machine.command("sh", &["-e", "-c", &lines]);
+        command.envs(variables);
+        command
+    };
+    runs_and_ends(machine, file, with("test"), with("teardown"));
+    let when = &step(&pipeline, "teardown")["when"];
+    let when = if when.is_array() { &when[0] } else { when };
+    assert_eq!(when["status"], serde_json::json!(["success", "failure"]));
+}
+
+/// The job's own code is kept, and what a killed one left goes first.
+fn plain_shell(machine: &Machine) {
+    let before = machine.things(None);
+    let job = hooks().join("job.sh").display().to_string();
+    let line = format!("{LINE} \"$0\"");
+    for code in ["0", "3"] {
+        let ran = machine.run(&job, &["nightly-1", "sh", "-ec", &line, code]);
+        assert_eq!(ran.code.to_string(), code, "{ran:?}");
+        assert_eq!(machine.things(None), before, "code {code}");
+    }
+    let waits = format!("{LINE}; touch started; exec sleep 100000");
+    let started = machine.secateur.dir().join("started");
+    for signal in ["TERM", "KILL"] {
+        let mut run = Running::of(&mut machine.command(&job, &["nightly-1", "sh", "-ec", &waits]));
+        wait_until("the job has begun", || started.exists().then_some(()));
+        fs::remove_file(&started).expect("the mark");
+        let group = format!("-{}", run.id());
+        let sent = Command::new("kill")
+            .args(["-s", signal, "--", &group])
+            .status();
+        assert!(sent.expect("kill").success());
+        let ran = run.done();
+        if signal == "TERM" {
+            assert_eq!(ran.code, 143, "{ran:?}");
+            assert_eq!(machine.things(None), before);
+        } else {
+            left_a_container(machine, "killed");
+        }
+    }
+    let nothing = r#"test -z "$(docker container ls --all --quiet)""#;
+    machine
+        .run(&job, &["nightly-1", "sh", "-ec", nothing])
+        .ended(0);
+}
+
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn each_example_runs_its_job_and_ends_it() {
+    let machine = Machine::of(Kind::Overlay28);
+    let images = machine.record();
+    github(&machine);
+    gitlab(&machine);
+    let woodpecker = [
+        ("CI_REPO_ID", "12"),
+        ("CI_PIPELINE_NUMBER", "34"),
+        ("CI_WORKFLOW_NUMBER", "1"),
+    ];
+    steps(&machine, "woodpecker.yml", woodpecker);
+    let drone = [
+        ("DRONE_REPO", "acme/Shop"),
+        ("DRONE_BUILD_NUMBER", "34"),
+        ("DRONE_STAGE_NUMBER", "1"),
+    ];
+    steps(&machine, "drone.yml", drone);
+    plain_shell(&machine);
+    machine.images_held(&images);
+}
+
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn what_the_page_tells_a_job_to_label_is_the_runs_own() {
+    let machine = Machine::of(Kind::Overlay28);
+    let before = machine.things(None);
+    // Networks of an engine without bridges: the host's.
+    let stack = format!(
+        "services: {{app: {{image: {APP}, networks: [out], volumes: ['db:/db'], secrets: [key]}}}}\n\
+         networks: {{out: {{external: true, name: host}}}}\n\
+         volumes: {{db: {{}}}}\n\
+         secrets: {{key: {{file: ./key}}}}\n"
+    );
+    // The client takes versions of its own for the newest.
+    fs::write(
+        machine.secateur.dir().join("stack.yml"),
+        format!("version: '3.8'\n{stack}"),
+    )
+    .expect("the stack");
+    fs::write(machine.secateur.dir().join("key"), "key").expect("a secret");
+    let images = machine.record();
+    let block = &page::of("ci-teardown.md", "What a job labels", "sh")[0];
+    let commands: Vec<&str> = block.text.lines().collect();
+    assert_eq!(commands.len(), 6);
+    let in_a_job = |line: &str| {
+        let mut command = machine.command("bash", &["-eo", "pipefail", "-c", line]);
+        command.env("CI_RUN", "run-7").env("PASSWORD", "secret");
+        Ran::of(command.output().expect("bash")).ended(0)
+    };
+    for line in commands {
+        let found = machine.things(None);
+        in_a_job(line);
+        assert_ne!(machine.things(None), found, "{line}");
+    }
+    wait_until("both services run", || {
+        let all = machine.engine.get("/tasks");
+        let running = |task: &&Value| task["Status"]["State"] == "running";
+        (all.as_array()?.iter().filter(running).count() == 2).then_some(())
+    });
+    machine.teardown("run-7").ended(0);
+    assert_eq!(machine.things(None), before);
+    machine.images_held(&images);
+}
+
+#[test]
+fn the_page_names_each_example() {
+    let page = fs::read_to_string(page::file("docs/ci-teardown.md")).expect("the page");
+    for entry in fs::read_dir(hooks()).expect("config/ci").flatten() {
+        let name = entry.file_name().into_string().expect("UTF-8");
+        assert!(page.contains(&format!("config/ci/{name}")), "{name}");
+    }
+}
