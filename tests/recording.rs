@@ -1,0 +1,74 @@
+//! The first five minutes with secateur, as a recording in the documents: what
+//! `tests/lab/demo` shows now is what the recording shows, but for figures,
+//! dates and ids.
+//!
+//! To record it again: `SECATEUR_RECORD=1 cargo test --test recording -- --ignored`
+
+// The bans on clocks and on removing files are for the program, not for its tests.
+#![allow(clippy::disallowed_methods)]
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+const BEGIN: &str = "```text\n";
+const END: &str = "\n```\n";
+
+/// A text without what differs from one recording to the next.
+fn shape(text: &str) -> String {
+    let lab = std::env::var("SECATEUR_LAB").unwrap_or_default();
+    let text = if lab.is_empty() {
+        text.to_owned()
+    } else {
+        text.replace(&lab, "/var/cache/secateur-lab")
+    };
+    text.split_whitespace()
+        .map(word)
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+/// Ids and figures, each as one sign.
+fn word(word: &str) -> String {
+    let bare = word.trim_start_matches("sha256:");
+    if bare.len() >= 12 && bare.chars().all(|c| c.is_ascii_hexdigit()) {
+        return "ID".into();
+    }
+    let mut shape = String::new();
+    let mut chars = word.chars().peekable();
+    while let Some(c) = chars.next() {
+        if c.is_ascii_digit() {
+            while chars.next_if(|c| c.is_ascii_digit() || *c == '.').is_some() {}
+            shape.push('N');
+        } else {
+            shape.push(c);
+        }
+    }
+    shape
+}
+
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn the_recording_shows_what_the_program_says() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let file = root.join("docs/first-five-minutes.md");
+    let ran = Command::new(root.join("tests/lab/demo"))
+        .env("NO_COLOR", "1")
+        .stdin(Stdio::null())
+        .output()
+        .expect("the demo runs");
+    let said = String::from_utf8_lossy(&ran.stderr);
+    assert!(ran.status.success(), "{said}");
+    let shown = String::from_utf8(ran.stdout).expect("UTF-8");
+    // Before that, the lab says that it is ready.
+    let (_, shown) = shown.split_once("\n\n").expect("a beginning");
+    let document = fs::read_to_string(&file).expect("the recording");
+    let (head, rest) = document.split_once(BEGIN).expect("a recording");
+    let (recorded, tail) = rest.split_once(END).expect("its end");
+    if std::env::var_os("SECATEUR_RECORD").is_some() {
+        let new = format!("{head}{BEGIN}{}{END}{tail}", shown.trim_end());
+        fs::write(&file, new).expect("the new recording");
+        return;
+    }
+    assert_eq!(shape(shown), shape(recorded), "record it again? {shown}");
+}
