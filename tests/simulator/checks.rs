@@ -46,6 +46,10 @@ pub struct Ran {
     pub unanswered: BTreeSet<ImageId>,
     /// What the engine's events show to have been wanted, when, and how named.
     pub shown: Vec<(ImageId, i64, String)>,
+    /// The same of events with a date that is to come: the clock was ahead, and
+    /// went back. Nobody can ask for these, for an end in the future keeps the
+    /// answer open until it is there.
+    pub hidden: Vec<(ImageId, i64, String)>,
     pub changed: u64,
     /// Its clock had jumped since the last look.
     pub doubtful: bool,
@@ -67,18 +71,22 @@ impl World {
             .last_clock
             .as_ref()
             .map_or(i64::MIN, |(_, steady)| *steady);
-        let until = self.runs[run]
-            .clock
-            .as_ref()
-            .map_or(i64::MAX, |(_, steady)| *steady);
+        let (reading, until) = self.runs[run].clock.as_ref().expect("the clock was read");
         let credit = state.credit;
         let events = self.engine.events.iter();
-        let new = events.filter(|event| event.moment > since && event.moment <= until);
+        let new = events.filter(|event| event.moment > since && event.moment <= *until);
+        let (shows, hides): (Vec<_>, Vec<_>) =
+            new.partition(|event| event.event.at <= reading.wall);
         let shown = |event: &crate::engine::Happened| {
             let text = event.event.image.raw().to_owned();
             (event.image.clone(), event.moment + credit, text)
         };
-        self.runs[run].shown = new.map(shown).collect();
+        let (shows, hides) = (
+            shows.into_iter().map(shown).collect(),
+            hides.into_iter().map(shown).collect(),
+        );
+        self.runs[run].shown = shows;
+        self.runs[run].hidden = hides;
     }
 
     /// Something of an image is about to be changed by a run.

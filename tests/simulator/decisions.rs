@@ -312,6 +312,7 @@ fn past(looks: &[Inventory]) -> Vec<Past<'_>> {
             at: milliseconds(host),
             host: Cow::Borrowed(host),
             shown,
+            hidden: Vec::new(),
         });
     }
     past

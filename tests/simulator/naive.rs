@@ -20,6 +20,8 @@ pub struct Past<'a> {
     pub host: Cow<'a, Inventory>,
     /// What was shown to be wanted in between, and when.
     pub shown: Vec<(ImageId, i64)>,
+    /// What happened as well, and no look can be told of.
+    pub hidden: Vec<(ImageId, i64)>,
 }
 
 struct Reading<'a> {

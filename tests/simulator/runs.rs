@@ -239,11 +239,12 @@ async fn inner(meeting: &Meeting, run: usize, state: usize) -> Option<BTreeSet<I
 /// The plan lets go what a naive reading of every look lets go, or less.
 fn planned_is_allowed(meeting: &Meeting, state: usize, policy: &Policy, seen: &survey::Seen) {
     let mut world = meeting.world();
-    let allowed = naive::may_go(
-        policy,
-        Trust::OwnMemory,
-        &world.states[state].past_with(&seen.inventory),
-    );
+    let past = world.states[state].past_with(&seen.inventory);
+    let allowed = naive::may_go(policy, Trust::OwnMemory, &past);
+    let by_all = past
+        .iter()
+        .any(|past| !past.hidden.is_empty())
+        .then(|| naive::may_go(policy, Trust::OwnMemory, &with_hidden(past)));
     for entry in seen
         .plan
         .entries()
@@ -257,7 +258,21 @@ fn planned_is_allowed(meeting: &Meeting, state: usize, policy: &Policy, seen: &s
                 "{id} may go by the plan, and not by a naive reading"
             ));
         }
+        if by_all
+            .as_ref()
+            .is_some_and(|by_all| !by_all.contains_key(id))
+        {
+            world.count("candidate, though used while the clock was ahead");
+        }
     }
+}
+
+/// The same looks, had the events been told that carry a date to come.
+fn with_hidden(mut past: Vec<Past<'static>>) -> Vec<Past<'static>> {
+    for past in &mut past {
+        past.shown.append(&mut past.hidden);
+    }
+    past
 }
 
 impl World {
@@ -294,14 +309,16 @@ impl World {
             let mut images = looks.filter_map(|host| host.images.get(id));
             images.any(|image| naive::refers(text, image))
         };
-        let shown = std::mem::take(&mut self.runs[run].shown).into_iter();
-        let shown = shown
-            .filter(|(id, _, text)| named(id, text))
-            .map(|(id, at, _)| (id, at));
+        let of_known = |events: &mut Vec<(ImageId, i64, String)>| {
+            let events = std::mem::take(events).into_iter();
+            let events = events.filter(|(id, _, text)| named(id, text));
+            events.map(|(id, at, _)| (id, at)).collect()
+        };
         Past {
             at: steady + state.credit,
             host: Cow::Owned(seen.clone()),
-            shown: shown.collect(),
+            shown: of_known(&mut self.runs[run].shown),
+            hidden: of_known(&mut self.runs[run].hidden),
         }
     }
 
