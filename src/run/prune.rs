@@ -17,7 +17,7 @@ use crate::guards::{Refusal, clear};
 use crate::host;
 use crate::host::systemd::Priority;
 use crate::metrics::{self, Before};
-use crate::model::{Container, ImageId, Inventory, Observed, Swarm};
+use crate::model::{Container, Event, ImageId, Inventory, Observed, Swarm};
 use crate::outcome::{Ending, Outcome, Stayed};
 use crate::plan::Plan;
 use crate::policy::Policy;
@@ -108,10 +108,12 @@ async fn look_and_prune(
     };
     context.notes.extend(survey::notes(&memory, &survey.looks));
     context.notes.extend(unmeasured(&survey.inventory));
+    let earlier =
+        late::of_earlier_runs(&survey.inventory, &reader, &mut state, &memory, &run).await;
     // What was seen is remembered whatever comes of the rest.
     state.save(&memory, &survey.ledger)?;
     state.record(&survey::resolved(&memory.pending, &survey.inventory), true)?;
-    let earlier = late::of_earlier_runs(&survey.inventory, &reader, &mut state, &run).await?;
+    let earlier = earlier?;
     let Survey {
         plan,
         looks,
@@ -293,6 +295,13 @@ impl crate::prune::Engine for Live<'_> {
     }
     async fn containers(&self) -> Result<Vec<Container>, EngineError> {
         self.remover.reader().containers(self.info).await
+    }
+    async fn happened(&self, since: DateTime<Utc>) -> Result<Vec<Event>, EngineError> {
+        let until = host::clock::now().max(since);
+        let reader = self.remover.reader();
+        let events = reader.events(self.info, Some(since), until).await?;
+        // The plan knows what came before it.
+        Ok(events.into_iter().filter(|e| e.at > since).collect())
     }
 }
 

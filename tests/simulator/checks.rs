@@ -7,10 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use secateur::activity::{ClockReading, LockKind};
 use secateur::engine::Dropped;
 use secateur::journal::{Came, Record, What, open_intents};
-use secateur::model::{ImageId, Store};
+use secateur::model::{Event, Image, ImageId, Store};
 use secateur::outcome::{Ending, Outcome};
 use secateur::reference::Reference;
 
+use crate::naive::refers;
 use crate::schedule::Point;
 use crate::world::World;
 
@@ -50,6 +51,8 @@ pub struct Ran {
     /// went back. Nobody can ask for these, for an end in the future keeps the
     /// answer open until it is there.
     pub hidden: Vec<(ImageId, i64, String)>,
+    /// What the engine told to have been wanted since the plan.
+    pub told: BTreeSet<ImageId>,
     pub changed: u64,
     /// Its clock had jumped since the last look.
     pub doubtful: bool,
@@ -89,6 +92,17 @@ impl World {
         self.runs[run].hidden = hides;
     }
 
+    /// What these events since the plan say of the images that are here.
+    pub fn told(&mut self, run: usize, events: &[Event]) {
+        let images = self.engine.list();
+        let meant = |image: &&Image| events.iter().any(|e| refers(e.image.raw(), image));
+        self.runs[run].told = images
+            .values()
+            .filter(meant)
+            .map(|i| i.id.clone())
+            .collect();
+    }
+
     /// Something of an image is about to be changed by a run.
     pub fn changes(&mut self, run: usize, id: &ImageId, what: &str) {
         let ran = &self.runs[run];
@@ -99,6 +113,9 @@ impl World {
                 wrong.push("an image was named that no plan removes");
             }
             Some(_) => {}
+        }
+        if ran.told.contains(id) {
+            wrong.push("the engine told that it was wanted since the plan");
         }
         if ran.doubtful {
             wrong.push("the clock had jumped, and something was changed");
@@ -173,6 +190,9 @@ impl World {
         }
         if name.is_digest() && self.setting.store != Store::Graphdriver {
             wrong.push("a digest reference is dropped that takes tags with it");
+        }
+        if planned && ran.told.contains(id) {
+            wrong.push("the engine told that the image was wanted since the plan");
         }
         if planned && !ran.intended.contains(id) {
             wrong.push("a name is dropped without an intent that outlasts a crash");
