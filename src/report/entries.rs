@@ -177,12 +177,12 @@ fn result(outcome: &Outcome, plan: Option<&Plan>, context: &Context) -> Entry {
             .map(|(kind, count, _)| format!("{count} {kind}"))
             .collect();
         if could > 0 {
-            parts.push(format!("{could} could go but stay"));
+            parts.push(format!("{could} removable, but not now"));
         }
         fields.push(("CANDIDATES", could.to_string()));
         parts.push(format!("kept {count} ({})", by.join(", ")));
         if let Some(at) = plan.next_ready() {
-            parts.push(format!("the next may go {}", minute(at)));
+            parts.push(format!("the next is old enough at {}", minute(at)));
         }
         fields.push(("KEPT", count.to_string()));
         fields.push(("ENGINE", engine(plan.engine())));
@@ -202,8 +202,8 @@ fn disk(outcome: &Outcome, plan: Option<&Plan>) -> Option<String> {
             ))
         }
         _ => plan.map(|plan| match plan.pressure() {
-            Pressure::Asked { why, .. } => format!("space is wanted: {why}"),
-            Pressure::Room { why } => format!("nothing need go: {why}"),
+            Pressure::Asked { why, .. } => format!("the disk needs space: {why}"),
+            Pressure::Room { why } => format!("the disk has room: {why}"),
             Pressure::Unknown(why) => format!("the disk cannot be measured: {why}"),
         }),
     }

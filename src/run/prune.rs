@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use chrono::{DateTime, Utc};
 
-use super::{Began, connect, late, log, policy, state_dir, tell, trust, warnings, write_metrics};
+use super::{
+    Began, connect, late, log, policy, state_dir, tell, trust, unguarded, warnings, write_metrics,
+};
 use crate::aftermath::Claims;
 use crate::cli::{Format, Global, PruneArgs};
 use crate::decide::Trust;
@@ -34,7 +36,10 @@ pub(super) async fn prune(global: &Global, args: &PruneArgs) -> Result<Exit, Fau
             let mut context = Context {
                 policy: source,
                 refusals: Vec::new(),
-                notes: warnings(&policy),
+                notes: warnings(&policy)
+                    .into_iter()
+                    .chain(unguarded(&policy))
+                    .collect(),
             };
             let work = Box::pin(look_and_prune(global, args, &policy, &mut context));
             work.await.map(|(outcome, plan)| Done {
