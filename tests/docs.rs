@@ -50,7 +50,8 @@ fn blocks(text: &str, kind: &str) -> Vec<String> {
         .collect()
 }
 
-/// The commands of a session: what follows `$ `, with the lines that go on.
+/// The commands of a session: what follows `$ `, with the lines that go on: after
+/// a backslash, or within single quotes.
 fn commands(session: &str) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
     let mut goes_on = false;
@@ -63,7 +64,8 @@ fn commands(session: &str) -> Vec<String> {
         } else {
             continue;
         }
-        goes_on = line.ends_with('\\');
+        let quoted = |command: &String| command.matches('\'').count() % 2 == 1;
+        goes_on = line.ends_with('\\') || found.last().is_some_and(quoted);
     }
     found
 }
@@ -81,10 +83,14 @@ fn every_command_of_a_session_in_the_documents_runs() {
         fs::write(secateur.dir().join("stricter.toml"), support::patient()).expect("a policy");
         let sessions = blocks(&text, "console");
         for command in sessions.iter().flat_map(|session| commands(session)) {
+            // The reader's files and the state folder are this test's own.
+            let typed = command
+                .replace("/root/", &format!("{}/", secateur.dir().display()))
+                .replace("/var/lib/secateur", &secateur.state().to_string_lossy());
             let bin = Path::new(PROGRAM).parent().expect("its folder").display();
             let path = std::env::var("PATH").expect("a path");
             let ran = Command::new("bash")
-                .args(["-euo", "pipefail", "-c", &command])
+                .args(["-euo", "pipefail", "-c", &typed])
                 .current_dir(secateur.dir())
                 .env("PATH", format!("{bin}:{path}"))
                 .env("DOCKER_HOST", engine.host())
