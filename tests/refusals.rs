@@ -90,7 +90,7 @@ fn deploy_locks(kind: Kind) {
     refused(&secateur, 75, "deploy-lock");
     assert!(engine.has(old), "{}", kind.name());
 
-    // There, as Dokku leaves it, and held by nobody.
+    // There, as its deploy left it, and held by nobody.
     file.unlock().expect("unlock");
     let outcome = secateur.prune(0);
     assert_eq!(ids(&outcome, "removed"), olds, "{outcome:#}");
