@@ -79,7 +79,10 @@ pub(super) async fn went_on(
     inventory: &Inventory,
     outcome: &mut Outcome,
 ) {
-    if !matches!(outcome.ending, Ending::Done | Ending::Refused) {
+    if !matches!(
+        outcome.ending,
+        Ending::Done | Ending::Refused | Ending::PlanRefused(_)
+    ) {
         return;
     }
     let late = went_late(reader, &memory.pending, inventory, outcome).await;
