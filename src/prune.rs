@@ -298,7 +298,7 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
     fn not_tried(&mut self, entries: &[&Entry], ending: &Ending) {
         let why = match ending {
             Ending::Done => "the disk has enough",
-            Ending::Refused => "the run was refused before its turn",
+            Ending::Refused | Ending::PlanRefused(_) => "the run was refused before its turn",
             Ending::OutOfTime => "limits.max_run was over before its turn",
             Ending::Interrupted => "the run was asked to end before its turn",
             Ending::EngineLost(_) | Ending::Surprised => "the run stopped before its turn",

@@ -66,7 +66,8 @@ fn deploy_locks(kind: Kind) {
     let (olds, new) = untagged(&engine, 1);
     let old = &olds[0];
 
-    // Where the policy names none, both say that nothing guards a deploy.
+    // Where the policy wants none, both say that nothing guards a deploy.
+    secateur.policy(&format!("{EAGER}\n[guard]\nlock = []\n"));
     let unguarded = "names no deploy lock (guard.lock): deploys are not guarded";
     let notes = |document: &Value| document["notes"].to_string();
     assert!(notes(&secateur.plan()).contains(unguarded), "{unguarded}");
@@ -99,7 +100,7 @@ fn deploy_locks(kind: Kind) {
     refused(&secateur, 75, "deploy-lock");
     assert!(engine.has(old), "{}", kind.name());
 
-    // There, as Dokku leaves it, and held by nobody.
+    // There, as its deploy left it, and held by nobody.
     file.unlock().expect("unlock");
     let outcome = secateur.prune(0);
     assert_eq!(ids(&outcome, "removed"), olds, "{outcome:#}");

@@ -10,7 +10,7 @@ use crate::exit::{Exit, Fault};
 use crate::guards::Refusal;
 use crate::host::systemd::{Entry, Priority};
 use crate::model::Observed;
-use crate::outcome::{Outcome, Removed, Stayed};
+use crate::outcome::{Ending, Outcome, Removed, Stayed};
 use crate::plan::{Plan, Pressure, Verdict, ago, minute};
 
 /// How a prune ended.
@@ -142,6 +142,9 @@ fn result(outcome: &Outcome, plan: Option<&Plan>, context: &Context) -> Entry {
     let mut parts = Vec::new();
     if let Some(why) = ending(&outcome.ending).filter(|_| word == "stopped") {
         parts.push(format!("stopped: {why}"));
+    }
+    if let Ending::PlanRefused(why) = &outcome.ending {
+        parts.push(why.clone());
     }
     let all = plan.map_or_else(String::new, |plan| {
         format!(" of {} images", plan.entries().len())

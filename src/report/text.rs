@@ -40,7 +40,9 @@ pub fn outcome(outcome: &Outcome, plan: Option<&Plan>, context: &Context, verbos
     let mut out = String::new();
     refusals(&mut out, "refused:", &outcome.refusals);
     if let Some(why) = ending(&outcome.ending).filter(|_| outcome.ending != Ending::Refused) {
-        headed(&mut out, LOUD, "stopped:", &why);
+        let refused = matches!(outcome.ending, Ending::PlanRefused(_));
+        let head = if refused { "refused:" } else { "stopped:" };
+        headed(&mut out, LOUD, head, &why);
     }
     for lost in &outcome.collateral {
         let with = lost.with.short();
@@ -93,6 +95,7 @@ pub fn ending(ending: &Ending) -> Option<String> {
     match ending {
         Ending::Done => None,
         Ending::Refused => Some("something speaks against removing anything now".to_owned()),
+        Ending::PlanRefused(why) => Some(why.clone()),
         Ending::OutOfTime => Some("limits.max_run is used up; the next run continues".to_owned()),
         Ending::Interrupted => Some("by a signal; the next run continues".to_owned()),
         Ending::EngineLost(why) => Some(format!("the engine went away: {why}")),

@@ -71,6 +71,7 @@ fn patience(ending: &Ending) -> Duration {
         Ending::Interrupted | Ending::EngineLost(_) => Duration::from_secs(1),
         Ending::Done
         | Ending::Refused
+        | Ending::PlanRefused(_)
         | Ending::OutOfTime
         | Ending::Surprised
         | Ending::StateLost(_) => Duration::from_secs(5),
@@ -102,7 +103,10 @@ pub(super) async fn went_on(
     inventory: &Inventory,
     outcome: &mut Outcome,
 ) {
-    if !matches!(outcome.ending, Ending::Done | Ending::Refused) {
+    if !matches!(
+        outcome.ending,
+        Ending::Done | Ending::Refused | Ending::PlanRefused(_)
+    ) {
         return;
     }
     let late = went_late(reader, &memory.pending, inventory, outcome).await;

@@ -25,6 +25,7 @@ use crate::plan::Plan;
 use crate::policy::Policy;
 use crate::progress::Progress;
 use crate::report::{Context, entries, json, text};
+use crate::reviewed::{NoReview, Reviewed};
 use crate::state::{Memory, State};
 use crate::survey::{self, NoSurvey, Survey};
 use crate::watch::Armed;
@@ -127,7 +128,17 @@ async fn look_and_prune(
         inventory,
         ledger,
     } = survey;
-    let (plan, mut changed) = as_reviewed(plan, args, &info, context, inventory.taken_at)?;
+    let reviewed = match reviewed(args, &info, context, inventory.taken_at) {
+        Ok(reviewed) => reviewed,
+        Err(NoReview::Fault(fault)) => return Err(fault),
+        Err(NoReview::Refused(why)) => {
+            let mut refused = ended(Ending::PlanRefused(why), Vec::new());
+            late::went_on(&reader, &mut state, &memory, &inventory, &mut refused).await;
+            refused.collateral.extend(earlier);
+            return Ok((refused, Some(plan)));
+        }
+    };
+    let (plan, mut changed) = as_reviewed(plan, reviewed);
     let shown = plan.clone();
     let mut outcome = match clear(policy, &looks, plan) {
         Err(refusals) => {
@@ -250,22 +261,28 @@ fn numbers(
     )
 }
 
-/// The plan, or what of it was reviewed; and what was reviewed and is not in it
-/// any more.
-fn as_reviewed(
-    plan: Plan,
+/// What was reviewed, where the run is to be bound to that.
+fn reviewed(
     args: &PruneArgs,
     info: &Info,
     context: &Context,
     now: DateTime<Utc>,
-) -> Result<(Plan, Vec<Stayed>), Fault> {
-    let Some(path) = &args.plan else {
-        return Ok((plan, Vec::new()));
-    };
+) -> Result<Option<Reviewed>, NoReview> {
     let (facts, policy) = (&info.facts, &context.policy);
-    let reviewed = crate::reviewed::read(path, facts, policy, now, args.max_plan_age)?;
-    let changed = reviewed.changed(&plan);
-    Ok((plan.restricted_to(&reviewed.images), changed))
+    let read = |path| crate::reviewed::read(path, facts, policy, now, args.max_plan_age);
+    args.plan.as_deref().map(read).transpose()
+}
+
+/// The plan, or what of it was reviewed; and what was reviewed and is not in it
+/// any more.
+fn as_reviewed(plan: Plan, reviewed: Option<Reviewed>) -> (Plan, Vec<Stayed>) {
+    match reviewed {
+        None => (plan, Vec::new()),
+        Some(reviewed) => {
+            let changed = reviewed.changed(&plan);
+            (plan.restricted_to(&reviewed.images), changed)
+        }
+    }
 }
 
 /// A live engine, as `prune` wants one.

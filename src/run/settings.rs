@@ -117,7 +117,8 @@ mod tests {
             let text = format!("[age]\nmin_age = \"14d\"\n{more}");
             Policy::parse(&text, "test").unwrap()
         };
-        let note = unguarded(&policy("")).unwrap();
+        let note = unguarded(&policy("[guard]\nlock = []")).unwrap();
+        assert_eq!(unguarded(&policy("")), None);
         assert!(note.contains("deploys are not guarded"), "{note}");
         assert!("note    ".len() + note.len() <= 80, "{note}");
         let lock = "[[guard.lock]]\npath = \"/run/deploy.lock\"";

@@ -417,7 +417,7 @@ impl World {
         self.count(match &outcome.ending {
             Ending::Done if outcome.removed.is_empty() => "run: nothing to remove",
             Ending::Done => "run: pruned",
-            Ending::Refused => "run: stopped by a refusal",
+            Ending::Refused | Ending::PlanRefused(_) => "run: stopped by a refusal",
             Ending::OutOfTime => "run: out of time",
             Ending::Interrupted => "run: interrupted",
             Ending::EngineLost(_) => "run: engine lost",
