@@ -78,18 +78,18 @@ impl World {
         let credit = state.credit;
         let events = self.engine.events.iter();
         let new = events.filter(|event| event.moment > since && event.moment <= *until);
-        let (shows, hides): (Vec<_>, Vec<_>) =
+        let (told, to_come): (Vec<_>, Vec<_>) =
             new.partition(|event| event.event.at <= reading.wall);
         let shown = |event: &crate::engine::Happened| {
             let text = event.event.image.raw().to_owned();
             (event.image.clone(), event.moment + credit, text)
         };
-        let (shows, hides) = (
-            shows.into_iter().map(shown).collect(),
-            hides.into_iter().map(shown).collect(),
+        let (told, to_come) = (
+            told.into_iter().map(shown).collect(),
+            to_come.into_iter().map(shown).collect(),
         );
-        self.runs[run].shown = shows;
-        self.runs[run].hidden = hides;
+        self.runs[run].shown = told;
+        self.runs[run].hidden = to_come;
     }
 
     /// What these events since the plan say of the images that are here.
