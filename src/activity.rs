@@ -161,4 +161,8 @@ pub struct ClockReading {
     pub since_boot_secs: u64,
     /// Changes with every boot (`/proc/sys/kernel/random/boot_id`).
     pub boot_id: String,
+    /// The latest that the wall clock had said at any look before this one, as
+    /// far as the ledger knows: later than `wall` after it was set back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latest: Option<DateTime<Utc>>,
 }

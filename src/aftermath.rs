@@ -147,8 +147,10 @@ pub fn without_image(seen: &Inventory) -> Vec<Container> {
     seen.containers.iter().filter(lacks_one).cloned().collect()
 }
 
-/// Images that our own runs removed, as far as the journal goes back.
-pub fn removed(journal: &[Record]) -> BTreeSet<ImageId> {
+/// Images that our own runs removed since that moment. Not those of long ago:
+/// one may have come again since, and somebody else removed it.
+pub fn removed(journal: &[Record], since: Option<DateTime<Utc>>) -> BTreeSet<ImageId> {
+    let late = |record: &&Record| since.is_none_or(|since| record.at >= since);
     let gone = |record: &&Record| match record.what {
         What::Outcome { result, .. } => match result {
             Came::Removed | Came::Collateral | Came::Unknown => true,
@@ -156,7 +158,8 @@ pub fn removed(journal: &[Record]) -> BTreeSet<ImageId> {
         },
         What::Intent { .. } => false,
     };
-    journal.iter().filter(gone).map(|r| r.id.clone()).collect()
+    let gone = journal.iter().filter(late).filter(gone);
+    gone.map(|record| record.id.clone()).collect()
 }
 
 /// The records of these losses.
@@ -218,7 +221,7 @@ mod tests {
         assert!(told(&journal, &id(1), &what));
         assert!(!told(&journal, &id(2), &what));
         assert!(!told(&journal, &id(1), "the image of container other (ab)"));
-        assert_eq!(removed(&journal), [id(1)].into());
+        assert_eq!(removed(&journal, None), [id(1)].into());
     }
 
     #[test]
@@ -231,6 +234,8 @@ mod tests {
             of(4, Came::Unknown),
             of(5, Came::Collateral),
         ];
-        assert_eq!(removed(&journal), [id(1), id(4), id(5)].into());
+        assert_eq!(removed(&journal, None), [id(1), id(4), id(5)].into());
+        assert_eq!(removed(&journal, Some(at(0))).len(), 3);
+        assert_eq!(removed(&journal, Some(at(1))), [].into());
     }
 }

@@ -15,8 +15,8 @@ Examples:
 
 Exit codes:
   0 done   1 not all is well   2 command line   65 a person must look
-  69 engine   70 collateral   74 state   75 refused for now (no failure)
-  77 permission   78 policy";
+  69 engine   70 something unplanned went   74 state
+  75 refused for now (no failure)   77 permission   78 policy";
 
 /// Frees disk on a Docker host without taking what the host will want again
 #[derive(Debug, Parser)]
@@ -34,7 +34,7 @@ pub struct Cli {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "For every command")]
 pub struct Global {
-    /// Retention policy [default: /etc/secateur/policy.toml, else built in]
+    /// Policy [default: /etc/secateur/policy.toml]
     #[arg(
         long,
         global = true,
@@ -43,10 +43,10 @@ pub struct Global {
         hide_env = true
     )]
     pub policy: Option<PathBuf>,
-    /// Engine [default: $DOCKER_HOST, the docker context, the usual socket]
+    /// Engine [default: as docker finds it]
     #[arg(long, global = true, value_name = "unix://PATH")]
     pub host: Option<String>,
-    /// Where ledger and journal are kept [default: /var/lib/secateur]
+    /// State folder [default as root: /var/lib/secateur]
     #[arg(long, global = true, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
     /// How the report is written
@@ -55,7 +55,7 @@ pub struct Global {
     /// Every image, with every reason
     #[arg(short, long, global = true, action = ArgAction::SetTrue, conflicts_with = "quiet")]
     pub verbose: bool,
-    /// Nothing on stderr but errors
+    /// Only errors on stderr
     #[arg(short, long, global = true, action = ArgAction::SetTrue)]
     pub quiet: bool,
 }
@@ -74,9 +74,9 @@ pub enum Format {
 pub enum Command {
     /// Show what would go, what stays, and why; changes nothing
     Plan(PlanArgs),
-    /// Remove unneeded images, if the disk asks for it
+    /// Remove unneeded images, if the disk needs the space
     Prune(PruneArgs),
-    /// Prove that promised images are here, whole, and used
+    /// Check that the next deploy will find its images here
     VerifyCache(VerifyCacheArgs),
 }
 
@@ -95,25 +95,29 @@ impl Command {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  secateur plan
-  secateur plan --explain ghcr.io/acme/app:1.4
-  secateur plan --out reviewed.json && secateur prune --plan reviewed.json
-  secateur plan --save-inventory host.json
-  secateur plan --inventory host.json --policy stricter.toml")]
+  secateur plan                                  what would go, and why
+  secateur plan --explain ghcr.io/acme/app:1.4   why this image stays or goes
+  secateur plan --out /root/reviewed.json        to read, then prune --plan it
+  secateur plan --policy /root/stricter.toml     what another policy would do
+  secateur plan --save-inventory host.json       this host as it is now, and
+  secateur plan --inventory host.json            its plan later, or elsewhere
+
+Keep a plan or policy where only root can write, such as /root: one that
+anybody else could change is refused (77).")]
 pub struct PlanArgs {
     /// Write the plan as JSON too, for `prune --plan`
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
-    /// Decide over a saved host instead of an engine
+    /// Plan for a saved host instead of a live engine
     #[arg(long, value_name = "FILE", conflicts_with = "save_inventory")]
     pub inventory: Option<PathBuf>,
-    /// Save this host, with what is remembered of it
+    /// Save this host and its ledger, for --inventory
     #[arg(long, value_name = "FILE")]
     pub save_inventory: Option<PathBuf>,
-    /// One image's whole story: a name, an id, or the beginning of an id
+    /// One image's whole story, by name or (short) id
     #[arg(long, value_name = "IMAGE")]
     pub explain: Option<String>,
-    /// As for prune: what it would remove
+    /// Show what prune --trust-engine-dates would remove
     #[arg(long)]
     pub trust_engine_dates: bool,
 }
@@ -123,10 +127,12 @@ pub struct PlanArgs {
 #[command(after_help = "\
 Examples:
   secateur prune
-  secateur prune --plan reviewed.json
-  secateur prune --trust-engine-dates    on the day when the disk is full
+  secateur prune --plan /root/reviewed.json   no more than what was reviewed
+  secateur prune --trust-engine-dates         disk full, secateur just installed
 
-Nothing goes on the first run: it begins to remember. To look first: secateur plan.")]
+There is no --dry-run: secateur plan shows what would be removed.
+The first run removes nothing, it starts the record. --trust-engine-dates does
+not wait for that: an old build may go a minute after it was replaced.")]
 pub struct PruneArgs {
     /// Remove at most what this reviewed plan names
     #[arg(long, value_name = "FILE")]
@@ -134,16 +140,10 @@ pub struct PruneArgs {
     /// How old a reviewed plan may be
     #[arg(long, value_name = "AGE", default_value = "1h", value_parser = humantime::parse_duration, requires = "plan")]
     pub max_plan_age: std::time::Duration,
-    /// Believe the engine's dates for untagged images, without our own memory
-    ///
-    /// For the day when the disk is full and secateur was just installed. The
-    /// risk: those dates say when an image was built or stored, not since when
-    /// nobody needs it. A build that was replaced a minute ago, and that you may
-    /// want to go back to, counts as old if it was built long ago. Superseded
-    /// and digest-pinned images are not touched by this.
+    /// Take untagged images' age from the engine's dates
     #[arg(long)]
     pub trust_engine_dates: bool,
-    /// Write numbers for node_exporter's textfile collector: a .prom file
+    /// Write metrics for node_exporter to this .prom file
     // A name that is empty is none: a variable of a unit must not end a run.
     #[arg(
         long,
@@ -161,11 +161,11 @@ pub struct PruneArgs {
 #[command(after_help = "\
 Examples:
   secateur verify-cache                          all that the policy promises
-  secateur verify-cache --record before.json     a CI job, before its run
+  secateur verify-cache --record before.json     before a CI job
   secateur verify-cache --against before.json    and after its teardown
   secateur verify-cache --deep postgres:16       every layer, byte for byte
-  secateur verify-cache --registry --user-config /home/deploy/.docker
   secateur verify-cache --redeploy               as the next deploy will pull
+  secateur verify-cache --registry --user-config /home/deploy/.docker
 
 Each check is ok, broken, moved (something newer is upstream) or unknown.
 Exit codes: 0 held   1 broken   69 engine   75 a deploy or pull is under way")]
@@ -174,34 +174,34 @@ Exit codes: 0 held   1 broken   69 engine   75 a deploy or pull is under way")]
     reason = "each is an option of its own"
 )]
 pub struct VerifyCacheArgs {
-    /// Promised beside the policy's [cache] images and exact [keep] names
+    /// Check these, too, besides what the policy promises
     #[arg(value_name = "IMAGE")]
     pub images: Vec<String>,
-    /// Write down what is here now: all named images, or those IMAGEs
+    /// Write what is here now to FILE, for --against
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,
-    /// Hold today against what was written down
+    /// Check that what FILE recorded is still here
     #[arg(long, value_name = "FILE")]
     pub against: Option<PathBuf>,
-    /// Compare with the registry's digests, by uncounted requests (HEAD)
+    /// Compare with registry digests (HEAD, not counted)
     #[arg(long)]
     pub registry: bool,
-    /// Have the engine pull each image as a deploy does; none may be fetched
+    /// Pull as a deploy does; broken if anything is fetched
     #[arg(long)]
     pub redeploy: bool,
-    /// With --redeploy: pull a tag that went on upstream, too
+    /// With --redeploy: also pull tags that moved upstream
     #[arg(long, requires = "redeploy")]
     pub follow: bool,
     /// Read every layer out of the engine and hash it
     #[arg(long)]
     pub deep: bool,
-    /// What could not be looked at is a fault, too
+    /// Treat "unknown" as broken
     #[arg(long)]
     pub strict: bool,
-    /// The docker folder of the user who deploys [default: as docker]
+    /// The deploying user's ~/.docker [default: yours]
     #[arg(long, value_name = "DIR")]
     pub user_config: Option<PathBuf>,
-    /// Write numbers for node_exporter's textfile collector: a .prom file
+    /// Write metrics for node_exporter to this .prom file
     // A name that is empty is none: a variable of a unit must not end a run.
     #[arg(
         long,

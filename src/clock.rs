@@ -68,6 +68,14 @@ fn doubt(last: &ClockReading, now: &ClockReading) -> Option<(String, TimeDelta)>
             );
             return Some((why, gained));
         }
+    } else if last.latest.is_some_and(|latest| latest > last.wall) {
+        // It may be right again, or be wrong still: across a reboot nothing
+        // tells how much of this passed.
+        let why = format!(
+            "the host was restarted, and before that it said {}, earlier than once before",
+            day(last.wall)
+        );
+        return Some((why, wall));
     } else if wall > LONGEST_OFF {
         let why = format!(
             "the host was restarted, and the last run is {} ago by it",
@@ -177,6 +185,21 @@ mod tests {
             shift(&clock(0, 0, "a"), &days(3650)),
             Some(TimeDelta::days(3650))
         );
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_adds_no_age_when_it_is_right_again_after_a_reboot() {
+        let late = ClockReading {
+            latest: Some(crate::testing::at(20 * 86_400)),
+            ..clock(0, 5, "b")
+        };
+        let right = clock(20 * 86_400, 5, "c");
+        assert_eq!(shift(&late, &right), Some(TimeDelta::days(20)));
+        let caught_up = ClockReading {
+            latest: Some(late.wall),
+            ..late
+        };
+        assert_eq!(shift(&caught_up, &right), None);
     }
 
     #[test]

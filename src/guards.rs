@@ -204,7 +204,7 @@ impl Refusal {
         match self {
             Self::DeployLock {
                 unclear: Some(_), ..
-            } => "mend the lock's path, or take it out of [[guard.lock]]",
+            } => "fix the lock's path or permissions, or take it out of [[guard.lock]]",
             Self::DeployLock { alert: true, .. } => {
                 "if its deploy is dead, end what holds the lock (or delete the file, for kind = \"exists\")"
             }
@@ -222,13 +222,13 @@ impl Refusal {
             Self::EngineInconsistent(_) => "look at the engine's own log (journalctl -u docker)",
             Self::SignsUnreadable { cure, .. } => match cure {
                 Cure::Permission => {
-                    "this does not mend itself: run as root, or with CAP_DAC_READ_SEARCH (a unit's AmbientCapabilities=); or let guard.pulls = \"best-effort\" go on without"
+                    "this does not mend itself: run as root; a unit that does needs CapabilityBoundingSet=CAP_DAC_READ_SEARCH (systemctl edit secateur), one with User= AmbientCapabilities=CAP_DAC_READ_SEARCH, too; or let guard.pulls = \"best-effort\" go on without"
                 }
                 Cure::DataRoot => {
                     "this does not mend itself: mount the engine's data root where secateur runs (read-only is enough), and name it in engine.data_root if it is at another path there; or let guard.pulls = \"best-effort\" go on without"
                 }
                 Cure::NoDaemon => {
-                    "this does not mend itself: secateur only plans for Podman; what `secateur plan --verbose` shows as unneeded can go by `podman image rm`"
+                    "this does not mend itself: secateur only plans for Podman; check an image with `secateur plan --explain ID`, then `podman image rm ID`"
                 }
             },
         }

@@ -1,7 +1,7 @@
 //! The journal's records: an intent before each removal, an outcome after it.
 //! Decides which intents have no outcome. It opens no file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -130,6 +130,30 @@ impl Record {
     }
 }
 
+/// What an outcome begins with where the engine itself kept the image.
+pub const WOULD_NOT: &str = "the engine would not";
+
+/// Images that the engine did not let go when they were last tried: tried again
+/// they are, but nothing else waits for them.
+pub fn resisting(journal: &[u8]) -> BTreeSet<ImageId> {
+    let mut resisting = BTreeSet::new();
+    for record in records(journal) {
+        if let What::Outcome { result, detail } = &record.what {
+            let kept = detail
+                .as_ref()
+                .is_some_and(|why| why.starts_with(WOULD_NOT));
+            match result {
+                Came::Failed => resisting.insert(record.id),
+                Came::Skipped if kept => resisting.insert(record.id),
+                // Its turn did not come: nothing new is known of it.
+                Came::Skipped => false,
+                Came::Removed | Came::Collateral | Came::Unknown => resisting.remove(&record.id),
+            };
+        }
+    }
+    resisting
+}
+
 /// Intents without an outcome: a run was cut off there. Lines that do not read
 /// (a write was cut off) are passed over, for an intent counts only when it was
 /// written whole, before the removal.
@@ -215,6 +239,24 @@ mod tests {
             intended(&lines, "e").into_keys().collect::<Vec<_>>(),
             [id(1), id(2), id(3)]
         );
+    }
+
+    #[test]
+    fn what_the_engine_did_not_let_go_is_known_until_it_went() {
+        let came = |n, came, why: &str| {
+            Record::outcome("r", at(0), id(n), came, Some(why.into())).to_line()
+        };
+        let refused = format!("{WOULD_NOT}: being used");
+        let mut journal = [
+            came(1, Came::Skipped, &refused),
+            came(2, Came::Skipped, "it was tagged since the plan"),
+            came(3, Came::Failed, "500"),
+            came(1, Came::Skipped, "the run stopped before its turn"),
+        ]
+        .concat();
+        assert_eq!(resisting(&journal), [id(1), id(3)].into());
+        journal.extend(came(3, Came::Removed, ""));
+        assert_eq!(resisting(&journal), [id(1)].into());
     }
 
     #[test]

@@ -181,6 +181,15 @@ impl Ledger {
         self.clock.as_ref()
     }
 
+    /// This reading, with the latest that the wall clock has ever said.
+    fn remembered(&self, now: &ClockReading) -> ClockReading {
+        let last = self.clock.as_ref();
+        ClockReading {
+            latest: last.map(|last| last.latest.unwrap_or(last.wall).max(last.wall)),
+            ..now.clone()
+        }
+    }
+
     /// What is remembered of an image.
     pub fn sighting(&self, id: &ImageId) -> Option<&Sighting> {
         self.images.get(id)
@@ -201,6 +210,10 @@ impl Ledger {
             let mounts = container.image_mounts.iter();
             let names: BTreeSet<Reference> =
                 mounts.filter_map(|name| name.raw().parse().ok()).collect();
+            // Most containers mount none, and images may be many.
+            if names.is_empty() {
+                continue;
+            }
             let had = |(id, sighting): (&ImageId, &Sighting)| {
                 let (id, image) = seen.images.get_key_value(id)?;
                 let lost = |name: &Reference| {
@@ -308,22 +321,26 @@ impl Ledger {
             sighting.forget_old_tags(now);
             images.insert(id.clone(), sighting);
         }
-        // A name may have moved since: who carried it once and who carries it
-        // now both count as wanted at the moment of the event.
+        // A name may have moved since the last look: who carried it then and who
+        // carries it now both count as wanted at the moment of the event. Not who
+        // lost it earlier: a service that runs from a tag names it in every
+        // health check, and its former images would never grow old.
         let mut carried: BTreeMap<&Reference, Vec<&ImageId>> = BTreeMap::new();
         for (id, sighting) in &self.images {
-            for tag in sighting.tags.keys() {
+            let last = sighting.tags.values().max();
+            let then = sighting.tags.iter().filter(|(_, at)| Some(*at) == last);
+            for (tag, _) in then.filter(|_| sighting.tagged_then) {
                 carried.entry(tag).or_default().push(id);
             }
         }
         for event in &seen.events {
             let text = event.image.raw();
-            let once = text
+            let then = text
                 .parse()
                 .ok()
                 .and_then(|name: Reference| carried.get(&name).cloned())
                 .unwrap_or_default();
-            for id in names.resolve(text).into_iter().chain(once) {
+            for id in names.resolve(text).into_iter().chain(then) {
                 let Some(sighting) = images.get_mut(id) else {
                     continue;
                 };
@@ -340,7 +357,7 @@ impl Ledger {
         Self {
             format: FORMAT,
             engine: seen.engine.key(),
-            clock: Some(clock.clone()),
+            clock: Some(self.remembered(clock)),
             images,
             held_locks: self.held_locks.clone(),
             gone,
@@ -469,6 +486,27 @@ mod tests {
         let after = look(&ledger, &moved);
         assert_eq!(after.sighting(&id(1)).unwrap().last_used, Some(at(50)));
         assert_eq!(after.sighting(&id(2)).unwrap().last_used, Some(at(50)));
+    }
+
+    #[test]
+    fn a_service_that_names_its_tag_every_hour_keeps_no_image_that_lost_it_long_ago() {
+        let first = inventory([tagged(1, "app:1")]);
+        let mut ledger = look(&Ledger::empty("e"), &first);
+        for hour in 1..50 {
+            let mut host = Inventory {
+                taken_at: at(hour * 3600),
+                ..inventory([image(1), tagged(2, "app:1")])
+            };
+            host.events.push(Event {
+                at: at(hour * 3600 - 60),
+                image: Untrusted::new("app:1"),
+                what: EventKind::Used,
+            });
+            ledger = look(&ledger, &host);
+        }
+        let used = |n| ledger.sighting(&id(n)).unwrap().last_used;
+        assert_eq!(used(1), Some(at(3600 - 60)));
+        assert_eq!(used(2), Some(at(49 * 3600 - 60)));
     }
 
     #[test]

@@ -104,9 +104,8 @@ fn run(page: &mut Page, ran: &Ran<'_>, results: &[&'static str], before: &Before
     );
 }
 
-/// What spoke against the run, and since when without a break.
-fn refusals(page: &mut Page, ran: &Ran<'_>, before: &Before) {
-    let now = ran.began.timestamp() as f64;
+/// What spoke against the run.
+fn refused(page: &mut Page, ran: &Ran<'_>) {
     let is = |kind: &str| ran.refusals.iter().any(|refusal| refusal.kind() == kind);
     page.gauges(
         "refused",
@@ -114,15 +113,24 @@ fn refusals(page: &mut Page, ran: &Ran<'_>, before: &Before) {
         "kind",
         Refusal::KINDS.map(|kind| (kind, f64::from(u8::from(is(kind))))),
     );
+}
+
+/// Since when it has, without a break. A run that did not look (`looked`) breaks
+/// nothing: the lock of yesterday is held, for all that is known.
+fn refused_since(page: &mut Page, ran: &Ran<'_>, looked: bool, before: &Before) {
+    let now = ran.began.timestamp() as f64;
     let prefix = page.prefix();
-    let since = Refusal::KINDS
-        .into_iter()
-        .filter(|kind| is(kind))
-        .map(|kind| {
-            let name = "refused_since_timestamp_seconds";
-            let since = before.moment(prefix, name, Some(("kind", kind)), now);
-            (kind, since.unwrap_or(now))
-        });
+    let since = Refusal::KINDS.into_iter().filter_map(|kind| {
+        let name = "refused_since_timestamp_seconds";
+        let since = before.moment(prefix, name, Some(("kind", kind)), now);
+        let is = ran.refusals.iter().any(|refusal| refusal.kind() == kind);
+        let since = if is {
+            Some(since.unwrap_or(now))
+        } else {
+            since.filter(|_| !looked)
+        };
+        Some((kind, since?))
+    });
     page.gauges(
         "refused_since_timestamp_seconds",
         "When the first of the runs began that this spoke against without a break.",

@@ -253,6 +253,10 @@ pub struct Image {
     /// run that was cut off, by that run's journal.
     #[serde(default)]
     pub ours_until: Option<DateTime<Utc>>,
+    /// Whether the engine did not let it go when it was last tried (our
+    /// journal). It is tried again, last.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub resists: bool,
     /// All its layers, uncompressed on a graphdriver store; compressed and
     /// unpacked together on the containerd store.
     pub size: Observed<Bytes>,

@@ -17,6 +17,8 @@ pub enum Ending {
     /// Something speaks against removing anything; the refusals say what.
     /// Before the first removal, or between two.
     Refused,
+    /// The reviewed plan may not be carried out, and why.
+    PlanRefused(String),
     /// `limits.max_run` was over.
     OutOfTime,
     /// SIGTERM or SIGINT.
@@ -142,6 +144,7 @@ impl Outcome {
             Ending::Done if self.removed.is_empty() => "nothing",
             Ending::Done => "pruned",
             Ending::Refused if self.removed.is_empty() => "refused",
+            Ending::PlanRefused(_) => "refused",
             Ending::Refused
             | Ending::OutOfTime
             | Ending::Interrupted
@@ -180,6 +183,7 @@ impl Outcome {
             Ending::StateLost(_) => Exit::State,
             Ending::EngineLost(_) => Exit::Engine,
             Ending::Refused => self.or_failed(refused(&self.refusals)),
+            Ending::PlanRefused(_) => Exit::NeedsAPerson,
             Ending::Interrupted => self.or_failed(Exit::RefusedForNow),
             Ending::Done | Ending::OutOfTime | Ending::Surprised => self.or_failed(Exit::Done),
         }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::activity::Disk;
 use crate::clock::span;
@@ -24,7 +24,7 @@ pub enum Class {
     /// A digest reference only, and a tag that it was seen with is another
     /// image's now.
     Superseded,
-    /// A digest reference only, pulled by digest: cache, not garbage.
+    /// A digest reference only, pulled by digest: kept as cache.
     DigestPinned,
 }
 
@@ -218,15 +218,15 @@ impl KeepReason {
                 ready_at,
                 wanted,
             } => format!(
-                "unneeded since {} ({}), wanted {}: may go from {}",
+                "last wanted {} ({}); by age alone it may be removed from {} (minimum age {})",
                 minute(unneeded.since),
                 unneeded.evidence.words(),
-                humantime::format_duration(*wanted),
-                minute(*ready_at)
+                minute(*ready_at),
+                span(TimeDelta::from_std(*wanted).unwrap_or(TimeDelta::MAX))
             ),
             Self::FirstSeen { ready_at } => {
                 format!(
-                    "this is the first look that finds it: may go from {}",
+                    "this is the first look that finds it; by age alone it may be removed from {}",
                     minute(*ready_at)
                 )
             }

@@ -20,7 +20,7 @@ use crate::decide::target_reached;
 use crate::engine::{Dropped, EngineError, Failure, Seen};
 use crate::guards::{Cleared, Refusal};
 use crate::journal::{Came, Record};
-use crate::model::{AtWork, Container, ImageId, Observed, Swarm};
+use crate::model::{AtWork, Container, Event, ImageId, Observed, Swarm};
 use crate::outcome::{Ending, Outcome, Removed, Stayed};
 use crate::plan::{Entry, Plan};
 use crate::policy::Policy;
@@ -44,6 +44,9 @@ const TICK: Duration = Duration::from_millis(100);
 /// that did is then unknown, and found out by the next run.
 const LAST_PATIENCE: Duration = Duration::from_secs(8);
 
+/// For so long, what the engine told to have happened is believed to be all.
+const FRESH: Duration = Duration::from_secs(1);
+
 /// Said of an image that cannot be removed within the time that a deploy may
 /// be kept waiting.
 const SLOW: &str = "the engine answers slowly, and the deploy locks were let go meanwhile";
@@ -66,6 +69,8 @@ pub trait Engine {
     async fn swarm(&self) -> Result<Swarm, EngineError>;
     /// Every container.
     async fn containers(&self) -> Result<Vec<Container>, EngineError>;
+    /// Which images were named or used from this moment on.
+    async fn happened(&self, since: DateTime<Utc>) -> Result<Vec<Event>, EngineError>;
 }
 
 /// What a run asks of its host.
@@ -111,6 +116,8 @@ pub async fn prune<E: Engine, H: Host>(
         outcome,
         last: None,
         builds_quickly: false,
+        happened: Vec::new(),
+        asked_what_happened: None,
         asked_to_end: None,
     };
     let ending = match pruning.everything().await {
@@ -134,6 +141,10 @@ struct Pruning<'a, E, H> {
     last: Option<Last<'a>>,
     /// Whether the engine told what it builds within a tick, the last time.
     builds_quickly: bool,
+    /// What the engine told to have happened since the plan, and when in the run
+    /// it was asked for that.
+    happened: Vec<Event>,
+    asked_what_happened: Option<Duration>,
     /// When in the run it was first noticed that it was asked to end.
     asked_to_end: Option<Duration>,
 }
@@ -287,7 +298,7 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
     fn not_tried(&mut self, entries: &[&Entry], ending: &Ending) {
         let why = match ending {
             Ending::Done => "the disk has enough",
-            Ending::Refused => "the run was refused before its turn",
+            Ending::Refused | Ending::PlanRefused(_) => "the run was refused before its turn",
             Ending::OutOfTime => "limits.max_run was over before its turn",
             Ending::Interrupted => "the run was asked to end before its turn",
             Ending::EngineLost(_) | Ending::Surprised => "the run stopped before its turn",

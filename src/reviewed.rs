@@ -84,6 +84,15 @@ fn first_reason(entry: &Entry) -> String {
     reason.unwrap_or_else(|| "it is kept".to_owned())
 }
 
+/// Why nothing is removed by a reviewed plan.
+#[derive(Debug)]
+pub enum NoReview {
+    /// It may not be carried out, or not any more. Fit to print.
+    Refused(String),
+    /// It cannot be read, or trusted.
+    Fault(Fault),
+}
+
 /// Reads a reviewed plan and checks that it is of this engine, this policy, and
 /// not too old. The file commands a removal, so nobody else may have written it.
 pub fn read(
@@ -92,7 +101,7 @@ pub fn read(
     policy: &PolicySource,
     now: DateTime<Utc>,
     max_age: Duration,
-) -> Result<Reviewed, Fault> {
+) -> Result<Reviewed, NoReview> {
     let shown = crate::text::escape(&path.to_string_lossy());
     let bytes = read_trusted_through_links(path, LONGEST).map_err(|error| {
         let exit = match error {
@@ -100,13 +109,12 @@ pub fn read(
             FileError::Io { .. } if error.is_permission_denied() => Exit::Permission,
             FileError::Io { .. } => Exit::State,
         };
-        Fault::new(exit, error.to_string())
+        NoReview::Fault(Fault::new(exit, error.to_string()))
     })?;
     let refuse = |why: String| {
-        Fault::new(
-            Exit::NeedsAPerson,
-            format!("reviewed plan {shown}: {why}; make a new one with `secateur plan --out`"),
-        )
+        NoReview::Refused(format!(
+            "reviewed plan {shown}: {why}; make a new one with `secateur plan --out`"
+        ))
     };
     let bytes = bytes.ok_or_else(|| refuse("it is not there".into()))?;
     let document: Document = serde_json::from_slice(&bytes).map_err(|e| {

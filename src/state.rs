@@ -3,7 +3,7 @@
 //! and ages start anew, but a newer format is left as it is. It never decides
 //! about images.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
@@ -14,7 +14,7 @@ use crate::host::files::{
     write_atomic,
 };
 use crate::host::lock::{HeldBy, RunLock};
-use crate::journal::{Record, intended, open_intents, pending};
+use crate::journal::{Record, intended, open_intents, pending, resisting};
 use crate::ledger::{Ledger, Unusable};
 use crate::model::ImageId;
 use crate::text::escape;
@@ -43,6 +43,8 @@ pub struct Memory {
     pub pending: BTreeMap<ImageId, Record>,
     /// When each image was last meant to be removed, whatever came of it.
     pub intended: BTreeMap<ImageId, DateTime<Utc>>,
+    /// Images that the engine did not let go at the last try.
+    pub resisting: BTreeSet<ImageId>,
     /// In words fit to print: why ages start anew, where they do.
     pub note: Option<String>,
     unusable: bool,
@@ -55,6 +57,8 @@ pub struct Known<'a> {
     pub ledger: &'a Ledger,
     /// See [`Memory::intended`].
     pub intended: &'a BTreeMap<ImageId, DateTime<Utc>>,
+    /// See [`Memory::resisting`].
+    pub resisting: &'a BTreeSet<ImageId>,
 }
 
 impl Memory {
@@ -63,6 +67,7 @@ impl Memory {
         Known {
             ledger: &self.ledger,
             intended: &self.intended,
+            resisting: &self.resisting,
         }
     }
 }
@@ -84,6 +89,7 @@ pub fn read(dir: Option<&StateDir>, engine: &str) -> Result<Memory, Fault> {
         ledger: Ledger::empty(engine),
         pending: BTreeMap::new(),
         intended: BTreeMap::new(),
+        resisting: BTreeSet::new(),
         note: None,
         unusable: false,
     };
@@ -120,6 +126,7 @@ pub fn read(dir: Option<&StateDir>, engine: &str) -> Result<Memory, Fault> {
     let journal = journal.unwrap_or_default();
     memory.pending = pending(&journal, engine);
     memory.intended = intended(&journal, engine);
+    memory.resisting = resisting(&journal);
     Ok(memory)
 }
 

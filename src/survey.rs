@@ -224,6 +224,7 @@ pub async fn look_around<S: Sources>(
             .intended
             .get(&image.id)
             .and_then(|at| at.checked_add_signed(NAMING));
+        image.resists = known.resisting.contains(&image.id);
     }
     let disk = sources.disk();
     let mut inventory = Inventory {

@@ -17,6 +17,7 @@ pub fn clock(wall: i64, boot: u64, boot_id: &str) -> ClockReading {
         wall: at(wall),
         since_boot_secs: boot,
         boot_id: boot_id.to_owned(),
+        latest: None,
     }
 }
 
@@ -39,6 +40,7 @@ pub fn image(n: u64) -> Image {
         dates: Dates::default(),
         last_tag_time: None,
         ours_until: None,
+        resists: false,
         size: Observed::Known(Bytes(100)),
         shared: Observed::Known(Bytes(0)),
         labels: [].into(),

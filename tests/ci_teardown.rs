@@ -255,15 +255,21 @@ impl Machine {
     fn images_held(&self, (file, images): &(PathBuf, Vec<String>)) {
         let path = file.display().to_string();
         let args = ["verify-cache", "--against", &path, "--format", "json"];
-        // What a disk in memory means for them is not this test's.
-        let report = self.secateur.run(&args).json();
+        let ran = self.secateur.run(&args);
+        let report = ran.json();
         let entries = report["images"].as_array().expect("images");
         assert!(!entries.is_empty(), "{report:#}");
+        let mut broken = Vec::new();
         for entry in entries {
-            let mut checks = entry["checks"].as_array().expect("checks").iter();
-            let present = checks.find(|check| check["kind"] == "present");
+            let checks = entry["checks"].as_array().expect("checks");
+            let present = checks.iter().find(|check| check["kind"] == "present");
             assert_eq!(present.expect("present")["status"], "ok", "{entry:#}");
+            let is_broken = |check: &&Value| check["status"] == "broken";
+            broken.extend(checks.iter().filter(is_broken).map(|check| &check["kind"]));
         }
+        // A lab in memory does not last, and that is all that may be broken.
+        assert!(broken.iter().all(|kind| *kind == "lasting"), "{report:#}");
+        assert_eq!(ran.code, i32::from(!broken.is_empty()), "{report:#}");
         assert_eq!(&self.images(), images);
     }
 
@@ -450,14 +456,15 @@ fn a_refused_prune_fails_no_job_and_what_is_wrong_does() {
     // Somebody else's container has the run's volume: it stays, and that shows.
     let volume = ["volume", "create", "--label", "ci.run=mine", "shared"];
     machine.docker(&volume);
-    let user = machine.docker(&[
+    let create = [
         "create",
         "--network=none",
         "-v",
         "shared:/x",
         APP,
         "/app/test",
-    ]);
+    ];
+    let user = machine.docker(&create);
     let mut impatient = machine.command("secateur-teardown", &["mine"]);
     impatient.env("TEARDOWN_SECONDS", "2");
     let ran = Running::of(&mut impatient).ended(1);
@@ -466,6 +473,21 @@ fn a_refused_prune_fails_no_job_and_what_is_wrong_does() {
     machine.docker(&["rm", "-v", &user]);
     machine.teardown("mine").ended(0);
     machine.is_gone("mine");
+
+    // Seconds are the clock's: on a machine where a round takes long, few are made.
+    machine.docker(&volume);
+    let user = machine.docker(&create);
+    let clock = machine.secateur.dir().join("clock");
+    let slow = format!(
+        "#!/bin/sh\necho 20 >>{clock:?}\nawk '{{ now += $1 }} END {{ print now }}' {clock:?}\n"
+    );
+    executable(&machine.bin().join("date"), &slow);
+    machine.teardown("mine").ended(1);
+    let asked = fs::read_to_string(&clock).expect("the clock was read");
+    assert_eq!(asked.lines().count(), 3, "at 20, 40 and 60 seconds");
+    fs::remove_file(machine.bin().join("date")).expect("the clock");
+    machine.docker(&["rm", "-v", &user]);
+    machine.teardown("mine").ended(0);
 
     // secateur's own troubles are passed on.
     machine.secateur.policy("[age]\nmin_ago = \"1d\"\n");
@@ -557,6 +579,12 @@ fn gitlab(machine: &Machine) {
     );
 }
 
+const WOODPECKER: [(&str, &str); 3] = [
+    ("CI_REPO_ID", "12"),
+    ("CI_PIPELINE_NUMBER", "34"),
+    ("CI_WORKFLOW_NUMBER", "1"),
+];
+
 /// Each step is a shell of its own.
 fn steps(machine: &Machine, file: &str, variables: [(&str, &str); 3]) {
     let pipeline = example(file);
@@ -570,6 +598,94 @@ fn steps(machine: &Machine, file: &str, variables: [(&str, &str); 3]) {
     let when = &step(&pipeline, "teardown")["when"];
     let when = if when.is_array() { &when[0] } else { when };
     assert_eq!(when["status"], serde_json::json!(["success", "failure"]));
+}
+
+/// A step of the example in a root of its own: this system's programs, docker's client, secateur
+/// and the hook, which are its image; and of the host what the step mounts, and nothing else.
+fn contained(machine: &Machine, pipeline: &Value, name: &str) -> Ran {
+    let dir = machine.secateur.dir();
+    let step = step(pipeline, name);
+    let data_root = machine.engine.data_root().display().to_string();
+    let mut binds = String::new();
+    for volume in step["volumes"].as_array().expect("volumes") {
+        let parts: Vec<&str> = volume.as_str().expect("a mount").split(':').collect();
+        let (source, target) = (parts[0], parts[1]);
+        assert_eq!(source, target, "the engine says where its folders are");
+        let source = match source {
+            "/var/run/docker.sock" => machine.engine.socket(),
+            "/var/lib/docker" => machine.engine.data_root().to_owned(),
+            "/var/lib/secateur" => machine.secateur.state(),
+            "/etc/secateur" | "/run/secateur" => dir.join(source.trim_start_matches('/')),
+            other => panic!("what is {other} for?"),
+        };
+        let target = target.replace("/var/lib/docker", &data_root);
+        let options = parts.get(2).copied().unwrap_or("rw");
+        let source = source.display().to_string();
+        binds.extend(["put ", &source, " ", &target, " ", options, "\n"]);
+    }
+    let script = format!(
+        r#"
+        root=$PWD/root
+        mkdir -p "$root"
+        mount -t tmpfs -o mode=755 step "$root"
+        put() {{ # SOURCE TARGET OPTIONS
+            if [ -d "$1" ]; then mkdir -p "$root$2"; else mkdir -p "$root${{2%/*}}"; : >"$root$2"; fi
+            mount --bind "$1" "$root$2"
+            mount -o "remount,bind,$3" "$root$2"
+        }}
+        for folder in /bin /lib /lib64 /usr {lab} /dev; do put "$folder" "$folder" rw; done
+        mkdir "$root/proc" "$root/tmp" "$root/ci"
+        mount -t proc proc "$root/proc"
+        cp -L bin/docker bin/secateur bin/secateur-teardown "$root/ci"
+        {binds}
+        exec chroot "$root" /bin/sh -ec "$1"
+        "#,
+        lab = lab::lab_dir().join("trees").display()
+    );
+    let mut command = Command::new("unshare");
+    command
+        .args(["--mount", "--pid", "--fork", "sh", "-euc", &script, "step"])
+        .arg(self::script(&step["commands"]))
+        .current_dir(dir)
+        .env_clear()
+        .envs(WOODPECKER)
+        .envs([("PATH", "/ci:/usr/sbin:/usr/bin:/bin"), ("HOME", "/")])
+        .stdin(Stdio::null());
+    Ran::of(command.output().expect("unshare"))
+}
+
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn what_the_step_of_the_example_mounts_is_all_that_secateur_needs() {
+    for kind in Kind::MAIN {
+        let machine = Machine::of(kind);
+        let (olds, new) = untagged(&machine.engine, 1);
+        machine.secateur.policy(EAGER);
+        machine.secateur.remember_all();
+        let [policy, lock] = ["etc/secateur/policy.toml", "run/secateur/deploy.lock"]
+            .map(|path| machine.secateur.dir().join(path));
+        for path in [&policy, &lock] {
+            fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        }
+        let locked = "[[guard.lock]]\npath = \"/run/secateur/deploy.lock\"\nkind = \"flock\"\n";
+        fs::write(&policy, format!("{EAGER}{locked}")).expect("the policy");
+        let before = machine.things(None);
+        let pipeline = example("woodpecker.yml");
+
+        contained(&machine, &pipeline, "test").ended(0);
+        left_a_container(&machine, kind.name());
+        // The lock of the host is the step's.
+        let held = File::create(&lock).expect("the lock");
+        held.lock_shared().expect("nobody has it");
+        let ran = contained(&machine, &pipeline, "teardown").ended(0);
+        assert!(ran.stdout.contains("deploy.lock"), "{}", ran.stdout);
+        assert!(machine.engine.has(&olds[0]), "{}", kind.name());
+        assert_eq!(machine.things(None), before, "{}", kind.name());
+        drop(held);
+        let ran = contained(&machine, &pipeline, "teardown").ended(0);
+        assert!(!machine.engine.has(&olds[0]), "{}", ran.stdout);
+        assert!(machine.engine.has(&new), "{}", kind.name());
+    }
 }
 
 /// The job's own code is kept, and what a killed one left goes first.
@@ -601,6 +717,19 @@ fn plain_shell(machine: &Machine) {
             left_a_container(machine, "killed");
         }
     }
+    // A first teardown that fails, by a deploy lock that hangs for one, is said, and the job runs.
+    executable(&machine.bin().join("hung"), "#!/bin/sh\nexit 65\n");
+    for (code, ends) in [("0", 1), ("3", 3)] {
+        let mut command = machine.command(&job, &["nightly-1", "sh", "-ec", &line, code]);
+        command.env("SECATEUR", "hung");
+        let ran = Ran::of(command.output().expect("it starts")).ended(ends);
+        assert!(ran.stderr.contains("ended with 65"), "{ran:?}");
+        assert_eq!(machine.things(None), before, "code {code}");
+    }
+    let started = machine.secateur.dir().join("started");
+    let job_of = |run: &str| machine.run(&job, &[run, "touch", "started"]);
+    job_of("a b").ended(2);
+    assert!(!started.exists(), "it could never be ended");
     let nothing = r#"test -z "$(docker container ls --all --quiet)""#;
     machine
         .run(&job, &["nightly-1", "sh", "-ec", nothing])
@@ -614,12 +743,7 @@ fn each_example_runs_its_job_and_ends_it() {
     let images = machine.record();
     github(&machine);
     gitlab(&machine);
-    let woodpecker = [
-        ("CI_REPO_ID", "12"),
-        ("CI_PIPELINE_NUMBER", "34"),
-        ("CI_WORKFLOW_NUMBER", "1"),
-    ];
-    steps(&machine, "woodpecker.yml", woodpecker);
+    steps(&machine, "woodpecker.yml", WOODPECKER);
     let drone = [
         ("DRONE_REPO", "acme/Shop"),
         ("DRONE_BUILD_NUMBER", "34"),
@@ -663,11 +787,11 @@ fn what_the_page_tells_a_job_to_label_is_the_runs_own() {
             .replace("/usr/local/bin", &bin)
             .replace("config/ci", &hooks().display().to_string()),
     );
-    let proof = &page::of("ci-teardown.md", "Proof", page::INDENTED)[0].text;
+    let proof = &page::of("ci-teardown.md", "Checking it", page::INDENTED)[0].text;
     let proof: Vec<&str> = proof.lines().collect();
     assert_eq!(proof.len(), 2);
     in_a_job(proof[0]);
-    let block = &page::of("ci-teardown.md", "What a job labels", "sh")[0];
+    let block = &page::of("ci-teardown.md", "What a job has to label", "sh")[0];
     let commands: Vec<&str> = block.text.lines().collect();
     assert_eq!(commands.len(), 6);
     for line in commands {

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use lab::{Engine, Kind, wait_until};
+use secateur::activity::LockKind;
 use serde_json::Value;
 use support::page::{self, Block};
 use support::scene::{Deploy, untagged};
@@ -155,7 +156,7 @@ fn each_policy_of_the_page_is_a_policy() {
             locks += policy.guard.locks.len();
         }
     }
-    assert_eq!(locks, 7);
+    assert_eq!(locks, 9);
     // And the first of them is the default.
     let default = secateur::policy::Policy::parse(secateur::policy::DEFAULT, "default");
     let default = default.expect("the default").guard.locks;
@@ -171,6 +172,11 @@ fn each_tools_lock_refuses_while_it_is_held_and_not_after() {
     for (tool, path, folder) in [
         ("Kamal", "/home/deploy/.kamal/lock-shop", true),
         ("Kamal", "/home/deploy/.kamal/lock-shop-staging", true),
+        ("Kamal", "/home/deploy/.kamal/locks/shop", true),
+        // `apps:lock` leaves the same file, and nobody holds it.
+        ("Dokku", "/var/lib/dokku/data/apps/shop/.deploy.lock", false),
+        ("Dokku", "/var/lib/dokku/data/apps/blog/.deploy.lock", false),
+        ("Dokku", "/home/dokku/shop/.deploy.lock", false),
         ("Capistrano", "/srv/shop/shared/deploy-lock.yml", false),
         ("Ansible", "/run/secateur/ansible-shop", false),
     ] {
@@ -193,8 +199,6 @@ fn each_tools_lock_refuses_while_it_is_held_and_not_after() {
     }
     // What stays after the deploy, and is no lock then.
     for (tool, path) in [
-        ("Dokku", "/home/dokku/shop/.deploy.lock"),
-        ("Dokku", "/home/dokku/blog/.deploy.lock"),
         ("A script", "/var/lock/deploy-shop"),
         ("The shared lock", SHARED),
     ] {
@@ -211,6 +215,16 @@ fn each_tools_lock_refuses_while_it_is_held_and_not_after() {
     }
     let outcome = host.secateur.prune(0);
     assert_eq!(ids(&outcome, "removed"), host.olds);
+}
+
+/// `git push` asks for it with `flock -n`, and fails if anybody has it for a moment.
+#[test]
+fn a_lock_that_dokku_does_not_wait_for_is_never_taken() {
+    let locks: String = of("Dokku", "toml").into_iter().map(|b| b.text).collect();
+    let policy = secateur::policy::Policy::parse(&format!("{EAGER}{locks}"), "the page");
+    for lock in policy.expect("a policy").guard.locks {
+        assert_eq!(lock.kind, LockKind::Exists, "{}", lock.path.display());
+    }
 }
 
 #[test]
@@ -245,8 +259,16 @@ fn each_command_of_the_page_holds_the_lock_for_as_long_as_it_deploys() {
     let ssh = of("Over ssh", "sh");
     let real = host.bin().join("docker").display().to_string();
     let wrapper = host.here(&ssh[0].text).replace("/usr/bin/docker", &real);
-    let call = host.deploy(&wrapper, &["system", "dial-stdio"]);
-    assert!(call.ends_with("/docker system dial-stdio"), "{call}");
+    // The second is how the client calls it for ssh://host/path/docker.sock.
+    let socket = "--host=unix:///path/docker.sock";
+    for dial in [
+        &["system", "dial-stdio"][..],
+        &[socket, "system", "dial-stdio"],
+    ] {
+        let call = host.deploy(&wrapper, dial);
+        let called = format!("/docker {}", dial.join(" "));
+        assert!(call.ends_with(&called), "{call}");
+    }
     let call = host.deploy(&host.here(&ssh[1].text), &[]);
     assert!(
         call.ends_with("/docker compose up --detach --wait"),
@@ -260,6 +282,8 @@ fn each_command_of_the_page_holds_the_lock_for_as_long_as_it_deploys() {
     let command = &plays[0][0]["tasks"][0]["ansible.builtin.command"]["cmd"];
     let command = host.here(&format!(" {}", command.as_str().expect("a command")));
     host.deploy(&command, &[]);
+    // Both write where only root may.
+    assert!(plays.iter().all(|play| play[0]["become"] == true));
     // The file of the other play is one that the policy of that section names.
     let tasks = &plays[1][0]["tasks"][0];
     let touched = &tasks["block"][0]["ansible.builtin.file"];

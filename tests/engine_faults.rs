@@ -252,7 +252,7 @@ fn a_run_that_is_asked_to_end_finishes_its_removal_and_says_so() {
             assert_eq!(ids(&outcome, "removed"), olds[..1], "{}", kind.name());
             assert_eq!(
                 outcome["ended_because"],
-                "asked to end; the next run goes on"
+                "by a signal; the next run continues"
             );
             assert!(!engine.has(&olds[0]) && engine.has(&olds[1]));
             assert_eq!(secateur.open_intents(), NOTHING, "{}", kind.name());

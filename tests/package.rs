@@ -281,13 +281,19 @@ fn an_operator_gets_by_with_the_commands_of_the_pages() {
         assert!(morning.contains(expected), "{expected}: {morning}");
     }
 
-    let full = page::section("operating.md", "The day when the disk is full");
+    let full = page::section("operating.md", "When the disk is full");
     let commands: Vec<String> = page::spans(&full);
     let typed = |span: &&String| span.starts_with("secateur ") || span.starts_with("docker system");
     assert_eq!(commands.iter().filter(typed).count(), 5, "{commands:?}");
     for command in commands.iter().filter(typed) {
         types(&machine, command);
     }
+
+    types(
+        &machine,
+        &fenced("operating.md", "When the disk is full")[0].text,
+    );
+    types(&machine, &fenced("refusals.md", "max-fraction")[0].text);
 
     // A CI runner that is not root, by one line for sudo.
     let rule = &page::of("ci-teardown.md", "Who runs secateur", page::INDENTED)[0].text;
@@ -485,10 +491,14 @@ fn the_unit_sees_every_lock_that_a_policy_may_name() {
     let hidden = start(&machine, "secateur.service");
     let said = machine.journal("secateur.service");
     assert_eq!(hidden, ends("75", "inactive"), "{said}");
-    machine.write(
-        "/etc/systemd/system/secateur.service.d/homes.conf",
-        drop_in_of_the_page("CAP_DAC_READ_SEARCH"),
-    );
+    let drop_in = drop_in_of_the_page("CAP_DAC_READ_SEARCH");
+    for (name, section) in [
+        ("deploy-lock.md", "Kamal"),
+        ("refusals.md", "signs-unreadable"),
+    ] {
+        assert_eq!(page::of(name, section, "")[0].text, drop_in, "{name}");
+    }
+    machine.write("/etc/systemd/system/secateur.service.d/homes.conf", drop_in);
     machine.ok(&["systemctl", "daemon-reload"]);
     let shown = start(&machine, "secateur.service");
     let said = machine.journal("secateur.service");

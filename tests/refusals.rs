@@ -66,11 +66,21 @@ fn deploy_locks(kind: Kind) {
     let (olds, new) = untagged(&engine, 1);
     let old = &olds[0];
 
+    // Where the policy wants none, both say that nothing guards a deploy.
+    secateur.policy(&format!("{EAGER}\n[guard]\nlock = []\n"));
+    let unguarded = "names no deploy lock (guard.lock): deploys are not guarded";
+    let notes = |document: &Value| document["notes"].to_string();
+    assert!(notes(&secateur.plan()).contains(unguarded), "{unguarded}");
+    let shown = secateur.run(&["plan"]).ended(0).stdout;
+    let line = format!("\nnote    the policy {unguarded}\n");
+    assert!(shown.contains(&line), "{shown}");
+
     // Of kind exists, and there from the very first run on.
     secateur.policy(&with_lock(&lock, "exists"));
     fs::write(&lock, "").expect("the lock");
     let outcome = refused(&secateur, 75, "deploy-lock");
     assert!(message(&outcome).contains("deploy.lock"), "{outcome:#}");
+    assert!(!notes(&outcome).contains(unguarded), "{outcome:#}");
     // What a refused run saw counts: the image grows old meanwhile.
     assert!(secateur.remembers(old), "{}", kind.name());
     wait_until("a removal is planned", || {
@@ -90,13 +100,17 @@ fn deploy_locks(kind: Kind) {
     refused(&secateur, 75, "deploy-lock");
     assert!(engine.has(old), "{}", kind.name());
 
-    // There, as Dokku leaves it, and held by nobody.
+    // There, as its deploy left it, and held by nobody.
     file.unlock().expect("unlock");
     let outcome = secateur.prune(0);
     assert_eq!(ids(&outcome, "removed"), olds, "{outcome:#}");
     assert!(!engine.has(old) && engine.has(&new), "{}", kind.name());
     assert!(lock.exists(), "it is not ours to remove");
     file.try_lock().expect("the run has let it go");
+
+    secateur.policy(EAGER);
+    let outcome = secateur.prune(0);
+    assert!(notes(&outcome).contains(unguarded), "{outcome:#}");
 }
 
 #[test]

@@ -70,13 +70,32 @@ impl Review {
     /// words; and everything is still here.
     #[track_caller]
     fn is_refused(&self, more: &[&str], words: &str) {
-        let ran = self.prune_by(&self.file, more).ended(65);
-        assert!(ran.stderr.contains(words), "{}", ran.stderr);
-        assert!(ran.stderr.contains("secateur plan --out"), "{}", ran.stderr);
+        let metrics = self.secateur.dir().join("prune.prom");
+        let file = metrics.display().to_string();
+        let more = [more, &["--metrics", &file]].concat();
+        let ran = self.prune_by(&self.file, &more).ended(65);
+        refused_as(&ran, words);
+        let numbers = fs::read_to_string(metrics).expect("the metrics");
+        let result = "secateur_prune_last_run_result{result=\"refused\"} 1";
+        assert!(numbers.contains(result), "{numbers}");
         for id in &self.planned {
             assert!(self.engine.has(id));
         }
     }
+}
+
+/// The document of a refusal: none of the kinds fits, so why stands beside them.
+#[track_caller]
+fn refused_as(ran: &Ran, words: &str) {
+    let outcome = ran.json();
+    assert_eq!(outcome["schema"], "secateur/outcome/1", "{outcome:#}");
+    assert_eq!(outcome["result"], "refused", "{outcome:#}");
+    for list in ["refusals", "removed", "skipped", "failed"] {
+        assert_eq!(outcome[list], json!([]), "{outcome:#}");
+    }
+    let why = outcome["ended_because"].as_str().expect("a reason");
+    assert!(why.contains(words), "{why}");
+    assert!(why.contains("secateur plan --out"), "{why}");
 }
 
 #[test]
@@ -130,7 +149,10 @@ fn a_reviewed_plan_of_another_engine_or_policy_is_refused() {
     let there = Secateur::on(&other);
     let plan = review.file.display().to_string();
     let ran = there.run(&["prune", "--plan", &plan]).ended(65);
-    assert!(ran.stderr.contains("of another engine"), "{}", ran.stderr);
+    let said: Vec<&str> = ran.stdout.split_whitespace().collect();
+    let said = said.join(" ");
+    assert!(said.starts_with("refused: reviewed plan "), "{said}");
+    assert!(said.contains("of another engine"), "{said}");
 
     // Even one that would remove the same.
     review.secateur.policy(&format!("{EAGER}# as before\n"));
@@ -175,7 +197,7 @@ fn a_reviewed_plan_that_others_may_write_commands_nothing() {
     mode(0o644).expect("chmod");
     let missing = review.secateur.dir().join("missing.json");
     let ran = review.prune_by(&missing, &[]).ended(65);
-    assert!(ran.stderr.contains("it is not there"), "{}", ran.stderr);
+    refused_as(&ran, "it is not there");
     let outcome = review.prune_by(&review.file, &[]).ended(0).json();
     assert_eq!(ids(&outcome, "removed"), review.planned);
 }

@@ -1,8 +1,8 @@
 #!/bin/sh
 # A job in plain shell, from cron or from any other CI: job.sh RUN COMMAND...
 #
-# RUN is a name for this job's place, such as nightly-1: two jobs at once need two. What a run of
-# the same name left behind, killed before its own teardown, goes first.
+# RUN is a name for this job's place, such as nightly-1; two jobs at once need two names. What an
+# earlier run of the same name left behind, killed before its own teardown, is removed first.
 set -eu
 
 CI_RUN=$1
@@ -10,14 +10,20 @@ COMPOSE_PROJECT_NAME=$1
 export CI_RUN COMPOSE_PROJECT_NAME
 shift
 
-# The job's own code counts for more than the teardown's.
+# The job's own exit code takes precedence over the teardown's.
 leave() {
     job=$?
     secateur-teardown "$CI_RUN" || [ "$job" != 0 ] || job=1
     exit "$job"
 }
 
-secateur-teardown "$CI_RUN"
+# A deploy lock that hangs (65) or an engine that is away is no reason to leave the job undone: it is
+# said here, and fails this run at its end. A name that is none (2) could never be ended.
+secateur-teardown "$CI_RUN" || {
+    before=$?
+    [ "$before" != 2 ] || exit 2
+    printf 'job.sh: the teardown before the job ended with %s\n' "$before" >&2
+}
 trap leave EXIT
 trap 'exit 129' HUP
 trap 'exit 130' INT

@@ -8,10 +8,17 @@ use crate::plan::{Entry, HeldBack, Plan, Pressure, Verdict};
 use crate::policy::{DiskLimits, Policy};
 
 /// Which candidates this run removes: oldest unneeded first, then by id, until
-/// the disk has what it asks for.
+/// the disk has what it asks for. What the engine did not let go the last time is
+/// tried after all others, and no space is expected of it: one such image must
+/// not keep all others here.
 pub(super) fn choose(policy: &Policy, inventory: &Inventory, mut entries: Vec<Entry>) -> Plan {
     let pressure = match &inventory.disk {
         Observed::Known(disk) => pressure(&policy.disk, disk),
+        // The disk plays no part where every candidate is to go.
+        Observed::Unknown(_) if every_candidate_goes(&policy.disk) => Pressure::Asked {
+            why: ALWAYS.to_owned(),
+            wanted: None,
+        },
         Observed::Unknown(why) => Pressure::Unknown(why.clone()),
     };
     let mut order: Vec<usize> = (0..entries.len())
@@ -19,6 +26,7 @@ pub(super) fn choose(policy: &Policy, inventory: &Inventory, mut entries: Vec<En
         .collect();
     order.sort_by_key(|&index| {
         (
+            entries[index].image.resists,
             entries[index].unneeded.map(|u| u.since),
             entries[index].image.id.clone(),
         )
@@ -41,7 +49,9 @@ pub(super) fn choose(policy: &Policy, inventory: &Inventory, mut entries: Vec<En
         entries[index].verdict = held_back.map_or(Verdict::Remove, Verdict::Candidate);
         if held_back.is_none() {
             removed += 1;
-            freed = [freed, entries[index].reclaimable].into_iter().sum();
+            if !entries[index].image.resists {
+                freed = [freed, entries[index].reclaimable].into_iter().sum();
+            }
         }
     }
     order.retain(|&index| entries[index].verdict == Verdict::Remove);
@@ -55,13 +65,20 @@ pub(super) fn choose(policy: &Policy, inventory: &Inventory, mut entries: Vec<En
     }
 }
 
+const ALWAYS: &str = "disk.start_above_percent is 0: always";
+
+/// Whether these limits ask for nothing that a disk could answer.
+fn every_candidate_goes(limits: &DiskLimits) -> bool {
+    limits.start_above_percent == 0.0 && limits.stop_below_percent == 0.0
+}
+
 /// Whether this disk asks for space, by these limits.
 pub fn pressure(limits: &DiskLimits, disk: &Disk) -> Pressure {
     let percent = disk.used_percent();
     let free = disk.free();
     let short = limits.min_free.filter(|min| free < *min);
     let why = if limits.start_above_percent == 0.0 {
-        "disk.start_above_percent is 0: always".to_owned()
+        ALWAYS.to_owned()
     } else if percent > limits.start_above_percent {
         format!(
             "{percent:.1} % used, above {} % (disk.start_above_percent)",

@@ -479,12 +479,43 @@ fn the_disk_decides_how_many_go_and_the_oldest_go_first() {
         disk: Observed::Unknown("no".into()),
         ..host(90)
     };
-    let plan = story.decide(&policy("[disk]\nstart_above_percent = 0"), &unknown);
+    let goes = |text: &str| story.decide(&policy(text), &unknown).removals().len();
     assert_eq!(
-        plan.removals().len(),
+        goes("[disk]\nstart_above_percent = 0\nstop_below_percent = 0"),
+        3,
+        "every candidate goes, whatever the disk says"
+    );
+    assert_eq!(
+        goes("[disk]\nstart_above_percent = 1\nstop_below_percent = 0"),
         0,
         "a disk that cannot be measured asks for nothing"
     );
+}
+
+#[test]
+fn an_image_that_the_engine_does_not_let_go_keeps_no_other_here() {
+    let host = |resists| {
+        let mut host = inventory([image(1), image(2)]);
+        for image in host.images.values_mut() {
+            image.size = Observed::Known(Bytes(20));
+        }
+        host.images.get_mut(&id(1)).unwrap().resists = resists;
+        Inventory {
+            disk: Observed::Known(disk(90)),
+            ..host
+        }
+    };
+    let goes = |resists| {
+        let story = Story::begins()
+            .look(0, &host(resists))
+            .look(100, &host(resists));
+        let plan = story.decide(&policy(""), &host(resists));
+        plan.removals()
+            .map(|entry| entry.image().id.clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(goes(false), [id(1)], "90 to 75 wants 15, and each frees 20");
+    assert_eq!(goes(true), [id(2)], "nothing is expected of the other");
 }
 
 #[test]

@@ -313,6 +313,7 @@ fn image(summary: ImageSummary) -> Result<Image, String> {
         },
         last_tag_time: None,
         ours_until: None,
+        resists: false,
         size: size(summary.size),
         shared: size(summary.shared_size),
         labels: summary

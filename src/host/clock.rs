@@ -47,6 +47,7 @@ pub fn read() -> anyhow::Result<ClockReading> {
         wall,
         since_boot_secs: Duration::from(since_boot).as_secs(),
         boot_id: boot_id.to_owned(),
+        latest: None,
     })
 }
 

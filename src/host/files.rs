@@ -39,7 +39,7 @@ pub enum FileError {
     Untrusted {
         /// What is not trusted: the file, or a folder or link on the way.
         path: PathBuf,
-        /// What was found, what was wanted, and the command that mends it.
+        /// What was found, what was wanted, and what mends it.
         why: String,
     },
     /// It cannot be read or written (exit code 74). A file that must exist and

@@ -19,6 +19,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
+use nix::unistd::geteuid;
 
 use self::open_files::FileId;
 use self::places::{Owner, Place};
@@ -202,7 +203,11 @@ fn unreadable(path: &Path, error: &io::Error) -> Unreadable {
     let (cure, help) = match error.kind() {
         io::ErrorKind::PermissionDenied => (
             Cure::Permission,
-            ": run as root, or give CAP_DAC_READ_SEARCH",
+            if geteuid().is_root() {
+                ": give CAP_DAC_READ_SEARCH (a unit's CapabilityBoundingSet=)"
+            } else {
+                ": run as root, or give CAP_DAC_READ_SEARCH"
+            },
         ),
         _ => (Cure::DataRoot, ""),
     };

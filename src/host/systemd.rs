@@ -86,15 +86,20 @@ impl Journal {
     /// the kernel which unit the sender is of, and that must still be there to be
     /// asked (systemd#2913). An entry of a process that has ended has no unit, and
     /// `journalctl -u` does not show it.
+    ///
+    /// An error means that not all were sent, and the caller tells the whole again by
+    /// other means: what is told twice is better than what is not told.
     pub fn write(self, entries: &[Entry]) -> io::Result<()> {
         for entry in entries {
             self.socket.send(datagram(entry).as_bytes())?;
         }
         // The journal takes one datagram after the other: when it has taken this,
-        // it is done with those before. It holds a comment, and leaves no entry.
-        self.socket
-            .send(format!("#{}\n", ".".repeat(COMMENT)).as_bytes())?;
-        self.wait_until_taken().map(drop)
+        // it is done with those before. It holds a comment, and leaves no entry. Where
+        // that cannot be seen, all the same all entries are with the journal.
+        let comment = format!("#{}\n", ".".repeat(COMMENT));
+        let sent = self.socket.send(comment.as_bytes());
+        let _ = sent.and_then(|_| self.wait_until_taken());
+        Ok(())
     }
 
     /// A datagram counts against its sender's buffer until it is taken, and a
@@ -206,6 +211,24 @@ mod tests {
         let many = vec![entry("x"); 10_000];
         let error = Journal::at(&path).unwrap().write(&many).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn entries_that_were_all_sent_are_told_however_slowly_they_are_read() {
+        let folder = crate::host::folder_of_ours();
+        // As many as a journal that reads none of them has room for.
+        let full = folder.path().join("full");
+        let _deaf = UnixDatagram::bind(&full).unwrap();
+        let journal = Journal::at(&full).unwrap();
+        journal.socket.set_nonblocking(true).unwrap();
+        let text = datagram(&entry("x"));
+        let room = std::iter::repeat_with(|| journal.socket.send(text.as_bytes()))
+            .take_while(Result::is_ok)
+            .count();
+        let path = folder.path().join("socket");
+        let _slow = UnixDatagram::bind(&path).unwrap();
+        let all = vec![entry("x"); room];
+        Journal::at(&path).unwrap().write(&all).unwrap();
     }
 
     #[test]

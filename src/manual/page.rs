@@ -117,12 +117,12 @@ pub(super) fn page() -> String {
         page.paragraph(&format!("{}.", sub.get_about().expect("an about")));
         let own = |arg: &&Arg| !arg.is_global_set() && arg.get_id() != "help";
         for arg in sub.get_arguments().filter(own) {
-            option(&mut page, arg);
+            option(&mut page, sub, arg);
         }
     }
     page.section("OPTIONS FOR EVERY COMMAND");
     for arg in command.get_arguments() {
-        option(&mut page, arg);
+        option(&mut page, &command, arg);
     }
     page.section("EXIT STATUS");
     for exit in EXITS {
@@ -164,7 +164,7 @@ fn synopsis(page: &mut Page, sub: &Command) {
     page.lines(line);
 }
 
-fn option(page: &mut Page, arg: &Arg) {
+fn option(page: &mut Page, of: &Command, arg: &Arg) {
     let mut term = Vec::new();
     if let Some(short) = arg.get_short() {
         term.push(bold(format!("-{short}")));
@@ -181,12 +181,11 @@ fn option(page: &mut Page, arg: &Arg) {
         let space = if term.is_empty() { "" } else { " " };
         term.extend([roman(space), italic(names)]);
     }
-    let help = arg.get_long_help().or_else(|| arg.get_help());
-    let help = help.map(ToString::to_string).unwrap_or_default();
-    let mut paragraphs = help.split("\n\n").map(|text| text.replace('\n', " "));
-    page.item(term, &paragraphs.next().unwrap_or_default());
-    for text in paragraphs {
-        page.further(spans(&text));
+    let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+    page.item(term, &help);
+    let name = (of.get_name(), arg.get_id().as_str());
+    for (_, _, text) in FURTHER.iter().filter(|(of, arg, _)| (*of, *arg) == name) {
+        page.further(spans(text));
     }
     let defaults: Vec<_> = arg.get_default_values().iter().collect();
     if let ([default], true) = (defaults.as_slice(), takes_value) {
@@ -224,8 +223,9 @@ fn meaning(exit: Exit) -> &'static str {
         Exit::Usage => "The command line is wrong.",
         Exit::NeedsAPerson => {
             "Refused, and it will not mend itself: the plan exceeds \
-             `limits.max_fraction`, or a lock has been held for longer than \
-             `guard.alert_after`. A person must look."
+             `limits.max_fraction`, a lock has been held for longer than \
+             `guard.alert_after`, or a reviewed plan is too old, or for another \
+             engine or policy. A person must look."
         }
         Exit::Engine => "The engine cannot be reached, or its answers contradict each other.",
         Exit::Collateral => {
@@ -234,8 +234,9 @@ fn meaning(exit: Exit) -> &'static str {
         }
         Exit::State => "State or journal cannot be read or written.",
         Exit::RefusedForNow => {
-            "Refused for now: a lock, pull, build or deploy is under way, another run \
-             is at work, or the clock is in doubt. The next run looks again."
+            "Refused for now: a lock is held, a pull, build or deploy is under way, \
+             the signs of a pull cannot be read, another run is at work, the clock is \
+             in doubt, or the run was stopped by a signal. The next run looks again."
         }
         Exit::Permission => {
             "A file that commands trust is writable by others, or a permission is \
@@ -246,20 +247,81 @@ fn meaning(exit: Exit) -> &'static str {
 }
 
 const DESCRIPTION: &[&str] = &[
-    "secateur removes images that nobody can want back, and no others: without a \
-     tag, not in use by a container in any state, not wanted by a Swarm service or \
-     its rollback, not pulled by digest, not protected by the policy, and seen \
-     unneeded for a minimum age by secateur's own memory. Only when the disk asks \
-     for it. Never beside a deploy, a pull or a build.",
-    "The first run removes nothing: it begins to remember. `plan` shows what the \
-     next `prune` would do, and changes nothing. `verify-cache` tells whether the \
-     next deploy will find its images.",
+    "secateur removes only images that nobody can want back: without a tag, not in \
+     use by a container in any state, not wanted by a Swarm service or its rollback, \
+     not pulled by digest, not protected by the policy, and unneeded for a minimum \
+     age by secateur's own records. It removes them only when the disk needs the \
+     space, and never during a deploy, a pull or a build.",
+    "The first run removes nothing: it starts the record. `plan` shows what the \
+     next `prune` would do, and changes nothing; there is no `--dry-run`. \
+     `verify-cache` tells whether the next deploy will find its images.",
     "Images are removed by name, never forced, each looked at again just before. \
      Containers, volumes, networks, secrets, services and build cache are not \
      touched.",
     "The report is written to standard output, all else to standard error. Where \
      systemd's journal reads both, each fact is one entry with fields instead of \
-     the report: see docs/metrics.md.",
+     the report: see /usr/share/doc/secateur/docs/metrics.md.",
+];
+
+const METRICS: &str = "For node_exporter's textfile collector: the numbers of this run, in a file \
+     that is written whole.";
+
+/// What `--help` has no room for: command, argument, text.
+pub(super) const FURTHER: &[(&str, &str, &str)] = &[
+    (
+        "secateur",
+        "policy",
+        "Without that file, the built-in default holds. Keep a policy where only root \
+         can write, such as /root: one that anybody else could change is refused (77).",
+    ),
+    (
+        "secateur",
+        "host",
+        "As docker(1): `DOCKER_HOST`, else the current docker context, else \
+         unix:///var/run/docker.sock. Only a local socket will do: locks, pulls and the \
+         disk can be judged on the engine's own host alone.",
+    ),
+    (
+        "secateur",
+        "state_dir",
+        "It holds ledger and journal. For other users, the default is \
+         ~/.local/state/secateur.",
+    ),
+    (
+        "prune",
+        "plan",
+        "It is refused if anybody but root or you could change it (77), and if it is too \
+         old, or for another engine or policy (65).",
+    ),
+    (
+        "prune",
+        "trust_engine_dates",
+        "For the day when the disk is full and secateur was just installed. The risk: \
+         those dates say when an image was built or stored, not since when nobody needs \
+         it. A build that was replaced a minute ago, and that you may want to go back to, \
+         counts as old if it was built long ago. Superseded and digest-pinned images are \
+         not touched by this.",
+    ),
+    (
+        "verify-cache",
+        "record",
+        "All images that have a name, or only each `IMAGE` that is given.",
+    ),
+    (
+        "verify-cache",
+        "redeploy",
+        "The engine pulls each promised image by its name. An image whose tag moved \
+         upstream is left alone: see `--follow`. Refused while a deploy, pull or build is \
+         under way (75).",
+    ),
+    (
+        "verify-cache",
+        "user_config",
+        "The folder that holds docker's config.json with the credentials. Default: \
+         `DOCKER_CONFIG`, else ~/.docker.",
+    ),
+    ("prune", "metrics", METRICS),
+    ("verify-cache", "metrics", METRICS),
 ];
 
 const ENVIRONMENT: &[(&str, &str)] = &[
@@ -334,15 +396,16 @@ const EXAMPLES: &[(&str, &str)] = &[
         "secateur plan --explain ghcr.io/acme/app:1.4",
     ),
     (
-        "Remove no more than what was read:",
-        "secateur plan --out reviewed.json\nsecateur prune --plan reviewed.json",
+        "Remove no more than what was reviewed. Keep such files where only root can \
+         write: a plan or policy that anybody else could change is refused (77).",
+        "secateur plan --out /root/reviewed.json\nsecateur prune --plan /root/reviewed.json",
     ),
     (
         "A deploy that no prune comes into:",
         "flock -s /run/secateur/deploy.lock docker stack deploy -c stack.yml app",
     ),
     (
-        "A CI job: hold the host after it against the host before it:",
+        "A CI job: what was here before it must be here after it:",
         "secateur verify-cache --record before.json\n\
          secateur verify-cache --against before.json",
     ),

@@ -22,7 +22,7 @@ pub(super) fn page() -> String {
         "The file is TOML. `age.min_age` must be given; every other key has a default. \
          An unknown key or a value out of range is an error that names line, column and \
          the nearest known key, and ends every command with exit code 78. A file that \
-         others than root may write to is not believed (77).",
+         anyone but root or you can write to is refused (77).",
     );
     for section in &sections {
         let list = section.name == "guard.lock";
@@ -51,17 +51,18 @@ pub(super) fn page() -> String {
     page.item(
         vec![bold("image")],
         "A name as docker writes it: what has no registry is docker.io's, what has no tag \
-         is latest. In `keep.images`, * stands for any text, and a pattern of a repository \
-         covers its digests, too.",
+         is latest. In `keep.images`, * stands for any text, and a pattern for whole \
+         repositories (\"ghcr.io/acme/*\") covers their digests, too; one with a tag \
+         (\"postgres:*\") does not.",
     );
     page.section("EXAMPLES");
     page.paragraph(
         "Try a policy out without touching anything; a saved host needs no engine at all:",
     );
     page.literal([
-        "secateur plan --policy new.toml",
-        "secateur plan --save-inventory host.json",
-        "secateur plan --inventory host.json --policy new.toml",
+        "secateur plan --policy /root/new.toml",
+        "secateur plan --save-inventory /root/host.json",
+        "secateur plan --inventory /root/host.json --policy /root/new.toml",
     ]);
     page.paragraph("Have an editor check the file, by this as its first line:");
     page.literal(["#:schema /usr/share/secateur/policy.schema.json"]);

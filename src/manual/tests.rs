@@ -7,7 +7,9 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::page::EXITS;
+use clap::{Arg, Command, CommandFactory};
+
+use super::page::{EXITS, FURTHER};
 use super::policy_file::{Part, sections};
 use crate::policy::schema::schema;
 
@@ -40,6 +42,66 @@ fn every_exit_code_is_in_the_manual_and_in_the_order_of_its_number() {
         number.parse::<u8>().ok()
     });
     assert_eq!(codes, variants.collect::<Vec<_>>());
+}
+
+/// The program and each of its commands, as `--help` finds them.
+fn commands() -> Vec<Command> {
+    let mut program = crate::cli::Cli::command().term_width(80);
+    program.build();
+    let subs: Vec<Command> = program.get_subcommands().cloned().collect();
+    [program].into_iter().chain(subs).collect()
+}
+
+/// What the program says when it is asked for help on one of these.
+fn shown(command: &str, option: &str) -> String {
+    let program = crate::cli::Cli::command().term_width(80);
+    let words = [command, option].into_iter();
+    let words = words.filter(|word| *word != "secateur");
+    let asked = program.try_get_matches_from(["secateur"].into_iter().chain(words));
+    asked.expect_err("help").render().to_string()
+}
+
+#[test]
+fn every_help_is_short_narrow_and_has_examples() {
+    for command in commands() {
+        let name = command.get_name().to_owned();
+        let most = if name == "verify-cache" { 45 } else { 34 };
+        let after = command.get_after_help().expect("examples").to_string();
+        assert!(
+            after.starts_with("Examples:\n  secateur "),
+            "{name}: {after}"
+        );
+        let [help, long] = ["-h", "--help"].map(|option| shown(&name, option));
+        assert_eq!(help, long, "{name}: -h and --help");
+        let lines: Vec<&str> = help.lines().collect();
+        assert!(lines.len() <= most, "{name}: {} lines\n{help}", lines.len());
+        for line in &lines {
+            assert!(line.chars().count() <= 80, "{name}: too wide: {line}");
+            assert_eq!(*line, line.trim_end(), "{name}: blanks at the end");
+        }
+        // What is too wide was broken: then it is not there as it was written.
+        for line in after.lines() {
+            assert!(lines.contains(&line), "{name}: broken: {line}");
+        }
+        for about in command.get_arguments().filter_map(Arg::get_help) {
+            let about = about.to_string();
+            assert!(help.contains(&about), "{name}: broken: {about}");
+        }
+    }
+}
+
+#[test]
+fn what_the_manual_adds_is_said_of_arguments_that_there_are() {
+    let commands = commands();
+    for (command, argument, _) in FURTHER {
+        let command = commands.iter().find(|found| found.get_name() == *command);
+        let mut all = command.expect("a command").get_arguments();
+        assert!(all.any(|arg| arg.get_id() == *argument), "{argument}");
+    }
+    // --help and the page would say different things.
+    for arg in commands.iter().flat_map(Command::get_arguments) {
+        assert!(arg.get_long_help().is_none(), "{}", arg.get_id());
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! kind of check was last made.
 
 use super::page::{Before, Page};
-use super::{ERROR, Ran, refusals, run};
+use super::{ERROR, Ran, refused, refused_since, run};
 use crate::verify_cache::outcome::Findings;
 use crate::verify_cache::{Check, Kind, Status};
 
@@ -17,8 +17,9 @@ pub fn text(ran: &Ran<'_>, findings: Option<&Findings>, before: &Before) -> Stri
     let mut page = Page::new(PREFIX);
     run(&mut page, ran, &RESULTS, before);
     if findings.is_some() {
-        refusals(&mut page, ran, before);
+        refused(&mut page, ran);
     }
+    refused_since(&mut page, ran, findings.is_some(), before);
     let looked = findings.filter(|findings| findings.refusals.is_empty());
     if let Some(findings) = looked {
         found(&mut page, findings);

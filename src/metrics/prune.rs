@@ -1,7 +1,7 @@
 //! The numbers of a prune: what went, what stays and why, the disk.
 
 use super::page::{Before, Page};
-use super::{ERROR, Ran, refusals, run};
+use super::{ERROR, Ran, refused, refused_since, run};
 use crate::activity::Disk;
 use crate::outcome::Outcome;
 use crate::plan::{Entry, Plan, Pressure, Verdict};
@@ -23,8 +23,11 @@ pub fn text(
 ) -> String {
     let mut page = Page::new(PREFIX);
     run(&mut page, ran, &RESULTS, before);
+    if done.is_some() {
+        refused(&mut page, ran);
+    }
+    refused_since(&mut page, ran, plan.is_some(), before);
     if let Some((outcome, policy)) = done {
-        refusals(&mut page, ran, before);
         came(&mut page, outcome);
         if let Some(plan) = plan {
             planned(&mut page, plan);

@@ -9,6 +9,7 @@ use super::{ERROR, Ran, cache, prune, write};
 use crate::exit::Exit;
 use crate::guards::Refusal;
 use crate::outcome::{Ending, Outcome};
+use crate::plan::Plan;
 use crate::report::tests::{planned, policy, refusals, run};
 use crate::testing::{at, inventory};
 use crate::verify_cache::outcome::{Findings, Line};
@@ -24,8 +25,12 @@ fn ran<'a>(second: i64, result: &'static str, exit: Exit, refusals: &'a [Refusal
     }
 }
 
-/// The file of a refused prune.
+/// The file of a prune that looked and was refused.
 fn refused(second: i64, refusals: &[Refusal], before: &str) -> String {
+    refused_with(Some(&planned("").0), second, refusals, before)
+}
+
+fn refused_with(plan: Option<&Plan>, second: i64, refusals: &[Refusal], before: &str) -> String {
     let mut outcome = Outcome::new(
         "run".into(),
         at(second),
@@ -37,7 +42,7 @@ fn refused(second: i64, refusals: &[Refusal], before: &str) -> String {
     prune::text(
         &ran,
         Some((&outcome, &policy(""))),
-        None,
+        plan,
         &Before::of(before.as_bytes()),
     )
 }
@@ -125,6 +130,35 @@ fn refused_since_goes_back_to_the_first_run_of_an_unbroken_row() {
     assert!(!broken.contains(since), "{broken}");
     let anew = refused(180, lock, &broken);
     assert_eq!(value(&anew, since), at(180).timestamp().to_string());
+}
+
+#[test]
+fn a_run_that_did_not_look_breaks_no_row_of_refusals() {
+    let since = "secateur_prune_refused_since_timestamp_seconds{kind=\"deploy-lock\"}";
+    let first = refused(0, &refusals()[..1], "");
+    // Without a policy, an engine, or the turn.
+    let fault = ran(60, ERROR, Exit::Engine, &[]);
+    let fault = prune::text(&fault, None, None, &Before::of(first.as_bytes()));
+    assert_eq!(value(&fault, since), value(&first, since));
+    assert!(!fault.contains("secateur_prune_refused{"), "{fault}");
+    let other = [Refusal::OtherRun("x".into())];
+    let turn = refused_with(None, 120, &other, &fault);
+    assert_eq!(value(&turn, since), value(&first, since));
+    let turn_since = since.replace("deploy-lock", "other-run");
+    assert_eq!(value(&turn, &turn_since), at(120).timestamp().to_string());
+    let interrupted = refused_with(None, 180, &[], &turn);
+    assert_eq!(value(&interrupted, since), value(&first, since));
+    // One that looked and found nothing does.
+    let looked = refused(240, &[], &interrupted);
+    assert!(!looked.contains("refused_since"), "{looked}");
+
+    let since = "secateur_cache_refused_since_timestamp_seconds{kind=\"deploy\"}";
+    let mut deploy = findings(&[]);
+    deploy.refusals = vec![Refusal::Deploy("x".into())];
+    let first = checked(0, &deploy, "");
+    let fault = ran(60, ERROR, Exit::Engine, &[]);
+    let fault = cache::text(&fault, None, &Before::of(first.as_bytes()));
+    assert_eq!(value(&fault, since), value(&first, since));
 }
 
 #[test]

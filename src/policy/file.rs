@@ -95,7 +95,8 @@ struct GuardFile {
     pulls: Option<Spanned<String>>,
     #[cfg_attr(test, schemars(with = "form::Age"))]
     alert_after: Option<Spanned<String>>,
-    lock: Vec<Lock>,
+    #[cfg_attr(test, schemars(with = "Vec<Lock>"))]
+    lock: Option<Vec<Lock>>,
 }
 
 #[derive(Deserialize)]
@@ -315,6 +316,9 @@ fn limits(file: &LimitsFile) -> Result<Limits, Fault> {
     })
 }
 
+/// What systemd/tmpfiles.d makes, and docs/deploy-lock.md tells deploys to take.
+const SHARED_LOCK: &str = "/run/secateur/deploy.lock";
+
 fn guard(file: &GuardFile) -> Result<Guard, Fault> {
     let pulls = match file
         .pulls
@@ -336,7 +340,15 @@ fn guard(file: &GuardFile) -> Result<Guard, Fault> {
         .map_or(Ok(Duration::from_hours(6)), |text| {
             age("guard.alert_after", text)
         })?;
-    let locks = file.lock.iter().map(lock).collect::<Result<_, _>>()?;
+    let locks = match &file.lock {
+        Some(locks) => locks.iter().map(lock).collect::<Result<_, _>>()?,
+        // A policy that says nothing of locks must not go without the one that
+        // deploys here are told to share. `lock = []` goes without.
+        None => vec![DeployLock {
+            path: SHARED_LOCK.into(),
+            kind: LockKind::Flock,
+        }],
+    };
     Ok(Guard {
         pulls,
         alert_after,
@@ -458,14 +470,10 @@ mod tests {
     #[test]
     fn the_shipped_policy_says_just_the_defaults() {
         let shipped = parse(super::super::DEFAULT, "default").unwrap();
-        let mut bare = parse("[age]\nmin_age = \"14d\"", "bare").unwrap();
-        assert_eq!(
-            shipped.guard.locks.len(),
-            1,
-            "the shipped policy names the shared deploy lock"
-        );
-        bare.guard.locks.clone_from(&shipped.guard.locks);
+        let bare = parse("[age]\nmin_age = \"14d\"", "bare").unwrap();
         assert_eq!(shipped, bare);
+        let text = "[age]\nmin_age = \"14d\"\n[guard]\nlock = []";
+        assert_eq!(parse(text, "none").unwrap().guard.locks, []);
     }
 
     #[test]

@@ -3,9 +3,10 @@
 //! keep a deploy waiting; never what is removed.
 
 use std::future::Future;
+use std::time::Duration;
 
 use super::{
-    Before, Ending, Engine, EngineError, Failure, Host, LAST_PATIENCE, LONGEST_HOLD, PAUSE,
+    Before, Ending, Engine, EngineError, FRESH, Failure, Host, LAST_PATIENCE, LONGEST_HOLD, PAUSE,
     Pruning, TICK, lost,
 };
 use crate::model::AtWork;
@@ -17,6 +18,7 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
     /// that happened before we had the locks is missed. With the locks held
     /// already, all of it is asked at once.
     pub(super) async fn get_ready(&mut self, entry: &'a Entry) -> Result<Before, Ending> {
+        self.keep_up().await?;
         let may = self.may_go_on();
         let locked = self.host.held_for().is_some_and(|held| held < LONGEST_HOLD);
         if may.is_ok() && locked && self.builds_quickly {
@@ -34,6 +36,21 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
         let swarm = swarm.map_err(lost)?;
         let at_work = AtWork { swarm, builds };
         Ok(Before { at_work, seen })
+    }
+
+    /// Asks what happened since the plan, now and then: what was pulled or used
+    /// meanwhile, and is not any more, shows in no look at the image.
+    async fn keep_up(&mut self) -> Result<(), Ending> {
+        let now = self.host.elapsed();
+        let fresh = |asked: Duration| now.saturating_sub(asked) < FRESH;
+        if self.asked_what_happened.is_some_and(fresh) {
+            return Ok(());
+        }
+        let engine = self.engine;
+        let since = self.plan.now();
+        self.happened = self.patiently(engine.happened(since)).await.map_err(lost)?;
+        self.asked_what_happened = Some(now);
+        Ok(())
     }
 
     async fn ask_all(&mut self, entry: &'a Entry) -> Result<Before, Ending> {

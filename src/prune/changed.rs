@@ -2,7 +2,7 @@
 //! means that somebody has been at it, and keeps. Pure.
 
 use crate::engine::Seen;
-use crate::model::{AtWork, Container, Swarm};
+use crate::model::{AtWork, Container, Event, Swarm};
 use crate::plan::Entry;
 use crate::users::Names;
 
@@ -40,6 +40,18 @@ pub(super) fn used_by_container(entry: &Entry, containers: &[Container]) -> Opti
         "container {} uses it since the plan",
         user.name.escaped()
     ))
+}
+
+/// What was asked for by name, or used, since the plan, though nothing of it is
+/// left to see.
+pub(super) fn wanted_since(entry: &Entry, happened: &[Event]) -> Option<String> {
+    let alone = [(entry.image().id.clone(), entry.image().clone())].into();
+    let names = Names::of(&alone);
+    let meant = |event: &&Event| !names.resolve(event.image.raw()).is_empty();
+    happened
+        .iter()
+        .any(|event| meant(&event))
+        .then(|| "it was pulled or used since the plan".to_owned())
 }
 
 /// A service that appeared since the plan. Containers need no such look where

@@ -13,6 +13,10 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
     /// ours, then something went that no plan named.
     pub(super) async fn drop_left_names(&mut self) -> Result<(), Ending> {
         let engine = self.engine;
+        // It was another engine when the name was given.
+        if self.plan.engine().look_only().is_some() {
+            return Ok(());
+        }
         for entry in self.plan.entries() {
             let image = entry.image();
             if image.tags.is_empty() && image.digests.is_empty() {

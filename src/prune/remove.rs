@@ -3,11 +3,11 @@
 
 use std::collections::BTreeSet;
 
-use super::changed::{changed, used_by_container, wanted_by_swarm};
+use super::changed::{changed, used_by_container, wanted_by_swarm, wanted_since};
 use super::confirm::{deletes, spellings};
 use super::{Before, Engine, Fate, Host, Last, Pruning, SLOW, failed};
 use crate::engine::{EngineError, Failure, Seen};
-use crate::journal::Came;
+use crate::journal::{Came, WOULD_NOT};
 use crate::outcome::Ending;
 use crate::plan::Entry;
 use crate::reference::Reference;
@@ -34,7 +34,10 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
             Ok(None) => return Ok(Some(Fate::Skipped("gone already".into()))),
             Err(error) => return failed(error).map(Some),
         };
-        if let Some(why) = changed(entry, &seen).or_else(|| wanted_by_swarm(entry, &at_work)) {
+        let why = changed(entry, &seen)
+            .or_else(|| wanted_by_swarm(entry, &at_work))
+            .or_else(|| wanted_since(entry, &self.happened));
+        if let Some(why) = why {
             return Ok(Some(Fate::Skipped(why)));
         }
         match self.names_to_drop(entry, seen).await? {
@@ -90,9 +93,10 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
         let (engine, id) = (self.engine, &entry.image().id);
         let meant: BTreeSet<String> = names.iter().flat_map(spellings).collect();
         let (mut deleted, mut name_gone) = (false, false);
-        for name in &names {
+        for (number, name) in names.iter().enumerate() {
+            let lost = &names[..number];
             if self.host.held_for().is_none() {
-                return Ok(Some(Fate::Skipped(SLOW.into())));
+                return Ok(Some(Fate::Skipped(having_lost(SLOW, lost))));
             }
             let dropped = match self.patiently(engine.drop_name(name)).await {
                 Ok(dropped) => dropped,
@@ -103,10 +107,8 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
                         break;
                     }
                     Failure::Conflict => {
-                        return Ok(Some(Fate::Skipped(format!(
-                            "the engine would not: {}",
-                            error.why
-                        ))));
+                        let why = format!("{WOULD_NOT}: {}", error.why);
+                        return Ok(Some(Fate::Skipped(having_lost(&why, lost))));
                     }
                     Failure::Status(_)
                     | Failure::Lost
@@ -154,4 +156,14 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
             Err(ending) => ending,
         }
     }
+}
+
+/// Why an image stays, and which of its names it has no more: a deploy by one of
+/// these would ask the registry.
+fn having_lost(why: &str, names: &[Reference]) -> String {
+    if names.is_empty() {
+        return why.to_owned();
+    }
+    let names: Vec<String> = names.iter().map(Reference::familiar).collect();
+    format!("{why}; without {} now", names.join(", "))
 }

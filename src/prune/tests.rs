@@ -14,7 +14,7 @@ use crate::decide::{Trust, decide};
 use crate::exit::Exit;
 use crate::guards::clear;
 use crate::ledger::Ledger;
-use crate::model::{Bytes, Image, Inventory, ServiceImage, Spec, Store};
+use crate::model::{Bytes, EventKind, Image, Inventory, ServiceImage, Spec, Store};
 use crate::testing::{at, clock, digest, disk, id, image, inventory, pinned, tagged};
 use crate::text::Untrusted;
 
@@ -24,6 +24,7 @@ type Act = Box<dyn FnMut(&mut World)>;
 struct World {
     images: BTreeMap<ImageId, Seen>,
     containers: Vec<Container>,
+    events: Vec<Event>,
     swarm: Swarm,
     /// Every request to the engine and everything done on the host, in order.
     log: Vec<String>,
@@ -134,6 +135,10 @@ impl Engine for Fake {
     async fn containers(&self) -> Result<Vec<Container>, EngineError> {
         self.says("containers?".into()).await?;
         Ok(self.0.borrow().containers.clone())
+    }
+    async fn happened(&self, _: DateTime<Utc>) -> Result<Vec<Event>, EngineError> {
+        self.says("events?".into()).await?;
+        Ok(self.0.borrow().events.clone())
     }
 }
 
@@ -256,6 +261,7 @@ fn scene(images: impl IntoIterator<Item = Image>) -> Scene {
             .map(|(id, image)| (id.clone(), seen(image)))
             .collect(),
         containers: Vec::new(),
+        events: Vec::new(),
         swarm: Swarm::Inactive,
         log: Vec::new(),
         before: Vec::new(),
@@ -847,7 +853,48 @@ async fn the_second_name_of_an_image_is_not_dropped_when_the_first_took_too_long
     scene.world().slow = Some(("drop app", Duration::from_secs(5)));
     let outcome = scene.prune().await;
     assert_eq!(scene.log(&CHANGES), ["drop app"]);
-    assert_eq!(whys(&outcome.skipped), [(1, SLOW)]);
+    let [(1, why)] = whys(&outcome.skipped)[..] else {
+        panic!("{:?}", outcome.skipped);
+    };
+    let lost = format!("{SLOW}; without app@sha256:");
+    assert!(why.starts_with(&lost), "a name that is gone is told: {why}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_used_since_the_plan_and_is_not_any_more_stays() {
+    let used = |image: String, what| Event {
+        at: at(101),
+        image: Untrusted::new(image),
+        what,
+    };
+    let scene = scene([image(1), pinned(2, "app"), image(3)]);
+    let pulled = digest("app", 1002).to_string();
+    scene.world().events = vec![
+        used(id(1).to_string(), EventKind::Used),
+        used(pulled, EventKind::Named),
+    ];
+    let outcome = scene.prune().await;
+    assert_eq!(scene.log(&CHANGES), ["name 3", "drop ours"]);
+    let why = "it was pulled or used since the plan";
+    assert_eq!(whys(&outcome.skipped), [(1, why), (2, why)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_happened_is_asked_for_again_while_removals_take_long() {
+    let scene = scene([image(1), image(2)]);
+    scene.world().slow = Some(("drop", Duration::from_millis(1500)));
+    scene.before("drop ours", |world| {
+        world.events.push(Event {
+            at: at(101),
+            image: Untrusted::new(id(2).to_string()),
+            what: EventKind::Used,
+        });
+    });
+    scene.prune().await;
+    assert_eq!(
+        scene.log(&["events?", "drop"]),
+        ["events?", "drop ours", "events?"]
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,12 +1,12 @@
 //! What verify-cache found, for people: 80 columns, worst first, then one line
-//! that says how it stands.
+//! that says how it stands, if there is anything to say.
 
 use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
 
 use super::Context;
-use super::text::{HEAD, LOUD, head, refusals};
+use super::text::{HEAD, LOUD, blank_after, head, refusals};
 use super::wrap::{headed, wrapped};
 use crate::verify_cache::outcome::{Findings, Line};
 use crate::verify_cache::registry::Cost;
@@ -21,6 +21,7 @@ const WARN: Style = AnsiColor::Yellow.on_default();
 pub fn report(findings: &Findings, context: &Context, verbose: bool) -> String {
     let mut out = String::new();
     refusals(&mut out, "refused:", &findings.refusals);
+    blank_after(&mut out);
     head(&mut out, &findings.engine, context);
     match &findings.store {
         Some(check) if check.status == Status::Ok => wrapped(&mut out, "store   ", &check.message),
@@ -130,6 +131,14 @@ fn cost(cost: &Cost) -> String {
 
 fn last(findings: &Findings) -> String {
     let all = findings.images.len();
+    if all == 0 {
+        // "held: 0 of 0" would be read as an answer; the store is one.
+        return if findings.is_broken() {
+            format!("{LOUD}broken{LOUD:#}: the store\n")
+        } else {
+            String::new()
+        };
+    }
     let s = if all == 1 { "" } else { "s" };
     let mut line = if findings.is_broken() {
         let bad = findings.images.iter().filter(|line| {
@@ -218,6 +227,17 @@ mod tests {
 
     #[test]
     fn nothing_promised_is_said() {
-        assert!(text(vec![]).contains("nothing is promised"));
+        let seen = text(vec![]);
+        assert!(seen.contains("nothing is promised"), "{seen}");
+        assert!(!seen.contains("held"), "{seen}");
+
+        let store = Check::new(Kind::Lasting, Status::Broken, "it is a tmpfs");
+        let findings = Findings {
+            store: Some(store),
+            ..Findings::new(at(0), inventory([]).engine, false)
+        };
+        let seen = report(&findings, &context(), false);
+        let seen = anstream::adapter::strip_str(&seen).to_string();
+        assert_eq!(seen.lines().last(), Some("broken: the store"), "{seen}");
     }
 }

@@ -10,7 +10,7 @@ use crate::exit::{Exit, Fault};
 use crate::guards::Refusal;
 use crate::host::systemd::{Entry, Priority};
 use crate::model::Observed;
-use crate::outcome::{Outcome, Removed, Stayed};
+use crate::outcome::{Ending, Outcome, Removed, Stayed};
 use crate::plan::{Plan, Pressure, Verdict, ago, minute};
 
 /// How a prune ended.
@@ -143,6 +143,9 @@ fn result(outcome: &Outcome, plan: Option<&Plan>, context: &Context) -> Entry {
     if let Some(why) = ending(&outcome.ending).filter(|_| word == "stopped") {
         parts.push(format!("stopped: {why}"));
     }
+    if let Ending::PlanRefused(why) = &outcome.ending {
+        parts.push(why.clone());
+    }
     let all = plan.map_or_else(String::new, |plan| {
         format!(" of {} images", plan.entries().len())
     });
@@ -177,12 +180,12 @@ fn result(outcome: &Outcome, plan: Option<&Plan>, context: &Context) -> Entry {
             .map(|(kind, count, _)| format!("{count} {kind}"))
             .collect();
         if could > 0 {
-            parts.push(format!("{could} could go but stay"));
+            parts.push(format!("{could} removable, but not now"));
         }
         fields.push(("CANDIDATES", could.to_string()));
         parts.push(format!("kept {count} ({})", by.join(", ")));
         if let Some(at) = plan.next_ready() {
-            parts.push(format!("the next may go {}", minute(at)));
+            parts.push(format!("the next is old enough at {}", minute(at)));
         }
         fields.push(("KEPT", count.to_string()));
         fields.push(("ENGINE", engine(plan.engine())));
@@ -202,8 +205,8 @@ fn disk(outcome: &Outcome, plan: Option<&Plan>) -> Option<String> {
             ))
         }
         _ => plan.map(|plan| match plan.pressure() {
-            Pressure::Asked { why, .. } => format!("space is wanted: {why}"),
-            Pressure::Room { why } => format!("nothing need go: {why}"),
+            Pressure::Asked { why, .. } => format!("the disk needs space: {why}"),
+            Pressure::Room { why } => format!("the disk has room: {why}"),
             Pressure::Unknown(why) => format!("the disk cannot be measured: {why}"),
         }),
     }

@@ -1,6 +1,7 @@
 //! One image's whole story: what it is, what becomes of it and why, and then
 //! every date that says so.
 
+use super::lists::stays;
 use super::wrap::wrapped;
 use crate::ledger::Ledger;
 use crate::plan::{Entry, Plan, Verdict, ago, minute};
@@ -44,7 +45,7 @@ fn what(out: &mut String, entry: &Entry) {
 fn becomes(out: &mut String, plan: &Plan, entry: &Entry) {
     let verdict = match entry.verdict() {
         Verdict::Keep => "kept".to_owned(),
-        Verdict::Candidate(why) => format!("could go but stays: {}", why.message()),
+        Verdict::Candidate(why) => format!("removable, but {}: {}", stays(why), why.message()),
         Verdict::Remove => "the next prune removes it, unless it is refused".to_owned(),
     };
     wrapped(out, "verdict ", &verdict);

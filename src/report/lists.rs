@@ -129,7 +129,16 @@ pub(super) fn held_back(out: &mut String, plan: &Plan) {
     }
     for (why, (count, bytes)) in counts {
         let text = format!("{}, at least {bytes}; {}", images(count), why.message());
-        headed(out, HEAD, "could go but stays:", &text);
+        headed(out, HEAD, &format!("removable, but {}:", stays(why)), &text);
+    }
+}
+
+/// How a candidate that is not removed is called: what this run may not remove
+/// may be needed all the same.
+pub(super) fn stays(why: HeldBack) -> &'static str {
+    match why {
+        HeldBack::DiskHasRoom | HeldBack::TargetReached => "not needed now",
+        HeldBack::DiskUnknown | HeldBack::MaxImages | HeldBack::NotReviewed => "not in this run",
     }
 }
 
@@ -142,7 +151,7 @@ pub(super) fn kept(out: &mut String, plan: &Plan) {
     }
     let _ = writeln!(
         out,
-        "\n{HEAD}kept {}{HEAD:#}, layers that they share counted for each:",
+        "\n{HEAD}kept {}{HEAD:#} (layers they share are counted for each):",
         images(total)
     );
     let _ = writeln!(out, "  {:>6}  {:>9}  FIRST REASON", "IMAGES", "UP TO");

@@ -12,7 +12,7 @@ use crate::activity::{Cure, Disk, LockKind, Room};
 use crate::decide::{Trust, decide};
 use crate::exit::{Exit, Fault};
 use crate::guards::Refusal;
-use crate::host::systemd::Entry;
+use crate::host::systemd::{Entry, Priority};
 use crate::ledger::Ledger;
 use crate::model::{Bytes, Container, Image, Inventory, Observed};
 use crate::outcome::{Collateral, Ending, Outcome, Removed, Stayed};
@@ -297,6 +297,28 @@ fn a_run_that_was_refused() {
     );
 }
 
+#[test]
+fn a_run_whose_reviewed_plan_was_refused() {
+    let (plan, _) = planned("");
+    let mut outcome = Outcome::new(
+        "run".into(),
+        at(0),
+        Observed::Unknown("not measured".into()),
+    );
+    outcome.ending = Ending::PlanRefused("reviewed plan old.json: it is 2 h old".into());
+    let context = context(vec![], &[]);
+    let shown = text::outcome(&outcome, Some(&plan), &context, false);
+    let first = format!("{LOUD}refused:{LOUD:#} reviewed plan old.json: it is 2 h old\n\n");
+    assert!(shown.starts_with(&first), "{shown}");
+    let last = entries::outcome(&outcome, Some(&plan), &context).pop();
+    let last = last.expect("how it ended");
+    assert_eq!(last.priority, Priority::Error);
+    let first = "reviewed plan old.json: it is 2 h old; refused, removed nothing of ";
+    assert!(last.message.contains(first), "{}", last.message);
+    assert!(last.fields.contains(&("RESULT", "refused".to_owned())));
+    assert!(last.fields.contains(&("EXIT", "65".to_owned())));
+}
+
 /// Entries as a person may read them: loudness and words, then the fields.
 #[track_caller]
 fn journal(name: &str, entries: &[Entry]) {
@@ -411,7 +433,9 @@ fn inodes_are_named_where_they_fill_the_disk() {
     host.disk = Observed::Known(full);
     let plan = decide(&policy(""), &host, &ledger, Trust::OwnMemory);
     let shown = plain(&text::plan(&plan, &context(vec![], &[]), false));
-    assert!(shown.contains("97.0 % of the inodes used"), "{shown}");
+    // Wherever the line is broken.
+    let words = shown.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains("; 97.0 % of the inodes used, "), "{shown}");
 }
 
 /// Every text that comes from outside, twice as long as a line and full of

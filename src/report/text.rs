@@ -22,6 +22,7 @@ pub(super) const HEAD: Style = Style::new().bold();
 pub fn plan(plan: &Plan, context: &Context, verbose: bool) -> String {
     let mut out = String::new();
     refusals(&mut out, "a prune would be refused now:", &context.refusals);
+    blank_after(&mut out);
     head(&mut out, plan.engine(), context);
     disk(&mut out, plan.disk(), plan.pressure());
     out.push('\n');
@@ -29,7 +30,7 @@ pub fn plan(plan: &Plan, context: &Context, verbose: bool) -> String {
     held_back(&mut out, plan);
     kept(&mut out, plan);
     let least = plan.removals().map(Entry::reclaimable).sum();
-    let short = short_of_target(plan, least, "may go now");
+    let short = short_of_target(plan, least, "may be removed now");
     closing(&mut out, plan, short, verbose);
     out
 }
@@ -39,7 +40,9 @@ pub fn outcome(outcome: &Outcome, plan: Option<&Plan>, context: &Context, verbos
     let mut out = String::new();
     refusals(&mut out, "refused:", &outcome.refusals);
     if let Some(why) = ending(&outcome.ending).filter(|_| outcome.ending != Ending::Refused) {
-        headed(&mut out, LOUD, "stopped:", &why);
+        let refused = matches!(outcome.ending, Ending::PlanRefused(_));
+        let head = if refused { "refused:" } else { "stopped:" };
+        headed(&mut out, LOUD, head, &why);
     }
     for lost in &outcome.collateral {
         let with = lost.with.short();
@@ -92,11 +95,12 @@ pub fn ending(ending: &Ending) -> Option<String> {
     match ending {
         Ending::Done => None,
         Ending::Refused => Some("something speaks against removing anything now".to_owned()),
-        Ending::OutOfTime => Some("limits.max_run is over; the next run goes on".to_owned()),
-        Ending::Interrupted => Some("asked to end; the next run goes on".to_owned()),
+        Ending::PlanRefused(why) => Some(why.clone()),
+        Ending::OutOfTime => Some("limits.max_run is used up; the next run continues".to_owned()),
+        Ending::Interrupted => Some("by a signal; the next run continues".to_owned()),
         Ending::EngineLost(why) => Some(format!("the engine went away: {why}")),
         Ending::Surprised => {
-            Some("something happened that must not; see below, and the journal".to_owned())
+            Some("something happened that must not happen; see below, and the journal".to_owned())
         }
         Ending::StateLost(why) => Some(format!("nothing more is removed without a journal: {why}")),
     }
@@ -121,11 +125,11 @@ fn notes(out: &mut String, context: &Context) {
     }
 }
 
-/// Whether space is wanted, why, and how much.
+/// Whether the disk needs space, why, and how much.
 fn disk(out: &mut String, disk: &Observed<Disk>, pressure: &Pressure) {
     let mut text = match pressure {
-        Pressure::Asked { why, .. } => format!("space is wanted: {why}"),
-        Pressure::Room { why } => format!("nothing need go: {why}"),
+        Pressure::Asked { why, .. } => format!("needs space: {why}"),
+        Pressure::Room { why } => format!("has room: {why}"),
         Pressure::Unknown(why) => format!("cannot be measured, so nothing goes: {why}"),
     };
     if let Some(disk) = disk.known() {
@@ -137,8 +141,8 @@ fn disk(out: &mut String, disk: &Observed<Disk>, pressure: &Pressure) {
     } = pressure
     {
         let _ = match wanted {
-            Bytes(0) => write!(text, ", no more is wanted (disk.stop_below_percent)"),
-            more => write!(text, ", {more} more wanted"),
+            Bytes(0) => write!(text, ", no more needed (disk.stop_below_percent)"),
+            more => write!(text, ", {more} more needed"),
         };
     }
     wrapped(out, "disk    ", &text);
@@ -180,7 +184,7 @@ pub(super) fn refusals(out: &mut String, word: &str, refusals: &[Refusal]) {
 }
 
 /// Sets what needs a person apart from the rest.
-fn blank_after(out: &mut String) {
+pub(super) fn blank_after(out: &mut String) {
     if !out.is_empty() {
         out.push('\n');
     }
@@ -212,7 +216,7 @@ fn removed(out: &mut String, outcome: &Outcome, plan: Option<&Plan>, verbose: bo
                 format!("of the {count} in the plan, at least {least}")
             }
             (Some(plan), None) => format!("({} here)", images(plan.entries().len())),
-            (None, _) => "(no look at the images was taken)".to_owned(),
+            (None, _) => "(nothing was decided)".to_owned(),
         };
         headed(out, HEAD, "removed nothing", &text);
         return;
@@ -237,7 +241,7 @@ fn closing(out: &mut String, plan: &Plan, short: Option<String>, verbose: bool) 
     }
     if let Some(at) = next {
         let text = format!(
-            "{} (in {}): one more image may go by its age",
+            "{} (in {}): the next image becomes old enough",
             minute(at),
             ago(plan.now(), at)
         );
@@ -273,12 +277,12 @@ fn short_of_target(plan: &Plan, frees: Bytes, verb: &str) -> Option<String> {
         frees.to_string()
     };
     let holds = if later {
-        "What could go but stays is for a later run"
+        "A later run can remove more"
     } else {
-        "What is kept holds the space, or containers, volumes and build cache do, \
-         which secateur does not touch (docker system df)"
+        "The rest is held by the images that stay, or by containers, volumes and \
+         build cache, which secateur does not touch (docker system df)"
     };
     Some(format!(
-        "the disk wants {wanted}, and {frees} {verb}. {holds}."
+        "{wanted} more is needed, and {frees} {verb}. {holds}."
     ))
 }

@@ -53,9 +53,12 @@ fn flow(out: &mut String, mut column: usize, indent: usize, text: &str) {
         out.push('\n');
         out.push_str(&" ".repeat(indent));
     };
-    for word in text.split(' ').filter(|word| !word.is_empty()) {
-        let word = escape(word);
-        if column > indent && column + 1 + word.chars().count() > COLUMNS {
+    let mut words = text.split(' ').filter(|word| !word.is_empty()).peekable();
+    while let Some(number) = words.next() {
+        let word = escape(number);
+        let unit = words.peek().filter(|unit| is_amount(number, unit));
+        let wanted = word.chars().count() + unit.map_or(0, |unit| 1 + unit.chars().count());
+        if column > indent && column + 1 + wanted > COLUMNS {
             new_line(out);
             column = indent;
         } else if column > indent {
@@ -73,6 +76,14 @@ fn flow(out: &mut String, mut column: usize, indent: usize, text: &str) {
         column += rest.chars().count();
     }
     out.push('\n');
+}
+
+/// A number and its unit, which stay on one line.
+fn is_amount(number: &str, unit: &str) -> bool {
+    const UNITS: [&str; 10] = ["%", "B", "KiB", "MiB", "GiB", "TiB", "d", "h", "min", "s"];
+    let number = number.trim_start_matches('(');
+    let unit = unit.trim_end_matches([',', ';', ':', '.', ')']);
+    UNITS.contains(&unit) && number.parse::<f64>().is_ok()
 }
 
 /// Where a word that no line holds is broken: before its digest, else behind
@@ -105,6 +116,15 @@ mod tests {
         let long = wrap(&"word ".repeat(20));
         assert!(long.lines().count() == 2, "{long}");
         assert!(long.lines().nth(1).unwrap().starts_with("        word"));
+    }
+
+    #[test]
+    fn a_number_and_its_unit_stay_on_one_line() {
+        let before = "x".repeat(COLUMNS - "note     14.0".len());
+        let shown = wrap(&format!("{before} 14.0 GiB, more"));
+        assert_eq!(shown, format!("note    {before}\n        14.0 GiB, more\n"));
+        let shown = wrap(&format!("{before} 14.0 images"));
+        assert_eq!(shown, format!("note    {before} 14.0\n        images\n"));
     }
 
     #[test]

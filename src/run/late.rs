@@ -2,6 +2,8 @@
 //! and puts them into journal and outcome. What a loss is, is said in
 //! `aftermath`.
 
+use std::time::Duration;
+
 use crate::aftermath::{self, Claims};
 use crate::engine::{EngineError, Info, Reader};
 use crate::exit::Fault;
@@ -12,12 +14,13 @@ use crate::state::{Memory, State};
 use crate::survey::{engine_fault, went_late};
 use crate::watch::Armed;
 
-/// Containers that were made of an image while an earlier run removed it, and
-/// that were not there yet when it ended.
+/// Containers that were made of an image while the run before this one removed
+/// it, and that were not there yet when it ended.
 pub(super) async fn of_earlier_runs(
     seen: &Inventory,
     reader: &Reader,
     state: &mut State,
+    memory: &Memory,
     run: &str,
 ) -> Result<Vec<Collateral>, Fault> {
     let suspects = aftermath::without_image(seen);
@@ -25,7 +28,8 @@ pub(super) async fn of_earlier_runs(
         return Ok(Vec::new());
     }
     let journal = state.history()?;
-    let removed = aftermath::removed(&journal);
+    let last_look = memory.ledger.clock().map(|clock| clock.wall);
+    let removed = aftermath::removed(&journal, last_look);
     let lost = aftermath::orphans(reader, &suspects, &removed, &journal).await;
     let lost = lost.map_err(|error| engine_fault(&error))?;
     state.record(&aftermath::records(run, seen.taken_at, &lost), true)?;
@@ -43,15 +47,35 @@ pub(super) async fn look_back(
     if outcome.removed.is_empty() && outcome.unconfirmed.is_empty() {
         return Ok(());
     }
-    let lost = lost(claims, reader, info, outcome).await;
-    let lost =
-        lost.map_err(|error| format!("what came while images went is not known: {error}"))?;
+    let asked = tokio::time::timeout(
+        patience(&outcome.ending),
+        lost(claims, reader, info, outcome),
+    );
+    let unknown = |why: String| format!("what came while images went is not known: {why}");
+    let lost = asked
+        .await
+        .map_err(|_| unknown("the engine takes too long to say".into()))?
+        .map_err(|error| unknown(error.to_string()))?;
     let records = aftermath::records(&outcome.run, clock::now(), &lost);
     if let Err(fault) = host.state.record(&records, true) {
         outcome.ending = Ending::StateLost(fault.message);
     }
     outcome.collateral.extend(lost);
     Ok(())
+}
+
+/// How long is waited for what the engine says of a run's end. One that was
+/// asked to end must be over within ten seconds, whatever its engine does.
+fn patience(ending: &Ending) -> Duration {
+    match ending {
+        Ending::Interrupted | Ending::EngineLost(_) => Duration::from_secs(1),
+        Ending::Done
+        | Ending::Refused
+        | Ending::PlanRefused(_)
+        | Ending::OutOfTime
+        | Ending::Surprised
+        | Ending::StateLost(_) => Duration::from_secs(5),
+    }
 }
 
 async fn lost(
@@ -79,7 +103,10 @@ pub(super) async fn went_on(
     inventory: &Inventory,
     outcome: &mut Outcome,
 ) {
-    if !matches!(outcome.ending, Ending::Done | Ending::Refused) {
+    if !matches!(
+        outcome.ending,
+        Ending::Done | Ending::Refused | Ending::PlanRefused(_)
+    ) {
         return;
     }
     let late = went_late(reader, &memory.pending, inventory, outcome).await;

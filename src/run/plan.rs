@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::tell::say;
-use super::{connect, policy, state_dir, trust, warnings};
+use super::{connect, policy, state_dir, trust, unguarded, warnings};
 use crate::cli::{Format, Global, PlanArgs};
 use crate::decide::decide;
 use crate::exit::{Exit, Fault};
@@ -23,7 +23,10 @@ pub(super) async fn plan(global: &Global, args: &PlanArgs) -> Result<Exit, Fault
     let mut context = Context {
         policy: source,
         refusals: Vec::new(),
-        notes: warnings(&policy),
+        notes: warnings(&policy)
+            .into_iter()
+            .chain(unguarded(&policy))
+            .collect(),
     };
     let (plan, ledger) = if let Some(path) = &args.inventory {
         let (inventory, ledger) = SavedHost::read(path)?;

@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use chrono::{DateTime, Utc};
 
-use super::{Began, connect, late, log, policy, state_dir, tell, trust, warnings, write_metrics};
+use super::{
+    Began, connect, late, log, policy, state_dir, tell, trust, unguarded, warnings, write_metrics,
+};
 use crate::aftermath::Claims;
 use crate::cli::{Format, Global, PruneArgs};
 use crate::decide::Trust;
@@ -17,12 +19,13 @@ use crate::guards::{Refusal, clear};
 use crate::host;
 use crate::host::systemd::Priority;
 use crate::metrics::{self, Before};
-use crate::model::{Container, ImageId, Inventory, Observed, Swarm};
+use crate::model::{Container, Event, ImageId, Inventory, Observed, Swarm};
 use crate::outcome::{Ending, Outcome, Stayed};
 use crate::plan::Plan;
 use crate::policy::Policy;
 use crate::progress::Progress;
 use crate::report::{Context, entries, json, text};
+use crate::reviewed::{NoReview, Reviewed};
 use crate::state::{Memory, State};
 use crate::survey::{self, NoSurvey, Survey};
 use crate::watch::Armed;
@@ -34,7 +37,10 @@ pub(super) async fn prune(global: &Global, args: &PruneArgs) -> Result<Exit, Fau
             let mut context = Context {
                 policy: source,
                 refusals: Vec::new(),
-                notes: warnings(&policy),
+                notes: warnings(&policy)
+                    .into_iter()
+                    .chain(unguarded(&policy))
+                    .collect(),
             };
             let work = Box::pin(look_and_prune(global, args, &policy, &mut context));
             work.await.map(|(outcome, plan)| Done {
@@ -108,10 +114,12 @@ async fn look_and_prune(
     };
     context.notes.extend(survey::notes(&memory, &survey.looks));
     context.notes.extend(unmeasured(&survey.inventory));
+    let earlier =
+        late::of_earlier_runs(&survey.inventory, &reader, &mut state, &memory, &run).await;
     // What was seen is remembered whatever comes of the rest.
     state.save(&memory, &survey.ledger)?;
     state.record(&survey::resolved(&memory.pending, &survey.inventory), true)?;
-    let earlier = late::of_earlier_runs(&survey.inventory, &reader, &mut state, &run).await?;
+    let earlier = earlier?;
     let Survey {
         plan,
         looks,
@@ -120,7 +128,17 @@ async fn look_and_prune(
         inventory,
         ledger,
     } = survey;
-    let (plan, mut changed) = as_reviewed(plan, args, &info, context, inventory.taken_at)?;
+    let reviewed = match reviewed(args, &info, context, inventory.taken_at) {
+        Ok(reviewed) => reviewed,
+        Err(NoReview::Fault(fault)) => return Err(fault),
+        Err(NoReview::Refused(why)) => {
+            let mut refused = ended(Ending::PlanRefused(why), Vec::new());
+            late::went_on(&reader, &mut state, &memory, &inventory, &mut refused).await;
+            refused.collateral.extend(earlier);
+            return Ok((refused, Some(plan)));
+        }
+    };
+    let (plan, mut changed) = as_reviewed(plan, reviewed);
     let shown = plan.clone();
     let mut outcome = match clear(policy, &looks, plan) {
         Err(refusals) => {
@@ -243,22 +261,28 @@ fn numbers(
     )
 }
 
-/// The plan, or what of it was reviewed; and what was reviewed and is not in it
-/// any more.
-fn as_reviewed(
-    plan: Plan,
+/// What was reviewed, where the run is to be bound to that.
+fn reviewed(
     args: &PruneArgs,
     info: &Info,
     context: &Context,
     now: DateTime<Utc>,
-) -> Result<(Plan, Vec<Stayed>), Fault> {
-    let Some(path) = &args.plan else {
-        return Ok((plan, Vec::new()));
-    };
+) -> Result<Option<Reviewed>, NoReview> {
     let (facts, policy) = (&info.facts, &context.policy);
-    let reviewed = crate::reviewed::read(path, facts, policy, now, args.max_plan_age)?;
-    let changed = reviewed.changed(&plan);
-    Ok((plan.restricted_to(&reviewed.images), changed))
+    let read = |path| crate::reviewed::read(path, facts, policy, now, args.max_plan_age);
+    args.plan.as_deref().map(read).transpose()
+}
+
+/// The plan, or what of it was reviewed; and what was reviewed and is not in it
+/// any more.
+fn as_reviewed(plan: Plan, reviewed: Option<Reviewed>) -> (Plan, Vec<Stayed>) {
+    match reviewed {
+        None => (plan, Vec::new()),
+        Some(reviewed) => {
+            let changed = reviewed.changed(&plan);
+            (plan.restricted_to(&reviewed.images), changed)
+        }
+    }
 }
 
 /// A live engine, as `prune` wants one.
@@ -293,6 +317,13 @@ impl crate::prune::Engine for Live<'_> {
     }
     async fn containers(&self) -> Result<Vec<Container>, EngineError> {
         self.remover.reader().containers(self.info).await
+    }
+    async fn happened(&self, since: DateTime<Utc>) -> Result<Vec<Event>, EngineError> {
+        let until = host::clock::now().max(since);
+        let reader = self.remover.reader();
+        let events = reader.events(self.info, Some(since), until).await?;
+        // The plan knows what came before it.
+        Ok(events.into_iter().filter(|e| e.at > since).collect())
     }
 }
 

@@ -70,6 +70,13 @@ pub(crate) fn warnings(policy: &Policy) -> Vec<String> {
     short.then_some(warning).into_iter().collect()
 }
 
+/// For the commands that deploys must be guarded from. A file has only the
+/// locks that it names, and one that names none is easily written.
+pub(crate) fn unguarded(policy: &Policy) -> Option<String> {
+    let note = "the policy names no deploy lock (guard.lock): deploys are not guarded";
+    policy.guard.locks.is_empty().then(|| note.to_owned())
+}
+
 pub(crate) fn state_dir(global: &Global) -> PathBuf {
     if let Some(dir) = &global.state_dir {
         return dir.clone();
@@ -98,4 +105,25 @@ pub(crate) fn state_dir(global: &Global) -> PathBuf {
             .unwrap_or_else(home)
             .join("secateur")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_without_a_deploy_lock_is_noted_in_one_line_of_the_report() {
+        let policy = |more: &str| {
+            let text = format!("[age]\nmin_age = \"14d\"\n{more}");
+            Policy::parse(&text, "test").unwrap()
+        };
+        let note = unguarded(&policy("[guard]\nlock = []")).unwrap();
+        assert_eq!(unguarded(&policy("")), None);
+        assert!(note.contains("deploys are not guarded"), "{note}");
+        assert!("note    ".len() + note.len() <= 80, "{note}");
+        let lock = "[[guard.lock]]\npath = \"/run/deploy.lock\"";
+        assert_eq!(unguarded(&policy(lock)), None);
+        let shipped = Policy::parse(crate::policy::DEFAULT, "test").unwrap();
+        assert_eq!(unguarded(&shipped), None);
+    }
 }

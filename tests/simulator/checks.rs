@@ -7,10 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use secateur::activity::{ClockReading, LockKind};
 use secateur::engine::Dropped;
 use secateur::journal::{Came, Record, What, open_intents};
-use secateur::model::{ImageId, Store};
+use secateur::model::{Event, Image, ImageId, Store};
 use secateur::outcome::{Ending, Outcome};
 use secateur::reference::Reference;
 
+use crate::naive::refers;
 use crate::schedule::Point;
 use crate::world::World;
 
@@ -50,6 +51,8 @@ pub struct Ran {
     /// went back. Nobody can ask for these, for an end in the future keeps the
     /// answer open until it is there.
     pub hidden: Vec<(ImageId, i64, String)>,
+    /// What the engine told to have been wanted since the plan.
+    pub told: BTreeSet<ImageId>,
     pub changed: u64,
     /// Its clock had jumped since the last look.
     pub doubtful: bool,
@@ -75,18 +78,29 @@ impl World {
         let credit = state.credit;
         let events = self.engine.events.iter();
         let new = events.filter(|event| event.moment > since && event.moment <= *until);
-        let (shows, hides): (Vec<_>, Vec<_>) =
+        let (told, to_come): (Vec<_>, Vec<_>) =
             new.partition(|event| event.event.at <= reading.wall);
         let shown = |event: &crate::engine::Happened| {
             let text = event.event.image.raw().to_owned();
             (event.image.clone(), event.moment + credit, text)
         };
-        let (shows, hides) = (
-            shows.into_iter().map(shown).collect(),
-            hides.into_iter().map(shown).collect(),
+        let (told, to_come) = (
+            told.into_iter().map(shown).collect(),
+            to_come.into_iter().map(shown).collect(),
         );
-        self.runs[run].shown = shows;
-        self.runs[run].hidden = hides;
+        self.runs[run].shown = told;
+        self.runs[run].hidden = to_come;
+    }
+
+    /// What these events since the plan say of the images that are here.
+    pub fn told(&mut self, run: usize, events: &[Event]) {
+        let images = self.engine.list();
+        let meant = |image: &&Image| events.iter().any(|e| refers(e.image.raw(), image));
+        self.runs[run].told = images
+            .values()
+            .filter(meant)
+            .map(|i| i.id.clone())
+            .collect();
     }
 
     /// Something of an image is about to be changed by a run.
@@ -99,6 +113,9 @@ impl World {
                 wrong.push("an image was named that no plan removes");
             }
             Some(_) => {}
+        }
+        if ran.told.contains(id) {
+            wrong.push("the engine told that it was wanted since the plan");
         }
         if ran.doubtful {
             wrong.push("the clock had jumped, and something was changed");
@@ -173,6 +190,9 @@ impl World {
         }
         if name.is_digest() && self.setting.store != Store::Graphdriver {
             wrong.push("a digest reference is dropped that takes tags with it");
+        }
+        if planned && ran.told.contains(id) {
+            wrong.push("the engine told that the image was wanted since the plan");
         }
         if planned && !ran.intended.contains(id) {
             wrong.push("a name is dropped without an intent that outlasts a crash");
@@ -397,7 +417,7 @@ impl World {
         self.count(match &outcome.ending {
             Ending::Done if outcome.removed.is_empty() => "run: nothing to remove",
             Ending::Done => "run: pruned",
-            Ending::Refused => "run: stopped by a refusal",
+            Ending::Refused | Ending::PlanRefused(_) => "run: stopped by a refusal",
             Ending::OutOfTime => "run: out of time",
             Ending::Interrupted => "run: interrupted",
             Ending::EngineLost(_) => "run: engine lost",

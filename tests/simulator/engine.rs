@@ -391,6 +391,7 @@ impl Engine {
             },
             last_tag_time: None,
             ours_until: None,
+            resists: false,
             size: Observed::Known(Bytes(stored.size)),
             shared: Observed::Known(Bytes(0)),
             labels: stored.labels.clone().into(),

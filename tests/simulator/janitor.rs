@@ -230,6 +230,7 @@ fn is_request(point: Point) -> bool {
             | P::NameOurs
             | P::DropName
             | P::Containers
+            | P::Happened
     )
 }
 
@@ -396,6 +397,19 @@ impl Engine for Meeting {
     async fn containers(&self) -> Result<Vec<Container>, EngineError> {
         self.call(Point::Containers, |world| Ok(world.engine.container_list()))
             .await
+    }
+
+    async fn happened(&self, since: DateTime<Utc>) -> Result<Vec<Event>, EngineError> {
+        let run = self.run;
+        self.call(Point::Happened, |world| {
+            let until = world.wall();
+            let events = world.engine.events.iter().map(|happened| &happened.event);
+            let new = events.filter(|event| event.at > since && event.at <= until);
+            let new: Vec<Event> = new.cloned().collect();
+            world.told(run, &new);
+            Ok(new)
+        })
+        .await
     }
 }
 

@@ -59,10 +59,14 @@ pub fn may_go(policy: &Policy, trust: Trust, past: &[Past<'_>]) -> BTreeMap<Imag
 
 /// Which of these a run removes, and in which order.
 pub fn chosen(policy: &Policy, host: &Inventory, may_go: &BTreeMap<ImageId, i64>) -> Vec<ImageId> {
-    let Observed::Known(disk) = &host.disk else {
-        return Vec::new();
-    };
     let limits = policy.disk;
+    let Observed::Known(disk) = &host.disk else {
+        if limits.start_above_percent > 0.0 || limits.stop_below_percent > 0.0 {
+            return Vec::new();
+        }
+        let all = in_order(host, may_go).into_iter();
+        return all.take(policy.limits.max_images).cloned().collect();
+    };
     let (used, free) = (disk.bytes.used, disk.bytes.available);
     let fullest = disk.used_percent();
     let short = limits.min_free.is_some_and(|min| free < min.0);
@@ -79,18 +83,28 @@ pub fn chosen(policy: &Policy, host: &Inventory, may_go: &BTreeMap<ImageId, i64>
             && percent <= limits.stop_below_percent + 1e-9
             && limits.min_free.is_none_or(|min| free + freed >= min.0)
     };
-    let mut order: Vec<_> = may_go.iter().map(|(id, age)| (-age, id)).collect();
-    order.sort();
     let mut freed = 0;
     let mut chosen = Vec::new();
-    for (_, id) in order {
+    for id in in_order(host, may_go) {
         if enough(freed) || chosen.len() == policy.limits.max_images {
             break;
         }
-        freed += host.images[id].reclaimable_at_least(host.engine.store).0;
+        if !host.images[id].resists {
+            freed += host.images[id].reclaimable_at_least(host.engine.store).0;
+        }
         chosen.push(id.clone());
     }
     chosen
+}
+
+/// Oldest first, and what the engine would not let go at the end.
+fn in_order<'a>(host: &Inventory, may_go: &'a BTreeMap<ImageId, i64>) -> Vec<&'a ImageId> {
+    let mut order: Vec<_> = may_go
+        .iter()
+        .map(|(id, age)| (host.images[id].resists, -age, id))
+        .collect();
+    order.sort();
+    order.into_iter().map(|(_, _, id)| id).collect()
 }
 
 impl<'a> Reading<'a> {

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use futures_util::FutureExt;
 use secateur::decide::Trust;
 use secateur::guards;
-use secateur::journal::{intended, open_intents, pending};
+use secateur::journal::{intended, open_intents, pending, resisting};
 use secateur::ledger::{Ledger, Unusable};
 use secateur::model::ImageId;
 use secateur::plan::Verdict;
@@ -170,6 +170,7 @@ async fn inner(meeting: &Meeting, run: usize, state: usize) -> Option<BTreeSet<I
                 // Ages start anew.
                 world.states[state].past.clear();
                 world.states[state].last_clock = None;
+                world.states[state].latest = chrono::DateTime::default();
                 Ledger::empty(&facts.key())
             }
             Some(Err(Unusable::Newer(_))) => return None,
@@ -182,6 +183,7 @@ async fn inner(meeting: &Meeting, run: usize, state: usize) -> Option<BTreeSet<I
     let known = Known {
         ledger: &ledger,
         intended: &meant,
+        resisting: &resisting(&journal),
     };
     let seen = match look_around(meeting, &facts, &policy, known, Trust::OwnMemory).await {
         Ok(seen) => seen,
@@ -295,17 +297,19 @@ impl World {
             let unnoticed = if reading.boot_id == last.boot_id {
                 gain <= UNNOTICED
             } else {
-                wall <= UNNOTICED_OFF
+                wall <= UNNOTICED_OFF && last.wall >= state.latest
             };
             self.runs[run].doubtful = !unnoticed || wall < 0;
             if unnoticed && wall >= 0 {
                 state.credit += gain.max(0);
             }
         }
+        state.latest = state.latest.max(reading.wall);
         state.last_clock = Some((reading, steady));
-        // A name says something only of what is known to have carried it.
+        // A name says something only of what carried it at this look or the last.
         let named = |id: &ImageId, text: &str| {
-            let looks = state.past.iter().map(|past| &*past.host).chain([seen]);
+            let looks = state.past.last().map(|past| &*past.host);
+            let looks = looks.into_iter().chain([seen]);
             let mut images = looks.filter_map(|host| host.images.get(id));
             images.any(|image| naive::refers(text, image))
         };

@@ -112,6 +112,7 @@ pub enum Point {
     /// Inside the engine's own delete call, after it decided.
     Window,
     Containers,
+    Happened,
     Hold,
     LetGo,
     Refusals,

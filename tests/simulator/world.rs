@@ -74,6 +74,8 @@ pub struct State {
     /// What it must take for time that passed and did not.
     pub credit: i64,
     pub last_clock: Option<(ClockReading, i64)>,
+    /// The latest that the wall clock said at any look.
+    pub latest: DateTime<Utc>,
 }
 
 pub struct World {
@@ -167,6 +169,7 @@ impl World {
             wall: self.wall(),
             since_boot_secs: u64::try_from((self.steady() - self.booted) / 1000).unwrap_or(0),
             boot_id: format!("boot-{}", self.boot),
+            latest: None,
         }
     }
 

@@ -56,7 +56,7 @@ pub fn check(path: &Path, wanted: Wanted) -> Result<PathBuf, FileError> {
     let mut ahead: VecDeque<OsString> = parts(&absolute).collect();
     let mut at = PathBuf::from("/");
     let mut meta = stat(&at)?;
-    trust_on_the_way(&at, &meta, we)?;
+    trust_on_the_way(&at, &meta, we, wanted)?;
     let mut links = 0;
 
     while let Some(part) = ahead.pop_front() {
@@ -68,7 +68,7 @@ pub fn check(path: &Path, wanted: Wanted) -> Result<PathBuf, FileError> {
         }
         let next = at.join(&part);
         meta = stat(&next)?;
-        trust_on_the_way(&next, &meta, we)?;
+        trust_on_the_way(&next, &meta, we, wanted)?;
         if !meta.is_symlink() {
             at = next;
             continue;
@@ -111,18 +111,42 @@ fn stat(path: &Path) -> Result<Metadata, FileError> {
     fs::symlink_metadata(path).map_err(FileError::io("look at", path))
 }
 
-fn trust_on_the_way(path: &Path, meta: &Metadata, we: u32) -> Result<(), FileError> {
+fn trust_on_the_way(
+    path: &Path,
+    meta: &Metadata,
+    we: u32,
+    wanted: Wanted,
+) -> Result<(), FileError> {
     match flaw(meta.uid(), meta.mode(), we) {
         None => Ok(()),
-        Some(Flaw::Owner) => Err(untrusted(
-            path,
-            &format!(
-                "it belongs to uid {}, wanted root or uid {we}: chown -h {we} {}",
-                meta.uid(),
-                quoted(path)
-            ),
-        )),
+        Some(Flaw::Owner) => {
+            let (owner, we_too) = (meta.uid(), format!(" or uid {we}"));
+            let we_too = if we == 0 { "" } else { &we_too };
+            let way_out = way_out_of_owner(path, meta.is_dir(), we, wanted);
+            Err(untrusted(
+                path,
+                &format!("it belongs to uid {owner}, wanted root{we_too}: {way_out}"),
+            ))
+        }
         Some(Flaw::Mode) => Err(writable(path, meta)),
+    }
+}
+
+/// A folder may be somebody's home: to give that away, as a command that is
+/// copied would, does more harm than what it mends.
+fn way_out_of_owner(path: &Path, is_folder: bool, we: u32, wanted: Wanted) -> String {
+    if !is_folder {
+        return format!("chown -h {we} {}", quoted(path));
+    }
+    let who = if we == 0 { "root" } else { "root or you" };
+    match wanted {
+        Wanted::Folder => format!("use a folder that only {who} can change"),
+        Wanted::File | Wanted::FileOrLink if we == 0 => {
+            "move the file to a folder that only root can change, such as /root".to_owned()
+        }
+        Wanted::File | Wanted::FileOrLink => {
+            format!("move the file to a folder that only {who} can change")
+        }
     }
 }
 
@@ -152,7 +176,7 @@ fn trust_at_the_end(path: &Path, meta: &Metadata, wanted: Wanted) -> Result<(), 
 
 /// Asserts the trust of an open file, where a path was opened in one go.
 pub(in crate::host) fn check_open_file(path: &Path, meta: &Metadata) -> Result<(), FileError> {
-    trust_on_the_way(path, meta, geteuid().as_raw())?;
+    trust_on_the_way(path, meta, geteuid().as_raw(), Wanted::File)?;
     trust_at_the_end(path, meta, Wanted::File)
 }
 
@@ -255,6 +279,23 @@ mod tests {
         assert_eq!(flaw(1001, LINK | 0o777, 0), Some(Flaw::Owner));
         // The owner of a sticky folder may move everything in it.
         assert_eq!(flaw(1001, FOLDER | 0o1777, 1000), Some(Flaw::Owner));
+    }
+
+    #[test]
+    fn no_folder_is_given_away_for_the_sake_of_a_file_in_it() {
+        let (home, policy) = (Path::new("/home/alice"), Path::new("/root/policy.toml"));
+        for wanted in [Wanted::Folder, Wanted::File, Wanted::FileOrLink] {
+            for we in [0, 1000] {
+                let way_out = way_out_of_owner(home, true, we, wanted);
+                assert!(way_out.contains("a folder that only root"), "{way_out}");
+                assert!(!way_out.contains("chown"), "{way_out}");
+            }
+        }
+        assert!(way_out_of_owner(home, true, 0, Wanted::File).ends_with("such as /root"));
+        assert_eq!(
+            way_out_of_owner(policy, false, 0, Wanted::FileOrLink),
+            "chown -h 0 \"/root/policy.toml\""
+        );
     }
 
     #[test]
