@@ -824,7 +824,9 @@ fn the_commands_in_the_examples_are_sound_shell() {
             }
         }
         if let Value::Array(items) = at {
-            items.iter().for_each(|item| commands(item, found));
+            for item in items {
+                commands(item, found);
+            }
         }
     }
     for name in ["drone.yml", "gitlab-ci.yml", "woodpecker.yml"] {
