@@ -1,0 +1,119 @@
+//! The program and its package, made by the commands that the pages show. In the profile of the
+//! tests: that of a release takes minutes, and differs in speed and size alone.
+
+// The ban on removing files is for the program, not for its tests.
+#![allow(clippy::disallowed_methods)]
+
+#[path = "lab/mod.rs"]
+mod lab;
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use support::{Ran, page};
+
+/// Runs a line of a page in the project's own folder.
+#[track_caller]
+fn types(line: &str) -> Ran {
+    let path = std::env::var("PATH").expect("PATH");
+    let tools = lab::lab_dir().join("tools/bin");
+    let mut command = Command::new("bash");
+    // What cargo tells a test would have it build some crates anew, and again for the next test.
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        if name.starts_with("CARGO_") && name != "CARGO_HOME" {
+            command.env_remove(&*name);
+        }
+    }
+    let output = command
+        .args(["-euo", "pipefail", "-c", line])
+        .current_dir(page::file(""))
+        .env("PATH", format!("{}:{path}", tools.display()))
+        .env("CARGO_NET_OFFLINE", "true")
+        .env("CARGO_TARGET_DIR", target())
+        .stdin(Stdio::null())
+        .output();
+    Ran::of(output.expect("bash")).ended(0)
+}
+
+/// Where cargo puts what it makes: beside what it made for the tests.
+fn target() -> PathBuf {
+    let program = Path::new(support::PROGRAM);
+    let folder = program.parent().and_then(Path::parent);
+    folder.expect("target/debug").to_owned()
+}
+
+#[track_caller]
+fn says_its_version(program: &Path) {
+    let output = Command::new(program).arg("--version").output();
+    let said = Ran::of(output.expect("the program")).ended(0).stdout;
+    assert_eq!(said.trim(), concat!("secateur ", env!("CARGO_PKG_VERSION")));
+}
+
+/// The one command between words of the README that begins so.
+#[track_caller]
+fn command(begin: &str) -> String {
+    let spans = page::spans(&page::readme());
+    let found = spans.into_iter().find(|span| span.starts_with(begin));
+    found.unwrap_or_else(|| panic!("the README has no {begin}"))
+}
+
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn the_program_and_its_package_are_made_by_the_commands_of_the_readme() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let here = dir.path().display();
+
+    let line = command("cargo install --path .");
+    types(&format!("{line} --debug --locked --root {here}"));
+    says_its_version(&dir.path().join("bin/secateur"));
+
+    let line = command("cargo build --release && install");
+    let line = line
+        .replace("--release", "--locked")
+        .replace("target/release", "\"$CARGO_TARGET_DIR\"/debug")
+        .replace("/usr/bin/", &format!("{here}/"));
+    types(&line);
+    says_its_version(&dir.path().join("secateur"));
+
+    let blocks = page::blocks_of(&page::readme());
+    let block = blocks.iter().find(|block| block.section == "Install");
+    let text = &block.expect("how to install").text;
+    let line = text.lines().find(|line| line.starts_with("cargo deb"));
+    let line = line.and_then(|line| line.split("  ").next());
+    let line = line.expect("a line that makes the package");
+    let made = format!("{here}/secateur.deb");
+    types(&format!(
+        "{line} --profile dev --locked --fast --output {made}"
+    ));
+    types(&format!("dpkg-deb --extract {made} {here}/package"));
+    says_its_version(&dir.path().join("package/usr/bin/secateur"));
+}
+
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn a_static_program_needs_nothing_of_its_root() {
+    let lines = page::of("operating.md", "Install", "");
+    let line = lines.iter().find(|block| block.text.contains("crt-static"));
+    let line = line.expect("its command").text.trim();
+    types(&line.replace("--release", "--locked"));
+    let built = target().join("x86_64-unknown-linux-gnu/debug/secateur");
+    let linked = Command::new("ldd").arg(&built).output().expect("ldd");
+    let linked = String::from_utf8_lossy(&linked.stdout).into_owned();
+    assert!(linked.contains("statically linked"), "{linked}");
+
+    let root = tempfile::tempdir().expect("a folder");
+    fs::copy(&built, root.path().join("secateur")).expect("the program");
+    let host = page::file("tests/fuzz/seeds/inventory/small.json");
+    fs::copy(host, root.path().join("host.json")).expect("a host");
+    let output = Command::new("chroot")
+        .arg(root.path())
+        .args(["/secateur", "plan", "--inventory", "/host.json"])
+        .env_clear()
+        .env("PATH", "/usr/sbin:/usr/bin")
+        .output();
+    let said = Ran::of(output.expect("chroot")).ended(0).stdout;
+    assert!(said.contains("kept 4 images"), "{said}");
+}
