@@ -274,7 +274,7 @@ pub(super) fn sort_names(repo_tags: &[String], repo_digests: &[String]) -> Sorte
             Ok(name) if name.is_ours() && !name.is_digest() => sorted.ours.insert(name),
             // Made up from our own name by the containerd store.
             Ok(name) if name.is_ours() => false,
-            Ok(name) if name.is_digest() && name.repository() == DANGLING => false,
+            Ok(name) if name.is_dangling_record() => false,
             Ok(name) if name.is_digest() => sorted.digests.insert(name),
             Ok(name) => sorted.tags.insert(name),
             Err(_) => {
@@ -285,11 +285,6 @@ pub(super) fn sort_names(repo_tags: &[String], repo_digests: &[String]) -> Sorte
     }
     sorted
 }
-
-/// What the containerd store names an image that lost its tag. Never dropped:
-/// the engine does not look at image mounts then (28.5.2), as it does for a
-/// name of ours.
-const DANGLING: &str = "docker.io/library/moby-dangling";
 
 fn image(summary: ImageSummary) -> Result<Image, String> {
     let id: ImageId = summary.id.parse().map_err(|e| format!("{e}"))?;
