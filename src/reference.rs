@@ -255,7 +255,7 @@ fn is_tag(tag: &str) -> bool {
 }
 
 /// docker's own rule for telling `host/name` from `user/name`.
-fn looks_like_host(first: &str) -> bool {
+pub(crate) fn looks_like_host(first: &str) -> bool {
     first.contains(['.', ':'])
         || first == "localhost"
         || first.bytes().any(|b| b.is_ascii_uppercase())
