@@ -218,11 +218,7 @@ impl LabelRule {
 
     /// Whether the image carries it.
     pub fn covers(&self, image: &Image) -> bool {
-        image.labels.get(&self.key).is_some_and(|seen| {
-            self.value
-                .as_ref()
-                .is_none_or(|wanted| wanted == seen.raw())
-        })
+        image.labels.covers(&self.key, self.value.as_deref())
     }
 
     /// As it was typed.

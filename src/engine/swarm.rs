@@ -6,7 +6,7 @@ use bollard::models::{LocalNodeState, SwarmInfo};
 use serde::Deserialize;
 use serde::de::{Deserializer, SeqAccess, Visitor};
 
-use super::list::{Allowance, Form, Weighed, object};
+use super::list::{Allowance, Form, LONGEST_WHOLE, Weighed, object};
 use super::{EngineError, Info, Reader};
 use crate::model::{Observed, ServiceImage, Spec, Swarm};
 use crate::text::{Untrusted, escape};
@@ -223,7 +223,8 @@ impl Reader {
             return Ok(Observed::Known(Vec::new()));
         }
         let doing = "read the build cache (GET /system/df?type=build-cache)";
-        let body = self.whole(doing, "/system/df?type=build-cache").await?;
+        let path = "/system/df?type=build-cache";
+        let body = self.whole(doing, path, LONGEST_WHOLE).await?;
         let usage: Usage = object(&body).map_err(|why| EngineError::nonsense(doing, why))?;
         let items = usage.build_cache_usage.map(|usage| usage.items);
         let records = usage.build_cache.0.into_iter();
