@@ -389,7 +389,7 @@ pub fn clear(policy: &Policy, looks: &[Look], plan: Plan) -> Result<Cleared, Vec
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
     use crate::activity::{PullSign, Unreadable};
@@ -595,8 +595,22 @@ mod tests {
             .filter(|kind| !seen.contains(*kind))
             .collect();
         assert!(missing.is_empty(), "no test makes {missing:?}");
+        // A lock that is held for too long ends otherwise.
+        let old = with_lock(LockKind::Exists, held(Some(at(0))), None);
+        all.extend(refusals(&policy(""), &old));
+        let page = include_str!("../docs/refusals.md");
+        let mut codes: BTreeMap<&str, Vec<String>> = BTreeMap::new();
         for refusal in &all {
             assert!(!refusal.message().is_empty() && !refusal.way_out().is_empty());
+            let code = crate::outcome::refused(std::slice::from_ref(refusal)) as u8;
+            codes
+                .entry(refusal.kind())
+                .or_default()
+                .push(code.to_string());
+        }
+        for (kind, codes) in codes {
+            let row = format!("| [{kind}](#{kind}) | {} |", codes.join(", then "));
+            assert!(page.contains(&row), "docs/refusals.md: {row}");
         }
     }
 

@@ -773,15 +773,27 @@ fn what_the_page_tells_a_job_to_label_is_the_runs_own() {
     )
     .expect("the stack");
     fs::write(machine.secateur.dir().join("key"), "key").expect("a secret");
-    let images = machine.record();
-    let block = &page::of("ci-teardown.md", "What a job labels", "sh")[0];
-    let commands: Vec<&str> = block.text.lines().collect();
-    assert_eq!(commands.len(), 6);
     let in_a_job = |line: &str| {
         let mut command = machine.command("bash", &["-eo", "pipefail", "-c", line]);
         command.env("CI_RUN", "run-7").env("PASSWORD", "secret");
         Ran::of(command.output().expect("bash")).ended(0)
     };
+    // The teardown, where the page has it put.
+    let installs = &page::of("ci-teardown.md", "", page::INDENTED)[0].text;
+    let bin = machine.bin().display().to_string();
+    fs::remove_file(machine.bin().join("secateur-teardown")).expect("its link");
+    in_a_job(
+        &installs
+            .replace("/usr/local/bin", &bin)
+            .replace("config/ci", &hooks().display().to_string()),
+    );
+    let proof = &page::of("ci-teardown.md", "Checking it", page::INDENTED)[0].text;
+    let proof: Vec<&str> = proof.lines().collect();
+    assert_eq!(proof.len(), 2);
+    in_a_job(proof[0]);
+    let block = &page::of("ci-teardown.md", "What a job has to label", "sh")[0];
+    let commands: Vec<&str> = block.text.lines().collect();
+    assert_eq!(commands.len(), 6);
     for line in commands {
         let found = machine.things(None);
         in_a_job(line);
@@ -794,7 +806,37 @@ fn what_the_page_tells_a_job_to_label_is_the_runs_own() {
     });
     machine.teardown("run-7").ended(0);
     assert_eq!(machine.things(None), before);
-    machine.images_held(&images);
+    in_a_job(proof[1]);
+}
+
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn the_commands_in_the_examples_are_sound_shell() {
+    /// Lists of commands, by the names that these files have for them.
+    fn commands(at: &Value, found: &mut Vec<String>) {
+        if let Value::Object(fields) = at {
+            for (name, value) in fields {
+                if name.ends_with("script") || name == "commands" {
+                    found.push(script(value));
+                } else {
+                    commands(value, found);
+                }
+            }
+        }
+        if let Value::Array(items) = at {
+            for item in items {
+                commands(item, found);
+            }
+        }
+    }
+    for name in ["drone.yml", "gitlab-ci.yml", "woodpecker.yml"] {
+        let mut found = Vec::new();
+        commands(&example(name), &mut found);
+        assert_eq!(found.len(), 2, "{name}: {found:?}");
+        for shell in found {
+            page::shellchecked(name, &format!("{shell}\n"));
+        }
+    }
 }
 
 #[test]

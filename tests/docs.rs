@@ -11,13 +11,15 @@ mod support;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
+use clap::Parser;
 use lab::image::Archive;
 use lab::{Engine, Kind};
+use secateur::cli::Cli;
 use secateur::guards::Refusal;
 use secateur::policy::Policy;
-use support::{PROGRAM, Secateur, page};
+use serde_json::Value;
+use support::{Secateur, page};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -40,6 +42,114 @@ fn documents() -> BTreeMap<String, String> {
         .collect();
     assert!(documents.len() > 5, "{:?}", documents.keys());
     documents
+}
+
+/// Who runs each block: page, the beginning of its section, language, how many, and the test
+/// that takes it from the page. (`console` and `toml` are not listed: tests below take them from
+/// every page.)
+#[rustfmt::skip]
+const BLOCKS: &[(&str, &str, &str, usize, Taken)] = &[
+    ("README.md", "Install", "", 2, By("package.rs", "an_operator_gets_by_with_the_commands_of_the_pages")),
+    ("README.md", "Working on it", page::INDENTED, 1, Not("tests/run is what runs this")),
+    ("docs/ci-teardown.md", "", page::INDENTED, 1, By("ci_teardown.rs", "what_the_page_tells_a_job_to_label_is_the_runs_own")),
+    ("docs/ci-teardown.md", "What a job has to label", "sh", 1, By("ci_teardown.rs", "what_the_page_tells_a_job_to_label_is_the_runs_own")),
+    ("docs/ci-teardown.md", "Who runs secateur", page::INDENTED, 1, By("package.rs", "an_operator_gets_by_with_the_commands_of_the_pages")),
+    ("docs/ci-teardown.md", "Checking it", page::INDENTED, 1, By("ci_teardown.rs", "what_the_page_tells_a_job_to_label_is_the_runs_own")),
+    ("docs/deploy-lock.md", "The shared lock", "sh", 2, By("deploy_lock.rs", "each_command_of_the_page_holds_the_lock_for_as_long_as_it_deploys")),
+    ("docs/deploy-lock.md", "Over ssh", "sh", 2, By("deploy_lock.rs", "each_command_of_the_page_holds_the_lock_for_as_long_as_it_deploys")),
+    ("docs/deploy-lock.md", "Ansible", "yaml", 2, By("deploy_lock.rs", "each_command_of_the_page_holds_the_lock_for_as_long_as_it_deploys")),
+    ("docs/deploy-lock.md", "Kamal", "", 1, By("package.rs", "the_unit_sees_every_lock_that_a_policy_may_name")),
+    ("docs/first-five-minutes.md", "", "text", 1, By("recording.rs", "the_recording_shows_what_the_program_says")),
+    ("docs/fleet.md", "Same package", "yaml", 1, By("package.rs", "the_play_of_the_page_installs_what_it_says")),
+    ("docs/fleet.md", "Same package", "sh", 1, By("swarm.rs", "a_job_of_the_whole_swarm_prunes_where_nothing_is_installed")),
+    ("docs/metrics.md", "Metrics", page::INDENTED, 1, By("seen.rs", "each_command_of_the_page_does_what_the_page_says")),
+    ("docs/metrics.md", "systemd's journal", page::INDENTED, 1, By("seen.rs", "each_command_of_the_page_does_what_the_page_says")),
+    ("docs/metrics.md", "JSON", page::INDENTED, 3, By("seen.rs", "each_command_of_the_page_does_what_the_page_says")),
+    ("docs/metrics.md", "What was removed", page::INDENTED, 3, By("seen.rs", "each_command_of_the_page_does_what_the_page_says")),
+    ("docs/operating.md", "Install", "", 1, By("package.rs", "an_operator_gets_by_with_the_commands_of_the_pages")),
+    ("docs/operating.md", "The first day", "", 1, By("package.rs", "an_operator_gets_by_with_the_commands_of_the_pages")),
+    ("docs/operating.md", "Next morning", "", 2, By("package.rs", "an_operator_gets_by_with_the_commands_of_the_pages")),
+    ("docs/operating.md", "Settings of the units", "", 3, By("package.rs", "drop_in_of_the_page")),
+    ("docs/operating.md", "When the disk is full", "", 1, By("package.rs", "an_operator_gets_by_with_the_commands_of_the_pages")),
+    ("docs/operating.md", "Undo", "", 1, Not("the names are the journal's")),
+    ("docs/operating.md", "Upgrade", "", 1, By("package.rs", "the_package_keeps_the_admins_policy_and_leaves_nothing_when_purged")),
+    ("docs/other-engines.md", "Rootless Docker", page::INDENTED, 1, By("other_engines.rs", "a_users_own_docker_is_pruned_by_that_user")),
+    ("docs/other-engines.md", "Podman", page::INDENTED, 1, By("other_engines.rs", "podman_is_planned_for_and_never_pruned")),
+    ("docs/refusals.md", "max-fraction", "", 1, By("package.rs", "an_operator_gets_by_with_the_commands_of_the_pages")),
+    ("docs/refusals.md", "signs-unreadable", "", 1, By("package.rs", "the_unit_sees_every_lock_that_a_policy_may_name")),
+    ("docs/simulation.md", "", page::INDENTED, 1, Not("tests/run has this line")),
+    ("docs/verify-cache.md", "", "", 1, By("verify_cache.rs", "each_command_of_the_page_runs")),
+    ("docs/verify-cache.md", "A CI job", "sh", 2, By("verify_cache.rs", "each_command_of_the_page_runs")),
+    ("docs/verify-cache.md", "Reading your registry's log", "", 1, Not("lines of a log")),
+];
+
+/// Whether a block is run.
+#[derive(Debug)]
+enum Taken {
+    By(&'static str, &'static str),
+    Not(&'static str),
+}
+use Taken::{By, Not};
+
+#[test]
+fn every_block_of_the_documents_is_run_by_a_test_that_is_named_here() {
+    let mut found: BTreeMap<(String, String, String), usize> = BTreeMap::new();
+    for (name, text) in documents() {
+        for block in page::blocks_of(&text) {
+            if !["console", "toml"].contains(&block.language.as_str()) {
+                let key = (name.clone(), block.section, block.language);
+                *found.entry(key).or_default() += 1;
+            }
+        }
+    }
+    for (page, section, language, count, taken) in BLOCKS {
+        let listed_key = |key: &&(String, String, String)| {
+            key.0 == *page
+                && key.1.starts_with(section)
+                && section.is_empty() == key.1.is_empty()
+                && key.2 == *language
+        };
+        let key = found.keys().find(listed_key).cloned();
+        let listed = format!("{page}, {section}, {language:?}");
+        let key = key.unwrap_or_else(|| panic!("no block {listed}"));
+        assert_eq!(found.remove(&key), Some(*count), "{listed}");
+        match taken {
+            By(file, test) => {
+                let all = fs::read_to_string(root().join("tests").join(file)).expect(file);
+                let its = format!("fn {test}(");
+                assert!(all.contains(&its), "{file} has no {test}");
+            }
+            Not(why) => assert!(!why.is_empty(), "{listed}"),
+        }
+    }
+    assert!(found.is_empty(), "blocks that nobody runs: {found:#?}");
+}
+
+#[test]
+fn every_command_line_between_words_is_one_that_the_program_takes() {
+    let mut count = 0;
+    for (name, text) in documents() {
+        for span in page::spans(&text) {
+            let words: Vec<&str> = span.split(' ').collect();
+            if words[0] != "secateur" || words.contains(&"COMMAND") {
+                continue;
+            }
+            if let Err(error) = Cli::try_parse_from(&words) {
+                panic!("{name}: {span}: {error}");
+            }
+            count += 1;
+        }
+    }
+    assert!(count > 9, "only {count} found");
+}
+
+#[test]
+fn every_block_of_shell_is_sound() {
+    for (name, text) in documents() {
+        for block in blocks(&text, "sh") {
+            page::shellchecked(&name, &block);
+        }
+    }
 }
 
 /// The fenced blocks of this kind.
@@ -87,18 +197,7 @@ fn every_command_of_a_session_in_the_documents_runs() {
             let typed = command
                 .replace("/root/", &format!("{}/", secateur.dir().display()))
                 .replace("/var/lib/secateur", &secateur.state().to_string_lossy());
-            let bin = Path::new(PROGRAM).parent().expect("its folder").display();
-            let path = std::env::var("PATH").expect("a path");
-            let ran = Command::new("bash")
-                .args(["-euo", "pipefail", "-c", &typed])
-                .current_dir(secateur.dir())
-                .env("PATH", format!("{bin}:{path}"))
-                .env("DOCKER_HOST", engine.host())
-                .env("SECATEUR_POLICY", secateur.policy_path())
-                .env("STATE_DIRECTORY", secateur.state())
-                .stdin(Stdio::null())
-                .output()
-                .expect("bash runs");
+            let ran = secateur.typed(&typed).output().expect("bash runs");
             let said = String::from_utf8_lossy(&ran.stderr);
             assert!(ran.status.success(), "{name}: {command}: {said}");
             count += 1;
@@ -128,9 +227,51 @@ fn every_policy_in_the_documents_is_read() {
     assert!(count > 0, "no policy found");
 }
 
+/// How a default stands in docs/policy.md.
+fn shown_default(default: &Value) -> String {
+    match default {
+        Value::Null => "(not set)".into(),
+        Value::Array(list) if list.is_empty() => "(none)".into(),
+        default => format!("(`{default}`)"),
+    }
+}
+
+#[test]
+fn every_key_of_a_policy_has_its_words_and_its_default() {
+    let schema = fs::read_to_string(root().join("config/policy.schema.json")).expect("a schema");
+    let schema: Value = serde_json::from_str(&schema).expect("JSON");
+    let page = page::text("policy.md");
+    let mut keys = 0;
+    for (section, of) in schema["properties"].as_object().expect("sections") {
+        let text = page::section("policy.md", section);
+        for (key, its) in of["properties"].as_object().expect("keys") {
+            let told = match (section.as_str(), key.as_str()) {
+                // What they mean where they are not given is said in words.
+                ("guard", "lock") => {
+                    for key in its["items"]["properties"].as_object().expect("keys").keys() {
+                        assert!(text.contains(&format!("**`{key}`**")), "guard.lock.{key}");
+                    }
+                    "**`[[guard.lock]]`**".into()
+                }
+                ("engine", "data_root") => "**`data_root`** (what the engine reports)".into(),
+                ("age", "min_age") => "**`min_age`** (must be given".into(),
+                _ => format!("**`{key}`** {}", shown_default(&its["default"])),
+            };
+            assert!(text.contains(&told), "{section}.{key}: {told}");
+            keys += 1;
+        }
+    }
+    assert!(keys > 14, "only {keys}");
+    let units = ["s", "m", "h", "d", "w", "M", "y"];
+    for unit in units {
+        assert!(page.contains(&format!("`{unit}` ")), "the unit {unit}");
+    }
+}
+
 #[test]
 fn every_refusal_has_its_section() {
     let text = &documents()["docs/refusals.md"];
+    // Its code is compared in src/guards.rs, where all of them are made.
     for kind in Refusal::KINDS {
         assert!(text.contains(&format!("\n## {kind}\n")), "{kind}");
         assert!(text.contains(&format!("| [{kind}](#{kind}) |")), "{kind}");

@@ -55,12 +55,22 @@ impl User<'_> {
     }
 
     fn run(&self, args: &[&str]) -> Ran {
+        self.runs(self.program().to_str().expect("UTF-8"), args)
+    }
+
+    /// A line of a page, with its program at hand.
+    fn types(&self, line: &str) -> Ran {
+        let home = self.engine.home().display().to_string();
+        self.runs("sh", &["-c", &format!("PATH={home}:$PATH; {line}")])
+    }
+
+    fn runs(&self, program: &str, args: &[&str]) -> Ran {
         let id = self.engine.user();
         let mut command = Command::new("setpriv");
         command
             .args([format!("--reuid={id}"), format!("--regid={id}")])
             .arg("--clear-groups")
-            .arg(self.program())
+            .arg(program)
             .args(args)
             .current_dir("/")
             .env_clear()
@@ -154,6 +164,12 @@ fn podman_is_planned_for_and_never_pruned() {
             let present = checks.iter().find(|check| check["kind"] == "present");
             assert_eq!(present.expect("present")["status"], "ok", "{name}");
 
+            // By the address that the page gives for root's.
+            let line = &page::of("other-engines.md", "Podman", page::INDENTED)[0].text;
+            let line = line.replace("unix:///run/podman/podman.sock", &engine.host());
+            let said = user.types(&line).ended(0).stdout;
+            assert!(said.contains("podman"), "{said}");
+
             // Not even where nobody minds the pulls.
             user.policy(&format!("{EAGER}[guard]\npulls = \"best-effort\"\n"));
             let outcome = user.json("prune", 0);
@@ -183,6 +199,23 @@ fn a_users_own_docker_is_pruned_by_that_user() {
         assert_eq!(roots["engine"], plan["engine"]);
         assert_eq!(refusals(&roots), [] as [String; 0], "{roots:#}");
         assert_eq!(reasons(&roots, &old), ["first-seen"]);
+        // As the page has it: that user's own policy, at that user's own place.
+        let config = engine.home().join(".config/secateur");
+        fs::create_dir_all(&config).expect("a folder");
+        fs::copy(
+            engine.home().join("policy.toml"),
+            config.join("policy.toml"),
+        )
+        .expect("a policy");
+        let said = user.types(&page::of("other-engines.md", "Rootless", page::INDENTED)[0].text);
+        let said = said.ended(0).stdout;
+        // A long path goes on in the next line.
+        let joined: String = said.split_whitespace().collect();
+        assert!(joined.contains(".config/secateur/policy.toml"), "{said}");
+        assert!(!engine.has(&old) && engine.has(&new), "{said}");
+        let (old, new) = user.untagged();
+        assert_eq!(user.json("prune", 0)["result"], "nothing");
+        user.until_removable(&old);
         let outcome = user.json("prune", 0);
         assert_eq!(ids(&outcome, "removed"), [old.as_str()], "{outcome:#}");
         assert!(!engine.has(&old) && engine.has(&new));

@@ -6,6 +6,7 @@
 
 #[path = "lab/mod.rs"]
 mod lab;
+mod support;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use lab::{Machine, lab_dir, wait_until};
+use support::page;
 
 const POLICY: &str = "/etc/secateur/policy.toml";
 /// As engines know it: on loopback, plain HTTP is allowed.
@@ -57,8 +59,29 @@ fn package() -> &'static Path {
 
 /// Puts the package into the machine, and installs it as an operator does.
 fn install(machine: &Machine) {
-    fs::copy(package(), machine.path("/root/secateur.deb")).expect("the package");
+    put(machine, "/root/secateur.deb");
     machine.ok(&["apt-get", "install", "--yes", "/root/secateur.deb"]);
+}
+
+fn put(machine: &Machine, path: &str) {
+    fs::copy(package(), machine.path(path)).expect("the package");
+}
+
+/// Runs lines of a page, as root in root's home.
+#[track_caller]
+fn types(machine: &Machine, lines: &str) -> String {
+    let lines = format!("cd; PATH=/usr/local/bin:$PATH\n{lines}");
+    machine.ok(&["bash", "-euo", "pipefail", "-c", &lines])
+}
+
+/// The drop-in of docs/operating.md that sets this.
+#[track_caller]
+fn drop_in_of_the_page(setting: &str) -> String {
+    let blocks = page::of("operating.md", "Settings of the units", "");
+    let its = blocks
+        .into_iter()
+        .find(|block| block.text.contains(setting));
+    its.expect("its block").text
 }
 
 /// Has the timers wait for a day that does not come: the test starts the units. And systemd
@@ -128,16 +151,18 @@ fn deployed(machine: &Machine) {
     machine.ok(&["systemctl", "stop", "deploy"]);
 }
 
-/// Has a failed unit start this one, as the manual shows it.
-fn alarm(machine: &Machine, unit: &str) {
+/// Has failed units start one that a test can see, by the drop-ins that the page shows.
+fn alarm(machine: &Machine) {
     machine.write(
-        "/etc/systemd/system/alarm@.service",
+        "/etc/systemd/system/notify-me@.service",
         "[Service]\nType=oneshot\nExecStart=/usr/bin/touch /run/alarm-%i\n",
     );
-    machine.write(
-        &format!("/etc/systemd/system/{unit}.d/alarm.conf"),
-        "[Unit]\nOnFailure=alarm@%n.service\n",
-    );
+    let blocks = page::of("operating.md", "Next morning", "");
+    let block = blocks.iter().find(|block| block.text.contains("OnFailure"));
+    let text = &block.expect("the drop-in").text;
+    let paths = text.lines().filter_map(|line| line.strip_prefix("# "));
+    let count = paths.map(|path| machine.write(path, text)).count();
+    assert_eq!(count, 2, "{text}");
     machine.ok(&["systemctl", "daemon-reload"]);
 }
 
@@ -218,6 +243,193 @@ fn the_unit_prunes_a_full_disk_and_refuses_beside_a_deploy() {
 
 #[test]
 #[ignore = "needs the lab: run tests/run"]
+fn an_operator_gets_by_with_the_commands_of_the_pages() {
+    let machine = Machine::boot(None);
+    put(&machine, "/root/secateur_0_amd64.deb");
+    let fenced = |page, section| page::of(page, section, "");
+    let readme = page::blocks_of(&page::readme());
+    let install: Vec<_> = readme.iter().filter(|b| b.section == "Install").collect();
+    // Its first lines make the package: another test.
+    let line = install[0]
+        .text
+        .lines()
+        .find(|line| line.starts_with("apt "));
+    types(&machine, line.expect("a line that installs"));
+    types(&machine, &fenced("operating.md", "Install")[0].text);
+    machine.ok(&["secateur", "--version"]);
+
+    // Whatever the editor is: here, one that protects an image.
+    machine.write(
+        "/usr/local/bin/editor",
+        "#!/bin/sh\nexec sed -i 's/^images = \\[\\]/images = [\"app:1\"]/' \"$1\"\n",
+    );
+    machine.ok(&["chmod", "755", "/usr/local/bin/editor"]);
+    import(&machine, "app:1", b"app");
+    let said = types(&machine, &install[1].text);
+    assert!(said.contains("kept 1 image"), "{said}");
+    types(&machine, &fenced("operating.md", "The first day")[0].text);
+    for timer in ["secateur.timer", "secateur-verify.timer"] {
+        machine.ok(&["systemctl", "is-active", timer]);
+        machine.ok(&["systemctl", "is-enabled", timer]);
+    }
+    for unit in ["secateur", "secateur-verify"] {
+        machine.ok(&["systemctl", "start", unit]);
+        machine.journal(&format!("{unit}.service"));
+    }
+    let morning = types(&machine, &fenced("operating.md", "Next morning")[0].text);
+    for expected in ["secateur.timer", "secateur-verify.timer", "held: 1 of 1"] {
+        assert!(morning.contains(expected), "{expected}: {morning}");
+    }
+
+    let full = page::section("operating.md", "When the disk is full");
+    let commands: Vec<String> = page::spans(&full);
+    let typed = |span: &&String| span.starts_with("secateur ") || span.starts_with("docker system");
+    assert_eq!(commands.iter().filter(typed).count(), 5, "{commands:?}");
+    for command in commands.iter().filter(typed) {
+        types(&machine, command);
+    }
+
+    types(
+        &machine,
+        &fenced("operating.md", "When the disk is full")[0].text,
+    );
+    types(&machine, &fenced("refusals.md", "max-fraction")[0].text);
+
+    // A CI runner that is not root, by one line for sudo.
+    let rule = &page::of("ci-teardown.md", "Who runs secateur", page::INDENTED)[0].text;
+    machine.write("/etc/sudoers.d/secateur", rule);
+    machine.ok(&["useradd", "gitlab-runner"]);
+    let sudo = [
+        "runuser",
+        "-u",
+        "gitlab-runner",
+        "--",
+        "sudo",
+        "-n",
+        "secateur",
+    ];
+    machine.ok(&[&sudo[..], &["prune"]].concat());
+    machine.run(&[&sudo[..], &["plan"]].concat()).ended(1);
+}
+
+/// Does what Ansible does for a task of the kinds that docs/fleet.md has; `files` is where its
+/// sources are.
+fn play(machine: &Machine, task: &serde_json::Value, files: &Path) -> lab::Said {
+    let said = |words: &[&str]| machine.run(words);
+    let text = |value: &serde_json::Value| value.as_str().expect("a text").to_owned();
+    if let Some(copy) = task.get("ansible.builtin.copy") {
+        // Beside the place first; there it is looked at.
+        let (source, place) = (text(&copy["src"]), text(&copy["dest"]));
+        let mode = text(&copy["mode"]);
+        machine.write(
+            "/root/.ansible",
+            fs::read(files.join(source)).expect("a source"),
+        );
+        if let Some(validate) = copy.get("validate") {
+            let checked = said(&["sh", "-c", &text(validate).replace("%s", "/root/.ansible")]);
+            if checked.code != 0 {
+                return checked;
+            }
+        }
+        said(&["install", "--mode", &mode, "/root/.ansible", &place])
+    } else if let Some(apt) = task.get("ansible.builtin.apt") {
+        said(&["apt-get", "install", "--yes", &text(&apt["deb"])])
+    } else {
+        let unit = &task["ansible.builtin.systemd_service"];
+        assert_eq!(
+            (&unit["enabled"], &unit["state"]),
+            (&true.into(), &"started".into())
+        );
+        let units = task["loop"].as_array().expect("a list").iter().map(text);
+        let units: Vec<String> = units.collect();
+        let enable = ["systemctl", "enable", "--now"].into_iter();
+        let enable: Vec<&str> = enable.chain(units.iter().map(String::as_str)).collect();
+        said(&enable)
+    }
+}
+
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn the_play_of_the_page_installs_what_it_says() {
+    let machine = Machine::boot(None);
+    let files = tempfile::tempdir().expect("a folder");
+    fs::copy(package(), files.path().join("secateur.deb")).expect("the package");
+    let policy = files.path().join("policy.toml");
+    fs::write(&policy, "[age]\nmin_age = \"30d\"\n").expect("a policy");
+    let yaml = page::yaml(&page::of("fleet.md", "Same package", "yaml")[0].text);
+    let tasks = yaml[0]["tasks"].as_array().expect("tasks");
+    for task in tasks {
+        play(&machine, task, files.path()).ended(0);
+    }
+    machine.ok(&[
+        "systemctl",
+        "is-active",
+        "secateur.timer",
+        "secateur-verify.timer",
+    ]);
+    let copies = |task: &&serde_json::Value| task["ansible.builtin.copy"]["dest"] == POLICY;
+    let task = tasks.iter().find(copies).expect("the policy's task");
+    fs::write(&policy, "[age]\nmin_age = \"soon\"\n").expect("a policy");
+    play(&machine, task, files.path()).ended(78);
+    fs::write(&policy, "[age]\nmin_age = \"7d\"\n").expect("a policy");
+    machine.ok(&["systemctl", "stop", "docker.socket", "docker.service"]);
+    play(&machine, task, files.path()).ended(69);
+    assert!(machine.read(POLICY).contains("30d"));
+}
+
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn the_manual_and_the_completions_are_found_where_they_are_installed() {
+    let machine = Machine::boot(None);
+    install(&machine);
+    let pages = machine.ok(&["man", "-w", "secateur", "secateur-policy"]);
+    assert_eq!(pages.lines().count(), 2, "{pages}");
+    let loader = "source /usr/share/bash-completion/bash_completion
+        _completion_loader secateur || [ $? -eq 124 ]
+        COMP_WORDS=(secateur pl) COMP_CWORD=1 COMP_LINE='secateur pl' COMP_POINT=11
+        $(complete -p secateur | sed 's/.*-F \\([^ ]*\\).*/\\1/') secateur pl secateur
+        echo \"${COMPREPLY[@]}\"";
+    assert_eq!(machine.ok(&["bash", "-c", loader]), "plan");
+    let offered = machine.ok(&["fish", "-c", "complete -C 'secateur pl'"]);
+    assert!(offered.starts_with("plan\t"), "{offered}");
+}
+
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn every_link_in_the_packaged_documents_leads_to_a_packaged_file() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let unpacked = Command::new("dpkg-deb")
+        .arg("--extract")
+        .args([package(), dir.path()])
+        .status();
+    assert!(unpacked.expect("dpkg-deb").success());
+    let docs = dir.path().join("usr/share/doc/secateur");
+    let (mut folders, mut links) = (vec![docs], 0);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("a folder").flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            if path.extension().is_none_or(|end| end != "md") {
+                continue;
+            }
+            let text = fs::read_to_string(&path).expect("a text");
+            for target in text.split("](").skip(1) {
+                let target = target.split([')', '#']).next().expect("a target");
+                if !target.starts_with("http") {
+                    assert!(folder.join(target).exists(), "{path:?}: {target}");
+                    links += 1;
+                }
+            }
+        }
+    }
+    assert!(links > 20, "only {links} links");
+}
+
+#[test]
+#[ignore = "needs the lab: run tests/run"]
 fn the_unit_sees_every_lock_that_a_policy_may_name() {
     let machine = Machine::boot(None);
     install(&machine);
@@ -279,10 +491,14 @@ fn the_unit_sees_every_lock_that_a_policy_may_name() {
     let hidden = start(&machine, "secateur.service");
     let said = machine.journal("secateur.service");
     assert_eq!(hidden, ends("75", "inactive"), "{said}");
-    machine.write(
-        "/etc/systemd/system/secateur.service.d/homes.conf",
-        "[Service]\nCapabilityBoundingSet=CAP_DAC_READ_SEARCH\n",
-    );
+    let drop_in = drop_in_of_the_page("CAP_DAC_READ_SEARCH");
+    for (name, section) in [
+        ("deploy-lock.md", "Kamal"),
+        ("refusals.md", "signs-unreadable"),
+    ] {
+        assert_eq!(page::of(name, section, "")[0].text, drop_in, "{name}");
+    }
+    machine.write("/etc/systemd/system/secateur.service.d/homes.conf", drop_in);
     machine.ok(&["systemctl", "daemon-reload"]);
     let shown = start(&machine, "secateur.service");
     let said = machine.journal("secateur.service");
@@ -305,7 +521,7 @@ fn a_unit_fails_where_a_person_must_look_and_alarms() {
     install(&machine);
     timers_wait(&machine);
     machine.ok(&["useradd", "deployer"]);
-    alarm(&machine, "secateur.service");
+    alarm(&machine);
     let policy = machine.read(POLICY);
 
     machine.write(POLICY, format!("{policy}\n[limit]\n"));
@@ -334,7 +550,9 @@ fn a_unit_fails_where_a_person_must_look_and_alarms() {
     for service in ["secateur.service", "secateur-verify.service"] {
         not_running(&machine, service);
     }
-    alarmed(&machine, "secateur.service");
+    for service in ["secateur.service", "secateur-verify.service"] {
+        alarmed(&machine, service);
+    }
     assert_eq!(machine.property("docker.socket", "ActiveState"), "active");
     assert_eq!(
         machine.property("docker.service", "ActiveState"),
@@ -349,14 +567,18 @@ fn a_unit_fails_where_a_person_must_look_and_alarms() {
         let info = machine.run(&["docker", "--host", other, "info"]);
         (info.code == 0).then_some(())
     });
-    machine.write(
-        "/etc/systemd/system/secateur.service.d/other.conf",
-        format!("[Service]\nExecStartPre=\nEnvironment=DOCKER_HOST={other}\n"),
-    );
-    machine.ok(&["systemctl", "daemon-reload"]);
-    let ended = start(&machine, "secateur.service");
-    let said = machine.journal("secateur.service");
-    assert_eq!(ended, ends("0", "inactive"), "{said}");
+    let drop_in = drop_in_of_the_page(other);
+    machine.ok(&["rm", LOCK]);
+    for service in ["secateur.service", "secateur-verify.service"] {
+        let path = format!("/etc/systemd/system/{service}.d/other.conf");
+        machine.write(&path, &drop_in);
+        machine.ok(&["systemctl", "daemon-reload"]);
+        let ended = start(&machine, service);
+        let said = machine.journal(service);
+        assert_eq!(ended, ends("0", "inactive"), "{said}");
+    }
+    // The drop-in does not take the lock's own line away.
+    assert!(machine.path(LOCK).exists());
 }
 
 /// A registry on the machine's own loopback, with one user and a password.
@@ -385,7 +607,7 @@ fn the_verify_unit_holds_a_host_to_its_promises_and_alarms_when_one_breaks() {
     let machine = Machine::boot(None);
     install(&machine);
     timers_wait(&machine);
-    alarm(&machine, "secateur-verify.service");
+    alarm(&machine);
     registry(&machine);
     let name = format!("{REGISTRY}/app:1");
     import(&machine, &name, b"app");
@@ -413,12 +635,12 @@ fn the_verify_unit_holds_a_host_to_its_promises_and_alarms_when_one_breaks() {
     assert!(metrics.contains(held), "{metrics}");
 
     // With somebody else's, from a home that it may not enter.
-    machine.ok(&["useradd", "--create-home", "deployer"]);
-    machine.ok(&["chmod", "700", "/home/deployer"]);
-    machine.ok(&["mv", "/root/.docker", "/home/deployer/.docker"]);
+    machine.ok(&["useradd", "--create-home", "deploy"]);
+    machine.ok(&["chmod", "700", "/home/deploy"]);
+    machine.ok(&["mv", "/root/.docker", "/home/deploy/.docker"]);
     machine.write(
-        "/etc/systemd/system/secateur-verify.service.d/deployer.conf",
-        "[Service]\nLoadCredential=\nLoadCredential=config.json:/home/deployer/.docker/config.json\n",
+        "/etc/systemd/system/secateur-verify.service.d/deploy.conf",
+        drop_in_of_the_page("LoadCredential"),
     );
     machine.ok(&["systemctl", "daemon-reload"]);
     let (ended, said) = verify();
@@ -435,7 +657,7 @@ fn the_verify_unit_holds_a_host_to_its_promises_and_alarms_when_one_breaks() {
     alarmed(&machine, "secateur-verify.service");
 
     // Without any: a private registry wants some, and that is said.
-    machine.ok(&["rm", "-r", "/home/deployer/.docker"]);
+    machine.ok(&["rm", "-r", "/home/deploy/.docker"]);
     let (ended, said) = verify();
     assert_eq!(ended, ends("1", "failed"), "{said}");
     assert!(said.contains("no credentials found"), "{said}");
@@ -456,6 +678,26 @@ fn the_verify_unit_holds_a_host_to_its_promises_and_alarms_when_one_breaks() {
 fn ended_at(machine: &Machine, unit: &str) -> Option<u64> {
     let time = machine.property(unit, "ExecMainExitTimestampMonotonic");
     time.parse().ok().filter(|time| *time > 0)
+}
+
+/// How long a timer that counts from the boot waits, from its own start.
+fn after_boot(machine: &Machine, timer: &str) -> std::time::Duration {
+    let of = |property: &str| -> u64 {
+        let path = format!(
+            "/org/freedesktop/systemd1/unit/{}",
+            timer.replace('-', "_2d").replace('.', "_2e")
+        );
+        let interface = match property {
+            "ActiveEnterTimestampMonotonic" => "org.freedesktop.systemd1.Unit",
+            _ => "org.freedesktop.systemd1.Timer",
+        };
+        let get = ["busctl", "get-property", "org.freedesktop.systemd1"];
+        let said = machine.ok(&[&get[..], &[&path, interface, property]].concat());
+        let number = said.strip_prefix("t ").expect("a number");
+        number.parse().expect("a number")
+    };
+    let next = of("NextElapseUSecMonotonic") - of("ActiveEnterTimestampMonotonic");
+    std::time::Duration::from_micros(next)
 }
 
 #[test]
@@ -487,10 +729,6 @@ fn the_timers_fire_and_go_on_after_a_reboot() {
         "/etc/systemd/system/secateur.timer.d/now.conf",
         format!("{now}OnActiveSec=1ms\n"),
     );
-    machine.write(
-        "/etc/systemd/system/secateur-verify.timer.d/now.conf",
-        format!("{now}OnActiveSec=1ms\n"),
-    );
     machine.ok(&["systemctl", "daemon-reload"]);
     machine.ok(&["systemctl", "restart", "secateur.timer"]);
     wait_until("the timer fires", || ended_at(&machine, "secateur.service"));
@@ -508,6 +746,16 @@ fn the_timers_fire_and_go_on_after_a_reboot() {
             .set_modified(long_ago)
             .expect("a date");
     });
+    // Verify waits for the host's own services: as shipped, for 5 to 35 minutes.
+    let waits = after_boot(&machine, "secateur-verify.timer");
+    let minutes = |count| std::time::Duration::from_mins(count);
+    assert!(waits >= minutes(5) && waits <= minutes(35), "{waits:?}");
+    machine.write(
+        "/etc/systemd/system/secateur-verify.timer.d/now.conf",
+        format!("{now}OnActiveSec=1ms\n"),
+    );
+    machine.ok(&["systemctl", "daemon-reload"]);
+    machine.ok(&["systemctl", "restart", "secateur-verify.timer"]);
     for unit in ["secateur.service", "secateur-verify.service"] {
         wait_until("the unit runs after the boot", || ended_at(&machine, unit));
         let said = machine.journal(unit);
@@ -549,7 +797,7 @@ fn newer(machine: &Machine) {
          sed -i 's/^Version: .*/Version: 99/' /root/newer/DEBIAN/control
          sed -i 's/min_age = \"14d\"/min_age = \"15d\"/' /root/newer/etc/secateur/policy.toml
          rm -f /root/newer/DEBIAN/md5sums
-         dpkg-deb -Znone --build /root/newer /root/newer.deb",
+         dpkg-deb -Znone --build /root/newer /root/secateur_99_amd64.deb",
     ]);
 }
 
@@ -575,7 +823,17 @@ fn the_package_keeps_the_admins_policy_and_leaves_nothing_when_purged() {
     let mine = format!("{}\n# mine\n", machine.read(POLICY).replace("14d", "30d"));
     machine.write(POLICY, &mine);
     newer(&machine);
-    machine.ok(&["dpkg", "--force-confold", "--install", "/root/newer.deb"]);
+    // Asked, Enter keeps it; with nobody to ask, the line of the page does.
+    let enter = "echo | apt-get install ./secateur_99_amd64.deb";
+    let asked = types(&machine, enter);
+    assert!(asked.contains("default action is to keep"), "{asked}");
+    assert_eq!(machine.read(POLICY), mine);
+    machine.ok(&["rm", &format!("{POLICY}.dpkg-dist")]);
+    types(
+        &machine,
+        "dpkg --install --force-downgrade --force-confold secateur.deb",
+    );
+    types(&machine, &page::of("operating.md", "Upgrade", "")[0].text);
     assert_eq!(machine.read(POLICY), mine);
     let theirs = machine.read(&format!("{POLICY}.dpkg-dist"));
     assert!(theirs.contains("15d"), "{theirs}");
@@ -595,13 +853,23 @@ fn the_package_keeps_the_admins_policy_and_leaves_nothing_when_purged() {
     assert_eq!(machine.read(POLICY), mine);
     assert!(machine.path("/var/lib/secateur/ledger.json").exists());
     // Installed again: as it was.
-    machine.ok(&["dpkg", "--force-confold", "--install", "/root/newer.deb"]);
+    machine.ok(&["apt-get", "install", "--yes", "/root/secateur_99_amd64.deb"]);
     machine.ok(&["systemctl", "is-enabled", "secateur.timer"]);
     assert_eq!(machine.read(POLICY), mine);
 
+    // A deploy under way keeps its lock, and the next ones find the same.
+    machine.ok(&["useradd", "deployer"]);
+    let inode = ["stat", "--format=%i", LOCK];
+    let lock = machine.ok(&inode);
+    deploy(&machine, LOCK);
     machine.ok(&["apt-get", "purge", "--yes", "secateur"]);
+    assert_eq!(machine.ok(&inode), lock);
+    machine.run(&["flock", "--nonblock", LOCK, "true"]).ended(1);
+    machine.ok(&["flock", "--shared", LOCK, "true"]);
+    deployed(&machine);
     assert_eq!(traces(&machine), before);
     assert!(!machine.path("/etc/secateur").exists());
+    assert!(!machine.path("/run/secateur/metrics").exists());
 }
 
 #[test]
@@ -640,7 +908,7 @@ fn the_units_are_sound_and_expose_little() {
     let machine = Machine::boot(None);
     install(&machine);
     let units = UNITS.map(|unit| format!("/usr/lib/systemd/system/{unit}"));
-    let mut verify = vec!["systemd-analyze", "verify", "--man=no"];
+    let mut verify = vec!["systemd-analyze", "verify"];
     verify.extend(units.iter().map(String::as_str));
     let said = machine.run(&verify).ended(0);
     assert_eq!((said.stdout.as_str(), said.stderr.as_str()), ("", ""));

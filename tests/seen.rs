@@ -14,13 +14,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use lab::{Engine, Kind, lab_dir};
 use serde_json::Value;
 use support::scene::{Deploy, untagged};
-use support::{EAGER, Ran, Secateur, ids, patient};
+use support::{EAGER, Ran, Secateur, ids, page, patient};
 
 const PRUNE: &str = include_str!("../src/metrics/testdata/prune.prom");
 const CACHE: &str = include_str!("../src/metrics/testdata/cache.prom");
@@ -218,10 +218,18 @@ fn node_exporter_serves_both_files_side_by_side() {
     let dir = tempfile::tempdir().expect("a folder");
     // One by a link, as docs/metrics.md has it for what the units write.
     let elsewhere = tempfile::tempdir().expect("a folder");
-    let real = elsewhere.path().join("prune.prom");
-    fs::write(&real, PRUNE).expect("a file");
-    let link = dir.path().join("secateur-prune.prom");
-    std::os::unix::fs::symlink(&real, link).expect("a link");
+    fs::write(elsewhere.path().join("prune.prom"), PRUNE).expect("a file");
+    let spans = page::spans(DOCS);
+    let links = spans.iter().find(|span| span.starts_with("ln -s "));
+    let links = links
+        .expect("a command that links")
+        .replace("/run/secateur/metrics", &elsewhere.path().to_string_lossy())
+        .replace(
+            "/var/lib/prometheus/node-exporter",
+            &dir.path().to_string_lossy(),
+        );
+    let linked = Command::new("sh").args(["-c", &links]).status();
+    assert!(linked.expect("sh").success());
     fs::write(dir.path().join("secateur-cache.prom"), CACHE).expect("a file");
     let (served, complaints) = node_exporter(dir.path());
     assert!(!complaints.contains("level=error"), "{complaints}");
@@ -650,9 +658,6 @@ fn each_command_of_the_page_does_what_the_page_says() {
     fs::write(&journalctl, script).expect("a script");
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     fs::set_permissions(&journalctl, mode).expect("its mode");
-    let program = PathBuf::from(support::PROGRAM);
-    let program = program.parent().expect("a folder").display();
-    let path = std::env::var("PATH").expect("a path");
 
     let commands = commands();
     assert!(commands.len() > 10, "{commands:?}");
@@ -663,13 +668,8 @@ fn each_command_of_the_page_does_what_the_page_says() {
                 "/var/lib/prometheus/node-exporter",
                 &secateur.dir().to_string_lossy(),
             );
-        let output = Command::new("bash")
-            .args(["-euo", "pipefail", "-c", &typed])
-            .env("PATH", format!("{}:{program}:{path}", bin.path().display()))
-            .env("DOCKER_HOST", engine.host())
-            .env("SECATEUR_POLICY", secateur.policy_path())
-            .env("STATE_DIRECTORY", secateur.state())
-            .stdin(Stdio::null())
+        let output = secateur
+            .typed(&format!("PATH={}:$PATH; {typed}", bin.path().display()))
             .output()
             .expect("bash");
         let (stdout, stderr) = (&output.stdout, String::from_utf8_lossy(&output.stderr));

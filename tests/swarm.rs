@@ -7,10 +7,16 @@
 mod lab;
 mod support;
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
 use lab::image::Archive;
 use lab::{Engine, Kind, Registry, encode, wait_until};
-use serde_json::json;
-use support::{Secateur, dangling, image, reasons, unpinned};
+use serde_json::{Value, json};
+use support::scene::untagged;
+use support::{PROGRAM, Ran, Secateur, dangling, image, page, reasons, unpinned};
 
 /// A manager where a service ran and is gone. Returns the id of its image.
 fn service_came_and_went(engine: &Engine, registry: &Registry, image: &str) -> String {
@@ -179,4 +185,65 @@ fn a_service_keeps_the_image_that_it_would_roll_back_to() {
         );
         secateur.prune_takes(&engine, &[&litter], &[&one, &two]);
     }
+}
+
+/// secateur and what it is linked with, as an image.
+fn packed(name: &str) -> Archive {
+    let dir = tempfile::tempdir().expect("a folder");
+    let small = dir.path().join("secateur");
+    let strip = Command::new("strip")
+        .arg("-o")
+        .args([&small, Path::new(PROGRAM)])
+        .status();
+    assert!(strip.expect("strip").success());
+    let linked = Command::new("ldd").arg(PROGRAM).output().expect("ldd");
+    let linked = String::from_utf8_lossy(&linked.stdout).into_owned();
+    let libraries = linked
+        .split_whitespace()
+        .filter(|word| word.starts_with('/'));
+    let mut archive = Archive::new().layer(&[("bin/secateur", &fs::read(small).expect("it"))]);
+    for path in libraries {
+        let bytes = fs::read(path).expect("a library");
+        archive = archive.layer(&[(path.trim_start_matches('/'), &bytes)]);
+    }
+    archive.tag(name)
+}
+
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn a_job_of_the_whole_swarm_prunes_where_nothing_is_installed() {
+    let engine = Engine::start(Kind::Overlay28);
+    engine.swarm_init();
+    engine.load(&packed("registry.example/secateur:1"));
+    let old = untagged(&engine, 1).0.remove(0);
+    let secateur = Secateur::on(&engine);
+    let docker = secateur.dir().join("docker");
+    fs::write(&docker, engine.client()).expect("the client");
+    fs::set_permissions(&docker, PermissionsExt::from_mode(0o755)).expect("its mode");
+    // The lab's engine has other places for the same things.
+    let room = engine.dir().display().to_string();
+    let lines = page::of("fleet.md", "Same package", "sh")[0].text.clone();
+    let lines = lines
+        .replace("/var/lib/docker", &engine.data_root().display().to_string())
+        .replace("src=/run,", &format!("src={room},"))
+        .replace("--restart-delay 1m", "--restart-delay 100ms");
+    let types = |lines: &str| {
+        let mut command = secateur.typed(&format!("PATH=$PWD:$PATH\n{lines}"));
+        Ran::of(command.output().expect("bash")).ended(0)
+    };
+    types(&lines);
+    // The first run that is not refused begins to remember; it is run until it removes.
+    wait_until("the job removes the old image", || {
+        let tasks = engine.get("/tasks");
+        let over = |task: &Value| task["Status"]["State"] == "complete";
+        if engine.has(&old) && tasks.as_array()?.iter().any(over) {
+            types("docker service update --detach --force secateur");
+        }
+        (!engine.has(&old)).then_some(())
+    });
+    let metrics = engine.dir().join("secateur-prune.prom");
+    wait_until("its metrics", || {
+        let text = fs::read_to_string(&metrics).ok()?;
+        text.contains("outcome=\"removed\"} 1").then_some(())
+    });
 }

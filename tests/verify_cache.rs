@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use lab::image::Archive;
 use lab::{Engine, Kind, Registry, USER, base64url, wait_until};
 use serde_json::{Value, json};
-use support::{EAGER, Ran, Secateur};
+use support::{EAGER, Ran, Secateur, page};
 
 /// One host with a registry and a user who is logged in.
 struct Host {
@@ -800,4 +800,42 @@ fn a_store_in_memory_does_not_last() {
             .json();
         assert_eq!(report["store"]["kind"], "lasting", "{report:#}");
     }
+}
+
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn each_command_of_the_page_runs() {
+    let host = Host::new(Kind::Overlay28);
+    let app = host.registry.name("app:1");
+    host.registry.put("app:1", &Archive::new().noise(64));
+    host.pull(&app);
+    host.engine.small("postgres:16");
+    let promise = format!("{EAGER}[cache]\nimages = [\"{app}\"]\n");
+    host.secateur.policy(&promise);
+    let run = |lines: &str| {
+        let mut command = host.secateur.typed(lines);
+        let command = command
+            .env("DOCKER_CONFIG", host.user())
+            .env("RUNNER_TEMP", host.secateur.dir());
+        let said = Ran::of(command.output().expect("bash")).ended(0);
+        assert!(said.stdout.contains("held: "), "{lines}: {said:?}");
+    };
+    // Words about a command stand two spaces after it.
+    let block = &page::of("verify-cache.md", "", "")[0].text;
+    for line in block.lines() {
+        run(line.split("  ").next().expect("a command"));
+    }
+    for block in page::of("verify-cache.md", "A CI job", "sh") {
+        for line in block.text.lines().filter(|line| !line.starts_with('#')) {
+            run(line);
+        }
+    }
+    // Across a reboot: the words between have their commands in order.
+    let section = page::section("verify-cache.md", "A CI job");
+    let spans = page::spans(&section);
+    let reboot = spans.iter().filter(|span| span.contains("/root/last.json"));
+    for command in reboot.clone() {
+        run(&command.replace("/root/", &host.path("")));
+    }
+    assert_eq!(reboot.count(), 2);
 }

@@ -144,6 +144,23 @@ impl Secateur {
         Ran::of(self.command(args).output().expect("the program runs"))
     }
 
+    /// Lines of a page, as somebody types them who has this engine, this policy
+    /// and this state folder; ready to run.
+    pub fn typed(&self, lines: &str) -> Command {
+        let bin = Path::new(PROGRAM).parent().expect("its folder").display();
+        let path = std::env::var("PATH").expect("PATH");
+        let mut command = Command::new("bash");
+        command
+            .args(["-euo", "pipefail", "-c", lines])
+            .current_dir(self.dir())
+            .env("PATH", format!("{bin}:{path}"))
+            .env("DOCKER_HOST", &self.host)
+            .env("SECATEUR_POLICY", self.policy_path())
+            .env("STATE_DIRECTORY", self.state())
+            .stdin(Stdio::null());
+        command
+    }
+
     /// The plan as JSON.
     #[track_caller]
     pub fn plan(&self) -> Value {
