@@ -8,7 +8,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::text::Untrusted;
 
-/// Keys and values, ordered by key.
+/// What is kept of a value. No rule of a policy is that long; what is, is a bill
+/// of materials or the like, and would fill a small host's share of memory.
+const KEPT: usize = 4 << 10;
+
+/// The first of a value: as much as is kept.
+pub fn cut(value: &str) -> &str {
+    &value[..value.floor_char_boundary(KEPT)]
+}
+
+/// Keys, and of the values what is kept, ordered by key.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(
     from = "BTreeMap<String, Untrusted>",
@@ -25,6 +34,14 @@ impl Labels {
         place.ok().map(|place| &self.0[place].1)
     }
 
+    /// Whether the key is there; with this value, where one is given. Both
+    /// values are compared as far as one is kept: of two that differ after
+    /// that, both are covered. So what was cut can only keep more.
+    pub fn covers(&self, key: &str, value: Option<&str>) -> bool {
+        self.get(key)
+            .is_some_and(|seen| value.is_none_or(|wanted| cut(wanted) == seen.raw()))
+    }
+
     /// All, by key.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Untrusted)> {
         self.0.iter().map(|(key, value)| (key.as_str(), value))
@@ -33,7 +50,12 @@ impl Labels {
 
 impl From<BTreeMap<String, Untrusted>> for Labels {
     fn from(labels: BTreeMap<String, Untrusted>) -> Self {
-        Self(labels.into_iter().collect())
+        let kept = |value: Untrusted| match cut(value.raw()) {
+            short if short.len() < value.raw().len() => Untrusted::new(short),
+            _ => value,
+        };
+        let labels = labels.into_iter();
+        Self(labels.map(|(key, value)| (key, kept(value))).collect())
     }
 }
 
@@ -58,6 +80,20 @@ impl<const N: usize> From<[(String, Untrusted); N]> for Labels {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_long_value_the_first_is_kept_and_a_rule_still_covers_it() {
+        let long = "\u{20ac}".repeat(5000);
+        let labels = Labels::from([("sbom".to_owned(), Untrusted::new(long.clone()))]);
+        let kept = labels.get("sbom").unwrap().raw();
+        assert_eq!(kept.len(), 4095, "no character is cut in two");
+        assert!(labels.covers("sbom", None));
+        assert!(labels.covers("sbom", Some(&long)));
+        assert!(labels.covers("sbom", Some(kept)));
+        assert!(!labels.covers("sbom", Some("\u{20ac}")));
+        let other = format!("{long}, and more");
+        assert!(labels.covers("sbom", Some(&other)), "keeps more");
+    }
 
     #[test]
     fn a_label_is_found_by_its_key_and_reads_back() {

@@ -13,7 +13,7 @@ use wildmatch::WildMatch;
 
 use crate::activity::LockKind;
 use crate::model::{Bytes, Image};
-use crate::reference::Reference;
+use crate::reference::{Reference, looks_like_host};
 
 pub use file::PolicyError;
 
@@ -120,8 +120,8 @@ pub struct NamePattern {
 #[derive(Debug, Clone, PartialEq)]
 enum Matcher {
     Exact(Reference),
-    /// Over `docker.io/library/postgres:16`.
-    Pattern(WildMatch),
+    /// Over `docker.io/library/postgres:16`: all ways to read it.
+    Pattern(Vec<WildMatch>),
 }
 
 impl NamePattern {
@@ -136,7 +136,7 @@ impl NamePattern {
                     bad.to_string()
                 ));
             }
-            Matcher::Pattern(WildMatch::new(&normalised_pattern(text)))
+            Matcher::Pattern(readings(text).iter().map(|it| WildMatch::new(it)).collect())
         } else {
             Matcher::Exact(
                 text.parse()
@@ -162,25 +162,34 @@ impl NamePattern {
     pub fn covers(&self, name: &Reference) -> bool {
         match &self.matcher {
             Matcher::Exact(exact) => exact == name || exact.without_tag().as_ref() == Some(name),
-            Matcher::Pattern(pattern) => {
-                pattern.matches(&name.to_string()) || pattern.matches(&name.repository())
+            Matcher::Pattern(readings) => {
+                let texts = [name.to_string(), name.repository()];
+                let any = |reading: &WildMatch| texts.iter().any(|text| reading.matches(text));
+                readings.iter().any(any)
             }
         }
     }
 }
 
-/// A pattern is normalised as a name is, where it says enough to do so: what
-/// has no registry is docker.io's, what has one part is its library's. A
-/// pattern that begins with `*` may mean any registry and is left alone.
-fn normalised_pattern(text: &str) -> String {
-    let (first, rest) = text.split_once('/').unwrap_or(("", text));
-    let host = first.contains(['.', ':', '*']) || first == "localhost";
-    match (first, host) {
-        ("", _) if rest.starts_with('*') => text.to_owned(),
-        ("", _) => format!("docker.io/library/{rest}"),
-        (_, true) => text.to_owned(),
-        (_, false) => format!("docker.io/{text}"),
+/// All that a pattern may mean: as it was typed, and as docker would complete
+/// the name. Where a `*` stands for a part of the name that decides which
+/// (`acme*/app` on Docker Hub, or on a registry?), both: a rule can only keep
+/// more. `app:*` stands for every tag, so it means `app@sha256:…`, too.
+fn readings(text: &str) -> Vec<String> {
+    let hub = ["docker.io/", "index.docker.io/"];
+    let on_hub = hub.into_iter().find_map(|host| text.strip_prefix(host));
+    let elsewhere = text.split_once('/').is_some_and(|(first, _)| {
+        on_hub.is_none() && !first.contains('*') && looks_like_host(first)
+    });
+    let mut all = vec![text.to_owned()];
+    if !elsewhere {
+        let name = on_hub.unwrap_or(text);
+        all.extend(["docker.io/", "docker.io/library/"].map(|start| format!("{start}{name}")));
     }
+    let any_tag: Vec<_> = all.iter().filter_map(|it| it.strip_suffix(":*")).collect();
+    let any_tag: Vec<_> = any_tag.into_iter().map(str::to_owned).collect();
+    all.extend(any_tag);
+    all
 }
 
 /// A label of `keep.labels`: `key`, or `key=value`.
@@ -209,11 +218,7 @@ impl LabelRule {
 
     /// Whether the image carries it.
     pub fn covers(&self, image: &Image) -> bool {
-        image.labels.get(&self.key).is_some_and(|seen| {
-            self.value
-                .as_ref()
-                .is_none_or(|wanted| wanted == seen.raw())
-        })
+        image.labels.covers(&self.key, self.value.as_deref())
     }
 
     /// As it was typed.
@@ -266,6 +271,46 @@ mod tests {
         assert!(!covers("ghcr.io/acme/*", "ghcr.io/acmeville/app:1"));
         assert!(covers("*", "anything.example/at/all:1"));
         assert!(covers("localhost:5000/*", "localhost:5000/app:1"));
+        assert!(!covers("localhost/*", "docker.io/localhost/app:1"));
+    }
+
+    #[test]
+    fn a_pattern_that_can_be_read_in_two_ways_covers_both() {
+        for (pattern, name) in [
+            ("acme*/*", "acme-corp/app:1"),
+            ("acme*/app", "acme-corp/app:1"),
+            ("acme*/app", "acme.example/app:1"),
+            ("*/app", "acme/app:1"),
+            ("*.example/app", "acme.example/app:1"),
+            ("acme*", "acme/app:1"),
+            ("ghcr*", "ghcr.io/acme/app:1"),
+            ("docker.io/postgres*", "postgres:16"),
+            ("docker.io/postgres*", "postgresml/app:1"),
+            ("docker.io/library/postgres*", "postgres:16"),
+            ("index.docker.io/acme/*", "acme/app:1"),
+            ("index.docker.io/postgres:*", "postgres:16"),
+        ] {
+            assert!(covers(pattern, name), "{pattern} covers {name}");
+        }
+        for (pattern, name) in [
+            ("acme*/*", "ghcr.io/acme/app:1"),
+            ("acme*/app", "acme-corp/application:1"),
+            ("docker.io/postgres*", "ghcr.io/library/postgres:16"),
+            ("index.docker.io/acme/*", "ghcr.io/acme/app:1"),
+            ("ghcr.io/acme*", "acme/app:1"),
+        ] {
+            assert!(!covers(pattern, name), "{pattern} covers no {name}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_of_every_tag_covers_digest_references_and_no_other_repository() {
+        let digest = |name: &str| format!("{name}@sha256:{}", "a".repeat(64));
+        assert!(covers("ghcr.io/acme/app:*", &digest("ghcr.io/acme/app")));
+        assert!(covers("postgres:*", &digest("postgres")));
+        assert!(covers("acme*/app:*", &digest("acme-corp/app")));
+        assert!(!covers("postgres:*", &digest("postgres-exporter")));
+        assert!(!covers("ghcr.io/acme/app:1*", &digest("ghcr.io/acme/app")));
     }
 
     #[test]

@@ -15,6 +15,11 @@ use serde::{Deserialize, Serialize};
 const OUR_DOMAIN: &str = "secateur.invalid";
 const OUR_PATH: &str = "remove";
 
+/// What the containerd store names an image that lost its tag. Nobody's name,
+/// and never dropped: the engine does not look at image mounts then (28.5.2),
+/// as it does for a name of ours.
+const DANGLING: &str = "moby-dangling";
+
 /// A normalised image name: a tag, or a digest reference.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -66,6 +71,19 @@ impl Reference {
         self.domain == OUR_DOMAIN
             && self.path == OUR_PATH
             && self.tag.as_deref().map_or(self.is_digest(), ours)
+    }
+
+    /// The containerd store's own record of an image that lost its tag, as its
+    /// answers give it.
+    pub fn dangling_record(id: &crate::model::ImageId) -> String {
+        format!("{DANGLING}@{id}")
+    }
+
+    /// Whether it is such a record, of any image.
+    pub fn is_dangling_record(&self) -> bool {
+        self.is_digest()
+            && self.domain == "docker.io"
+            && self.path.strip_prefix("library/") == Some(DANGLING)
     }
 
     /// `repo@sha256:…`, with or without a tag beside it.
@@ -237,7 +255,7 @@ fn is_tag(tag: &str) -> bool {
 }
 
 /// docker's own rule for telling `host/name` from `user/name`.
-fn looks_like_host(first: &str) -> bool {
+pub(crate) fn looks_like_host(first: &str) -> bool {
     first.contains(['.', ':'])
         || first == "localhost"
         || first.bytes().any(|b| b.is_ascii_uppercase())
@@ -364,6 +382,20 @@ mod tests {
             ("ghcr.io/library/app:1", "ghcr.io/library/app:1"),
         ] {
             assert_eq!(text.parse::<Reference>().unwrap().familiar(), want);
+        }
+    }
+
+    #[test]
+    fn the_engines_record_of_a_dangling_image_is_known_by_its_digest() {
+        let id: crate::model::ImageId = DIGEST.parse().unwrap();
+        let record: Reference = Reference::dangling_record(&id).parse().unwrap();
+        assert!(record.is_dangling_record());
+        for somebodys in [
+            "moby-dangling:1",
+            "ghcr.io/library/moby-dangling:1",
+            "app:1",
+        ] {
+            assert!(!somebodys.parse::<Reference>().unwrap().is_dangling_record());
         }
     }
 

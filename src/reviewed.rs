@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use crate::clock::span;
 use crate::exit::{Exit, Fault};
-use crate::host::files::{FileError, read_trusted_through_links};
+use crate::host::files::read_trusted_through_links;
 use crate::model::{EngineFacts, ImageId};
 use crate::outcome::Stayed;
 use crate::plan::{Entry, KeepReason, Plan, Verdict};
@@ -103,14 +103,8 @@ pub fn read(
     max_age: Duration,
 ) -> Result<Reviewed, NoReview> {
     let shown = crate::text::escape(&path.to_string_lossy());
-    let bytes = read_trusted_through_links(path, LONGEST).map_err(|error| {
-        let exit = match error {
-            FileError::Untrusted { .. } => Exit::Permission,
-            FileError::Io { .. } if error.is_permission_denied() => Exit::Permission,
-            FileError::Io { .. } => Exit::State,
-        };
-        NoReview::Fault(Fault::new(exit, error.to_string()))
-    })?;
+    let bytes = read_trusted_through_links(path, LONGEST)
+        .map_err(|error| NoReview::Fault(Fault::new(error.exit(Exit::State), error.to_string())))?;
     let refuse = |why: String| {
         NoReview::Refused(format!(
             "reviewed plan {shown}: {why}; make a new one with `secateur plan --out`"

@@ -74,12 +74,7 @@ impl Memory {
 
 /// The exit code and words for a file that cannot be used.
 pub(crate) fn state_fault(error: &FileError) -> Fault {
-    let exit = match error {
-        FileError::Untrusted { .. } => Exit::Permission,
-        FileError::Io { .. } if error.is_permission_denied() => Exit::Permission,
-        FileError::Io { .. } => Exit::State,
-    };
-    Fault::new(exit, error.to_string())
+    Fault::new(error.exit(Exit::State), error.to_string())
 }
 
 /// Reads what is remembered of this engine's store, and changes nothing.

@@ -1,9 +1,10 @@
 //! What the engine still remembers to have happened: it keeps 256 events, in
 //! memory. They fill the gap between two looks, and can only show that an
-//! image was wanted later than we saw; that they are few or gone does no harm.
+//! image was wanted later than we saw. Where they are few or gone, a use between two
+//! looks may not be known of: docs/reliability.md, "What is not covered".
 
-use bollard::models::EventMessage;
 use chrono::{DateTime, TimeDelta, Utc};
+use serde::Deserialize;
 
 use super::list::{Allowance, Form, Weighed};
 use super::{EngineError, Info, Reader};
@@ -32,7 +33,7 @@ impl Reader {
             .min(until);
         let doing = "read what happened since the last look (GET /events)";
         let filter = r#"{"type":["image","container"]}"#;
-        let keep = |message: EventMessage| Ok(wanted(&message));
+        let keep = |message: Message| Ok(wanted(&message));
         self.happened(doing, (since, until), filter, info, keep)
             .await
     }
@@ -47,7 +48,7 @@ impl Reader {
     ) -> Result<Vec<Claim>, EngineError> {
         let doing = "read which tags were set meanwhile (GET /events)";
         let filter = r#"{"type":["image"],"event":["tag"]}"#;
-        let keep = |message: EventMessage| Ok(claim(&message).into_iter().collect());
+        let keep = |message: Message| Ok(claim(&message).into_iter().collect());
         self.happened(doing, (since, until), filter, info, keep)
             .await
     }
@@ -58,7 +59,7 @@ impl Reader {
         (since, until): (DateTime<Utc>, DateTime<Utc>),
         filter: &str,
         info: &Info,
-        keep: impl Fn(EventMessage) -> Result<Vec<T>, String>,
+        keep: impl Fn(Message) -> Result<Vec<T>, String>,
     ) -> Result<Vec<T>, EngineError> {
         let stamp =
             |at: DateTime<Utc>| format!("{}.{:09}", at.timestamp(), at.timestamp_subsec_nanos());
@@ -68,10 +69,39 @@ impl Reader {
             stamp(until),
             encode(filter),
         );
-        let allowance = Allowance::of(info);
+        let allowance = Allowance::of_events(info);
         self.list(doing, &path, Form::Stream, &allowance, keep)
             .await
     }
+}
+
+/// What is read of an event, and no more: the labels of an image stand in each
+/// event of its containers, too.
+#[derive(Deserialize)]
+struct Message {
+    #[serde(rename = "Type")]
+    kind: Option<String>,
+    #[serde(rename = "Action")]
+    action: Option<String>,
+    #[serde(rename = "Actor")]
+    actor: Option<Actor>,
+    time: Option<i64>,
+    #[serde(rename = "timeNano")]
+    time_nano: Option<i64>,
+}
+
+#[derive(Deserialize)]
+struct Actor {
+    #[serde(rename = "ID")]
+    id: Option<String>,
+    #[serde(rename = "Attributes")]
+    attributes: Option<Attributes>,
+}
+
+#[derive(Deserialize)]
+struct Attributes {
+    image: Option<String>,
+    name: Option<String>,
 }
 
 impl Weighed for Event {
@@ -95,9 +125,9 @@ pub struct Claim {
     pub name: Reference,
 }
 
-fn claim(message: &EventMessage) -> Option<Claim> {
+fn claim(message: &Message) -> Option<Claim> {
     let actor = message.actor.as_ref()?;
-    let name = actor.attributes.as_ref()?.get("name")?;
+    let name = actor.attributes.as_ref()?.name.as_ref()?;
     let claim = Claim {
         image: actor.id.as_ref()?.parse().ok()?,
         name: name.parse().ok()?,
@@ -106,23 +136,18 @@ fn claim(message: &EventMessage) -> Option<Claim> {
 }
 
 /// Which images a message shows to have been wanted.
-fn wanted(message: &EventMessage) -> Vec<Event> {
+fn wanted(message: &Message) -> Vec<Event> {
     let actor = message.actor.as_ref();
-    let attribute = |key: &str| actor?.attributes.as_ref()?.get(key).cloned();
+    let attributes = actor.and_then(|actor| actor.attributes.as_ref());
     let nanos = message.time_nano.map(DateTime::from_timestamp_nanos);
     let Some(at) = nanos.or_else(|| DateTime::from_timestamp(message.time?, 0)) else {
         return Vec::new();
     };
-    let typ = message
-        .typ
-        .as_ref()
-        .map(ToString::to_string)
-        .unwrap_or_default();
-    let (names, what) = match (typ.as_str(), message.action.as_deref()) {
+    let (names, what) = match (message.kind.as_deref(), message.action.as_deref()) {
         // What is deleted was not wanted by that.
-        ("image", Some("delete" | "prune")) => return Vec::new(),
-        ("image", _) => {
-            let name = attribute("name");
+        (Some("image"), Some("delete" | "prune")) => return Vec::new(),
+        (Some("image"), _) => {
+            let name = attributes.and_then(|attributes| attributes.name.clone());
             if name
                 .as_ref()
                 .and_then(|name| name.parse::<Reference>().ok())
@@ -135,7 +160,10 @@ fn wanted(message: &EventMessage) -> Vec<Event> {
                 EventKind::Named,
             )
         }
-        _ => (vec![attribute("image")], EventKind::Used),
+        _ => {
+            let image = attributes.and_then(|attributes| attributes.image.clone());
+            (vec![image], EventKind::Used)
+        }
     };
     names
         .into_iter()

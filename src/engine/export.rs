@@ -9,8 +9,9 @@ use hyper::body::{Bytes, Incoming};
 use serde::Deserialize;
 use tokio::time::Instant;
 
-use super::list::object;
-use super::{ASK, EngineError, Reader, call};
+use super::list::{LONGEST_ITEM, object};
+use super::sparing::Texts;
+use super::{EngineError, Reader, call};
 use crate::model::ImageId;
 
 /// A graphdriver engine first writes a copy of all layers, then answers.
@@ -58,16 +59,15 @@ impl Reader {
         #[derive(Deserialize)]
         #[serde(rename_all = "PascalCase")]
         struct RootFs {
-            layers: Option<Vec<String>>,
+            layers: Option<Texts>,
         }
         let doing = format!("look at image {}", id.short());
-        let body = call(&doing, ASK, self.socket.get(&format!("/images/{id}/json"))).await?;
+        let path = format!("/images/{id}/json");
+        let body = self.whole(&doing, &path, LONGEST_ITEM).await?;
         let inspected: Inspected =
             object(&body).map_err(|why| EngineError::nonsense(doing, why))?;
-        Ok(inspected
-            .root_fs
-            .and_then(|fs| fs.layers)
-            .unwrap_or_default())
+        let layers = inspected.root_fs.and_then(|fs| fs.layers);
+        Ok(layers.unwrap_or_default().0)
     }
 }
 

@@ -9,14 +9,19 @@ use serde::de::DeserializeOwned;
 
 use super::{ASK, EngineError, Info, Reader, call};
 
-/// No list is longer: 100,000 images with a kilobyte of labels each.
+/// No list is longer, beside an item for each image and container that the
+/// engine counts: 100,000 images with a kilobyte of labels each.
 const LONGEST_LIST: usize = 96 << 20;
 
-/// No item of a list is longer: an image with 5,000 tags.
-const LONGEST_ITEM: usize = 512 << 10;
+/// No item of a list is longer: an image whose builder wrote a bill of
+/// materials into its labels. All its containers and events carry them, too.
+pub(super) const LONGEST_ITEM: usize = 4 << 20;
+
+/// So many events does an engine remember.
+const EVENTS: usize = 256;
 
 /// No answer that is read whole is longer: 60,000 build records.
-const LONGEST_WHOLE: usize = 24 << 20;
+pub(super) const LONGEST_WHOLE: usize = 24 << 20;
 
 /// What one look may keep, whatever the engine counts. The decision, the
 /// memory and the report take some three times as much again.
@@ -34,13 +39,27 @@ const KEPT_AT_MOST: usize = 384 << 20;
 pub(super) struct Allowance {
     left: Cell<usize>,
     of: usize,
+    /// How long each list may be. Its length alone takes no memory, and an
+    /// image with long labels makes it long.
+    longest: usize,
 }
 
 impl Allowance {
     pub(super) fn of(info: &Info) -> Self {
         let counted = info.images.saturating_add(info.containers);
         let counted = usize::try_from(counted).unwrap_or(0);
-        Self::bytes(KEPT.saturating_add(counted.saturating_mul(KEPT_EACH)))
+        Self {
+            longest: LONGEST_LIST.saturating_add(counted.saturating_mul(LONGEST_ITEM)),
+            ..Self::bytes(KEPT.saturating_add(counted.saturating_mul(KEPT_EACH)))
+        }
+    }
+
+    /// For events, of which there are not more where there are more images.
+    pub(super) fn of_events(info: &Info) -> Self {
+        Self {
+            longest: EVENTS * LONGEST_ITEM,
+            ..Self::of(info)
+        }
     }
 
     fn bytes(bytes: usize) -> Self {
@@ -48,6 +67,7 @@ impl Allowance {
         Self {
             left: Cell::new(of),
             of,
+            longest: LONGEST_LIST,
         }
     }
 
@@ -91,59 +111,67 @@ impl Reader {
         allowance: &Allowance,
         mut keep: impl FnMut(T) -> Result<Vec<U>, String>,
     ) -> Result<Vec<U>, EngineError> {
+        let (mut items, mut kept) = (Items::new(form), Vec::new());
+        self.read(doing, path, allowance.longest, |data| {
+            items.take(data, |item| {
+                for some in keep(object(item)?)? {
+                    allowance.take(some.weight())?;
+                    kept.push(some);
+                }
+                Ok(())
+            })
+        })
+        .await?;
+        let ended = items.end().map(|()| kept);
+        ended.map_err(|why| EngineError::nonsense(doing, why))
+    }
+
+    /// GETs an answer that is no list, and may be long all the same.
+    pub(super) async fn whole(
+        &self,
+        doing: &str,
+        path: &str,
+        longest: usize,
+    ) -> Result<Vec<u8>, EngineError> {
+        let mut whole = Vec::new();
+        self.read(doing, path, longest, |data| {
+            whole.extend_from_slice(data);
+            Ok(())
+        })
+        .await?;
+        Ok(whole)
+    }
+
+    /// GETs an answer, and gives each piece of it as it comes.
+    async fn read(
+        &self,
+        doing: &str,
+        path: &str,
+        longest: usize,
+        mut piece: impl FnMut(&[u8]) -> Result<(), String>,
+    ) -> Result<(), EngineError> {
         let read = async {
             let mut body = self.socket.stream(path).await?;
-            let (mut items, mut kept, mut length) = (Items::new(form), Vec::new(), 0_usize);
+            let mut length = 0_usize;
             while let Some(frame) = body.frame().await {
                 let Ok(data) = frame?.into_data() else {
                     continue;
                 };
                 length = length.saturating_add(data.len());
-                if length > LONGEST_LIST {
-                    return Ok(Err(longer_than(LONGEST_LIST)));
+                if length > longest {
+                    let mib = longest >> 20;
+                    return Ok(Err(format!("the answer is longer than {mib} MiB")));
                 }
-                let took = items.take(&data, |item| {
-                    for some in keep(object(item)?)? {
-                        allowance.take(some.weight())?;
-                        kept.push(some);
-                    }
-                    Ok(())
-                });
-                if let Err(why) = took {
+                if let Err(why) = piece(&data) {
                     return Ok(Err(why));
                 }
             }
-            Ok(items.end().map(|()| kept))
+            Ok(Ok(()))
         };
         call(doing, ASK, read)
             .await?
             .map_err(|why| EngineError::nonsense(doing, why))
     }
-
-    /// GETs an answer that is no list, and may be long all the same.
-    pub(super) async fn whole(&self, doing: &str, path: &str) -> Result<Vec<u8>, EngineError> {
-        let read = async {
-            let mut body = self.socket.stream(path).await?;
-            let mut whole = Vec::new();
-            while let Some(frame) = body.frame().await {
-                let Ok(data) = frame?.into_data() else {
-                    continue;
-                };
-                if whole.len() + data.len() > LONGEST_WHOLE {
-                    return Ok(Err(longer_than(LONGEST_WHOLE)));
-                }
-                whole.extend_from_slice(&data);
-            }
-            Ok(Ok(whole))
-        };
-        call(doing, ASK, read)
-            .await?
-            .map_err(|why| EngineError::nonsense(doing, why))
-    }
-}
-
-fn longer_than(bytes: usize) -> String {
-    format!("the answer is longer than {} MiB", bytes >> 20)
 }
 
 /// Reads a JSON object. All of it must be UTF-8, and it must be an object:
@@ -229,20 +257,24 @@ impl Items {
             };
             let item = &piece[from..end];
             if self.part.is_empty() {
+                fits(item.len())?;
                 each(item)?;
             } else {
-                self.part.extend_from_slice(item);
+                self.more(item)?;
                 let part = std::mem::take(&mut self.part);
                 each(&part)?;
             }
             self.place = place;
         }
         if self.place == Place::Inside {
-            self.part.extend_from_slice(&piece[from..]);
-            if self.part.len() > LONGEST_ITEM {
-                return Err(format!("an item is longer than {} KiB", LONGEST_ITEM >> 10));
-            }
+            self.more(&piece[from..])?;
         }
+        Ok(())
+    }
+
+    fn more(&mut self, bytes: &[u8]) -> Result<(), String> {
+        fits(self.part.len() + bytes.len())?;
+        self.part.extend_from_slice(bytes);
         Ok(())
     }
 
@@ -291,6 +323,13 @@ impl Items {
             }
         }
     }
+}
+
+fn fits(length: usize) -> Result<(), String> {
+    if length > LONGEST_ITEM {
+        return Err(format!("an item is longer than {} MiB", LONGEST_ITEM >> 20));
+    }
+    Ok(())
 }
 
 /// How an item ends.
@@ -400,7 +439,21 @@ mod tests {
     fn an_item_that_does_not_end_is_no_item() {
         let endless = format!("[{{\"a\":\"{}", "x".repeat(LONGEST_ITEM));
         let seen = split(Form::Array, endless.as_bytes(), 4096).unwrap_err();
-        assert!(seen.contains("512 KiB"), "{seen}");
+        assert!(seen.contains("4 MiB"), "{seen}");
+    }
+
+    #[test]
+    fn an_item_may_be_so_long_and_no_longer_however_it_comes() {
+        let list = |length: usize| format!("[{{\"a\":\"{}\"}}]", "x".repeat(length - 8));
+        for piece in [4096, 3 << 20, 8 << 20] {
+            let (most, more) = (list(LONGEST_ITEM), list(LONGEST_ITEM + 1));
+            assert_eq!(
+                split(Form::Array, most.as_bytes(), piece).map(|found| found.len()),
+                Ok(1)
+            );
+            let seen = split(Form::Array, more.as_bytes(), piece).unwrap_err();
+            assert!(seen.contains("4 MiB"), "{piece}: {seen}");
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod read;
 mod registries;
 mod remove;
 mod socket;
+mod sparing;
 mod stream;
 mod swarm;
 

@@ -5,11 +5,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use bollard::models::{ImageSummary, SystemInfo};
+use bollard::models::SystemInfo;
 use chrono::{DateTime, Utc};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use super::list::{Allowance, Form, Weighed};
+use super::sparing::{Texts, Written, first, some_of};
 use super::swarm::SwarmRole;
 use super::{ASK, EngineError, Failure, Reader, call};
 use crate::model::{AtWork, Bytes, Container, Dates, EngineFacts, Image, ImageId, Observed, Store};
@@ -274,7 +275,7 @@ pub(super) fn sort_names(repo_tags: &[String], repo_digests: &[String]) -> Sorte
             Ok(name) if name.is_ours() && !name.is_digest() => sorted.ours.insert(name),
             // Made up from our own name by the containerd store.
             Ok(name) if name.is_ours() => false,
-            Ok(name) if name.is_digest() && name.repository() == DANGLING => false,
+            Ok(name) if name.is_dangling_record() => false,
             Ok(name) if name.is_digest() => sorted.digests.insert(name),
             Ok(name) => sorted.tags.insert(name),
             Err(_) => {
@@ -286,14 +287,32 @@ pub(super) fn sort_names(repo_tags: &[String], repo_digests: &[String]) -> Sorte
     sorted
 }
 
-/// What the containerd store names an image that lost its tag. Never dropped:
-/// the engine does not look at image mounts then (28.5.2), as it does for a
-/// name of ours.
-const DANGLING: &str = "docker.io/library/moby-dangling";
+/// What is read of an image's entry, and no more.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Summary {
+    id: String,
+    parent_id: String,
+    #[serde(deserialize_with = "null_or_there")]
+    repo_tags: Texts,
+    #[serde(deserialize_with = "null_or_there")]
+    repo_digests: Texts,
+    created: i64,
+    size: i64,
+    shared_size: i64,
+    #[serde(deserialize_with = "null_or_there")]
+    labels: Written,
+}
 
-fn image(summary: ImageSummary) -> Result<Image, String> {
+/// Engines say null for none; an entry without the field is no image's entry, and
+/// must not read as an image without names or labels.
+fn null_or_there<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<T, D::Error> {
+    T::deserialize(from)
+}
+
+fn image(summary: Summary) -> Result<Image, String> {
     let id: ImageId = summary.id.parse().map_err(|e| format!("{e}"))?;
-    let names = sort_names(&summary.repo_tags, &summary.repo_digests);
+    let names = sort_names(&summary.repo_tags.0, &summary.repo_digests.0);
     let parent = match summary.parent_id.as_str() {
         "" => None,
         text => Some(
@@ -301,6 +320,11 @@ fn image(summary: ImageSummary) -> Result<Image, String> {
                 .map_err(|e| format!("the parent of {id}: {e}"))?,
         ),
     };
+    let odd = names.odd.first();
+    let odd = odd.map(|odd| format!("the engine lists it as {odd}"));
+    // What is not known keeps: one of those may be what a keep rule names.
+    let more = summary.labels.more;
+    let more = more.then(|| "it has more labels than are read".to_owned());
     Ok(Image {
         id,
         tags: names.tags,
@@ -316,15 +340,8 @@ fn image(summary: ImageSummary) -> Result<Image, String> {
         resists: false,
         size: size(summary.size),
         shared: size(summary.shared_size),
-        labels: summary
-            .labels
-            .into_iter()
-            .map(|(key, value)| (key, Untrusted::new(value)))
-            .collect(),
-        incomplete: names
-            .odd
-            .first()
-            .map(|odd| format!("the engine lists it as {odd}")),
+        labels: summary.labels.labels,
+        incomplete: odd.or(more),
     })
 }
 
@@ -350,13 +367,15 @@ fn size(bytes: i64) -> Observed<Bytes> {
 #[serde(rename_all = "PascalCase")]
 struct Listed {
     id: Option<String>,
-    names: Option<Vec<String>>,
+    #[serde(default, rename = "Names", deserialize_with = "first")]
+    name: Option<String>,
     image: Option<String>,
     #[serde(rename = "ImageID")]
     image_id: Option<String>,
     image_manifest_descriptor: Option<Descriptor>,
     state: Option<String>,
-    mounts: Option<Vec<Mount>>,
+    #[serde(default, rename = "Mounts", deserialize_with = "image_mounts")]
+    image_mounts: Vec<Untrusted>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -395,10 +414,7 @@ fn container(summary: Listed) -> Result<Container, String> {
     if image_ids.is_empty() && image.is_empty() {
         return Err(format!("container {} names no image", escape(&id)));
     }
-    let first_name = summary
-        .names
-        .and_then(|names| names.into_iter().next())
-        .unwrap_or_default();
+    let first_name = summary.name.unwrap_or_default();
     let name = first_name.trim_start_matches('/');
     Ok(Container {
         name: Untrusted::new(if name.is_empty() {
@@ -410,23 +426,18 @@ fn container(summary: Listed) -> Result<Container, String> {
         image: Untrusted::new(image),
         image_ids,
         state: Untrusted::new(summary.state.unwrap_or_default()),
-        image_mounts: summary
-            .mounts
-            .into_iter()
-            .flatten()
-            .flat_map(image_mount)
-            .collect(),
+        image_mounts: summary.image_mounts,
     })
 }
 
-/// What an image mount may name its image by; engines differ in the field.
-fn image_mount(mount: Mount) -> Vec<Untrusted> {
-    let image = mount.kind.as_deref() == Some("image");
-    let names = [mount.name, mount.source]
-        .into_iter()
-        .flatten()
-        .filter(|text| !text.is_empty());
-    names.filter(|_| image).map(Untrusted::new).collect()
+/// What image mounts may name their images by; engines differ in the field.
+fn image_mounts<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Untrusted>, D::Error> {
+    some_of(from, |mount: Mount| {
+        let image = mount.kind.as_deref() == Some("image");
+        let names = [mount.name, mount.source].into_iter().flatten();
+        let names = names.filter(move |text| image && !text.is_empty());
+        names.map(Untrusted::new)
+    })
 }
 
 #[cfg(test)]
@@ -467,13 +478,36 @@ mod tests {
 
     #[test]
     fn a_bare_digest_makes_an_image_incomplete() {
-        let mut summary = ImageSummary {
+        let mut summary = Summary {
             id: "a".repeat(64),
-            ..ImageSummary::default()
+            ..Summary::default()
         };
         assert_eq!(image(summary.clone()).unwrap().incomplete, None);
-        summary.repo_digests = vec![format!("sha256:{}", "b".repeat(64))];
+        summary.repo_digests.0 = vec![format!("sha256:{}", "b".repeat(64))];
         assert!(image(summary).unwrap().incomplete.is_some());
+    }
+
+    #[test]
+    fn labels_that_are_not_all_read_make_an_image_incomplete() {
+        let mut summary = Summary {
+            id: "a".repeat(64),
+            ..Summary::default()
+        };
+        summary.labels.more = true;
+        assert!(image(summary).unwrap().incomplete.is_some());
+    }
+
+    #[test]
+    fn of_a_container_the_first_name_and_the_image_mounts_are_read() {
+        let text = r#"{"Id":"c","Image":"app:1","Names":["/web","/other"],"Labels":{"a":"b"},"Mounts":[
+            {"Type":"bind","Source":"/etc"},{"Type":"image","Name":"","Source":"data:1"},
+            {"Type":"image","Name":"more:1"}]}"#;
+        let seen = container(serde_json::from_str(text).unwrap()).unwrap();
+        assert_eq!(seen.name.raw(), "web");
+        assert_eq!(seen.image_mounts, ["data:1", "more:1"].map(Untrusted::new));
+        let text = r#"{"Id":"c","Image":"app:1","Names":null,"Mounts":null}"#;
+        let seen = container(serde_json::from_str(text).unwrap()).unwrap();
+        assert_eq!((seen.name.raw(), &*seen.image_mounts), ("c", &[][..]));
     }
 
     #[test]

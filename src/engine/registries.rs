@@ -7,7 +7,8 @@ use std::net::IpAddr;
 use serde::Deserialize;
 
 use super::list::object;
-use super::{ASK, EngineError, Reader, call};
+use super::socket::LONGEST_ANSWER;
+use super::{EngineError, Reader};
 
 /// Registries that the engine speaks to without TLS.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -65,7 +66,7 @@ impl Reader {
     /// The registries that the engine speaks to in the clear.
     pub async fn insecure_registries(&self) -> Result<Insecure, EngineError> {
         let doing = "read the engine's registries (GET /info)";
-        let body = call(doing, ASK, self.socket.get("/info")).await?;
+        let body = self.whole(doing, "/info", LONGEST_ANSWER).await?;
         insecure(&body).map_err(|error| EngineError::nonsense(doing, error))
     }
 }

@@ -5,11 +5,13 @@
 
 use std::collections::BTreeSet;
 
-use bollard::models::ImageInspect;
 use bollard::query_parameters::{RemoveImageOptions, TagImageOptions};
 use chrono::{DateTime, Utc};
+use serde::Deserialize;
 
+use super::list::{LONGEST_ITEM, LONGEST_WHOLE, object};
 use super::read::sort_names;
+use super::sparing::Texts;
 use super::{ASK, EngineError, Failure, REMOVE, Reader, call};
 use crate::guards::Cleared;
 use crate::model::{ImageId, Observed};
@@ -38,12 +40,32 @@ pub struct Dropped {
     pub deleted: Vec<String>,
 }
 
+/// What is read of an image, and no more: its labels stand there, too, and may
+/// be many.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Inspected {
+    id: Option<String>,
+    repo_tags: Option<Texts>,
+    repo_digests: Option<Texts>,
+    metadata: Option<Metadata>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Metadata {
+    last_tag_time: Option<String>,
+}
+
 impl Reader {
-    /// Looks at one image; `None` where it is gone.
+    /// Looks at one image; `None` where it is gone. As long as an item of a
+    /// list, for several are looked at at once.
     pub async fn look(&self, id: &ImageId) -> Result<Option<Seen>, EngineError> {
         let doing = format!("look at image {id}");
-        match call(&doing, ASK, self.docker.inspect_image(id.as_str())).await {
-            Ok(image) => seen(id, image)
+        let path = format!("/images/{id}/json");
+        match self.whole(&doing, &path, LONGEST_ITEM).await {
+            Ok(body) => object(&body)
+                .and_then(|image| seen(id, image))
                 .map(Some)
                 .map_err(|why| EngineError::nonsense(doing, why)),
             Err(error) if error.kind == Failure::NotFound => Ok(None),
@@ -56,10 +78,12 @@ impl Reader {
     /// an image.
     pub async fn leads_somewhere(&self, name: &Reference) -> Result<bool, EngineError> {
         let doing = format!("look at image {name}");
-        let text = name.to_string();
-        let look = self.docker.inspect_image(&text);
-        match call(&doing, ASK, look).await {
-            Ok(image) => {
+        let path = format!("/images/{name}/json");
+        match self.whole(&doing, &path, LONGEST_WHOLE).await {
+            Ok(body) => {
+                let Ok(image) = object::<Inspected>(&body) else {
+                    return Ok(false);
+                };
                 let id = image.id.as_deref().and_then(|id| id.parse().ok());
                 Ok(id.is_some_and(|id| seen(&id, image).is_ok()))
             }
@@ -136,7 +160,7 @@ impl Remover {
 
 /// An answer about another image, or about none, is no answer: what is removed
 /// rests on it.
-fn seen(asked: &ImageId, image: ImageInspect) -> Result<Seen, String> {
+fn seen(asked: &ImageId, image: Inspected) -> Result<Seen, String> {
     let about = image.id.unwrap_or_default();
     if about.parse().ok().as_ref() != Some(asked) {
         return Err(format!("the answer is about {:?}", escape(&about)));
@@ -145,8 +169,8 @@ fn seen(asked: &ImageId, image: ImageInspect) -> Result<Seen, String> {
         return Err("the answer tells of no names, not even that there are none".to_owned());
     }
     let names = sort_names(
-        &image.repo_tags.unwrap_or_default(),
-        &image.repo_digests.unwrap_or_default(),
+        &image.repo_tags.unwrap_or_default().0,
+        &image.repo_digests.unwrap_or_default().0,
     );
     if let Some(odd) = names.odd.first() {
         return Err(format!("the engine lists it as {odd}"));
@@ -216,10 +240,10 @@ mod tests {
     #[test]
     fn a_look_that_is_about_nothing_or_another_image_is_none() {
         let id: ImageId = "a".repeat(64).parse().unwrap();
-        let image = |id: Option<&str>, tags: Option<Vec<String>>| ImageInspect {
+        let image = |id: Option<&str>, tags: Option<Vec<String>>| Inspected {
             id: id.map(str::to_owned),
-            repo_tags: tags,
-            ..ImageInspect::default()
+            repo_tags: tags.map(Texts),
+            ..Inspected::default()
         };
         assert!(seen(&id, image(Some(id.as_str()), Some(vec![]))).is_ok());
         assert!(

@@ -23,9 +23,8 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::UnixStream;
 
-/// The longest answer that is read whole: one image, or what an engine says of
-/// itself. Lists are read item by item (`list`).
-const LONGEST_ANSWER: usize = 1 << 20;
+/// The longest answer of what an engine says of itself, or of what it did. Lists are read item by item (`list`).
+pub(super) const LONGEST_ANSWER: usize = 1 << 20;
 
 /// Connections that wait for the next request: as many as are ever asked at
 /// the same time.
@@ -71,22 +70,6 @@ impl Socket {
             bollard::API_DEFAULT_VERSION,
         )
         .expect("connecting with a custom transport only stores it")
-    }
-
-    /// GETs what bollard has no fitting type for.
-    pub(super) async fn get(&self, path: &str) -> Result<Bytes, Bollard> {
-        let request = Request::get(path).body(bollard::body_full(Bytes::new()))?;
-        let response = self.send(request).await?;
-        let status = response.status().as_u16();
-        let body = response.into_body().collect().await?.to_bytes();
-        if status == 200 {
-            return Ok(body);
-        }
-        let message = String::from_utf8_lossy(&body).into_owned();
-        Err(Bollard::DockerResponseServerError {
-            status_code: status,
-            message,
-        })
     }
 
     /// GETs an answer of any length, to be read as it comes; the caller

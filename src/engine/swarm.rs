@@ -2,11 +2,13 @@
 //! bollard has no previous spec in its services and reads only the newest form
 //! of the build cache, so these answers are read into small types of our own.
 
-use bollard::models::{LocalNodeState, SwarmInfo};
-use serde::Deserialize;
-use serde::de::{Deserializer, SeqAccess, Visitor};
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::list::{Allowance, Form, Weighed, object};
+use bollard::models::{LocalNodeState, SwarmInfo};
+use serde::{Deserialize, Deserializer};
+
+use super::list::{Allowance, Form, LONGEST_WHOLE, Weighed, object};
+use super::sparing::some_of;
 use super::{EngineError, Info, Reader};
 use crate::model::{Observed, ServiceImage, Spec, Swarm};
 use crate::text::{Untrusted, escape};
@@ -63,8 +65,8 @@ struct TaskSpec {
 #[serde(rename_all = "PascalCase")]
 struct ContainerSpec {
     image: Option<String>,
-    #[serde(default)]
-    mounts: Option<Vec<Mount>>,
+    #[serde(default, rename = "Mounts", deserialize_with = "image_mounts")]
+    image_mounts: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -92,7 +94,6 @@ struct Task {
     node_id: Option<String>,
     spec: Option<TaskSpec>,
     status: Option<TaskStatus>,
-    desired_state: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -105,8 +106,8 @@ struct TaskStatus {
 #[serde(rename_all = "PascalCase")]
 struct Usage {
     /// Up to API 1.51.
-    #[serde(default)]
-    build_cache: InUse,
+    #[serde(default, deserialize_with = "in_use")]
+    build_cache: Vec<BuildRecord>,
     /// From API 1.52 on.
     build_cache_usage: Option<BuildUsage>,
 }
@@ -114,8 +115,8 @@ struct Usage {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct BuildUsage {
-    #[serde(default)]
-    items: InUse,
+    #[serde(default, deserialize_with = "in_use")]
+    items: Vec<BuildRecord>,
 }
 
 #[derive(Deserialize)]
@@ -127,40 +128,26 @@ struct BuildRecord {
     in_use: bool,
 }
 
-/// The records in use of a list of build records, and of these the first few:
-/// the list itself is long, and one of them is enough to refuse.
-#[derive(Default)]
-struct InUse(Vec<BuildRecord>);
-
 /// So many builds are named.
 const NAMED: usize = 20;
 
-impl<'de> Deserialize<'de> for InUse {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Records;
-        impl<'de> Visitor<'de> for Records {
-            type Value = InUse;
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a list of build records")
-            }
-            fn visit_none<E>(self) -> Result<InUse, E> {
-                Ok(InUse::default())
-            }
-            fn visit_some<D: Deserializer<'de>>(self, from: D) -> Result<InUse, D::Error> {
-                from.deserialize_seq(self)
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<InUse, A::Error> {
-                let mut found = Vec::new();
-                while let Some(record) = list.next_element::<BuildRecord>()? {
-                    if record.in_use && found.len() < NAMED {
-                        found.push(record);
-                    }
-                }
-                Ok(InUse(found))
-            }
-        }
-        from.deserialize_option(Records)
-    }
+/// The records in use of a list of build records, and of these the first few:
+/// the list itself is long, and one of them is enough to refuse.
+fn in_use<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<BuildRecord>, D::Error> {
+    let mut left = NAMED;
+    some_of(from, |record: BuildRecord| {
+        let named = record.in_use && left > 0;
+        left -= usize::from(named);
+        Some(record).filter(|_| named)
+    })
+}
+
+/// The images that a container has mounted.
+fn image_mounts<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    some_of(from, |mount: Mount| {
+        let image = mount.kind.as_deref() == Some("image");
+        mount.source.filter(|_| image)
+    })
 }
 
 /// States of a task that no longer fetches its image. In any other, also one
@@ -168,9 +155,6 @@ impl<'de> Deserialize<'de> for InUse {
 const FETCHED: [&str; 7] = [
     "running", "complete", "shutdown", "failed", "rejected", "remove", "orphaned",
 ];
-
-/// What a task is meant to come to that will never start.
-const ENDING: [&str; 3] = ["shutdown", "remove", "orphaned"];
 
 /// States of an update that is over. In any other it is not: a paused one
 /// waits for a person, who will go on or roll back.
@@ -195,24 +179,25 @@ impl Reader {
             }
             SwarmRole::Manager => {}
         }
+        let mut seen = Tasks::on(info.node.as_deref());
         let (services, tasks) = futures_util::future::join(
             self.list(
                 "list services (GET /services)",
                 "/services",
                 Form::Array,
                 allowance,
-                |service: Service| Ok(vec![service]),
+                |service: Service| Ok(vec![service.into()]),
             ),
             self.list(
                 "list tasks (GET /tasks)",
                 "/tasks",
                 Form::Array,
                 allowance,
-                |task: Task| Ok(vec![task]),
+                |task: Task| Ok(seen.take(task)),
             ),
         )
         .await;
-        Ok(wants(&services?, &tasks?, info.node.as_deref()))
+        Ok(wants(&services?, tasks?))
     }
 
     /// Build records in use. An engine before API 1.42 can only be asked for
@@ -223,11 +208,14 @@ impl Reader {
             return Ok(Observed::Known(Vec::new()));
         }
         let doing = "read the build cache (GET /system/df?type=build-cache)";
-        let body = self.whole(doing, "/system/df?type=build-cache").await?;
+        let path = "/system/df?type=build-cache";
+        let body = self.whole(doing, path, LONGEST_WHOLE).await?;
         let usage: Usage = object(&body).map_err(|why| EngineError::nonsense(doing, why))?;
         let items = usage.build_cache_usage.map(|usage| usage.items);
-        let records = usage.build_cache.0.into_iter();
-        let in_use = records.chain(items.into_iter().flat_map(|items| items.0));
+        let in_use = usage
+            .build_cache
+            .into_iter()
+            .chain(items.into_iter().flatten());
         Ok(Observed::Known(
             in_use
                 .map(|r| {
@@ -241,128 +229,157 @@ impl Reader {
     }
 }
 
-impl Weighed for Service {
-    fn weight(&self) -> usize {
-        let specs = self.previous_spec.iter().chain([&self.spec]);
-        let specs: usize = specs
-            .map(|spec| {
-                let name = spec.name.as_ref().map_or(0, String::len);
-                name + spec.task_template.as_ref().map_or(0, Weighed::weight)
-            })
-            .sum();
-        size_of::<Self>() + self.id.len() + specs
+impl TaskSpec {
+    fn images(self) -> impl Iterator<Item = String> {
+        let container = self.container_spec.into_iter();
+        container.flat_map(|spec| spec.image.into_iter().chain(spec.image_mounts))
     }
 }
 
-impl Weighed for Task {
-    fn weight(&self) -> usize {
-        let texts = [&self.service_id, &self.node_id, &self.desired_state];
-        let texts: usize = texts.into_iter().flatten().map(String::len).sum();
-        size_of::<Self>() + self.id.len() + texts + self.spec.as_ref().map_or(0, Weighed::weight)
-    }
+/// What is kept of a service.
+struct Wants {
+    id: String,
+    name: String,
+    images: Vec<(Spec, String)>,
+    /// The state of an update that is not over.
+    updating: Option<String>,
 }
 
-impl Weighed for TaskSpec {
-    fn weight(&self) -> usize {
-        let container = self.container_spec.iter();
-        let image = container.clone().filter_map(|spec| spec.image.as_ref());
-        let mounts = container.flat_map(|spec| spec.mounts.iter().flatten());
-        let source = |mount: &Mount| mount.source.as_ref().map_or(0, String::len);
-        // What the plan keeps of it beside this: the service's name, and the
-        // image's.
-        let mounts: usize = mounts.map(|mount| size_of::<Mount>() + source(mount)).sum();
-        192 + image.map(String::len).sum::<usize>() + mounts
-    }
-}
-
-/// `here` is this node's id: what another node fetches holds nothing up, but
-/// what has no node yet may come here.
-fn wants(services: &[Service], tasks: &[Task], here: Option<&str>) -> Swarm {
-    let mut images = Vec::new();
-    let mut under_way = Vec::new();
-    let mut add = |service: &str, spec, template: Option<&TaskSpec>| {
-        let Some(container) = template.and_then(|template| template.container_spec.as_ref()) else {
-            return;
-        };
-        let mounts = container
-            .mounts
-            .iter()
-            .flatten()
-            .filter(|mount| mount.kind.as_deref() == Some("image"));
-        let named = container
-            .image
-            .iter()
-            .chain(mounts.filter_map(|mount| mount.source.as_ref()));
-        images.extend(named.map(|image| ServiceImage {
-            service: Untrusted::new(service),
-            spec,
-            image: Untrusted::new(image.clone()),
-        }));
-    };
-    let name = |service: &Service| {
-        service
-            .spec
-            .name
-            .clone()
-            .unwrap_or_else(|| service.id.clone())
-    };
-    for service in services {
-        add(
-            &name(service),
-            Spec::Current,
-            service.spec.task_template.as_ref(),
-        );
-        let previous = service
-            .previous_spec
-            .as_ref()
-            .and_then(|spec| spec.task_template.as_ref());
-        add(&name(service), Spec::Previous, previous);
-        let state = service
-            .update_status
-            .as_ref()
-            .and_then(|status| status.state.as_deref())
-            .unwrap_or_default();
-        if !UPDATED.contains(&state) {
-            under_way.push(format!(
-                "service {}: update is {}",
-                escape(&name(service)),
-                escape(state)
-            ));
+impl From<Service> for Wants {
+    fn from(service: Service) -> Self {
+        let name = service.spec.name.unwrap_or_else(|| service.id.clone());
+        let previous = service.previous_spec.and_then(|spec| spec.task_template);
+        let specs = [
+            (Spec::Current, service.spec.task_template),
+            (Spec::Previous, previous),
+        ];
+        let images = specs.into_iter().flat_map(|(spec, template)| {
+            let images = template.into_iter().flat_map(TaskSpec::images);
+            images.map(move |image| (spec, image))
+        });
+        let state = service.update_status.and_then(|status| status.state);
+        Self {
+            images: images.collect(),
+            updating: state.filter(|state| !UPDATED.contains(&state.as_str())),
+            id: service.id,
+            name,
         }
     }
-    for task in tasks {
-        let service = task.service_id.as_deref().unwrap_or("none");
-        let shown = services
-            .iter()
-            .find(|s| s.id == service)
-            .map_or_else(|| service.to_owned(), &name);
-        add(&shown, Spec::Task, task.spec.as_ref());
-        let state = task
-            .status
-            .as_ref()
-            .and_then(|status| status.state.as_deref())
-            .unwrap_or_default();
-        let node = task.node_id.as_deref().filter(|node| !node.is_empty());
-        let concerns_us = match (node, here) {
+}
+
+impl Weighed for Wants {
+    fn weight(&self) -> usize {
+        // Beside this, the plan has both names once for each image.
+        let images = self.images.iter();
+        let images: usize = images
+            .map(|(_, image)| 192 + self.name.len() + 2 * image.len())
+            .sum();
+        size_of::<Self>() + self.id.len() + self.name.len() + images
+    }
+}
+
+/// What is kept of a task: an image that its service wants, once for all its
+/// tasks, and that it is on its way on this node. The tasks of a cluster are
+/// many, and those of other nodes are not in proportion to what is here.
+struct Kept {
+    service: String,
+    what: OfTask,
+}
+
+enum OfTask {
+    Image(String),
+    UnderWay { id: String, state: String },
+}
+
+impl Weighed for Kept {
+    fn weight(&self) -> usize {
+        let text = match &self.what {
+            OfTask::Image(image) => image.len(),
+            OfTask::UnderWay { id, state } => id.len() + state.len(),
+        };
+        // The text, what it is known again by, and what the plan has of it.
+        size_of::<Self>() + 192 + 3 * (self.service.len() + text)
+    }
+}
+
+/// Reads tasks.
+struct Tasks<'a> {
+    /// This node's id.
+    here: Option<&'a str>,
+    /// Services and their images.
+    known: BTreeSet<(String, String)>,
+}
+
+impl<'a> Tasks<'a> {
+    fn on(here: Option<&'a str>) -> Self {
+        Self {
+            here,
+            known: BTreeSet::new(),
+        }
+    }
+
+    /// What another node fetches holds nothing up, nor what has no node: it may
+    /// never get one. Once it is given to this node it is on its way here, and
+    /// that is asked before each removal; until then its image is wanted.
+    fn take(&mut self, task: Task) -> Vec<Kept> {
+        let service = task.service_id.unwrap_or_else(|| "none".to_owned());
+        let state = task.status.and_then(|status| status.state);
+        let state = state.unwrap_or_default();
+        let node = task.node_id.filter(|node| !node.is_empty());
+        let concerns_us = match (node.as_deref(), self.here) {
             (Some(node), Some(here)) => node == here,
             (Some(_), None) => true,
-            (None, _) => !task
-                .desired_state
-                .as_deref()
-                .is_some_and(|desired| ENDING.contains(&desired)),
+            (None, _) => false,
         };
-        if concerns_us && !FETCHED.contains(&state) {
-            let place = if node.is_some() {
-                ""
-            } else {
-                ", without a node yet"
-            };
-            let id: String = task.id.chars().take(12).collect();
-            let (id, state) = (escape(&id), escape(state));
-            under_way.push(format!(
-                "service {}: task {id} is {state}{place}",
-                escape(&shown)
-            ));
+        let mut kept = Vec::new();
+        for image in task.spec.into_iter().flat_map(TaskSpec::images) {
+            if self.known.insert((service.clone(), image.clone())) {
+                kept.push(OfTask::Image(image));
+            }
+        }
+        if concerns_us && !FETCHED.contains(&state.as_str()) {
+            kept.push(OfTask::UnderWay { id: task.id, state });
+        }
+        let kept = kept.into_iter().map(|what| Kept {
+            service: service.clone(),
+            what,
+        });
+        kept.collect()
+    }
+}
+
+fn wants(services: &[Wants], tasks: Vec<Kept>) -> Swarm {
+    let mut images = Vec::new();
+    let mut under_way = Vec::new();
+    let mut add = |service: &str, spec, image: String| {
+        images.push(ServiceImage {
+            service: Untrusted::new(service),
+            spec,
+            image: Untrusted::new(image),
+        });
+    };
+    for service in services {
+        for (spec, image) in &service.images {
+            add(&service.name, *spec, image.clone());
+        }
+        if let Some(state) = &service.updating {
+            let (name, state) = (escape(&service.name), escape(state));
+            under_way.push(format!("service {name}: update is {state}"));
+        }
+    }
+    let names = services
+        .iter()
+        .map(|service| (&*service.id, &*service.name));
+    let names: BTreeMap<&str, &str> = names.collect();
+    for task in tasks {
+        let service = names.get(&*task.service).copied().unwrap_or(&task.service);
+        match task.what {
+            OfTask::Image(image) => add(service, Spec::Task, image),
+            OfTask::UnderWay { id, state } => {
+                let id: String = id.chars().take(12).collect();
+                let (id, state) = (escape(&id), escape(&state));
+                under_way.push(format!("service {}: task {id} is {state}", escape(service)));
+            }
         }
     }
     Swarm::Manager { images, under_way }
@@ -373,11 +390,12 @@ mod tests {
     use super::*;
 
     fn swarm(services: &str, tasks: &str) -> (Vec<ServiceImage>, Vec<String>) {
-        match wants(
-            &serde_json::from_str::<Vec<_>>(services).unwrap(),
-            &serde_json::from_str::<Vec<_>>(tasks).unwrap(),
-            Some("n"),
-        ) {
+        let services: Vec<Service> = serde_json::from_str(services).unwrap();
+        let tasks: Vec<Task> = serde_json::from_str(tasks).unwrap();
+        let mut seen = Tasks::on(Some("n"));
+        let tasks = tasks.into_iter().flat_map(|task| seen.take(task)).collect();
+        let services: Vec<_> = services.into_iter().map(Wants::from).collect();
+        match wants(&services, tasks) {
             Swarm::Manager { images, under_way } => (images, under_way),
             other => panic!("{other:?}"),
         }
@@ -414,19 +432,42 @@ mod tests {
     }
 
     #[test]
-    fn what_another_node_fetches_and_what_will_never_start_is_no_deploy_here() {
-        let task = |node: &str, desired: &str| {
+    fn what_another_node_fetches_and_what_has_no_node_is_no_deploy_here() {
+        let task = |node: &str| {
             let text = format!(
-                r#"[{{"ID":"t1","ServiceID":"s1","NodeID":"{node}","DesiredState":"{desired}","Spec":{{"ContainerSpec":{{"Image":"app:3"}}}},"Status":{{"State":"pending"}}}}]"#
+                r#"[{{"ID":"t1","ServiceID":"s1",{node}"Spec":{{"ContainerSpec":{{"Image":"app:3"}}}},"Status":{{"State":"pending"}}}}]"#
             );
             let (images, under_way) = swarm("[]", &text);
             assert_eq!(images.len(), 1, "its image is wanted all the same");
             under_way.len()
         };
-        assert_eq!(task("n", "running"), 1);
-        assert_eq!(task("other", "running"), 0);
-        assert_eq!(task("", "running"), 1, "it may come here");
-        assert_eq!(task("", "shutdown"), 0, "it never got a node");
-        assert_eq!(task("n", "shutdown"), 1, "its pull may still run");
+        assert_eq!(task(r#""NodeID":"n","#), 1);
+        assert_eq!(task(r#""NodeID":"other","#), 0);
+        assert_eq!(task(r#""NodeID":"","#), 0, "no node may ever be fit for it");
+        assert_eq!(task(""), 0);
+    }
+
+    #[test]
+    fn what_is_kept_of_the_tasks_of_a_service_does_not_grow_with_their_number() {
+        let task = |n: usize, image: &str| {
+            format!(
+                r#"{{"ID":"t{n}","ServiceID":"s1","NodeID":"other{n}","Spec":{{"ContainerSpec":{{"Image":"{image}","Mounts":[{{"Type":"bind","Source":"/etc"}},{{"Type":"image","Source":"data:1"}}]}}}},"Status":{{"State":"preparing"}}}}"#
+            )
+        };
+        let mut seen = Tasks::on(Some("n"));
+        let mut weight = 0;
+        let mut images = Vec::new();
+        for n in 0..10_000 {
+            let image = if n % 2 == 0 { "app:2" } else { "app:1" };
+            for kept in seen.take(serde_json::from_str(&task(n, image)).unwrap()) {
+                weight += kept.weight();
+                images.push(match kept.what {
+                    OfTask::Image(image) => image,
+                    OfTask::UnderWay { .. } => panic!("not here"),
+                });
+            }
+        }
+        assert_eq!(images, ["app:2", "data:1", "app:1"]);
+        assert!(weight < 2000, "{weight}");
     }
 }

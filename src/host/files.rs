@@ -19,6 +19,7 @@ use nix::libc;
 use tempfile::{NamedTempFile, TempPath};
 
 use super::quoted;
+use crate::exit::Exit;
 
 pub use journal::Appender;
 pub use trust::{Wanted, check};
@@ -69,11 +70,17 @@ impl FileError {
         matches!(self, FileError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
     }
 
-    /// Whether the system refused for want of a permission.
+    /// What a run ends with: 77 where a permission is missing or others have one
+    /// too many; elsewhere this, which depends on whose file it is.
     #[must_use]
-    pub fn is_permission_denied(&self) -> bool {
-        matches!(self, FileError::Io { source, .. }
-            if source.kind() == io::ErrorKind::PermissionDenied)
+    pub fn exit(&self, otherwise: Exit) -> Exit {
+        match self {
+            FileError::Untrusted { .. } => Exit::Permission,
+            FileError::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                Exit::Permission
+            }
+            FileError::Io { .. } => otherwise,
+        }
     }
 }
 

@@ -4,8 +4,9 @@
 //! It only looks: it opens no file of the engine, follows no link below a sign,
 //! and removes nothing that was left behind. And no sign does not mean that
 //! nothing is under way: between two layers, and while a pull resolves names,
-//! there is no file; and an engine that was started with `DOCKER_TMPDIR` keeps
-//! its downloads elsewhere, so that only extraction shows.
+//! there is no file; and an engine that is started with `DOCKER_TMPDIR` keeps
+//! its downloads elsewhere. That its own folder for them is missing shows it, but
+//! not where one is left from a start without.
 
 mod judge;
 mod open_files;
@@ -91,9 +92,10 @@ fn traces(
     let listing = match fs::read_dir(&place.folder) {
         Ok(listing) => listing,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return match place.dangling_link() {
-                None => Ok(()),
-                Some(link) => Err(unreadable(link, &error)),
+            return match (place.dangling_link(), place.always_there) {
+                (Some(link), _) => Err(unreadable(link, &error)),
+                (None, false) => Ok(()),
+                (None, true) => Err(elsewhere(&place.folder)),
             };
         }
         Err(error) => return Err(unreadable(&place.folder, &error)),
@@ -215,6 +217,17 @@ fn unreadable(path: &Path, error: &io::Error) -> Unreadable {
         path: path.to_owned(),
         why: format!("{error}{help}"),
         cure,
+    }
+}
+
+/// Only an engine that keeps its downloads elsewhere does not make this folder.
+fn elsewhere(folder: &Path) -> Unreadable {
+    Unreadable {
+        path: folder.to_owned(),
+        why: "it is not there. dockerd makes it at each start unless DOCKER_TMPDIR is set, and \
+              then downloads to the folder that it names: make this a link to that"
+            .to_owned(),
+        cure: Cure::DataRoot,
     }
 }
 

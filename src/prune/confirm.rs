@@ -86,7 +86,7 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
         let id = &entry.image().id;
         // The containerd store's own record of an image that lost a tag, which
         // a pull may set beside our name: nobody's name.
-        let dangling = format!("moby-dangling@{id}");
+        let dangling = Reference::dangling_record(id);
         let names = dropped
             .untagged
             .iter()

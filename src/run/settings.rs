@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::cli::Global;
 use crate::engine::{Address, Environment, Reader};
 use crate::exit::{Exit, Fault};
-use crate::host::files::{FileError, read_trusted_through_links};
+use crate::host::files::read_trusted_through_links;
 use crate::policy::Policy;
 use crate::report::PolicySource;
 use crate::survey;
@@ -28,14 +28,8 @@ pub(crate) async fn connect(global: &Global) -> Result<Reader, Fault> {
 pub(crate) fn policy(global: &Global) -> Result<(Policy, PolicySource), Fault> {
     let asked = global.policy.as_deref();
     let path = asked.unwrap_or(Path::new(POLICY_PATH));
-    let bytes = read_trusted_through_links(path, LONGEST_POLICY).map_err(|error| {
-        let exit = match error {
-            FileError::Untrusted { .. } => Exit::Permission,
-            FileError::Io { .. } if error.is_permission_denied() => Exit::Permission,
-            FileError::Io { .. } => Exit::Policy,
-        };
-        Fault::new(exit, format!("policy: {error}"))
-    })?;
+    let bytes = read_trusted_through_links(path, LONGEST_POLICY)
+        .map_err(|error| Fault::new(error.exit(Exit::Policy), format!("policy: {error}")))?;
     let name = crate::text::escape(&path.to_string_lossy());
     let (text, file) = match bytes {
         Some(bytes) => {

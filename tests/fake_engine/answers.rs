@@ -678,6 +678,38 @@ fn a_deploy_under_way_refuses_the_run() {
 }
 
 #[test]
+fn a_task_that_no_node_takes_holds_nothing_up_and_its_image_stays() {
+    let host = Host::of(KIND);
+    let litter = host.litter();
+    service(&host, "site:2", "site:2", &litter[0]);
+    host.fake.world(|world| {
+        world.tasks[0]["Status"]["State"] = json!("pending");
+        drop_key(&mut world.tasks[0], "NodeID");
+    });
+    assert_eq!(ids(&host.secateur.prune(0), "removed"), litter[1..]);
+}
+
+#[test]
+fn the_tasks_of_a_whole_cluster_do_not_end_the_run() {
+    let host = Host::of(KIND);
+    let litter = host.litter();
+    host.fake.world(|world| {
+        let mut task = world.tasks[0].clone();
+        task["NodeID"] = json!("another");
+        task["Status"]["State"] = json!("preparing");
+        for number in 0..20_000 {
+            task["ID"] = json!(format!("{number:025}"));
+            world.tasks.push(task.clone());
+        }
+    });
+    // A plan reads them once.
+    let plan = host.secateur.plan();
+    for id in &litter {
+        assert_eq!(image(&plan, id)["verdict"], "remove", "{plan:#}");
+    }
+}
+
+#[test]
 fn a_deploy_that_begins_between_two_removals_stops_the_run() {
     // The plan asks once; then each removal does.
     let host = Host::of(KIND);

@@ -63,6 +63,61 @@ fn a_gibibyte_in_every_list_at_once_takes_less_than_64_mib() {
     }
 }
 
+/// An item as long as is read, which holds this again and again.
+fn long(start: &str, again: &str, end: &str) -> Fault {
+    const LONGEST: usize = (4 << 20) - 100;
+    let mut item = start.to_owned();
+    for number in 0_usize.. {
+        if item.len() + again.len() + end.len() > LONGEST {
+            break;
+        }
+        item += &again.replace('%', &number.to_string());
+    }
+    // After the last comma.
+    let item = format!("{}{end},", item.trim_end_matches(','));
+    Fault::Gibibyte(b"[", item.leak().as_bytes(), b"]")
+}
+
+#[test]
+fn a_gibibyte_of_long_items_in_every_list_takes_less_than_64_mib() {
+    const ID: &str =
+        "\"Id\":\"sha256:0000000000000000000000000000000000000000000000000000%\",\"ParentId\":\"\"";
+    const REST: &str = "\"Created\":0,\"Size\":0,\"SharedSize\":0,\"Containers\":0";
+    let image = |labels: &str, again: &str, end: &str| {
+        let start =
+            format!("{{{ID},{REST},\"RepoTags\":null,\"RepoDigests\":null,\"Labels\":{{{labels}");
+        long(&start, again, &format!("{end}}}}}"))
+    };
+    let tags = format!("{{{ID},{REST},\"RepoDigests\":null,\"Labels\":null,\"RepoTags\":[");
+    let mounts = r#"{"Type":"image","Name":"","Source":"a"},"#;
+    for (what, images) in [
+        ("labels", image("", r#""%":"","#, "")),
+        ("one label", image(r#""a":""#, "x", "\"")),
+        ("one escaped label", image(r#""a":""#, r"\u20ac", "\"")),
+        ("tags", long(&tags, r#""%","#, "]}")),
+    ] {
+        let host = Host::of(KIND);
+        let container = r#"{"Id":"c","Image":"a","Mounts":["#;
+        let spec = r#""Spec":{"TaskTemplate":{"ContainerSpec":{"Mounts":["#;
+        let service = format!(r#"{{"ID":"s",{spec}"#);
+        let task = r#"{"ID":"t","Spec":{"ContainerSpec":{"Mounts":["#;
+        for (list, fault) in [
+            ("/images/json", images),
+            ("/containers/json", long(container, mounts, "]}")),
+            ("/services", long(&service, mounts, "]}}}}")),
+            (
+                "/tasks",
+                long(task, r#"{"Type":"image","Source":"%"},"#, "]}}}"),
+            ),
+        ] {
+            host.fake.fault("GET", list, fault);
+        }
+        let ran = host.run(&["prune"]);
+        println!("{what}: {} KiB, {}", ran.peak, ran.stderr);
+        ended_small(&ran, what);
+    }
+}
+
 #[test]
 fn a_gibibyte_in_any_other_answer_takes_less_than_64_mib() {
     for (path, start, again) in [

@@ -1,7 +1,8 @@
 //! The program against an engine that answers wrongly: tests/fake is that
 //! engine. It needs no root and no lab. Rows of faults are tried in `bytes`
-//! (how an answer comes), `answers` (what it says), `removals` (what becomes of
-//! a removal), `refusals` (what a refused run sends) and `bounds` (memory).
+//! (how an answer comes), `answers` (what it says), `labels` (what builders may
+//! write), `removals` (what becomes of a removal), `refusals` (what a refused run
+//! sends) and `bounds` (memory).
 
 // The bans on clocks and on removing files are for the program, not for its tests.
 #![allow(clippy::disallowed_methods)]
@@ -16,6 +17,7 @@ mod support;
 mod answers;
 mod bounds;
 mod bytes;
+mod labels;
 mod refusals;
 mod removals;
 

@@ -35,6 +35,9 @@ pub(super) struct Place {
     pub(super) folder: PathBuf,
     /// Names that begin so; any name where this is empty.
     prefixes: &'static [&'static str],
+    /// Whether an engine makes it at each start, so that a missing one is
+    /// another folder than the one it uses.
+    pub(super) always_there: bool,
     pub(super) owner: Owner,
 }
 
@@ -53,6 +56,7 @@ pub(super) fn of(roots: &Roots, unreadable: &mut Vec<Unreadable>) -> Vec<Place> 
             root: root.to_owned(),
             folder: root.join("io.containerd.content.v1.content/ingest"),
             prefixes: &[],
+            always_there: false,
             owner: Owner {
                 anchor: root.join("io.containerd.metadata.v1.bolt/meta.db"),
             },
@@ -67,16 +71,21 @@ fn places_of_dockerd(roots: &Roots) -> Vec<Place> {
         root: root.clone(),
         folder,
         prefixes,
+        always_there: false,
         owner: Owner {
             anchor: root.join("volumes/metadata.db"),
         },
     };
     let mut places = vec![
-        // Downloaded layers; images loaded and saved.
-        place(
-            root.join("tmp"),
-            &["GetImageBlob", "docker-import-", "docker-export-"],
-        ),
+        Place {
+            // On the containerd store only what is loaded and saved passes here.
+            always_there: roots.driver.is_some(),
+            // Downloaded layers; images loaded and saved.
+            ..place(
+                root.join("tmp"),
+                &["GetImageBlob", "docker-import-", "docker-export-"],
+            )
+        },
         // Layers that BuildKit pulls for a build.
         place(root.join("buildkit/content/ingest"), &[]),
     ];

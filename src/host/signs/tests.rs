@@ -416,7 +416,6 @@ fn a_folder_of_signs_that_is_no_folder_or_leads_nowhere_is_unreadable() {
     let scene = Scene::graphdriver();
     let folder = scene.path("tmp");
     fs::remove_dir(&folder).unwrap();
-    assert_eq!(scene.unreadable(), NOTHING);
     symlink("/nowhere/tmp", &folder).unwrap();
     assert_eq!(scene.unreadable(), *from_ref(&folder));
     fs::remove_file(&folder).unwrap();
@@ -425,6 +424,21 @@ fn a_folder_of_signs_that_is_no_folder_or_leads_nowhere_is_unreadable() {
     // The same of a folder further up.
     symlink("/nowhere/buildkit", scene.path("buildkit")).unwrap();
     assert!(scene.unreadable().contains(&scene.path("buildkit")));
+}
+
+#[test]
+fn where_the_engine_downloads_elsewhere_its_signs_are_unreadable_until_they_are_linked() {
+    let scene = Scene::graphdriver();
+    let folder = scene.path("tmp");
+    fs::remove_dir(&folder).unwrap();
+    let seen = scene.look_after(TimeDelta::zero()).unreadable;
+    assert_eq!((seen.len(), &seen[0].path), (1, &folder));
+    assert!(seen[0].why.contains("DOCKER_TMPDIR"), "{}", seen[0].why);
+    scene.file("elsewhere/GetImageBlob1");
+    symlink("elsewhere", &folder).unwrap();
+    assert_eq!(scene.signs(), ["tmp/GetImageBlob1"]);
+    // The containerd store downloads nothing there.
+    assert_eq!(Scene::containerd().unreadable(), NOTHING);
 }
 
 #[test]
