@@ -38,11 +38,12 @@ fn types(line: &str) -> Ran {
     Ran::of(output.expect("bash")).ended(0)
 }
 
-/// Where cargo puts what it makes: beside what it made for the tests.
+/// Where cargo puts what it makes: not where the tests beside this one have the program that they
+/// run, for it would be gone for a moment.
 fn target() -> PathBuf {
     let program = Path::new(support::PROGRAM);
     let folder = program.parent().and_then(Path::parent);
-    folder.expect("target/debug").to_owned()
+    folder.expect("target/debug").join("made")
 }
 
 #[track_caller]
