@@ -67,7 +67,8 @@ fn deploy_locks(kind: Kind) {
     let old = &olds[0];
 
     // Where the policy wants none, both say that nothing guards a deploy.
-    secateur.policy(&format!("{EAGER}\n[guard]\nlock = []\n"));
+    let without = format!("{EAGER}\n[guard]\nlock = []\n");
+    secateur.policy(&without);
     let unguarded = "names no deploy lock (guard.lock): deploys are not guarded";
     let notes = |document: &Value| document["notes"].to_string();
     assert!(notes(&secateur.plan()).contains(unguarded), "{unguarded}");
@@ -108,7 +109,7 @@ fn deploy_locks(kind: Kind) {
     assert!(lock.exists(), "it is not ours to remove");
     file.try_lock().expect("the run has let it go");
 
-    secateur.policy(EAGER);
+    secateur.policy(&without);
     let outcome = secateur.prune(0);
     assert!(notes(&outcome).contains(unguarded), "{outcome:#}");
 }
