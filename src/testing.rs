@@ -98,3 +98,20 @@ pub fn inventory(images: impl IntoIterator<Item = Image>) -> Inventory {
         disk: Observed::Known(disk(90)),
     }
 }
+
+/// What is shown must be what stands in this file, which is written anew where
+/// the variable is set.
+#[track_caller]
+pub fn golden(folder: &str, update: &str, name: &str, shown: &str) {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join(folder)
+        .join(name);
+    if std::env::var_os(update).is_some() {
+        std::fs::write(&path, shown).unwrap();
+    }
+    let wanted = std::fs::read_to_string(&path).unwrap();
+    assert!(
+        shown == wanted,
+        "{name} now reads:\n{shown}\nand was:\n{wanted}"
+    );
+}

@@ -1,7 +1,6 @@
 //! Whole files of metrics, word for word: src/metrics/testdata. To write them
 //! anew after a change, and read the difference: UPDATE_METRICS=1 cargo test
 
-use std::path::Path;
 use std::time::Duration;
 
 use super::page::Before;
@@ -79,17 +78,7 @@ fn value<'a>(text: &'a str, series: &str) -> &'a str {
 
 #[track_caller]
 fn golden(name: &str, shown: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("src/metrics/testdata")
-        .join(name);
-    if std::env::var_os("UPDATE_METRICS").is_some() {
-        std::fs::write(&path, shown).unwrap();
-    }
-    let wanted = std::fs::read_to_string(&path).unwrap();
-    assert!(
-        shown == wanted,
-        "{name} now reads:\n{shown}\nand was:\n{wanted}"
-    );
+    crate::testing::golden("src/metrics/testdata", "UPDATE_METRICS", name, shown);
 }
 
 #[test]

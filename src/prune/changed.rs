@@ -1,8 +1,10 @@
 //! What is different from what was planned, if anything: every difference
 //! means that somebody has been at it, and keeps. Pure.
 
+use std::collections::BTreeMap;
+
 use crate::engine::Seen;
-use crate::model::{AtWork, Container, Event, Swarm};
+use crate::model::{AtWork, Container, Event, Image, ImageId, Swarm};
 use crate::plan::Entry;
 use crate::users::Names;
 
@@ -22,12 +24,22 @@ pub(super) fn changed(entry: &Entry, seen: &Seen) -> Option<String> {
     None
 }
 
+/// The image of this entry, as if there were no other.
+fn alone(entry: &Entry) -> BTreeMap<ImageId, Image> {
+    [(entry.image().id.clone(), entry.image().clone())].into()
+}
+
+/// Whether a text means it.
+fn meant(alone: &BTreeMap<ImageId, Image>) -> impl Fn(&str) -> bool {
+    let names = Names::of(alone);
+    move |text| !names.resolve(text).is_empty()
+}
+
 /// A container that appeared since the plan.
 pub(super) fn used_by_container(entry: &Entry, containers: &[Container]) -> Option<String> {
     let image = entry.image();
-    let alone = [(image.id.clone(), image.clone())].into();
-    let names = Names::of(&alone);
-    let means = |text: &str| !names.resolve(text).is_empty();
+    let alone = alone(entry);
+    let means = meant(&alone);
     let user = containers.iter().find(|container| {
         container.image_ids.contains(&image.id)
             || means(container.image.raw())
@@ -45,12 +57,11 @@ pub(super) fn used_by_container(entry: &Entry, containers: &[Container]) -> Opti
 /// What was asked for by name, or used, since the plan, though nothing of it is
 /// left to see.
 pub(super) fn wanted_since(entry: &Entry, happened: &[Event]) -> Option<String> {
-    let alone = [(entry.image().id.clone(), entry.image().clone())].into();
-    let names = Names::of(&alone);
-    let meant = |event: &&Event| !names.resolve(event.image.raw()).is_empty();
+    let alone = alone(entry);
+    let means = meant(&alone);
     happened
         .iter()
-        .any(|event| meant(&event))
+        .any(|event| means(event.image.raw()))
         .then(|| "it was pulled or used since the plan".to_owned())
 }
 
@@ -60,11 +71,9 @@ pub(super) fn wanted_by_swarm(entry: &Entry, at_work: &AtWork) -> Option<String>
     let Swarm::Manager { images, .. } = &at_work.swarm else {
         return None;
     };
-    let alone = [(entry.image().id.clone(), entry.image().clone())].into();
-    let names = Names::of(&alone);
-    let service = images
-        .iter()
-        .find(|service| !names.resolve(service.image.raw()).is_empty())?;
+    let alone = alone(entry);
+    let means = meant(&alone);
+    let service = images.iter().find(|service| means(service.image.raw()))?;
     Some(format!(
         "service {} wants it since the plan",
         service.service.escaped()

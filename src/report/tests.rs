@@ -1,8 +1,6 @@
 //! Whole reports, word for word: src/report/testdata. To write them anew after
 //! a change of wording, and read the difference: UPDATE_REPORTS=1 cargo test
 
-use std::path::Path;
-
 use chrono::TimeDelta;
 
 use super::text::{HEAD, LOUD};
@@ -212,17 +210,7 @@ fn golden(name: &str, report: &str) {
 
 #[track_caller]
 fn same(name: &str, shown: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("src/report/testdata")
-        .join(name);
-    if std::env::var_os("UPDATE_REPORTS").is_some() {
-        std::fs::write(&path, shown).unwrap();
-    }
-    let wanted = std::fs::read_to_string(&path).unwrap();
-    assert!(
-        shown == wanted,
-        "{name} now reads:\n{shown}\nand was:\n{wanted}"
-    );
+    crate::testing::golden("src/report/testdata", "UPDATE_REPORTS", name, shown);
 }
 
 #[test]
