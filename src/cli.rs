@@ -143,17 +143,9 @@ pub struct PruneArgs {
     /// Take untagged images' age from the engine's dates
     #[arg(long)]
     pub trust_engine_dates: bool,
-    /// Write metrics for node_exporter to this .prom file
-    // A name that is empty is none: a variable of a unit must not end a run.
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "SECATEUR_METRICS",
-        hide_env = true,
-        value_hint = ValueHint::FilePath,
-        value_parser = OsStringValueParser::new().map(PathBuf::from)
-    )]
-    pub metrics: Option<PathBuf>,
+    /// Numbers for a monitor.
+    #[command(flatten)]
+    pub metrics: MetricsFile,
 }
 
 /// Arguments of verify-cache.
@@ -201,15 +193,24 @@ pub struct VerifyCacheArgs {
     /// The deploying user's ~/.docker [default: yours]
     #[arg(long, value_name = "DIR")]
     pub user_config: Option<PathBuf>,
+    /// Numbers for a monitor.
+    #[command(flatten)]
+    pub metrics: MetricsFile,
+}
+
+/// Where the numbers of a run go.
+#[derive(Debug, Args)]
+pub struct MetricsFile {
     /// Write metrics for node_exporter to this .prom file
     // A name that is empty is none: a variable of a unit must not end a run.
     #[arg(
-        long,
+        id = "metrics",
+        long = "metrics",
         value_name = "FILE",
         env = "SECATEUR_METRICS",
         hide_env = true,
         value_hint = ValueHint::FilePath,
         value_parser = OsStringValueParser::new().map(PathBuf::from)
     )]
-    pub metrics: Option<PathBuf>,
+    pub file: Option<PathBuf>,
 }

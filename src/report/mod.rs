@@ -49,3 +49,14 @@ pub struct Context {
     /// to print.
     pub notes: Vec<String>,
 }
+
+impl Context {
+    /// Before anything was looked at.
+    pub fn new(policy: PolicySource, notes: Vec<String>) -> Context {
+        Context {
+            policy,
+            refusals: Vec::new(),
+            notes,
+        }
+    }
+}

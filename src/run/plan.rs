@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::tell::say;
-use super::{connect, policy, state_dir, trust, unguarded, warnings};
+use super::{connect, policy, removal_warnings, state_dir, trust};
 use crate::cli::{Format, Global, PlanArgs};
 use crate::decide::decide;
 use crate::exit::{Exit, Fault};
@@ -20,14 +20,7 @@ use crate::users::Names;
 
 pub(super) async fn plan(global: &Global, args: &PlanArgs) -> Result<Exit, Fault> {
     let (policy, source) = policy(global)?;
-    let mut context = Context {
-        policy: source,
-        refusals: Vec::new(),
-        notes: warnings(&policy)
-            .into_iter()
-            .chain(unguarded(&policy))
-            .collect(),
-    };
+    let mut context = Context::new(source, removal_warnings(&policy));
     let (plan, ledger) = if let Some(path) = &args.inventory {
         let (inventory, ledger) = SavedHost::read(path)?;
         let plan = decide(&policy, &inventory, &ledger, trust(args.trust_engine_dates));

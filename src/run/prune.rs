@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use chrono::{DateTime, Utc};
 
 use super::{
-    Began, connect, late, log, policy, state_dir, tell, trust, unguarded, warnings, write_metrics,
+    Began, connect, late, log, policy, removal_warnings, state_dir, tell, trust, write_metrics,
 };
 use crate::aftermath::Claims;
 use crate::cli::{Format, Global, PruneArgs};
@@ -34,14 +34,7 @@ pub(super) async fn prune(global: &Global, args: &PruneArgs) -> Result<Exit, Fau
     let began = Began::now();
     let done = match policy(global) {
         Ok((policy, source)) => {
-            let mut context = Context {
-                policy: source,
-                refusals: Vec::new(),
-                notes: warnings(&policy)
-                    .into_iter()
-                    .chain(unguarded(&policy))
-                    .collect(),
-            };
+            let mut context = Context::new(source, removal_warnings(&policy));
             let work = Box::pin(look_and_prune(global, args, &policy, &mut context));
             work.await.map(|(outcome, plan)| Done {
                 outcome,
@@ -56,7 +49,7 @@ pub(super) async fn prune(global: &Global, args: &PruneArgs) -> Result<Exit, Fau
         Ok(done) => report(global, done),
         Err(fault) => Err(fault.clone()),
     };
-    let file = args.metrics.as_deref();
+    let file = args.metrics.file.as_deref();
     write_metrics(global, file, metrics::prune::PREFIX, |before| {
         numbers(&done, &exit, began, before)
     });

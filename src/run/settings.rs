@@ -57,6 +57,7 @@ pub(crate) fn policy(global: &Global) -> Result<(Policy, PolicySource), Fault> {
     ))
 }
 
+/// For every command.
 pub(crate) fn warnings(policy: &Policy) -> Vec<String> {
     let short = policy.min_age < std::time::Duration::from_hours(1);
     let age = humantime::format_duration(policy.min_age);
@@ -64,9 +65,17 @@ pub(crate) fn warnings(policy: &Policy) -> Vec<String> {
     short.then_some(warning).into_iter().collect()
 }
 
-/// For the commands that deploys must be guarded from. A file has only the
-/// locks that it names, and one that names none is easily written.
-pub(crate) fn unguarded(policy: &Policy) -> Option<String> {
+/// For the commands that deploys must be guarded from.
+pub(crate) fn removal_warnings(policy: &Policy) -> Vec<String> {
+    warnings(policy)
+        .into_iter()
+        .chain(unguarded(policy))
+        .collect()
+}
+
+/// A file has only the locks that it names, and one that names none is easily
+/// written.
+fn unguarded(policy: &Policy) -> Option<String> {
     let note = "the policy names no deploy lock (guard.lock): deploys are not guarded";
     policy.guard.locks.is_empty().then(|| note.to_owned())
 }

@@ -57,11 +57,7 @@ pub async fn verify_cache(global: &Global, args: &VerifyCacheArgs) -> Result<Exi
     let began = Began::now();
     let done = match program::policy(global) {
         Ok((policy, source)) => {
-            let mut context = Context {
-                policy: source,
-                refusals: Vec::new(),
-                notes: program::warnings(&policy),
-            };
+            let mut context = Context::new(source, program::warnings(&policy));
             let work = Box::pin(look(global, args, &policy, &mut context));
             work.await.map(|findings| (findings, context))
         }
@@ -72,7 +68,7 @@ pub async fn verify_cache(global: &Global, args: &VerifyCacheArgs) -> Result<Exi
         Err(fault) => Err(fault.clone()),
     };
     let findings = done.as_ref().ok().map(|(findings, _)| findings);
-    let file = args.metrics.as_deref();
+    let file = args.metrics.file.as_deref();
     program::write_metrics(global, file, metrics::cache::PREFIX, |before| {
         let result = findings.map_or(metrics::ERROR, Findings::result);
         let refusals = findings.map_or(&[][..], |findings| &findings.refusals);
