@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::fake::fault::Fault;
 use crate::fake::world::{World, text};
-use crate::support::{EAGER, ids, image, reasons, refusals, verdicts};
+use crate::support::{EAGER, ids, image, patient, reasons, refusals, verdicts};
 use crate::{Host, KIND, KINDS};
 
 /// A change to an answer, and the path of the answer.
@@ -485,6 +485,29 @@ fn a_store_that_is_not_known_is_only_looked_at() {
         assert_eq!(plan["summary"]["remove"], 0, "{what}");
         assert_eq!(host.fake.changes(), [""; 0], "{what}");
     }
+}
+
+#[test]
+fn a_name_that_was_left_over_stays_on_an_engine_that_is_only_looked_at() {
+    let host = Host::of(KIND);
+    let known = host.fake.world(|world| {
+        let names = |image: &Value| image["RepoTags"].as_array().map_or(0, Vec::len);
+        let tagged = world.images.iter_mut().find(|image| names(image) > 0);
+        let tags = tagged.expect("a tagged image")["RepoTags"].as_array_mut();
+        let ours = "secateur.invalid/remove:0123456789ab";
+        tags.expect("a list").push(json!(ours));
+        std::mem::replace(&mut world.info["Driver"], json!("novelfs"))
+    });
+    // Nothing else is to speak against it.
+    let policy = format!("{}\n[guard]\npulls = \"best-effort\"\n", patient());
+    host.secateur.policy(&policy);
+    host.secateur.prune(0);
+    assert_eq!(host.fake.changes(), [""; 0]);
+    // On one that is known it goes, though nothing else is to be done.
+    host.fake.world(|world| world.info["Driver"] = known);
+    host.secateur.prune(0);
+    assert_eq!(host.fake.names_of_ours(), [""; 0]);
+    host.is_whole_but_for(&[]);
 }
 
 #[test]

@@ -4,6 +4,8 @@
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 
+use serde_json::{Value, json};
+
 use crate::fake::fault::Fault;
 use crate::fake::weighed::Weighed;
 use crate::{Host, KIND, MOST_KIB};
@@ -142,143 +144,162 @@ struct Case {
     fault: Fault,
 }
 
-/// Everything that must hold, however wrong an answer is.
-fn survives(case: &Case) -> Result<(), String> {
-    let host = Host::of(KIND);
-    let litter = host.litter();
-    let Asked {
-        method,
-        path,
-        number,
-        late,
-    } = &case.asked;
-    host.fake
-        .fault_at(method, path, *number, case.fault.clone());
-    let ran = case.command.run(&host);
-    let must = |holds: bool, what: &str| {
-        if holds {
-            Ok(())
-        } else {
-            let Weighed {
-                code,
-                stdout,
-                stderr,
-                peak,
-            } = &ran;
-            Err(format!(
-                "{what}: {:?} {:?} {:?}\n  ended {code} with {peak} KiB: {stderr}\n  {stdout:.600}",
-                case.command, case.asked, case.fault
-            ))
+impl Case {
+    fn tried(&self) -> Tried<'_> {
+        let host = Host::of(KIND);
+        let litter = host.litter();
+        let asked = &self.asked;
+        host.fake
+            .fault_at(&asked.method, &asked.path, asked.number, self.fault.clone());
+        let ran = self.command.run(&host);
+        let gone = host.gone(&litter);
+        Tried {
+            case: self,
+            host,
+            litter,
+            ran,
+            gone,
         }
-    };
-    must(host.fake.faults_met() > 0, "the fault was not met")?;
-    must(ran.peak < MOST_KIB, "too much memory")?;
-    must(!ran.stderr.contains("panicked"), "it panicked")?;
-    let gone = host.gone(&litter);
-    let whole = host.whole_but_for(&gone);
-    must(whole.is_ok(), &format!("something else went: {whole:?}"))?;
-    let changes = host.fake.changes();
-    // One image that cannot be looked at is kept; all else that cannot be read
-    // ends the run.
-    let one_image = path.starts_with("/images/sha256:");
-    if *late {
-        must([0, 1, 69, 70].contains(&ran.code), "how it ended")?;
-        must(
-            gone.iter().all(|id| host.secateur.intended(id)),
-            "no intent for what is gone",
-        )?;
-        let outcome: serde_json::Value =
-            serde_json::from_str(&ran.stdout).map_err(|error| error.to_string())?;
-        let all_well = outcome["failed"] == serde_json::json!([])
-            && outcome["skipped"] == serde_json::json!([]);
-        must(
-            ran.code != 0 || !all_well || gone == litter,
+    }
+}
+
+/// A host after a run with a fault in it.
+struct Tried<'a> {
+    case: &'a Case,
+    host: Host,
+    /// What a run without faults takes, and what of it this one took.
+    litter: Vec<String>,
+    gone: Vec<String>,
+    ran: Weighed,
+}
+
+impl Tried<'_> {
+    fn must(&self, holds: bool, what: &str) -> Result<(), String> {
+        if holds {
+            return Ok(());
+        }
+        let Case {
+            command,
+            asked,
+            fault,
+        } = self.case;
+        let Weighed {
+            code,
+            stdout,
+            stderr,
+            peak,
+        } = &self.ran;
+        Err(format!(
+            "{what}: {command:?} {asked:?} {fault:?}\n  ended {code} with {peak} KiB: {stderr}\n  {stdout:.600}"
+        ))
+    }
+
+    fn document(&self) -> Result<Value, String> {
+        serde_json::from_str(&self.ran.stdout).map_err(|error| error.to_string())
+    }
+
+    /// The fault came when images went already: whatever became of the run, its
+    /// outcome tells, and the next run finishes the work.
+    fn is_finished_by_the_next(&self) -> Result<(), String> {
+        let (host, litter, gone) = (&self.host, &self.litter, &self.gone);
+        self.must([0, 1, 69, 70].contains(&self.ran.code), "how it ended")?;
+        let intended = gone.iter().all(|id| host.secateur.intended(id));
+        self.must(intended, "no intent for what is gone")?;
+        let outcome = self.document()?;
+        let all_well = outcome["failed"] == json!([]) && outcome["skipped"] == json!([]);
+        self.must(
+            self.ran.code != 0 || !all_well || gone == litter,
             "all was not well, and it did not say so",
         )?;
-        // The next run finds everything out, and leaves nothing over. (On a
-        // machine that has much else to do it may find the engine too slow.)
-        let mut next = case.command.run(&host);
+        // (On a machine that has much else to do it may find the engine too slow.)
+        let mut next = self.case.command.run(host);
         for _ in 0..20 {
-            must(next.code == 0, &format!("the next run: {next:?}"))?;
-            if host.gone(&litter) == litter {
+            self.must(next.code == 0, &format!("the next run: {next:?}"))?;
+            if host.gone(litter) == *litter {
                 break;
             }
-            next = case.command.run(&host);
+            next = self.case.command.run(host);
         }
-        let whole = host.whole_but_for(&litter);
-        must(
-            whole.is_ok(),
-            &format!("after the next run: {whole:?} {next:?}"),
-        )?;
-        must(
-            host.fake.names_of_ours().is_empty(),
-            "a name of ours is left",
-        )?;
-        must(
-            host.secateur.open_intents().is_empty(),
-            "an intent is left open",
-        )?;
-    } else if one_image && ran.code != 69 {
-        let id = path.split('/').nth(2).expect("an id");
-        must(!gone.iter().any(|gone| gone == id), "it went unseen")?;
-        must(
-            !changes.iter().any(|line| line.contains(id)),
-            "it was touched unseen",
-        )?;
-        must([0, 1].contains(&ran.code), "how it ended")?;
-    } else {
-        must(ran.code == 69, "it must end with 69")?;
-        // What happened since the plan is asked for when the run has begun, so its outcome tells.
-        let begun = case.command == Command::Prune && path.starts_with("/events") && *number > 1;
-        if begun {
-            let outcome: serde_json::Value =
-                serde_json::from_str(&ran.stdout).map_err(|error| error.to_string())?;
-            must(outcome["result"] == "stopped", "it stopped")?;
-            must(outcome["ended_because"].is_string(), "it says why")?;
-        } else {
-            must(ran.stdout.is_empty(), "no partial report")?;
-            must(ran.stderr.starts_with("secateur: error: "), "it says why")?;
-        }
-        must(changes.is_empty() && gone.is_empty(), "nothing is changed")?;
-        must(
-            !host.secateur.dir().join("baseline.json").exists(),
-            "no partial baseline",
-        )?;
+        let whole = host.whole_but_for(litter);
+        let what = format!("after the next run: {whole:?} {next:?}");
+        self.must(whole.is_ok(), &what)?;
+        let names = host.fake.names_of_ours();
+        self.must(names.is_empty(), "a name of ours is left")?;
+        let open = host.secateur.open_intents();
+        self.must(open.is_empty(), "an intent is left open")
     }
-    Ok(())
+
+    /// One image could not be looked at.
+    fn left_alone(&self, id: &str) -> Result<(), String> {
+        let touched = self.host.fake.changes();
+        let touched = touched.iter().any(|line| line.contains(id));
+        self.must(!self.gone.iter().any(|gone| gone == id), "it went unseen")?;
+        self.must(!touched, "it was touched unseen")?;
+        self.must([0, 1].contains(&self.ran.code), "how it ended")
+    }
+
+    /// What a run rests on could not be read.
+    fn changed_nothing(&self) -> Result<(), String> {
+        let (asked, ran) = (&self.case.asked, &self.ran);
+        self.must(ran.code == 69, "it must end with 69")?;
+        // What happened since the plan is asked for when the run has begun, so its outcome tells.
+        let begun = self.case.command == Command::Prune
+            && asked.path.starts_with("/events")
+            && asked.number > 1;
+        if begun {
+            let outcome = self.document()?;
+            self.must(outcome["result"] == "stopped", "it stopped")?;
+            self.must(outcome["ended_because"].is_string(), "it says why")?;
+        } else {
+            self.must(ran.stdout.is_empty(), "no partial report")?;
+            let says_why = ran.stderr.starts_with("secateur: error: ");
+            self.must(says_why, "it says why")?;
+        }
+        let unchanged = self.host.fake.changes().is_empty() && self.gone.is_empty();
+        self.must(unchanged, "nothing is changed")?;
+        let partial = self.host.secateur.dir().join("baseline.json");
+        self.must(!partial.exists(), "no partial baseline")
+    }
+}
+
+/// Everything that must hold, however wrong an answer is.
+fn survives(case: &Case) -> Result<(), String> {
+    let tried = case.tried();
+    let ran = &tried.ran;
+    tried.must(tried.host.fake.faults_met() > 0, "the fault was not met")?;
+    tried.must(ran.peak < MOST_KIB, "too much memory")?;
+    tried.must(!ran.stderr.contains("panicked"), "it panicked")?;
+    let whole = tried.host.whole_but_for(&tried.gone);
+    tried.must(whole.is_ok(), &format!("something else went: {whole:?}"))?;
+    if case.asked.late {
+        return tried.is_finished_by_the_next();
+    }
+    // One image that cannot be looked at is kept; all else that cannot be read
+    // ends the run.
+    match case.asked.path.strip_prefix("/images/sha256:") {
+        Some(rest) if ran.code != 69 => {
+            let digits = rest.split('/').next().expect("an id");
+            tried.left_alone(&format!("sha256:{digits}"))
+        }
+        _ => tried.changed_nothing(),
+    }
 }
 
 /// A right answer, whatever comes after it, leads to the right end.
 fn is_unimpressed(case: &Case) -> Result<(), String> {
-    let host = Host::of(KIND);
-    let litter = host.litter();
-    let Asked {
-        method,
-        path,
-        number,
-        ..
-    } = &case.asked;
-    host.fake
-        .fault_at(method, path, *number, case.fault.clone());
-    let ran = case.command.run(&host);
-    let gone: &[String] = if case.command == Command::Prune {
-        &litter
-    } else {
-        &[]
-    };
-    if case.command.is_well(&ran) {
-        host.whole_but_for(gone)?;
+    let tried = case.tried();
+    let well = case.command.is_well(&tried.ran);
+    if well {
+        let gone = match case.command {
+            Command::Prune => &*tried.litter,
+            _ => &[],
+        };
+        tried.host.whole_but_for(gone)?;
     }
     // To notice bytes that nobody asked for, and to trust the engine no more,
     // is as good as not to see them.
-    let wary = matches!(case.fault, Fault::Unasked(_)) && ran.code == 69;
-    if case.command.is_well(&ran) || wary {
-        return Ok(());
-    }
-    Err(format!(
-        "{:?} {:?} {:?}: {ran:?}",
-        case.command, case.asked, case.fault
-    ))
+    let wary = matches!(case.fault, Fault::Unasked(_)) && tried.ran.code == 69;
+    tried.must(well || wary, "how it ended")
 }
 
 /// The requests that are tried: all of the reading, and those of one removal.
