@@ -16,8 +16,11 @@ use crate::support::{EAGER, Ran, Secateur, ids};
 /// How many racers run beside one prune. Those that share the lock mostly wait.
 const RACERS: usize = 4;
 const WAITING: usize = 16;
-/// Removals of one prune: the policy's default limit.
-const IMAGES: usize = 50;
+/// Removals of one prune: the policy's default limit. The containerd store looks
+/// through all that it has at each removal, so there are fewer of them.
+fn images(kind: Kind) -> usize {
+    if kind.containerd() { 20 } else { 50 }
+}
 
 /// On a machine that is busy with more than this, an engine may take longer
 /// than the program waits.
@@ -97,7 +100,7 @@ impl Loop {
     /// Images that the next run sees and the one after it removes.
     fn load(&mut self) {
         let layer = Archive::new();
-        let archives: Vec<Archive> = (0..IMAGES)
+        let archives: Vec<Archive> = (0..images(self.engine.kind()))
             .map(|_| layer.clone().label("number", &unique()))
             .collect();
         self.stock.extend(self.engine.load_all(&archives));
@@ -105,7 +108,7 @@ impl Loop {
 
     fn round(&mut self) {
         let order = self.stock.clone();
-        if self.stock.len() < 2 * IMAGES {
+        if self.stock.len() < 2 * images(self.engine.kind()) {
             self.load();
         }
         let turns = Turns::follow(&self.engine);
