@@ -37,11 +37,9 @@ fn wanted(variable: &str, few: usize) -> usize {
 /// Loops on engines of their own, at the same time: more wait than compute.
 fn in_loops(kind: Kind, act: Act, shares_lock: bool) -> Tally {
     let loops = wanted("SECATEUR_LOOPS", 1);
-    let wanted = match (act, kind.containerd() && shares_lock) {
-        (Act::Tag, false) => wanted("SECATEUR_RACES", 200),
-        // The slowest: removals of the slower store, few at a time.
-        (Act::Tag, true) => wanted("SECATEUR_RACES", 60),
-        (Act::Create | Act::Mount, _) => wanted("SECATEUR_CREATES", 40),
+    let wanted = match act {
+        Act::Tag => wanted("SECATEUR_RACES", 200),
+        Act::Create | Act::Mount => wanted("SECATEUR_CREATES", 40),
     };
     let each = wanted.div_ceil(loops);
     let total = std::thread::scope(|scope| {

@@ -166,13 +166,11 @@ fn a_tag_time_of_our_own_making_does_not_count() {
     let mut left = image(1);
     left.ours.insert(crate::reference::Reference::ours(&id(1)));
     left.last_tag_time = Some(Observed::Known(Some(at(95))));
-    left.ours_until = Some(at(96));
-    assert_eq!(
-        old(&policy(""), &inventory([left.clone()]))
-            .removals()
-            .len(),
-        1
-    );
+    for until in [95, 96] {
+        left.ours_until = Some(at(until));
+        let plan = old(&policy(""), &inventory([left.clone()]));
+        assert_eq!(plan.removals().len(), 1, "{until}");
+    }
     left.ours_until = Some(at(94));
     assert_eq!(
         kinds(&old(&policy(""), &inventory([left])), 1),

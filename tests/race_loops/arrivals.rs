@@ -88,7 +88,7 @@ impl Host {
     /// So many images arrive, each at the moment of a removal. None that is
     /// still here comes again: that is another race.
     pub fn receives(&self, wanted: usize) -> Arrived {
-        let turns = Turns::follow(&self.engine);
+        let turns = Turns::follow(&self.engine, 1);
         let over = AtomicBool::new(false);
         std::thread::scope(|scope| {
             // Whatever ends one of the two, the other ends, too.

@@ -15,7 +15,9 @@ use crate::support::{EAGER, Ran, Secateur, ids};
 
 /// How many racers run beside one prune. Those that share the lock mostly wait.
 const RACERS: usize = 4;
-const WAITING: usize = 16;
+const WAITING: usize = 48;
+/// Of these so many aim by one turn: each gets the lock once a run.
+const TOGETHER: usize = 4;
 /// Removals of one prune: the policy's default limit. The containerd store looks
 /// through all that it has at each removal, so there are fewer of them.
 fn images(kind: Kind) -> usize {
@@ -111,7 +113,8 @@ impl Loop {
         if self.stock.len() < 2 * images(self.engine.kind()) {
             self.load();
         }
-        let turns = Turns::follow(&self.engine);
+        let together = if self.lock.is_some() { TOGETHER } else { 1 };
+        let turns = Turns::follow(&self.engine, together);
         let racer = Racer {
             engine: &self.engine,
             act: self.act,

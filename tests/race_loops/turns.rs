@@ -28,8 +28,8 @@ struct Seen {
 #[derive(Default)]
 struct State {
     begun: Vec<String>,
-    /// How many of them a racer took.
-    taken: usize,
+    /// How many racers may still take the newest one.
+    free: usize,
     /// Between the last two turns.
     pace: Duration,
     last: Option<Instant>,
@@ -41,7 +41,8 @@ struct State {
 impl Turns {
     /// From now on. An image's turn begins when secateur names it, or where it
     /// has a digest reference, when that is dropped.
-    pub fn follow(engine: &Engine) -> Turns {
+    /// Each turn is for so many racers.
+    pub fn follow(engine: &Engine, racers: usize) -> Turns {
         let filters = json!({"type": ["image"], "event": ["tag", "untag", "delete"]}).to_string();
         let path = format!("/events?filters={}", encode(&filters));
         let mut connection = UnixStream::connect(engine.socket()).expect("the engine's socket");
@@ -60,7 +61,7 @@ impl Turns {
             // Each event is a line of JSON; lengths of chunks stand in between.
             for line in lines.map_while(Result::ok) {
                 if let Ok(event) = serde_json::from_str::<Value>(&line) {
-                    told.event(&event);
+                    told.event(&event, racers);
                 }
             }
         });
@@ -71,11 +72,11 @@ impl Turns {
         }
     }
 
-    /// Waits for a turn that no other racer took; the newest. With the time
+    /// Waits for a turn that not enough racers took yet; the newest. With the time
     /// that the one before it took. `None` when it is over.
     pub fn next(&self) -> Option<(String, Duration)> {
         let state = self.seen.state.lock().expect("no racer panicked");
-        let waiting = |state: &mut State| !state.over && state.taken == state.begun.len();
+        let waiting = |state: &mut State| !state.over && state.free == 0;
         let mut state = self
             .seen
             .changed
@@ -84,7 +85,7 @@ impl Turns {
         if state.over {
             return None;
         }
-        state.taken = state.begun.len();
+        state.free -= 1;
         Some((state.begun.last()?.clone(), state.pace))
     }
 
@@ -101,7 +102,7 @@ impl Turns {
 }
 
 impl Seen {
-    fn event(&self, event: &Value) {
+    fn event(&self, event: &Value, racers: usize) {
         let actor = &event["Actor"];
         let name = actor["Attributes"]["name"].as_str().unwrap_or_default();
         let ours = name.starts_with("secateur.invalid/");
@@ -120,6 +121,7 @@ impl Seen {
             return;
         }
         state.begun.push(id.to_owned());
+        state.free = racers;
         let now = Instant::now();
         if let Some(last) = state.last.replace(now) {
             state.pace = now - last;
