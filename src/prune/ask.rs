@@ -18,10 +18,10 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
     /// that happened before we had the locks is missed. With the locks held
     /// already, all of it is asked at once.
     pub(super) async fn get_ready(&mut self, entry: &'a Entry) -> Result<Before, Ending> {
-        self.keep_up().await?;
         let may = self.may_go_on();
         let locked = self.host.held_for().is_some_and(|held| held < LONGEST_HOLD);
         if may.is_ok() && locked && self.builds_quickly {
+            self.keep_up().await?;
             return self.ask_all(entry).await;
         }
         self.confirm_last().await?;
@@ -31,15 +31,23 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
         let builds = self.patiently(engine.builds()).await.map_err(lost)?;
         self.builds_quickly = self.host.elapsed().saturating_sub(asked) < TICK;
         self.take_locks().await?;
-        let look = futures_util::future::join(engine.swarm(), engine.look(&entry.image().id));
-        let (swarm, seen) = self.patiently(ok(look)).await.map_err(lost)?;
+        let asked = self.host.elapsed();
+        let look = futures_util::future::join3(
+            engine.swarm(),
+            engine.look(&entry.image().id),
+            engine.happened(self.plan.now()),
+        );
+        let (swarm, seen, happened) = self.patiently(ok(look)).await.map_err(lost)?;
         let swarm = swarm.map_err(lost)?;
+        self.happened = happened.map_err(lost)?;
+        self.asked_what_happened = Some(asked);
         let at_work = AtWork { swarm, builds };
         Ok(Before { at_work, seen })
     }
 
-    /// Asks what happened since the plan, now and then: what was pulled or used
-    /// meanwhile, and is not any more, shows in no look at the image.
+    /// Asks what happened since the plan, now and then while the locks are held,
+    /// for not everybody asks for them: what was pulled or used meanwhile, and is
+    /// not any more, shows in no look at the image.
     async fn keep_up(&mut self) -> Result<(), Ending> {
         let now = self.host.elapsed();
         let fresh = |asked: Duration| now.saturating_sub(asked) < FRESH;

@@ -898,6 +898,25 @@ async fn what_happened_is_asked_for_again_while_removals_take_long() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_deploy_wanted_before_we_had_its_lock_stays() {
+    let scene = scene([image(1), image(2)]);
+    // Who holds the lock meanwhile and lets it go has all that time.
+    scene.world().slow = Some(("builds?", Duration::from_secs(10)));
+    for n in [1, 2] {
+        scene.before("hold", move |world| {
+            world.events.push(Event {
+                at: at(101),
+                image: Untrusted::new(id(n).to_string()),
+                what: EventKind::Named,
+            });
+        });
+    }
+    let outcome = scene.prune().await;
+    assert_eq!(scene.log(&CHANGES), [""; 0]);
+    assert_eq!(outcome.skipped.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn much_build_cache_delays_no_deploy_and_keeps_no_image() {
     let scene = scene([image(1), image(2)]);
     scene.world().slow = Some(("builds?", Duration::from_secs(10)));

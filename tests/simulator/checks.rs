@@ -103,6 +103,25 @@ impl World {
             .collect();
     }
 
+    /// Whether the engine could tell, when the run took the locks, that this
+    /// image had been wanted since the plan: a deploy that shared the lock may
+    /// have wanted it and let go.
+    fn was_wanted_before_the_lock(&self, run: usize, id: &ImageId) -> bool {
+        let ran = &self.runs[run];
+        let (Some((plan, _)), Some(taken)) = (&ran.clock, ran.holds) else {
+            return false;
+        };
+        let (since, now) = (plan.wall, self.wall());
+        let image = &self.engine.list()[id];
+        let mut events = self.engine.events.iter();
+        events.any(|event| {
+            event.moment < taken
+                && event.event.at > since
+                && event.event.at <= now
+                && refers(event.event.image.raw(), image)
+        })
+    }
+
     /// Something of an image is about to be changed by a run.
     pub fn changes(&mut self, run: usize, id: &ImageId, what: &str) {
         let ran = &self.runs[run];
@@ -193,6 +212,9 @@ impl World {
         }
         if planned && ran.told.contains(id) {
             wrong.push("the engine told that the image was wanted since the plan");
+        }
+        if planned && self.was_wanted_before_the_lock(run, id) {
+            wrong.push("the image was wanted since the plan, before the lock was taken");
         }
         if planned && !ran.intended.contains(id) {
             wrong.push("a name is dropped without an intent that outlasts a crash");
