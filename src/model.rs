@@ -231,6 +231,9 @@ pub struct Dates {
     pub stored: Option<DateTime<Utc>>,
 }
 
+/// Why an image is [`Image::incomplete`] of which all is known but its labels.
+pub const MORE_LABELS: &str = "it has more labels than are read";
+
 /// One image of the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Image {

@@ -13,7 +13,9 @@ use super::list::{Allowance, Form, Weighed};
 use super::sparing::{Texts, Written, first, some_of};
 use super::swarm::SwarmRole;
 use super::{ASK, EngineError, Failure, Reader, call};
-use crate::model::{AtWork, Bytes, Container, Dates, EngineFacts, Image, ImageId, Observed, Store};
+use crate::model::{
+    AtWork, Bytes, Container, Dates, EngineFacts, Image, ImageId, MORE_LABELS, Observed, Store,
+};
 use crate::reference::Reference;
 use crate::text::{Untrusted, escape};
 
@@ -212,7 +214,9 @@ impl Reader {
     async fn counted(&self, figure: fn(SystemInfo) -> Option<i64>) -> Result<i64, EngineError> {
         let doing = "count again (GET /info)";
         let info = call(doing, ASK, self.docker.info()).await?;
-        Ok(figure(info).unwrap_or(0))
+        figure(info)
+            .filter(|figure| *figure >= 0)
+            .ok_or_else(|| EngineError::nonsense(doing, "a figure is missing"))
     }
 }
 
@@ -324,7 +328,7 @@ fn image(summary: Summary) -> Result<Image, String> {
     let odd = odd.map(|odd| format!("the engine lists it as {odd}"));
     // What is not known keeps: one of those may be what a keep rule names.
     let more = summary.labels.more;
-    let more = more.then(|| "it has more labels than are read".to_owned());
+    let more = more.then(|| MORE_LABELS.to_owned());
     Ok(Image {
         id,
         tags: names.tags,

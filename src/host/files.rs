@@ -12,7 +12,7 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::libc;
@@ -402,13 +402,17 @@ pub fn quarantine(path: &Path) -> Result<PathBuf, FileError> {
 /// see [`StateDir::remove_leftovers`].
 pub fn keep_as(path: &Path, other: &Path) -> Result<(), FileError> {
     let folder = folder_of(other);
+    // A run that was cut off may have come so far. A rename of one name to another
+    // of the same file does nothing, and would leave the temporary one.
+    let meta = |path| fs::metadata(path).ok().map(|meta| (meta.dev(), meta.ino()));
+    if meta(path).is_some_and(|file| meta(other) == Some(file)) {
+        return sync_folder(folder);
+    }
     let unnamed = tempfile::Builder::new()
         .prefix(".")
         .suffix(TEMPORARY)
         .make_in(folder, |temporary| fs::hard_link(path, temporary))
         .map_err(FileError::io("set aside", path))?;
-    // Where both are one file already, a rename does nothing and leaves both
-    // names; then the temporary one goes when it is dropped.
     unnamed
         .persist(other)
         .map_err(|error| FileError::io("set aside", path)(error.error))?;
@@ -433,7 +437,7 @@ fn folder_of(path: &Path) -> &Path {
 mod tests {
     use super::*;
     use crate::host::lock::RunLock;
-    use std::os::unix::fs::{MetadataExt, symlink};
+    use std::os::unix::fs::symlink;
 
     fn names(folder: &Path) -> Vec<String> {
         let mut names: Vec<String> = fs::read_dir(folder)
@@ -504,6 +508,8 @@ mod tests {
         let other = folder.path().join("journal.jsonl.1");
         for generation in [b"one", b"two"] {
             write_atomic(&path, generation).unwrap();
+            keep_as(&path, &other).unwrap();
+            // Once more, as after a run that was cut off then.
             keep_as(&path, &other).unwrap();
             assert_eq!(fs::read(&path).unwrap(), generation);
             assert_eq!(fs::read(&other).unwrap(), generation);

@@ -409,6 +409,18 @@ fn a_list_that_contradicts_the_counts_is_asked_for_once_more() {
         let asked = host.fake.seen();
         let asked = asked.iter().filter(|line| line.contains(path)).count();
         assert_eq!(asked, 2, "{path}");
+        // So it is where the second count is missing: that is no zero.
+        let host = Host::of(KIND);
+        host.fake
+            .fault("GET", path, Fault::json(|v| list(v).clear()));
+        let uncounted = Fault::json(|v| {
+            drop_key(v, "Images");
+            drop_key(v, "Containers");
+        });
+        host.fake.fault_at("GET", "/info", 2, uncounted);
+        let ran = host.run(&["prune"]);
+        assert_eq!(ran.code, 69, "{path}: {ran:?}");
+        host.is_whole_but_for(&[]);
         // To the other commands it is no answer.
         for args in [&["plan"][..], &["verify-cache", "app:latest"]] {
             if path == "/containers/json" && args[0] != "plan" {
