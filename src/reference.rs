@@ -106,6 +106,11 @@ impl Reference {
         &self.domain
     }
 
+    /// `library/postgres`: the repository's name in its registry.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
     /// `docker.io/library/postgres`.
     pub fn repository(&self) -> String {
         format!("{}/{}", self.domain, self.path)

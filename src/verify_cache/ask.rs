@@ -4,7 +4,7 @@
 //! decides which registry to ask about which image, and nothing else.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use futures_util::future::join4;
@@ -19,7 +19,7 @@ use super::config::key;
 use super::helper::{Finder, Lookup};
 use super::outcome::Asked;
 use super::promise::{By, Promise, Wanted, digests_in};
-use super::registry::{Entry, Registry};
+use super::registry::{Entry, Registry, Upstream};
 use super::wire::Wire;
 use super::{Check, Kind, Status, current, login};
 
@@ -71,6 +71,25 @@ struct Question<'a> {
     promise: &'a Promise,
     name: &'a Reference,
     digests: Vec<String>,
+}
+
+impl Question<'_> {
+    /// The repository's name in its registry.
+    fn path(&self) -> &str {
+        self.name.path()
+    }
+
+    /// Whether it is the digest that the registry has now.
+    fn current(&self, upstream: Option<&Upstream>) -> Check {
+        match upstream {
+            Some(upstream) => current::judge(self.promise, &self.digests, upstream),
+            None => Check::new(
+                Kind::Current,
+                Status::Unknown,
+                "the registry could not be asked",
+            ),
+        }
+    }
 }
 
 impl Registries {
@@ -136,16 +155,21 @@ impl Registries {
             let usable = matches!(found, Lookup::Found(..) | Lookup::None(_));
             let registry = Registry::new(&self.wire, name, credentials);
             let entry = if usable {
-                Some(enter(&registry, questions[0]).await)
+                Some(registry.enter(questions[0].path()).await)
             } else {
                 None
             };
-            let check = login::judge(&escape(name), &found, entry.as_ref());
-            let check = softened(check, entry.as_ref(), &questions);
             let reachable = !matches!(entry, None | Some(Entry::Unreachable(_) | Entry::Odd(_)));
-            let results = RefCell::new(Vec::new());
-            if digests && reachable {
-                let queue = RefCell::new(questions.iter());
+            let wanted: Vec<&Question> = if digests && reachable {
+                questions.clone()
+            } else if entry == Some(Entry::Anonymous) {
+                one_of_each_repository(&questions)
+            } else {
+                Vec::new()
+            };
+            let results = RefCell::new(BTreeMap::new());
+            {
+                let queue = RefCell::new(wanted.iter());
                 let count = RefCell::new((&mut done, &mut *progress));
                 let worker = async || {
                     loop {
@@ -153,36 +177,39 @@ impl Registries {
                         let next = queue.borrow_mut().next();
                         let Some(question) = next else { break };
                         let upstream = registry.digest(question.name).await;
-                        let check = current::judge(question.promise, &question.digests, &upstream);
                         results
                             .borrow_mut()
-                            .push((question.promise.wanted.clone(), check));
-                        let (done, progress) = &mut *count.borrow_mut();
-                        **done += 1;
-                        progress(**done, all);
+                            .insert(&question.promise.wanted, upstream);
+                        if digests {
+                            let (done, progress) = &mut *count.borrow_mut();
+                            **done += 1;
+                            progress(**done, all);
+                        }
                     }
                 };
                 Box::pin(join4(worker(), worker(), worker(), worker())).await;
-            } else if digests {
-                let why = Check::new(
-                    Kind::Current,
-                    Status::Unknown,
-                    "the registry could not be asked",
-                );
-                let unknown = questions
-                    .iter()
-                    .map(|question| (question.promise.wanted.clone(), why.clone()));
-                results.borrow_mut().extend(unknown);
             }
+            let results = results.into_inner();
+            let denied: BTreeSet<&str> = questions
+                .iter()
+                .filter(|q| matches!(results.get(&q.promise.wanted), Some(Upstream::Denied(_))))
+                .map(|question| question.path())
+                .collect();
             for question in &questions {
-                answers
-                    .checks
-                    .entry(question.promise.wanted.clone())
-                    .or_default()
-                    .push(check.clone());
-            }
-            for (wanted, check) in results.into_inner() {
-                answers.checks.entry(wanted).or_default().push(check);
+                // A token for anybody opens public images only.
+                let entry = match &entry {
+                    Some(Entry::Anonymous) if denied.contains(question.path()) => {
+                        Some(&Entry::Wanted)
+                    }
+                    other => other.as_ref(),
+                };
+                let check = login::judge(&escape(name), &found, entry);
+                let checks = answers.checks.entry(question.promise.wanted.clone());
+                let checks = checks.or_default();
+                checks.push(softened(check, entry, question));
+                if digests {
+                    checks.push(question.current(results.get(&question.promise.wanted)));
+                }
             }
             self.asked.push(Asked {
                 registry: escape(name),
@@ -194,30 +221,19 @@ impl Registries {
     }
 }
 
-async fn enter(registry: &Registry<'_>, first: &Question<'_>) -> Entry {
-    let path = first.name.repository();
-    let entry = registry
-        .enter(path.split_once('/').map_or("", |(_, path)| path))
-        .await;
-    if entry != Entry::Anonymous {
-        return entry;
-    }
-    // A token for anybody opens public images only: one HEAD tells.
-    match registry.digest(first.name).await {
-        super::registry::Upstream::Denied(_) => Entry::Wanted,
-        _ => Entry::Anonymous,
-    }
+/// Enough to tell which repositories are open.
+fn one_of_each_repository<'a, 'b>(questions: &[&'b Question<'a>]) -> Vec<&'b Question<'a>> {
+    let mut seen = BTreeSet::new();
+    let mut first = questions.to_vec();
+    first.retain(|question| seen.insert(question.path()));
+    first
 }
 
 /// A baseline holds builds of this host, too: that a registry wants
 /// credentials for such a name is no fault that can be told from here.
-fn softened(check: Check, entry: Option<&Entry>, questions: &[&Question]) -> Check {
-    let only_seen = questions
-        .iter()
-        .all(|question| question.promise.by == By::Baseline);
-    let registry_named = questions
-        .iter()
-        .any(|question| question.name.domain() != "docker.io");
+fn softened(check: Check, entry: Option<&Entry>, question: &Question) -> Check {
+    let only_seen = question.promise.by == By::Baseline;
+    let registry_named = question.name.domain() != "docker.io";
     if entry == Some(&Entry::Wanted) && only_seen && !registry_named {
         return Check {
             status: Status::Unknown,
@@ -243,4 +259,40 @@ fn question<'a>(promise: &'a Promise, here: &BTreeMap<ImageId, Image>) -> Option
         name,
         digests,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::registry::tests::served;
+    use super::*;
+    use crate::engine::Insecure;
+
+    #[test]
+    fn one_repository_that_wants_credentials_is_not_all_of_its_registry() {
+        let (address, told) = served("public");
+        let names = ["open/app:1", "own/app:1", "own/app:2", "open/app:2"];
+        let promises = names.map(|name| Promise {
+            wanted: Wanted::Name(format!("{address}/{name}").parse().unwrap()),
+            by: By::Policy,
+            recorded: None,
+        });
+        let mut registries = Registries {
+            wire: Wire::new(Insecure::default()),
+            finder: Finder::default(),
+            found: BTreeMap::new(),
+            asked: Vec::new(),
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let here = BTreeMap::new();
+        let answers = runtime.block_on(registries.ask(&promises, &here, false, &mut |_, _| {}));
+        let status = |promise| answers.status(promise, Kind::Authenticated);
+        let found: Vec<_> = promises.iter().filter_map(status).collect();
+        let (open, own) = (Status::Ok, Status::Broken);
+        assert_eq!(found, [open, own, own, open]);
+        let heads = told.try_iter().filter(|line| line.starts_with("HEAD"));
+        assert_eq!(heads.count(), 2, "one a repository");
+    }
 }

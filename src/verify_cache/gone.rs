@@ -36,7 +36,10 @@ pub fn story(promise: &Promise, past: &Past) -> String {
         (None, Some(recorded)) => Some(format!("it was recorded at {}", minute(recorded))),
         (None, None) => None,
     };
-    let ours = removed_by_us(promise, id.as_ref(), &past.journal);
+    // Not what we removed before it was here the last time: it came again since.
+    let since = seen.max(recorded.map(|recorded| recorded.at));
+    let ours = removed_by_us(promise, id.as_ref(), &past.journal)
+        .filter(|(_, at)| since.is_none_or(|since| *at >= since));
     match (ours, was_here) {
         (Some((run, at)), _) => {
             format!(
@@ -166,5 +169,9 @@ mod tests {
             told(Came::Removed)
         );
         assert!(told(Came::Skipped).contains("did not remove it"));
+        // It came again, and somebody else took it.
+        let long_ago = Record::outcome("RUN", at(-5), id(1), Came::Removed, None);
+        let story = story(&promise, &past(vec![long_ago], true));
+        assert!(story.contains("did not remove it"), "{story}");
     }
 }

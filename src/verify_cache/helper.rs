@@ -5,11 +5,12 @@
 //! may be a secret.
 
 use std::io::ErrorKind;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use nix::libc;
 use serde::Deserialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
@@ -70,12 +71,9 @@ impl Finder {
     /// Looks one registry up.
     pub async fn find(&self, registry: &str) -> Lookup {
         if let Some(text) = &self.environment {
-            match look_up(text.expose().as_bytes(), registry) {
-                Ok(Said::Credentials(found)) => {
-                    return Lookup::Found(found, "DOCKER_AUTH_CONFIG".into());
-                }
-                Ok(Said::Nothing | Said::Helper(_)) => {}
-                Err(why) => return Lookup::Unreadable(format!("DOCKER_AUTH_CONFIG: {why}")),
+            // One that does not read is passed over, as docker does.
+            if let Ok(Said::Credentials(found)) = look_up(text.expose().as_bytes(), registry) {
+                return Lookup::Found(found, "DOCKER_AUTH_CONFIG".into());
             }
         }
         let Some(dir) = &self.dir else {
@@ -83,8 +81,8 @@ impl Finder {
         };
         let path = dir.join("config.json");
         let shown = escape(&path.to_string_lossy());
-        let text = match read(&path) {
-            Ok(Some(text)) => text,
+        let (text, owner) = match read(&path) {
+            Ok(Some(read)) => read,
             Ok(None) => return Lookup::None(format!("{shown} is not there")),
             Err(why) => return Lookup::Unreadable(format!("cannot read {shown}: {why}")),
         };
@@ -92,26 +90,34 @@ impl Finder {
             Err(why) => Lookup::Unreadable(format!("{shown}: {why}")),
             Ok(Said::Nothing) => Lookup::None(format!("{shown} has none")),
             Ok(Said::Credentials(found)) => Lookup::Found(found, shown),
-            Ok(Said::Helper(name)) => ask(&name, registry, dir).await,
+            Ok(Said::Helper(name)) => ask(&name, registry, dir, owner).await,
         }
     }
 }
 
-fn read(path: &Path) -> Result<Option<Vec<u8>>, String> {
+/// User and group.
+type Owner = (u32, u32);
+
+/// What the file has, and whose it is. Links are followed; a FIFO would be waited
+/// for.
+fn read(path: &Path) -> Result<Option<(Vec<u8>, Owner)>, String> {
     use std::io::Read as _;
-    let file = match std::fs::File::open(path) {
+    let mut options = std::fs::OpenOptions::new();
+    options.read(true).custom_flags(libc::O_NONBLOCK);
+    let file = match options.open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error.to_string()),
     };
-    if !file.metadata().is_ok_and(|meta| meta.is_file()) {
+    let meta = file.metadata().map_err(|error| error.to_string())?;
+    if !meta.is_file() {
         return Err("it is no plain file".into());
     }
     let mut text = Vec::new();
     file.take(LONGEST)
         .read_to_end(&mut text)
         .map_err(|error| error.to_string())?;
-    Ok(Some(text))
+    Ok(Some((text, (meta.uid(), meta.gid()))))
 }
 
 #[derive(Deserialize)]
@@ -121,7 +127,7 @@ struct Answer {
     secret: String,
 }
 
-async fn ask(name: &str, registry: &str, dir: &Path) -> Lookup {
+async fn ask(name: &str, registry: &str, dir: &Path, owner: Owner) -> Lookup {
     let program = format!("docker-credential-{name}");
     let failed = |why: String| Lookup::HelperFailed(format!("{program} {why}"));
     let mut command = Command::new(&program);
@@ -132,7 +138,7 @@ async fn ask(name: &str, registry: &str, dir: &Path) -> Lookup {
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .kill_on_drop(true);
-    as_owner(&mut command, dir);
+    as_owner(&mut command, owner);
     let mut child = match command.spawn() {
         Ok(child) => child,
         Err(error) if error.kind() == ErrorKind::NotFound => return Lookup::HelperMissing(program),
@@ -190,15 +196,12 @@ fn judge(program: &str, success: bool, status: &str, said: &[u8]) -> Lookup {
 
 /// A file of somebody else names the program to run: it runs as that user, and
 /// with that user's key ring, not as root.
-fn as_owner(command: &mut Command, dir: &Path) {
-    let Ok(owner) = std::fs::metadata(dir.join("config.json")) else {
-        return;
-    };
-    if !nix::unistd::geteuid().is_root() || owner.uid() == 0 {
+fn as_owner(command: &mut Command, (uid, gid): Owner) {
+    if !nix::unistd::geteuid().is_root() || uid == 0 {
         return;
     }
-    command.uid(owner.uid()).gid(owner.gid());
-    let user = nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(owner.uid()));
+    command.uid(uid).gid(gid);
+    let user = nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(uid));
     if let Ok(Some(user)) = user {
         command.env("HOME", user.dir);
     }
@@ -271,8 +274,23 @@ mod tests {
             "{}",
             find()
         );
+        // What does not read in the environment is passed over.
+        let odd = Finder {
+            dir: Some(folder.path().to_owned()),
+            environment: Some(Secret::new("{hunter2")),
+        };
+        std::fs::write(folder.path().join("config.json"), "{}").unwrap();
+        let odd = shown(&runtime.block_on(odd.find("r.example")));
+        assert!(odd.starts_with("none: "), "{odd}");
         let absent = r#"{"credsStore":"absent-of-all"}"#;
         std::fs::write(folder.path().join("config.json"), absent).unwrap();
         assert_eq!(find(), "missing: docker-credential-absent-of-all");
+        // Nobody writes into it: who waited for that would wait for ever.
+        let folder = tempfile::tempdir().unwrap();
+        let fifo = folder.path().join("config.json");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRUSR).unwrap();
+        let found = runtime.block_on(Finder::of(Some(folder.path())).find("r.example"));
+        let found = shown(&found);
+        assert!(found.ends_with("it is no plain file"), "{found}");
     }
 }

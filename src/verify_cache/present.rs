@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{Image, ImageId};
+use crate::model::{Image, ImageId, MORE_LABELS};
 
 use super::gone::{Past, story};
 use super::promise::{Promise, digests_in};
@@ -16,7 +16,9 @@ pub fn judge(promise: &Promise, here: &BTreeMap<ImageId, Image>, past: &Past) ->
     let Some(image) = promise.wanted.find(here) else {
         return check(Status::Broken, story(promise, past));
     };
-    if let Some(why) = &image.incomplete {
+    // Its labels are for keep rules; they say nothing of its content.
+    let incomplete = image.incomplete.as_ref().filter(|why| *why != MORE_LABELS);
+    if let Some(why) = incomplete {
         return check(
             Status::Unknown,
             format!("its content may not be here: {why}"),
@@ -31,8 +33,11 @@ pub fn judge(promise: &Promise, here: &BTreeMap<ImageId, Image>, past: &Past) ->
     let known = digests_in(image, &name.repository());
     let same_id = recorded.id.as_ref().is_some_and(|id| *id == image.id);
     let same_digest = recorded.digests.iter().any(|digest| known.contains(digest));
-    let comparable = recorded.id.is_some() || !recorded.digests.is_empty();
-    if same_id || same_digest || !comparable {
+    if recorded.id.is_none() && recorded.digests.is_empty() {
+        let why = "it was recorded on another engine or store without a digest: whether it is the same image cannot be told";
+        return check(Status::Unknown, why.into());
+    }
+    if same_id || same_digest {
         return check(
             Status::Ok,
             format!("image {}, as recorded", image.id.short()),
@@ -118,6 +123,34 @@ mod tests {
             judged(vec![tagged(1, "app:1")], vec![tagged(2, "app:1")]),
             [Status::Broken]
         );
+    }
+
+    #[test]
+    fn more_labels_than_are_read_are_no_lack_of_content() {
+        let mut many = tagged(1, "app:1");
+        many.incomplete = Some(MORE_LABELS.into());
+        assert_eq!(judged(vec![tagged(1, "app:1")], vec![many]), [Status::Ok]);
+    }
+
+    #[test]
+    fn what_was_recorded_elsewhere_without_a_digest_cannot_be_compared() {
+        let (before, now) = (
+            inventory([tagged(1, "app:1")]),
+            inventory([tagged(1, "app:1")]),
+        );
+        let mut elsewhere = now.engine.clone();
+        elsewhere.id = crate::text::Untrusted::new("another");
+        let baseline = Baseline::of(&elsewhere, &before.images, at(0), None, &[].into());
+        let (baseline, note) = baseline.for_engine(&now.engine);
+        assert!(note.is_some());
+        let policy = crate::policy::Policy::parse("[age]\nmin_age = \"1d\"", "test").unwrap();
+        let past = Past {
+            ledger: Ledger::empty("E"),
+            journal: vec![],
+        };
+        let promises = promises(&[], &policy, Some(&baseline), &now.images).unwrap();
+        let check = judge(&promises[0], &now.images, &past);
+        assert_eq!(check.status, Status::Unknown, "{}", check.message);
     }
 
     #[test]

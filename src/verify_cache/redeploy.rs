@@ -12,6 +12,7 @@ use crate::host::clock::{monotonic, read as clock};
 use crate::ledger::Ledger;
 use crate::model::Image;
 use crate::policy::Policy;
+use crate::reference::Reference;
 use crate::survey;
 use crate::watch::Watch;
 
@@ -56,26 +57,12 @@ impl Redeploy<'_> {
         promise: &Promise,
         image: Option<&Image>,
     ) -> Result<Check, Fault> {
-        let not = |why: &str| Ok(Check::new(Kind::Reused, Status::Unknown, why));
-        let Wanted::Name(name) = &promise.wanted else {
-            return not("promised by id: a deploy pulls by name");
+        let current = self.answers.status(promise, Kind::Current);
+        let name = match pulled(promise, image.is_some(), current, self.follow) {
+            Ok(name) => name,
+            Err(check) => return Ok(check),
         };
-        if self.answers.is_local(promise) {
-            return not("it was never pulled: built or loaded here");
-        }
-        let moved = self.answers.status(promise, Kind::Current) == Some(Status::Moved);
-        if moved && !self.follow {
-            let why = "not pulled: the tag went on, and a pull would move it here, too (--follow pulls it)";
-            return Ok(Check::new(Kind::Reused, Status::Moved, why));
-        }
-        if image.is_some()
-            && !moved
-            && self.answers.status(promise, Kind::Current) == Some(Status::Unknown)
-        {
-            return not(
-                "not pulled: whether the tag went on is not known, and a pull would move it here, too",
-            );
-        }
+        let moved = current == Some(Status::Moved);
         let credentials = self.registries.credentials(name);
         let auth = credentials.map(|found| found.for_engine(Registries::server(name)));
         let started = monotonic();
@@ -108,5 +95,63 @@ impl Redeploy<'_> {
                 Ok(Check::new(Kind::Reused, Status::Broken, why))
             }
         }
+    }
+}
+
+/// The name to pull, or why it is not pulled. `current`: what its registry said
+/// of it; `None`: it was never in one.
+fn pulled(
+    promise: &Promise,
+    here: bool,
+    current: Option<Status>,
+    follow: bool,
+) -> Result<&Reference, Check> {
+    let not = |status, why: &str| Err(Check::new(Kind::Reused, status, why));
+    let Wanted::Name(name) = &promise.wanted else {
+        return not(Status::Unknown, "promised by id: a deploy pulls by name");
+    };
+    match current {
+        None => not(Status::Unknown, "it was never pulled: built or loaded here"),
+        Some(Status::Moved) if !follow => not(
+            Status::Moved,
+            "not pulled: the tag went on, and a pull would move it here, too (--follow pulls it)",
+        ),
+        // It may say no to us and yes to the engine.
+        Some(status @ (Status::Unknown | Status::Broken)) if here => not(
+            status,
+            "not pulled: whether the tag went on is not known, and a pull would move it here, too",
+        ),
+        Some(Status::Ok | Status::Moved | Status::Unknown | Status::Broken) => Ok(name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verify_cache::promise::By;
+
+    #[test]
+    fn what_is_here_is_pulled_only_where_it_is_known_what_a_pull_would_do() {
+        let promise = Promise {
+            wanted: Wanted::Name("r.example/app:1".parse().unwrap()),
+            by: By::Policy,
+            recorded: None,
+        };
+        let status = |here, current, follow| {
+            pulled(&promise, here, current, follow)
+                .err()
+                .map(|check| check.status)
+        };
+        assert_eq!(status(true, Some(Status::Ok), false), None);
+        for wrong in [Status::Moved, Status::Unknown, Status::Broken] {
+            assert_eq!(status(true, Some(wrong), false), Some(wrong));
+        }
+        assert_eq!(status(true, Some(Status::Moved), true), None);
+        assert_eq!(
+            status(true, Some(Status::Broken), true),
+            Some(Status::Broken)
+        );
+        assert_eq!(status(false, Some(Status::Broken), false), None);
+        assert_eq!(status(true, None, false), Some(Status::Unknown));
     }
 }

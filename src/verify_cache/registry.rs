@@ -5,6 +5,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use hyper::Method;
 use serde::Deserialize;
@@ -12,6 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::challenge::{Challenge, parse};
 use super::wire::{Answer, Ask, Url, Wire};
+use crate::host::clock::monotonic;
 use crate::reference::Reference;
 use crate::secret::{Credentials, Secret};
 use crate::text::{encode, escape};
@@ -78,7 +80,7 @@ pub struct Registry<'a> {
     base: Url,
     credentials: Option<&'a Credentials>,
     challenge: RefCell<Option<Challenge>>,
-    tokens: RefCell<BTreeMap<String, Secret>>,
+    tokens: RefCell<BTreeMap<String, Token>>,
     cost: RefCell<Cost>,
     broken_head: Cell<bool>,
 }
@@ -149,17 +151,13 @@ impl<'a> Registry<'a> {
     /// The digest that a name has there now: by a HEAD, and by a GET only
     /// where the answer to HEAD names no digest.
     pub async fn digest(&self, name: &Reference) -> Upstream {
-        let path = name
-            .repository()
-            .split_once('/')
-            .map(|(_, path)| path.to_owned())
-            .unwrap_or_default();
+        let path = name.path();
         let which = name.digest().or(name.tag()).unwrap_or("latest");
         let target = format!("/v2/{path}/manifests/{which}");
         let head = if self.broken_head.get() {
             None
         } else {
-            match self.authorized(&Method::HEAD, &target, &path).await {
+            match self.authorized(&Method::HEAD, &target, path).await {
                 Ok(answer) => match read(&answer) {
                     Upstream::Unknown(_) if answer.status == 200 => None,
                     seen => Some(seen),
@@ -171,7 +169,7 @@ impl<'a> Registry<'a> {
             return seen;
         }
         self.broken_head.set(true);
-        match self.authorized(&Method::GET, &target, &path).await {
+        match self.authorized(&Method::GET, &target, path).await {
             Ok(answer) => match read(&answer) {
                 Upstream::Unknown(_) if answer.status == 200 => {
                     Upstream::Digest(format!("sha256:{:x}", Sha256::digest(&answer.body)))
@@ -191,8 +189,7 @@ impl<'a> Registry<'a> {
         let known = self.challenge.borrow().clone();
         let mut secret = None;
         if let Some(challenge) = &known {
-            // Denied: asked without, the registry's own answer says it best.
-            secret = self.authorization(challenge, path).await.unwrap_or(None);
+            secret = self.admission(challenge, path).await?;
         }
         let answer = self.ask(method, target, secret.as_ref()).await?;
         let first = answer.status == 401 && known.is_none();
@@ -200,9 +197,19 @@ impl<'a> Registry<'a> {
             return Ok(answer);
         };
         self.challenge.replace(Some(challenge.clone()));
-        match self.authorization(&challenge, path).await {
-            Ok(Some(secret)) => self.ask(method, target, Some(&secret)).await,
-            Ok(None) | Err(Denied::Status(_)) => Ok(answer),
+        match self.admission(&challenge, path).await? {
+            Some(secret) => self.ask(method, target, Some(&secret)).await,
+            None => Ok(answer),
+        }
+    }
+
+    /// The header's value. Where it is denied: `None`, for the registry's own
+    /// answer to who asks without says it best. A token server that cannot be
+    /// asked denies nothing.
+    async fn admission(&self, challenge: &Challenge, path: &str) -> Result<Option<Secret>, String> {
+        match self.authorization(challenge, path).await {
+            Ok(secret) => Ok(secret),
+            Err(Denied::Status(_)) => Ok(None),
             Err(Denied::Unreachable(why)) => Err(why),
         }
     }
@@ -220,16 +227,21 @@ impl<'a> Registry<'a> {
             Challenge::Basic => return Ok(self.credentials.and_then(Credentials::basic)),
             Challenge::Bearer { realm, service } => (realm, service.as_deref()),
         };
-        if let Some(known) = self.tokens.borrow().get(path) {
-            return Ok(Some(known.clone()));
+        let asked = monotonic();
+        if let Some(known) = self.tokens.borrow().get(path)
+            && asked < known.until
+        {
+            return Ok(Some(known.header.clone()));
         }
-        let token = self
+        let (header, lasts) = self
             .token(realm, service, &format!("repository:{path}:pull"))
             .await?;
-        self.tokens
-            .borrow_mut()
-            .insert(path.to_owned(), token.clone());
-        Ok(Some(token))
+        let token = Token {
+            header: header.clone(),
+            until: asked + lasts.saturating_sub(ON_THE_WAY),
+        };
+        self.tokens.borrow_mut().insert(path.to_owned(), token);
+        Ok(Some(header))
     }
 
     async fn token(
@@ -237,7 +249,7 @@ impl<'a> Registry<'a> {
         realm: &str,
         service: Option<&str>,
         scope: &str,
-    ) -> Result<Secret, Denied> {
+    ) -> Result<(Secret, Duration), Denied> {
         let mut url = Url::parse(realm, &self.base)
             .filter(|url| !url.plain || (self.base.plain && self.wire.may_be_plain(&url.host)))
             .ok_or_else(|| {
@@ -293,10 +305,12 @@ impl<'a> Registry<'a> {
                 )));
             }
         }
-        let token: Option<Token> = serde_json::from_slice(&answer.body).ok();
-        token
-            .and_then(|token| token.token.or(token.access_token))
-            .map(|token| bearer(&token))
+        let grant: Option<Grant> = serde_json::from_slice(&answer.body).ok();
+        let lasts = grant.as_ref().and_then(|grant| grant.expires_in);
+        let lasts = lasts.map_or(SHORTEST, Duration::from_secs).min(LONGEST);
+        grant
+            .and_then(|grant| grant.token.or(grant.access_token))
+            .map(|token| (bearer(&token), lasts))
             .ok_or_else(|| Denied::Unreachable("its token server gave no token".into()))
     }
 
@@ -346,11 +360,27 @@ impl<'a> Registry<'a> {
     }
 }
 
+/// What a token server gives.
 #[derive(Deserialize)]
-struct Token {
+struct Grant {
     token: Option<String>,
     access_token: Option<String>,
+    /// Seconds.
+    expires_in: Option<u64>,
 }
+
+/// A token, as the header's value, and until when it is sent.
+struct Token {
+    header: Secret,
+    until: Instant,
+}
+
+/// How long a token lasts that does not say so (the token specification).
+const SHORTEST: Duration = Duration::from_secs(60);
+/// No run lasts longer than the longest that is believed.
+const LONGEST: Duration = Duration::from_hours(1);
+/// A token must still be good when the registry reads it.
+const ON_THE_WAY: Duration = Duration::from_secs(10);
 
 enum Denied {
     Status(u16),
@@ -384,7 +414,7 @@ fn is_digest(text: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     fn answer(status: u16, digest: Option<&str>) -> Answer {
@@ -415,14 +445,18 @@ mod tests {
     }
 
     /// A registry with a token server, on one address: it gives tokens to
-    /// `me`/`hunter2`, to the identity token `ID`, and to nobody else.
-    fn served(asked: &'static str) -> (String, std::sync::mpsc::Receiver<String>) {
+    /// `me`/`hunter2`, to the identity token `ID`, and to nobody else; or to
+    /// anybody, once, briefly, or good for what is below `open/` alone.
+    pub(in crate::verify_cache) fn served(
+        asked: &'static str,
+    ) -> (String, std::sync::mpsc::Receiver<String>) {
         use std::io::{BufRead, BufReader, Read, Write};
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (tell, told) = std::sync::mpsc::channel();
         let realm = format!("http://{address}/token?x=1");
         std::thread::spawn(move || {
+            let mut given = 0;
             for mut stream in listener.incoming().map_while(Result::ok) {
                 let mut reader = BufReader::new(stream.try_clone().unwrap());
                 let mut head = String::new();
@@ -447,15 +481,23 @@ mod tests {
                         "identity" => {
                             body.contains("refresh_token=ID&") || body.ends_with("refresh_token=ID")
                         }
-                        "anybody" => true,
+                        "anybody" | "once" | "public" => true,
                         _ => head.contains(&basic),
                     };
-                    if lets_in {
+                    given += 1;
+                    if asked == "once" && given > 1 {
+                        "503 busy\r\nContent-Length: 0\r\n\r\n".to_owned()
+                    } else if asked == "briefly" {
+                        "200 OK\r\nContent-Length: 30\r\n\r\n{\"token\":\"TOK\",\"expires_in\":5}"
+                            .to_owned()
+                    } else if lets_in {
                         "200 OK\r\nContent-Length: 15\r\n\r\n{\"token\":\"TOK\"}".to_owned()
                     } else {
                         "401 no\r\nContent-Length: 0\r\n\r\n".to_owned()
                     }
-                } else if head.contains("Bearer TOK") {
+                } else if head.contains("Bearer TOK")
+                    && (asked != "public" || first.contains("/open/"))
+                {
                     format!(
                         "200 OK\r\nDocker-Content-Digest: sha256:{}\r\nContent-Length: 0\r\n\r\n",
                         "a".repeat(64)
@@ -487,6 +529,42 @@ mod tests {
         let (entry, upstream) = runtime
             .block_on(async { (registry.enter("a/app").await, registry.digest(&name).await) });
         (entry, upstream, registry.cost(), told.try_iter().collect())
+    }
+
+    /// What each name of the registry at the address leads to, and what was sent.
+    fn asked_for(asked: &'static str, names: &[&str]) -> (Vec<Upstream>, Vec<String>) {
+        let (address, told) = served(asked);
+        let wire = Wire::new(crate::engine::Insecure::default());
+        let registry = Registry::new(&wire, &address, None);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let seen = names.iter().map(|name| {
+            let name: Reference = format!("{address}/{name}").parse().unwrap();
+            runtime.block_on(registry.digest(&name))
+        });
+        (seen.collect(), told.try_iter().collect())
+    }
+
+    #[test]
+    fn a_token_server_that_does_not_answer_denies_nothing() {
+        let (seen, _) = asked_for("once", &["a/app:1", "b/app:1"]);
+        assert!(matches!(seen[0], Upstream::Digest(_)), "{seen:?}");
+        assert!(
+            matches!(&seen[1], Upstream::Unknown(why) if why.contains("503")),
+            "{seen:?}"
+        );
+    }
+
+    #[test]
+    fn a_token_is_asked_for_anew_when_it_is_over() {
+        let tokens = |asked| {
+            let (seen, sent) = asked_for(asked, &["a/app:1", "a/app:2"]);
+            assert!(seen.iter().all(|s| matches!(s, Upstream::Digest(_))));
+            sent.iter().filter(|line| line.contains("/token")).count()
+        };
+        assert_eq!((tokens("anybody"), tokens("briefly")), (1, 2));
     }
 
     fn login(password: &str) -> Credentials {

@@ -143,6 +143,21 @@ impl Run<'_> {
         let mut on_answer =
             |done, of| progress.show(|| format!("asking registries: {done} of {of} images"));
         let answers = Box::pin(registries.ask(promises, &self.here, digests, &mut on_answer)).await;
+        // Before layers are read, which takes long: what the registries said is
+        // to be true still.
+        let mut reused = Vec::new();
+        for (number, promise) in (1..).zip(promises).filter(|_| self.args.redeploy) {
+            let place = format!("{number} of {} images", promises.len());
+            self.progress.show(|| format!("pulling {place}"));
+            let redeploy = Redeploy {
+                reader: self.reader,
+                registries: &registries,
+                answers: &answers,
+                follow: self.args.follow,
+            };
+            reused.push(self.reused(&redeploy, promise).await?);
+        }
+        let mut reused = reused.into_iter();
         for (number, promise) in (1..).zip(promises) {
             let place = format!("{number} of {} images", promises.len());
             let mut checks = vec![present::judge(promise, &self.here, &self.past)];
@@ -151,16 +166,7 @@ impl Run<'_> {
             }
             checks.push(store.clone());
             checks.extend(answers.of(promise));
-            if self.args.redeploy {
-                self.progress.show(|| format!("pulling {place}"));
-                let redeploy = Redeploy {
-                    reader: self.reader,
-                    registries: &registries,
-                    answers: &answers,
-                    follow: self.args.follow,
-                };
-                checks.push(self.reused(&redeploy, promise).await?);
-            }
+            checks.extend(reused.next());
             let image = escape(&promise.wanted.to_string());
             findings.images.push(Line { image, checks });
         }

@@ -54,16 +54,21 @@ pub async fn look(
             if error.kind == Failure::Lost {
                 engine.info().await?;
             }
-            let full = error.why.contains("no space left");
-            let status = if full {
-                Status::Unknown
-            } else {
-                Status::Broken
-            };
-            explained(engine, facts, image, status, error.to_string()).await?
+            explained(engine, facts, image, meaning(&error), error.to_string()).await?
         }
     };
     Ok(Check::new(Kind::Whole, status, message).took(started.elapsed()))
+}
+
+/// What a failed export means. An engine that cannot read a layer says so, with
+/// a status or in the middle of the export; one that says nothing more, for it
+/// was stopped or takes too long, says nothing about layers.
+fn meaning(error: &EngineError) -> Status {
+    if error.kind == Failure::Lost || error.why.contains("no space left") {
+        Status::Unknown
+    } else {
+        Status::Broken
+    }
 }
 
 /// Which layers' folders are not there, where that can be seen; else what the
@@ -192,5 +197,25 @@ fn longest(image: &Image) -> u64 {
     match &image.size {
         Observed::Known(size) => size.0.saturating_mul(4).saturating_add(1 << 30),
         Observed::Unknown(_) => 1 << 40,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_engine_that_cannot_read_an_image_says_that_it_is_broken() {
+        let failed = |kind, why: &str| EngineError {
+            doing: "export".into(),
+            kind,
+            why: why.into(),
+        };
+        let slow = failed(Failure::Lost, "no answer within 30m");
+        assert_eq!(meaning(&slow), Status::Unknown);
+        let full = failed(Failure::Status(500), "write: no space left on device");
+        assert_eq!(meaning(&full), Status::Unknown);
+        let gone = failed(Failure::Status(500), "layer does not exist");
+        assert_eq!(meaning(&gone), Status::Broken);
     }
 }
