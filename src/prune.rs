@@ -69,7 +69,7 @@ pub trait Engine {
     async fn swarm(&self) -> Result<Swarm, EngineError>;
     /// Every container.
     async fn containers(&self) -> Result<Vec<Container>, EngineError>;
-    /// Which images were named or used from this moment on.
+    /// Which images were named or used from a moment on, or from shortly before it.
     async fn happened(&self, since: DateTime<Utc>) -> Result<Vec<Event>, EngineError>;
 }
 
@@ -117,6 +117,7 @@ pub async fn prune<E: Engine, H: Host>(
         last: None,
         builds_quickly: false,
         happened: Vec::new(),
+        told_until: plan.now(),
         asked_what_happened: None,
         asked_to_end: None,
     };
@@ -141,9 +142,10 @@ struct Pruning<'a, E, H> {
     last: Option<Last<'a>>,
     /// Whether the engine told what it builds within a tick, the last time.
     builds_quickly: bool,
-    /// What the engine told to have happened since the plan, and when in the run
-    /// it was asked for that.
+    /// What the engine told to have happened since the plan, one event for each
+    /// image; up to when, and when in the run it was asked for that.
     happened: Vec<Event>,
+    told_until: DateTime<Utc>,
     asked_what_happened: Option<Duration>,
     /// When in the run it was first noticed that it was asked to end.
     asked_to_end: Option<Duration>,

@@ -5,11 +5,13 @@
 use std::future::Future;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
+
 use super::{
     Before, Ending, Engine, EngineError, FRESH, Failure, Host, LAST_PATIENCE, LONGEST_HOLD, PAUSE,
     Pruning, TICK, lost,
 };
-use crate::model::AtWork;
+use crate::model::{AtWork, Event};
 use crate::plan::Entry;
 
 impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
@@ -26,39 +28,54 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
         }
         self.confirm_last().await?;
         may?;
+        // The bulk of it, while nobody waits for the locks.
+        self.keep_up().await?;
         let engine = self.engine;
         let asked = self.host.elapsed();
         let builds = self.patiently(engine.builds()).await.map_err(lost)?;
         self.builds_quickly = self.host.elapsed().saturating_sub(asked) < TICK;
         self.take_locks().await?;
-        let asked = self.host.elapsed();
+        let (asked, now) = (self.host.elapsed(), self.host.now());
         let look = futures_util::future::join3(
             engine.swarm(),
             engine.look(&entry.image().id),
-            engine.happened(self.plan.now()),
+            engine.happened(self.told_until),
         );
         let (swarm, seen, happened) = self.patiently(ok(look)).await.map_err(lost)?;
         let swarm = swarm.map_err(lost)?;
-        self.happened = happened.map_err(lost)?;
-        self.asked_what_happened = Some(asked);
+        self.learn(happened.map_err(lost)?, asked, now);
         let at_work = AtWork { swarm, builds };
         Ok(Before { at_work, seen })
     }
 
-    /// Asks what happened since the plan, now and then while the locks are held,
-    /// for not everybody asks for them: what was pulled or used meanwhile, and is
-    /// not any more, shows in no look at the image.
+    /// Asks what happened since it was asked the last time, now and then: what was
+    /// pulled or used since the plan, and is not any more, shows in no look at the
+    /// image. With the locks held it is for those who use none.
     async fn keep_up(&mut self) -> Result<(), Ending> {
-        let now = self.host.elapsed();
-        let fresh = |asked: Duration| now.saturating_sub(asked) < FRESH;
+        let (asked, now) = (self.host.elapsed(), self.host.now());
+        let fresh = |last: Duration| asked.saturating_sub(last) < FRESH;
         if self.asked_what_happened.is_some_and(fresh) {
             return Ok(());
         }
         let engine = self.engine;
-        let since = self.plan.now();
-        self.happened = self.patiently(engine.happened(since)).await.map_err(lost)?;
-        self.asked_what_happened = Some(now);
+        let happened = engine.happened(self.told_until);
+        let events = self.patiently(happened).await.map_err(lost)?;
+        self.learn(events, asked, now);
         Ok(())
+    }
+
+    /// What the engine told when it was asked at this moment.
+    fn learn(&mut self, events: Vec<Event>, asked: Duration, now: DateTime<Utc>) {
+        self.asked_what_happened = Some(asked);
+        self.told_until = self.told_until.max(now);
+        for event in events {
+            // The plan knows what came before it.
+            let new =
+                event.at > self.plan.now() && !self.happened.iter().any(|e| e.image == event.image);
+            if new {
+                self.happened.push(event);
+            }
+        }
     }
 
     async fn ask_all(&mut self, entry: &'a Entry) -> Result<Before, Ending> {

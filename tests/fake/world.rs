@@ -27,6 +27,8 @@ pub struct World {
     pub tasks: Vec<Value>,
     pub build_cache: Value,
     pub events: Vec<Value>,
+    /// By seconds, once they were asked for.
+    happened_at: Option<i64>,
     /// What GET /info counts where that is not the truth: containers, images.
     pub counts: Option<(i64, i64)>,
     /// What the next DELETEs answer instead of doing it.
@@ -60,6 +62,7 @@ impl World {
             tasks: list("tasks"),
             build_cache: recorded.part("build_cache", root),
             events: list("events"),
+            happened_at: None,
             counts: None,
             refuse: Vec::new(),
             lies: false,
@@ -172,21 +175,28 @@ impl World {
         info
     }
 
-    /// What happened to containers, as if it had been a moment ago.
-    fn happened(&self, query: &str) -> Answer {
-        let until = query
-            .split('&')
-            .find_map(|pair| pair.strip_prefix("until="));
-        let until = until.and_then(|time| time.split('.').next()?.parse::<i64>().ok());
+    /// What happened to containers, as if it had been a moment ago when that was
+    /// asked for the first time.
+    fn happened(&mut self, query: &str) -> Answer {
+        let moment = |key: &str| {
+            let mut pairs = query.split('&');
+            let time = pairs.find_map(|pair| pair.strip_prefix(key))?;
+            time.split('.').next()?.parse::<i64>().ok()
+        };
+        let (since, until) = (moment("since="), moment("until="));
+        let when = *self.happened_at.get_or_insert(until.unwrap_or_default());
         let mut lines = Vec::new();
+        if since > Some(when) {
+            return raw(200, lines);
+        }
         for event in self
             .events
             .iter()
             .filter(|event| event["Type"] == "container")
         {
             let mut event = event.clone();
-            event["time"] = json!(until);
-            event["timeNano"] = json!(until.map(|time| time * 1_000_000_000));
+            event["time"] = json!(when);
+            event["timeNano"] = json!(when * 1_000_000_000);
             lines.extend(format!("{event}\n").into_bytes());
         }
         raw(200, lines)

@@ -92,15 +92,18 @@ impl World {
         self.runs[run].hidden = to_come;
     }
 
-    /// What these events since the plan say of the images that are here.
+    /// What these events say, as far as they came since the plan, of the images
+    /// that are here.
     pub fn told(&mut self, run: usize, events: &[Event]) {
+        let (plan, _) = self.runs[run].clock.as_ref().expect("the clock was read");
+        let since = plan.wall;
         let images = self.engine.list();
-        let meant = |image: &&Image| events.iter().any(|e| refers(e.image.raw(), image));
-        self.runs[run].told = images
-            .values()
-            .filter(meant)
-            .map(|i| i.id.clone())
-            .collect();
+        let meant = |image: &&Image| {
+            let mut new = events.iter().filter(|event| event.at > since);
+            new.any(|e| refers(e.image.raw(), image))
+        };
+        let told = images.values().filter(meant).map(|i| i.id.clone());
+        self.runs[run].told.extend(told);
     }
 
     /// Whether the engine could tell, when the run took the locks, that this
@@ -122,8 +125,9 @@ impl World {
         })
     }
 
-    /// Something of an image is about to be changed by a run.
-    pub fn changes(&mut self, run: usize, id: &ImageId, what: &str) {
+    /// An image is about to be given our name by a run. `asked_under_lock`: as
+    /// for [`World::drops`].
+    pub fn names(&mut self, run: usize, id: &ImageId, asked_under_lock: bool) {
         let ran = &self.runs[run];
         let mut wrong = Vec::new();
         match &ran.planned {
@@ -142,11 +146,15 @@ impl World {
         if !ran.intended.contains(id) {
             wrong.push("an image was changed without an intent that outlasts a crash");
         }
+        if !asked_under_lock {
+            wrong.push("an image is named without the locks");
+        }
         self.runs[run].changed += 1;
         for why in wrong {
-            self.violated(format!("{why}: {id} was {what}"));
+            self.violated(format!("{why}: {id} was named"));
         }
-        self.beside_others(run, id, what, false);
+        let let_go = self.runs[run].holds.is_none();
+        self.beside_others(run, id, "named", let_go);
     }
 
     /// Whether a deploy, a pull or a build was seen, or could have been.
@@ -158,7 +166,7 @@ impl World {
             && (self.setting.lock == Some(LockKind::Flock) || since < looked)
         {
             if slow {
-                self.count("drop under way when the lock was let go");
+                self.count("change under way when the lock was let go");
             } else {
                 wrong.push("beside a deploy that holds the lock");
             }

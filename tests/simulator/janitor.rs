@@ -319,8 +319,9 @@ impl Engine for Meeting {
 
     async fn name_ours(&self, id: &ImageId) -> Result<Reference, EngineError> {
         let (run, ours) = (self.run, Reference::ours(id));
+        let asked_under_lock = self.world().runs[run].holds.is_some();
         self.call(Point::NameOurs, |world| {
-            world.changes(run, id, "named");
+            world.names(run, id, asked_under_lock);
             let now = world.moment();
             world.engine.tag(now, id, &ours)?;
             // Engines tell of it; secateur does not read its own names there.
@@ -403,8 +404,9 @@ impl Engine for Meeting {
         let run = self.run;
         self.call(Point::Happened, |world| {
             let until = world.wall();
+            let since = (since - chrono::TimeDelta::seconds(1)).min(until);
             let events = world.engine.events.iter().map(|happened| &happened.event);
-            let new = events.filter(|event| event.at > since && event.at <= until);
+            let new = events.filter(|event| event.at >= since && event.at <= until);
             let new: Vec<Event> = new.cloned().collect();
             world.told(run, &new);
             Ok(new)
