@@ -678,6 +678,11 @@ impl World {
         self.down = 0;
         self.pulls.clear();
         self.builds.clear();
+        // What it was at for a run that was killed ends, or a service would wait for
+        // an image that is for ever about to go.
+        for image in self.engine.images.values_mut() {
+            image.going = false;
+        }
         self.deploy = Deploy::default();
         self.lock = Lock::default();
         for _ in 0..self.services.len() {
