@@ -391,11 +391,15 @@ impl World {
         {
             wrong.push(format!("this run removed {id} and does not say so"));
         }
+        let (clock, _) = ran.clock.as_ref().expect("the clock was read");
+        let began = clock.wall;
         for id in said
             .iter()
             .filter(|id| !ran.removed.contains(**id) && ran.unanswered.is_empty())
         {
-            if self.engine.images.contains_key(*id) {
+            // Somebody else may have taken it, and one may have brought it again.
+            let here = self.engine.images.get(*id);
+            if here.is_some_and(|image| image.came.is_none_or(|came| came < began)) {
                 wrong.push(format!("the run says that it removed {id}, which is here"));
             }
         }
