@@ -403,6 +403,35 @@ mod tests {
         Policy::parse(&format!("{POLICY}{more}"), "test").unwrap()
     }
 
+    #[test]
+    fn one_cause_at_two_looks_is_one_whatever_else_is_said_of_it() {
+        let lock = |path: &str, held| Refusal::DeployLock {
+            path: path.into(),
+            kind: LockKind::Flock,
+            holder: None,
+            held_for: Some(TimeDelta::seconds(held)),
+            alert: false,
+            unclear: None,
+        };
+        let pull = |path: &str, sign: &str| Refusal::Pull {
+            path: path.into(),
+            sign: sign.into(),
+        };
+        let unreadable = |path: &str, why: &str| Refusal::SignsUnreadable {
+            path: path.into(),
+            why: why.into(),
+            cure: crate::activity::Cure::Permission,
+        };
+        let jump = |why: &str| Refusal::Clock(why.into());
+        assert!(lock("/a", 1).same_cause(&lock("/a", 2)));
+        assert!(!lock("/a", 1).same_cause(&lock("/b", 1)));
+        assert!(pull("/a", "x").same_cause(&pull("/a", "y")));
+        assert!(!pull("/a", "x").same_cause(&pull("/b", "x")));
+        assert!(unreadable("/a", "x").same_cause(&unreadable("/a", "y")));
+        assert!(!unreadable("/a", "x").same_cause(&pull("/a", "x")));
+        assert!(jump("1 s").same_cause(&jump("2 s")));
+    }
+
     /// A look at which nothing goes on.
     fn quiet() -> Look {
         Look {
