@@ -59,11 +59,6 @@ impl Answers {
             .find(|check| check.kind == kind)
             .map(|check| check.status)
     }
-
-    /// Nobody was asked, for it was never in a registry.
-    pub fn is_local(&self, promise: &Promise) -> bool {
-        !self.checks.contains_key(&promise.wanted)
-    }
 }
 
 /// One promise with its image, where a registry can be asked about it.
