@@ -5,6 +5,7 @@ use super::{Engine, Host, Pruning};
 use crate::engine::Seen;
 use crate::journal::Came;
 use crate::outcome::{Collateral, Ending};
+use crate::plan::Verdict;
 
 impl<E: Engine, H: Host> Pruning<'_, E, H> {
     /// Names of ours on images that stay, left by a run that was cut off. Only
@@ -20,6 +21,11 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
         for entry in self.plan.entries() {
             let image = entry.image();
             if image.tags.is_empty() && image.digests.is_empty() {
+                continue;
+            }
+            // What is to go loses it in its turn, after its intent: should
+            // somebody drop the other name first, ours takes the image along.
+            if entry.verdict() == Verdict::Remove {
                 continue;
             }
             for name in &image.ours {

@@ -1043,6 +1043,16 @@ async fn a_name_of_ours_that_is_the_last_one_stays_unless_the_image_is_to_go() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_name_of_ours_on_an_image_that_is_to_go_is_dropped_after_its_intent() {
+    let scene = scene([left(pinned(1, "app"))]);
+    assert_eq!(removed(&scene.prune().await), [1]);
+    assert_eq!(
+        scene.log(&["intent", "drop"]),
+        ["intent 1", "drop ours", "drop app"]
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_name_of_ours_stays_when_somebodys_went_meanwhile() {
     let scene = scene([left(tagged(1, "app:1"))]);
     scene.before("look 1", |world| {
