@@ -89,9 +89,8 @@ pub enum LockState {
     Held {
         /// Who, in words fit to print, where the system tells.
         holder: Option<String>,
-        /// Since when, as far as the file's own times or the journal of locks
-        /// can tell; never later than the truth by more than the file system's
-        /// time step.
+        /// Since when, as far as the file's own times can tell: its birth, or
+        /// its last change where that is earlier or no birth is kept.
         since: Option<DateTime<Utc>>,
     },
     /// It could not be looked at: neither held nor free, and never read as free.
@@ -135,7 +134,7 @@ pub struct PullSigns {
 pub struct Unreadable {
     /// The place.
     pub path: PathBuf,
-    /// The system's words, and what would give the missing permission.
+    /// The system's words.
     pub why: String,
     /// What would make it readable.
     pub cure: Cure,
@@ -148,6 +147,12 @@ pub enum Cure {
     Permission,
     /// The engine's own folder, where this program sees it.
     DataRoot,
+    /// containerd's own folder, where this program sees it.
+    ContainerdRoot,
+    /// The folder of the engine's downloads, where it keeps them elsewhere.
+    Downloads,
+    /// Fewer files.
+    Fewer,
     /// Nothing: there is no one place where all its pulls show.
     NoDaemon,
 }
@@ -165,4 +170,8 @@ pub struct ClockReading {
     /// far as the ledger knows: later than `wall` after it was set back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latest: Option<DateTime<Utc>>,
+    /// Where the wall clock had been on this boot when it was set back, for as
+    /// long as it is not there again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set_back_from: Option<DateTime<Utc>>,
 }

@@ -76,8 +76,11 @@ impl Claims {
             let what = escape(&claim.name.familiar());
             let told = outcome.collateral.iter().any(|known| known.what == what);
             if gone(&claim.image) && !told && !reader.leads_somewhere(&claim.name).await? {
+                let removed = outcome.removed.iter().find(|it| it.id == claim.image);
+                let names = removed.into_iter().flat_map(|removed| &removed.names);
                 lost.push(Collateral {
                     what,
+                    digests: names.filter_map(|name| name.parse().ok()).collect(),
                     with: claim.image,
                 });
             }
@@ -108,7 +111,11 @@ pub async fn orphans(
                 Err(error) if error.kind == Failure::Nonsense => {}
                 Err(error) => return Err(error),
             }
-            lost.push(Collateral { what, with: id });
+            lost.push(Collateral {
+                what,
+                with: id,
+                digests: Vec::new(),
+            });
         }
     }
     Ok(lost)
@@ -216,6 +223,7 @@ mod tests {
         let lost = Collateral {
             what: what.clone(),
             with: id(1),
+            digests: vec![],
         };
         let journal = records("r", at(0), &[lost]);
         assert!(told(&journal, &id(1), &what));

@@ -35,13 +35,7 @@ pub struct Cli {
 #[command(next_help_heading = "For every command")]
 pub struct Global {
     /// Policy [default: /etc/secateur/policy.toml]
-    #[arg(
-        long,
-        global = true,
-        value_name = "FILE",
-        env = "SECATEUR_POLICY",
-        hide_env = true
-    )]
+    #[arg(long, global = true, value_name = "FILE")]
     pub policy: Option<PathBuf>,
     /// Engine [default: as docker finds it]
     #[arg(long, global = true, value_name = "unix://PATH")]

@@ -13,6 +13,14 @@ const EARLIEST: DateTime<Utc> =
 /// counts as a jump: a clock that is set a little late after boot is normal.
 const TOLERANCE: TimeDelta = TimeDelta::minutes(5);
 
+/// What the wall clock may lose on the boot clock before it counts as set back:
+/// that one is read in whole seconds.
+const SLACK: TimeDelta = TimeDelta::seconds(2);
+
+/// Set back by no more than this, a clock is waited for until it is again where
+/// it had been: all that happened meanwhile can be asked for then.
+const LONGEST_BACK: TimeDelta = TimeDelta::days(1);
+
 /// Across a reboot nothing but the wall clock tells how long the host was
 /// off. Up to this long it is believed.
 const LONGEST_OFF: TimeDelta = TimeDelta::days(30);
@@ -27,7 +35,8 @@ pub enum Clock {
         /// In words fit to print.
         why: String,
         /// What remembered dates must be moved forward by, so that the doubtful
-        /// time adds no age. Never negative.
+        /// time adds no age. Never negative; [`TimeDelta::MAX`]: all ages begin
+        /// anew.
         shift: TimeDelta,
     },
 }
@@ -45,10 +54,52 @@ pub fn judge(last: Option<&ClockReading>, now: &ClockReading) -> Clock {
     doubt.map_or(Clock::Sound, |(why, shift)| Clock::Doubtful { why, shift })
 }
 
+/// This reading, with what later ones must know of those before it.
+pub fn remembered(last: Option<&ClockReading>, now: &ClockReading) -> ClockReading {
+    let latest = last.map(|last| last.latest.unwrap_or(last.wall).max(last.wall));
+    let ahead = last.and_then(|last| set_back_from(last, now));
+    ClockReading {
+        // Of a clock that was years ahead once, nothing is to be learnt.
+        latest: latest.filter(|latest| *latest - now.wall <= LONGEST_OFF),
+        set_back_from: ahead.filter(|from| *from - now.wall <= LONGEST_BACK),
+        ..now.clone()
+    }
+}
+
+/// Where the wall clock had been on this boot when it was set back, unless it
+/// is there again. The engine dated by it what happened before, and tells
+/// nothing that has a date to come.
+fn set_back_from(last: &ClockReading, now: &ClockReading) -> Option<DateTime<Utc>> {
+    if now.boot_id != last.boot_id {
+        // The engine was restarted with the host, and has forgotten all of it.
+        return None;
+    }
+    let untouched = last.wall.checked_add_signed(awake(last, now))?;
+    let from = last.set_back_from.map_or(untouched, |at| at.max(untouched));
+    (from - now.wall > SLACK).then_some(from)
+}
+
+/// What the boot clock says to have passed on one boot.
+fn awake(last: &ClockReading, now: &ClockReading) -> TimeDelta {
+    let seconds = now.since_boot_secs.saturating_sub(last.since_boot_secs);
+    TimeDelta::seconds(i64::try_from(seconds).unwrap_or(i64::MAX / 1000))
+}
+
 /// What speaks against the time between two readings, and how much of it did
 /// not pass.
 fn doubt(last: &ClockReading, now: &ClockReading) -> Option<(String, TimeDelta)> {
     let wall = now.wall - last.wall;
+    if let Some(from) = set_back_from(last, now) {
+        let (until, back) = (day(from), from - now.wall);
+        return Some(if back > LONGEST_BACK {
+            let why = format!("it was set back from {until}, so all ages begin anew");
+            (why, TimeDelta::MAX)
+        } else {
+            let gained = wall - awake(last, now);
+            let why = format!("it was set back, and is waited for until it says {until} again");
+            (why, gained.max(TimeDelta::zero()))
+        });
+    }
     if wall < TimeDelta::zero() {
         let why = format!(
             "it says {}, and said {} at the last run",
@@ -58,8 +109,7 @@ fn doubt(last: &ClockReading, now: &ClockReading) -> Option<(String, TimeDelta)>
         return Some((why, TimeDelta::zero()));
     }
     if now.boot_id == last.boot_id {
-        let awake = now.since_boot_secs.saturating_sub(last.since_boot_secs);
-        let gained = wall - TimeDelta::seconds(i64::try_from(awake).unwrap_or(i64::MAX / 1000));
+        let gained = wall - awake(last, now);
         if gained > TOLERANCE {
             let why = format!(
                 "since the last run it moved on by {}, the time since boot by {}",
@@ -166,6 +216,58 @@ mod tests {
             ..clock(0, 0, "a")
         };
         assert!(matches!(judge(None, &unset), Clock::Doubtful { .. }));
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_is_waited_for_until_it_is_where_it_was() {
+        // An hour ahead; set right after half an hour.
+        let ahead = clock(3600, 0, "a");
+        let right = clock(1800, 1800, "a");
+        assert_eq!(shift(&ahead, &right), Some(TimeDelta::zero()));
+        let right = remembered(Some(&ahead), &right);
+        assert_eq!(right.set_back_from, Some(crate::testing::at(5400)));
+        let later = clock(5397, 5397, "a");
+        assert_eq!(shift(&right, &later), Some(TimeDelta::zero()));
+        let later = remembered(Some(&right), &later);
+        let there = clock(5400, 5400, "a");
+        assert_eq!(shift(&later, &there), None);
+        assert_eq!(remembered(Some(&later), &there).set_back_from, None);
+        // The engine went with the host, and what it had dated so.
+        assert_eq!(shift(&later, &clock(5398, 5, "b")), None);
+    }
+
+    #[test]
+    fn seconds_that_are_not_whole_are_no_step_back() {
+        let second = clock(0, 0, "a");
+        assert_eq!(shift(&second, &clock(58, 60, "a")), None);
+        assert_eq!(shift(&second, &clock(57, 60, "a")), Some(TimeDelta::zero()));
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_by_days_begins_all_ages_anew_and_is_believed_then() {
+        let ahead = clock(10 * 86_400, 0, "a");
+        let right = clock(60, 60, "a");
+        assert_eq!(shift(&ahead, &right), Some(TimeDelta::MAX));
+        let right = remembered(Some(&ahead), &right);
+        assert_eq!(shift(&right, &clock(120, 120, "a")), None);
+    }
+
+    #[test]
+    fn what_is_gained_while_a_clock_is_waited_for_adds_no_age() {
+        let back = ClockReading {
+            set_back_from: Some(crate::testing::at(7200)),
+            ..clock(0, 0, "a")
+        };
+        let gained = Some(TimeDelta::seconds(3540));
+        assert_eq!(shift(&back, &clock(3600, 60, "a")), gained);
+    }
+
+    #[test]
+    fn a_clock_that_was_years_ahead_once_is_no_reason_at_each_reboot() {
+        let ahead = clock(300 * 86_400, 5, "a");
+        let right = remembered(Some(&ahead), &clock(0, 5, "b"));
+        assert_eq!(right.latest, None);
+        assert_eq!(shift(&right, &clock(3600, 5, "c")), None);
     }
 
     #[test]

@@ -204,7 +204,9 @@ impl Refusal {
         match self {
             Self::DeployLock {
                 unclear: Some(_), ..
-            } => "fix the lock's path or permissions, or take it out of [[guard.lock]]",
+            } => {
+                "if the next run says so again, fix the lock's path or permissions, or take it out of [[guard.lock]] if no deploy uses it"
+            }
             Self::DeployLock { alert: true, .. } => {
                 "if its deploy is dead, end what holds the lock (or delete the file, for kind = \"exists\")"
             }
@@ -214,7 +216,7 @@ impl Refusal {
             | Self::OtherRun(_)
             | Self::Pull { .. } => "nothing to do: the next run looks again",
             Self::Clock(_) => {
-                "check the host's clock (timedatectl); the next run believes it if it is steady"
+                "check the host's clock (timedatectl); a later run believes it once it is steady"
             }
             Self::MaxFraction { .. } => {
                 "read `secateur plan`; if it is right, raise limits.max_fraction"
@@ -226,6 +228,15 @@ impl Refusal {
                 }
                 Cure::DataRoot => {
                     "this does not mend itself: mount the engine's data root where secateur runs (read-only is enough), and name it in engine.data_root if it is at another path there; or let guard.pulls = \"best-effort\" go on without"
+                }
+                Cure::ContainerdRoot => {
+                    "this does not mend itself: secateur looks where /etc/containerd/config.toml has its root; if containerd's is elsewhere, make this path a link to it (in a container: mount it, and that file)"
+                }
+                Cure::Downloads => {
+                    "this does not mend itself: make that folder a link to the one that DOCKER_TMPDIR names; or let guard.pulls = \"best-effort\" go on without"
+                }
+                Cure::Fewer => {
+                    "this does not mend itself: delete what was left there, while the engine is stopped; or let guard.pulls = \"best-effort\" go on without"
                 }
                 Cure::NoDaemon => {
                     "this does not mend itself: secateur only plans for Podman; check an image with `secateur plan --explain ID`, then `podman image rm ID`"
@@ -286,7 +297,9 @@ fn plan_refusal(policy: &Policy, plan: &Plan) -> Option<Refusal> {
         plan.entries().len(),
         policy.limits.max_fraction,
     );
-    (remove as f64 > all as f64 * limit).then_some(Refusal::MaxFraction { remove, all, limit })
+    // Just the fraction is allowed, though 100 * 0.29 is a little less than 29.
+    let most = all as f64 * limit + 1e-6;
+    (remove as f64 > most).then_some(Refusal::MaxFraction { remove, all, limit })
 }
 
 /// All that any of these looks, or the plan itself, speaks against; each once,
@@ -311,7 +324,11 @@ fn lock(
 ) -> Option<Refusal> {
     let (holder, since, unclear) = match &sight.state {
         LockState::Absent | LockState::Free => return None,
-        LockState::Held { holder, since } => (holder.clone(), since.or(seen), None),
+        // A date that is to come says nothing; our own memory does.
+        LockState::Held { holder, since } => {
+            let since = since.filter(|since| *since <= now).or(seen);
+            (holder.clone(), since, None)
+        }
         // Unclear for long is as bad as held for long: it gets as loud.
         LockState::CannotTell(why) => (None, seen, Some(why.clone())),
     };
@@ -494,6 +511,12 @@ mod tests {
     }
 
     #[test]
+    fn a_date_of_a_lock_that_is_to_come_does_not_hide_how_long_it_was_seen_held() {
+        let held = with_lock(LockKind::Exists, held(Some(at(5000))), Some(at(10)));
+        assert!(refusals(&policy(""), &held)[0].needs_a_person());
+    }
+
+    #[test]
     fn a_quiet_host_is_cleared() {
         assert!(clear(&policy(""), &[quiet()], plan(1, 2)).is_ok());
         let free = with_lock(LockKind::Flock, LockState::Free, None);
@@ -588,6 +611,9 @@ mod tests {
         let refused = clear(&limit, &[quiet()], plan(3, 4)).unwrap_err();
         assert_eq!(kinds(&refused), ["max-fraction"]);
         assert!(refused[0].needs_a_person());
+        let limit = policy("[limits]\nmax_fraction = 0.29");
+        assert!(clear(&limit, &[quiet()], plan(29, 100)).is_ok());
+        assert!(clear(&limit, &[quiet()], plan(30, 100)).is_err());
     }
 
     #[test]

@@ -13,6 +13,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::activity::ClockReading;
+use crate::clock;
 use crate::model::{Container, EventKind, ImageId, Inventory};
 use crate::reference::Reference;
 use crate::users::{Names, users};
@@ -181,15 +182,6 @@ impl Ledger {
         self.clock.as_ref()
     }
 
-    /// This reading, with the latest that the wall clock has ever said.
-    fn remembered(&self, now: &ClockReading) -> ClockReading {
-        let last = self.clock.as_ref();
-        ClockReading {
-            latest: last.map(|last| last.latest.unwrap_or(last.wall).max(last.wall)),
-            ..now.clone()
-        }
-    }
-
     /// What is remembered of an image.
     pub fn sighting(&self, id: &ImageId) -> Option<&Sighting> {
         self.images.get(id)
@@ -244,7 +236,7 @@ impl Ledger {
             .into_iter()
             .map(|path| {
                 let path = writable(&path);
-                let since = before.get(&path).copied().unwrap_or(at);
+                let since = before.get(&path).copied().unwrap_or(at).min(at);
                 (path, since)
             })
             .collect();
@@ -286,7 +278,7 @@ impl Ledger {
     /// forward first (see [`crate::clock::judge`]); none is left in the
     /// future, for what was seen was seen by now.
     #[must_use]
-    pub fn observe(&self, seen: &Inventory, clock: &ClockReading, shift: TimeDelta) -> Self {
+    pub fn observe(&self, seen: &Inventory, reading: &ClockReading, shift: TimeDelta) -> Self {
         let now = seen.taken_at;
         let names = Names::of(&seen.images);
         let in_use = users(seen);
@@ -346,7 +338,13 @@ impl Ledger {
                 };
                 // The engine dated it by the clock as it was before a jump.
                 let at = event.at.checked_add_signed(shift).unwrap_or(now);
-                let at = Some(at.min(now));
+                let at = at.min(now);
+                // A tag that came and moved on between two looks makes a rollback.
+                if let Some(tag) = event.tag.as_ref().and_then(|tag| tag.raw().parse().ok()) {
+                    let last = sighting.tags.entry(tag).or_insert(at);
+                    *last = at.max(*last);
+                }
+                let at = Some(at);
                 match event.what {
                     EventKind::Named => sighting.last_named = sighting.last_named.max(at),
                     EventKind::Used => sighting.last_used = sighting.last_used.max(at),
@@ -357,7 +355,7 @@ impl Ledger {
         Self {
             format: FORMAT,
             engine: seen.engine.key(),
-            clock: Some(self.remembered(clock)),
+            clock: Some(clock::remembered(self.clock.as_ref(), reading)),
             images,
             held_locks: self.held_locks.clone(),
             gone,
@@ -438,6 +436,26 @@ mod tests {
     }
 
     #[test]
+    fn a_tag_that_came_and_moved_on_between_two_looks_is_remembered() {
+        let first = look(&Ledger::empty("e"), &inventory([tagged(1, "app:1")]));
+        let mut host = Inventory {
+            taken_at: at(100),
+            ..inventory([image(1), image(2), tagged(3, "app:1")])
+        };
+        host.events.push(Event {
+            at: at(50),
+            image: Untrusted::new(id(2).as_str()),
+            what: EventKind::Named,
+            tag: Some(Untrusted::new("app:1")),
+        });
+        let second = look(&first, &host);
+        let tag = "app:1".parse().unwrap();
+        let last = |n| second.sighting(&id(n)).unwrap().tags.get(&tag).copied();
+        assert_eq!(last(1), Some(at(0)));
+        assert_eq!(last(2), Some(at(50)), "the newer rollback");
+    }
+
+    #[test]
     fn a_jump_of_the_clock_makes_no_event_older() {
         let ledger = look(&Ledger::empty("e"), &inventory([image(1)]));
         let jump = TimeDelta::days(10);
@@ -449,6 +467,7 @@ mod tests {
             at: at(50),
             image: Untrusted::new(id(1).as_str()),
             what: EventKind::Used,
+            tag: None,
         });
         let after = ledger.observe(&jumped, &clock(0, 0, "a"), jump);
         let seen = after.sighting(&id(1)).unwrap();
@@ -482,6 +501,7 @@ mod tests {
             at: at(50),
             image: Untrusted::new("app:1"),
             what: EventKind::Used,
+            tag: None,
         });
         let after = look(&ledger, &moved);
         assert_eq!(after.sighting(&id(1)).unwrap().last_used, Some(at(50)));
@@ -501,6 +521,7 @@ mod tests {
                 at: at(hour * 3600 - 60),
                 image: Untrusted::new("app:1"),
                 what: EventKind::Used,
+                tag: None,
             });
             ledger = look(&ledger, &host);
         }

@@ -252,8 +252,8 @@ pub struct Image {
     /// What only a look at this one image says: when a tag was last set here.
     /// `None`: not looked at, which is so for all that would not go anyway.
     pub last_tag_time: Option<Observed<Option<DateTime<Utc>>>>,
-    /// Up to when a tag time is our own doing: set where `ours` was left by a
-    /// run that was cut off, by that run's journal.
+    /// Up to when a tag time is our own doing, by the newest intent in our
+    /// journal; it counts where `ours` was left by a run that was cut off.
     #[serde(default)]
     pub ours_until: Option<DateTime<Utc>>,
     /// Whether the engine did not let it go when it was last tried (our
@@ -381,6 +381,9 @@ pub struct Event {
     pub image: Untrusted,
     /// Whether it was tagged or used.
     pub what: EventKind,
+    /// The tag that it was given, where the event tells the image by its id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<Untrusted>,
 }
 
 /// What an event shows.

@@ -8,6 +8,7 @@ use crate::exit::Exit;
 use crate::guards::Refusal;
 use crate::model::{Bytes, ImageId, Observed};
 use crate::plan::{Class, Entry, Unneeded};
+use crate::reference::Reference;
 
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,14 +82,34 @@ pub struct Collateral {
     pub what: String,
     /// While this image was being removed.
     pub with: ImageId,
+    /// The digest references that this image had, as far as they are known.
+    pub digests: Vec<Reference>,
 }
 
 impl Collateral {
-    /// The command that brings it back, where a name can be pulled.
+    /// The command that brings it back, where a registry is known to have it.
     pub fn way_back(&self) -> Option<String> {
+        let name = self.name()?;
+        if name.is_digest() {
+            return Some(format!("docker pull {}", name.familiar()));
+        }
+        // By its digest: the tag may lead elsewhere by now, and what was built
+        // here was never anywhere else, whatever has its name on Docker Hub.
+        let digest = self.digests.first()?.familiar();
+        let name = name.familiar();
+        Some(format!(
+            "docker pull {digest} && docker tag {digest} {name}"
+        ))
+    }
+
+    /// Whether a name went that no registry is known to have.
+    pub fn is_to_be_built(&self) -> bool {
+        self.name().is_some() && self.way_back().is_none()
+    }
+
+    fn name(&self) -> Option<Reference> {
         // An image without a name cannot be asked for by its id.
-        let name = self.what.parse::<crate::reference::Reference>().ok()?;
-        Some(format!("docker pull {}", name.familiar()))
+        self.what.parse().ok()
     }
 }
 
@@ -110,7 +131,8 @@ pub struct Outcome {
     pub skipped: Vec<Stayed>,
     /// What could not be removed for an error.
     pub failed: Vec<Stayed>,
-    /// What may be gone or not.
+    /// What may be gone or not: the engine contradicts itself, or was lost
+    /// before it could be asked.
     pub unconfirmed: Vec<Stayed>,
     /// What went and should not have.
     pub collateral: Vec<Collateral>,
@@ -173,10 +195,7 @@ impl Outcome {
 
     /// The exit code, the worst of all that happened.
     pub fn exit(&self) -> Exit {
-        if !self.collateral.is_empty()
-            || !self.unconfirmed.is_empty()
-            || self.ending == Ending::Surprised
-        {
+        if !self.collateral.is_empty() || self.ending == Ending::Surprised {
             return Exit::Collateral;
         }
         match &self.ending {

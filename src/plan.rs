@@ -424,7 +424,7 @@ impl Plan {
     pub fn entries(&self) -> &[Entry] {
         &self.entries
     }
-    /// What this run removes, oldest unneeded first.
+    /// What this run removes, oldest unneeded first; what resisted before, last.
     pub fn removals(&self) -> impl ExactSizeIterator<Item = &Entry> {
         self.order.iter().map(|&index| &self.entries[index])
     }

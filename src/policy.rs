@@ -210,6 +210,12 @@ impl LabelRule {
         if key.trim().is_empty() {
             return Err("a label is `key` or `key=value`, and the key is missing".into());
         }
+        // No label has such a key, and a value with blanks before it is a slip.
+        if key.trim() != key || value.as_ref().is_some_and(|value| value.trim() != value) {
+            return Err(format!(
+                "{text:?} has blanks around its key or its value; wanted none there"
+            ));
+        }
         Ok(Self {
             key: key.to_owned(),
             value,
@@ -329,5 +335,8 @@ mod tests {
         assert!(!LabelRule::parse("tier=").unwrap().covers(&image));
         assert!(!LabelRule::parse("tie").unwrap().covers(&image));
         assert!(LabelRule::parse("=x").is_err());
+        for blank in ["tier = base", " tier", "tier=base "] {
+            assert!(LabelRule::parse(blank).is_err(), "{blank:?}");
+        }
     }
 }

@@ -16,7 +16,7 @@ use crate::clock::{Clock, judge, span};
 use crate::decide::{Trust, decide};
 use crate::engine::{Contents, EngineError, Failure, Info, Reader, Seen as LookedAt};
 use crate::exit::{Exit, Fault};
-use crate::guards::Look;
+use crate::guards::{Look, Refusal};
 use crate::host;
 use crate::journal::Record;
 use crate::ledger::Ledger;
@@ -26,7 +26,7 @@ use crate::plan::{Entry, Plan};
 use crate::policy::Policy;
 use crate::state::{Known, Memory};
 use crate::text::escape;
-use crate::watch::{Watch, containerd_root, held};
+use crate::watch::{Watch, held};
 
 /// How long a run that was cut off can have taken to give its names: what the
 /// engine dates within this time of an intent is our own doing.
@@ -70,7 +70,11 @@ impl From<Fault> for NoSurvey {
 impl From<NoSurvey> for Fault {
     fn from(why: NoSurvey) -> Self {
         match why {
-            NoSurvey::Contradiction(why) => Self::new(Exit::Engine, why),
+            NoSurvey::Contradiction(why) => {
+                let refusal = Refusal::EngineInconsistent(why);
+                let (message, way_out) = (refusal.message(), refusal.way_out());
+                Self::new(Exit::Engine, format!("{message}; {way_out}"))
+            }
             NoSurvey::Fault(fault) => fault,
         }
     }
@@ -93,7 +97,10 @@ pub async fn engine(reader: &Reader, policy: &Policy) -> Result<Info, Fault> {
         facts.data_root.clone_from(root);
     }
     if facts.store == Store::Containerd {
-        facts.containerd_root = Some(containerd_root(facts, info.containerd_address.as_deref()));
+        facts.containerd_root = Some(host::containerd::root(
+            facts,
+            info.containerd_address.as_deref(),
+        ));
     }
     Ok(info)
 }
@@ -209,6 +216,9 @@ pub async fn look_around<S: Sources>(
 ) -> Result<Seen, NoSurvey> {
     let before = sources.clock()?;
     let since = known.ledger.clock().map(|clock| clock.wall);
+    // Where nothing is remembered, all ages begin now, whatever happened before;
+    // unless the engine's dates are to count.
+    let since = since.or((trust == Trust::EngineDates).then_some(DateTime::UNIX_EPOCH));
     // Before the images: a pull that ends while they are read has been seen.
     // The engine has not been asked yet.
     let first = sources.look(&before, known.ledger, AtWork::idle());
@@ -325,8 +335,9 @@ pub fn engine_fault(error: &EngineError) -> Fault {
 }
 
 /// When this host stored an image: the mtime of its file in the graphdriver's
-/// image database. Only for what might go, and only where it can be read; it
-/// could only make the image younger.
+/// image database. Only for what might go, and only where it can be read: by our
+/// own memory it can make the image younger alone, and by the engine's dates
+/// nothing goes without it.
 fn stored(engine: &EngineFacts, image: &Image) -> Option<DateTime<Utc>> {
     if engine.store != Store::Graphdriver || !image.is_dangling() {
         return None;

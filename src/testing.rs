@@ -7,6 +7,15 @@ use crate::model::{AtWork, Bytes, Dates, EngineFacts, Image, ImageId, Inventory,
 use crate::reference::Reference;
 use crate::text::Untrusted;
 
+/// What a future comes to, on one thread, as in the program.
+pub fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(future)
+}
+
 /// Seconds after some fixed moment.
 pub fn at(seconds: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(1_800_000_000, 0).unwrap() + TimeDelta::seconds(seconds)
@@ -18,6 +27,7 @@ pub fn clock(wall: i64, boot: u64, boot_id: &str) -> ClockReading {
         since_boot_secs: boot,
         boot_id: boot_id.to_owned(),
         latest: None,
+        set_back_from: None,
     }
 }
 

@@ -233,28 +233,3 @@ impl Host for Armed<'_> {
         (self.on_progress)(done, of);
     }
 }
-
-/// Where containerd keeps the images, as seen from here. The engine starts its
-/// own below its data root, or uses the system's, and tells which only by the
-/// socket's path (API 1.46); before that, by what is there.
-pub fn containerd_root(engine: &EngineFacts, address: Option<&str>) -> PathBuf {
-    let own = engine.data_root.join("containerd/daemon");
-    let systems = Path::new("/run/containerd/containerd.sock");
-    let uses_systems = match address {
-        Some(address) => {
-            Path::new(address) == systems
-                || Path::new(address) == Path::new("/var").join("run/containerd/containerd.sock")
-        }
-        None => !own.is_dir(),
-    };
-    if !uses_systems {
-        return own;
-    }
-    // A data root that is seen below some other folder has its neighbours there.
-    let below = engine
-        .data_root
-        .to_string_lossy()
-        .strip_suffix(engine.root_dir.to_string_lossy().as_ref())
-        .map(str::to_owned);
-    Path::new(&format!("{}/var/lib/containerd", below.unwrap_or_default())).to_owned()
-}

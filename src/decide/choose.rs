@@ -106,7 +106,7 @@ fn wanted(limits: &DiskLimits, disk: &Disk) -> Option<Bytes> {
     }
     let Room { used, available } = disk.bytes;
     let allowed = (used as f64 + available as f64) * limits.stop_below_percent / 100.0;
-    // Rounded up: to be below the threshold, not at it.
+    // Rounded up: not to be above the threshold.
     let by_percent = (used as f64 - allowed).max(0.0).ceil();
     #[expect(
         clippy::cast_possible_truncation,

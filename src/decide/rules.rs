@@ -7,7 +7,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::{Host, Trust};
 use crate::model::{Image, Observed, Store, Swarm};
 use crate::plan::{Class, KeepReason, Unneeded};
-use crate::policy::DigestPinned;
+use crate::policy::{DigestPinned, NamePattern};
+use crate::reference::Reference;
 use crate::users::User;
 
 pub(super) type Rule = fn(&Host<'_>, &Image, Class, Option<Unneeded>) -> Vec<KeepReason>;
@@ -85,19 +86,15 @@ fn parent(host: &Host<'_>, image: &Image, _: Class, _: Option<Unneeded>) -> Vec<
 }
 
 fn keep_image(host: &Host<'_>, image: &Image, _: Class, _: Option<Unneeded>) -> Vec<KeepReason> {
-    let covered = |name| {
-        host.policy
-            .keep_images
-            .iter()
-            .find(|pattern| pattern.covers(name))
+    let names = || image.tags.iter().chain(&image.digests);
+    // On the containerd store an image's id is its digest, and all that is left
+    // of its name when its tag has moved on.
+    let is_it = |name: &Reference| name.digest() == Some(image.id.as_str());
+    let covers = |pattern: &&NamePattern| {
+        names().any(|name| pattern.covers(name)) || pattern.exact().is_some_and(is_it)
     };
-    let mut hits: Vec<_> = image
-        .tags
-        .iter()
-        .chain(&image.digests)
-        .filter_map(covered)
-        .map(|pattern| pattern.text.clone())
-        .collect();
+    let patterns = host.policy.keep_images.iter().filter(covers);
+    let mut hits: Vec<_> = patterns.map(|pattern| pattern.text.clone()).collect();
     hits.sort();
     hits.dedup();
     hits.into_iter()
@@ -129,6 +126,10 @@ fn previous(host: &Host<'_>, image: &Image, _: Class, _: Option<Unneeded>) -> Ve
 fn digest_pinned(host: &Host<'_>, _: &Image, class: Class, _: Option<Unneeded>) -> Vec<KeepReason> {
     let why = match (class, host.inventory.engine.store) {
         (Class::Tagged | Class::Untagged, _) => None,
+        // What a service would start here, or roll back to, it cannot be asked.
+        _ if host.inventory.at_work.swarm == Swarm::Worker => {
+            Some("a Swarm worker: only a manager tells what services want".to_owned())
+        }
         // There, dropping a digest reference also takes the tag beside it:
         // no safe way to remove such an image.
         (Class::Superseded | Class::DigestPinned, store @ (Store::Containerd | Store::Podman)) => {

@@ -238,10 +238,32 @@ fn a_digest_only_image_is_pinned_until_memory_saw_its_tag_move() {
 #[test]
 fn a_digest_pinned_image_has_an_age_of_its_own() {
     let host = inventory([pinned(1, "app"), image(2)]);
-    let short = Policy::parse("[age]\nmin_age = \"90d\"\ndigest_pinned = \"5s\"", "t").unwrap();
+    let longer = Policy::parse("[age]\nmin_age = \"5s\"\ndigest_pinned = \"90d\"", "t").unwrap();
+    let plan = old(&longer, &host);
+    assert_eq!(kinds(&plan, 1), ["too-young"]);
+    assert_eq!(plan.entry(&id(2)).unwrap().verdict(), Verdict::Remove);
+}
+
+#[test]
+fn a_digest_that_is_to_be_kept_is_kept_where_it_is_the_images_id() {
+    let host = inventory([image(1), image(2)]);
+    let text = format!(
+        "[age]\nmin_age = \"5s\"\n[keep]\nimages = [\"acme/app@{}\"]",
+        id(1)
+    );
+    let plan = old(&Policy::parse(&text, "t").unwrap(), &host);
+    assert_eq!(kinds(&plan, 1), ["keep-image"]);
+    assert_eq!(plan.entry(&id(2)).unwrap().verdict(), Verdict::Remove);
+}
+
+#[test]
+fn a_worker_keeps_what_a_service_may_have_pulled_by_digest() {
+    let mut host = inventory([pinned(1, "app"), image(2)]);
+    host.at_work.swarm = Swarm::Worker;
+    let short = Policy::parse("[age]\nmin_age = \"5s\"\ndigest_pinned = \"5s\"", "t").unwrap();
     let plan = old(&short, &host);
-    assert_eq!(plan.entry(&id(1)).unwrap().verdict(), Verdict::Remove);
-    assert_eq!(kinds(&plan, 2), ["too-young"]);
+    assert_eq!(kinds(&plan, 1), ["digest-pinned"]);
+    assert_eq!(plan.entry(&id(2)).unwrap().verdict(), Verdict::Remove);
 }
 
 #[test]
@@ -305,7 +327,7 @@ fn engine_dates_count_for_untagged_images_alone_and_only_when_asked() {
     digest_only.dates.created = Some(at(-100));
     let host = inventory([untagged, digest_only, image(3), unreadable]);
     let ledger = Story::begins().look(0, &host).ledger;
-    let short = Policy::parse("[age]\nmin_age = \"10s\"\ndigest_pinned = \"5s\"", "t").unwrap();
+    let short = Policy::parse("[age]\nmin_age = \"10s\"\ndigest_pinned = \"10s\"", "t").unwrap();
     let plan = decide(&short, &host, &ledger, Trust::EngineDates);
     assert_eq!(plan.entry(&id(1)).unwrap().verdict(), Verdict::Remove);
     assert_eq!(kinds(&plan, 2), ["first-seen"]);
@@ -597,7 +619,7 @@ fn hosts() -> impl Strategy<Value = (Vec<Inventory>, Policy)> {
         host
     });
     let policy = (1..30u64, 0..3u32, any::<bool>(), any::<bool>()).prop_map(|(age, previous, pinned, labels)| {
-        let pinned = if pinned { "keep" } else { "3s" };
+        let pinned = if pinned { "keep".to_owned() } else { format!("{}s", age + 3) };
         let labels = if labels { "[\"keep\"]" } else { "[]" };
         let text = format!(
             "[age]\nmin_age = \"{age}s\"\ndigest_pinned = \"{pinned}\"\n[keep]\nprevious = {previous}\nlabels = {labels}\n\
@@ -740,9 +762,9 @@ proptest! {
         let empty = decide(&policy, &now, &Ledger::empty("e"), Trust::OwnMemory);
         prop_assert_eq!(ids(&empty), BTreeSet::new());
         // Forgetting the first looks makes an image younger. What it also
-        // forgets is which images are rollbacks, and which digest reference
-        // once had a tag: that is why the latter counts as pinned.
-        let policy = Policy { previous: 0, digest_pinned: DigestPinned::Keep, ..policy };
+        // forgets is which images are rollbacks, and that a digest reference once
+        // had a tag: as one that is pinned it stays for as long, or longer.
+        let policy = Policy { previous: 0, ..policy };
         let (plan, _) = removed(&policy, &looks, step);
         let (fewer, _) = removed(&policy, &looks[looks.len() / 2..], step);
         prop_assert!(ids(&fewer).is_subset(&ids(&plan)));

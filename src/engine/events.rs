@@ -106,7 +106,8 @@ struct Attributes {
 
 impl Weighed for Event {
     fn weight(&self) -> usize {
-        size_of::<Self>() + 16 + self.image.raw().len()
+        let tag = self.tag.as_ref().map_or(0, |tag| 16 + tag.raw().len());
+        size_of::<Self>() + 16 + self.image.raw().len() + tag
     }
 }
 
@@ -143,11 +144,13 @@ fn wanted(message: &Message) -> Vec<Event> {
     let Some(at) = nanos.or_else(|| DateTime::from_timestamp(message.time?, 0)) else {
         return Vec::new();
     };
+    let mut tag = None;
     let (names, what) = match (message.kind.as_deref(), message.action.as_deref()) {
         // What is deleted was not wanted by that.
         (Some("image"), Some("delete" | "prune")) => return Vec::new(),
-        (Some("image"), _) => {
+        (Some("image"), action) => {
             let name = attributes.and_then(|attributes| attributes.name.clone());
+            tag = name.clone().filter(|_| action == Some("tag"));
             if name
                 .as_ref()
                 .and_then(|name| name.parse::<Reference>().ok())
@@ -168,10 +171,13 @@ fn wanted(message: &Message) -> Vec<Event> {
     names
         .into_iter()
         .flatten()
-        .map(|image| Event {
+        .enumerate()
+        .map(|(number, image)| Event {
             at,
             image: Untrusted::new(image),
             what,
+            // The first is the id.
+            tag: tag.take().filter(|_| number == 0).map(Untrusted::new),
         })
         .collect()
 }
@@ -200,6 +206,20 @@ mod tests {
                 ("app:2".to_owned(), EventKind::Named)
             ]
         );
+    }
+
+    #[test]
+    fn who_was_given_a_tag_is_told_with_it() {
+        let tags = |action: &str| {
+            let text = format!(
+                r#"{{"Type":"image","Action":"{action}","Actor":{{"ID":"sha256:ab","Attributes":{{"name":"app:2"}}}},"time":1800000000}}"#
+            );
+            let events = wanted(&serde_json::from_str(&text).unwrap()).into_iter();
+            let tags = events.map(|event| event.tag.map(|tag| tag.raw().to_owned()));
+            tags.collect::<Vec<_>>()
+        };
+        assert_eq!(tags("tag"), [Some("app:2".to_owned()), None]);
+        assert_eq!(tags("untag"), [None, None]);
     }
 
     #[test]

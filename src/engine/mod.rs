@@ -156,7 +156,17 @@ impl Reader {
         let doing = format!("reach the engine at {address}");
         let socket = socket::Socket::new(path);
         let docker = socket.docker();
-        let version = call(&doing, ASK, docker.version()).await?;
+        let version = call(&doing, ASK, docker.version()).await;
+        let version = version.map_err(|error| match error.kind {
+            Failure::Lost => EngineError {
+                why: format!(
+                    "{}; is it running (systemctl status docker), is --host right?",
+                    error.why
+                ),
+                ..error
+            },
+            _ => error,
+        })?;
         let api = version.api_version.as_deref().and_then(parse_api);
         let Some(theirs) = api else {
             return Err(EngineError::nonsense(doing, "it names no API version"));

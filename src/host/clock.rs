@@ -48,6 +48,7 @@ pub fn read() -> anyhow::Result<ClockReading> {
         since_boot_secs: Duration::from(since_boot).as_secs(),
         boot_id: boot_id.to_owned(),
         latest: None,
+        set_back_from: None,
     })
 }
 

@@ -97,7 +97,16 @@ impl fmt::Display for FileError {
                 doing,
                 source,
             } => {
-                write!(f, "cannot {doing} {}: {source}", quoted(path))
+                // Not what tempfile adds: the name of a file that is gone by now.
+                let inner = source.get_ref().and_then(std::error::Error::source);
+                match inner {
+                    Some(inner) => write!(f, "cannot {doing} {}: {inner}", quoted(path)),
+                    None => write!(f, "cannot {doing} {}: {source}", quoted(path)),
+                }?;
+                if source.kind() == io::ErrorKind::StorageFull {
+                    f.write_str("; without a record nothing is removed: free a few MiB, or use --state-dir on another disk")?;
+                }
+                Ok(())
             }
         }
     }

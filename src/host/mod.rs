@@ -4,6 +4,7 @@
 //! that belongs to somebody else.
 
 pub mod clock;
+pub mod containerd;
 pub mod disk;
 pub mod files;
 pub mod lock;

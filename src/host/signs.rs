@@ -20,7 +20,6 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
-use nix::unistd::geteuid;
 
 use self::open_files::FileId;
 use self::places::{Owner, Place};
@@ -202,20 +201,13 @@ fn judge_all(mut traces: Vec<Trace>, now: &ClockReading) -> Vec<PullSign> {
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Unreadable {
-    let (cure, help) = match error.kind() {
-        io::ErrorKind::PermissionDenied => (
-            Cure::Permission,
-            if geteuid().is_root() {
-                ": give CAP_DAC_READ_SEARCH (a unit's CapabilityBoundingSet=)"
-            } else {
-                ": run as root, or give CAP_DAC_READ_SEARCH"
-            },
-        ),
-        _ => (Cure::DataRoot, ""),
+    let cure = match error.kind() {
+        io::ErrorKind::PermissionDenied => Cure::Permission,
+        _ => Cure::DataRoot,
     };
     Unreadable {
         path: path.to_owned(),
-        why: format!("{error}{help}"),
+        why: error.to_string(),
         cure,
     }
 }
@@ -225,9 +217,9 @@ fn elsewhere(folder: &Path) -> Unreadable {
     Unreadable {
         path: folder.to_owned(),
         why: "it is not there. dockerd makes it at each start unless DOCKER_TMPDIR is set, and \
-              then downloads to the folder that it names: make this a link to that"
+              then downloads to the folder that it names"
             .to_owned(),
-        cure: Cure::DataRoot,
+        cure: Cure::Downloads,
     }
 }
 
@@ -235,7 +227,7 @@ fn too_many(path: &Path) -> Unreadable {
     Unreadable {
         path: path.to_owned(),
         why: format!("found more than {ENTRY_LIMIT} entries in it, the most that are looked at"),
-        cure: Cure::DataRoot,
+        cure: Cure::Fewer,
     }
 }
 

@@ -192,8 +192,12 @@ fn option(page: &mut Page, of: &Command, arg: &Arg) {
         let default = default.to_string_lossy();
         page.further(vec![roman("Default: "), bold(default), roman(".")]);
     }
-    if let Some(name) = arg.get_env() {
-        let name = name.to_string_lossy();
+    let by_environment = match arg.get_env() {
+        Some(name) => Some(name.to_string_lossy()),
+        // Read by hand: an empty argument is an error, an empty variable none.
+        None => (arg.get_id() == "policy").then_some("SECATEUR_POLICY".into()),
+    };
+    if let Some(name) = by_environment {
         page.further(vec![roman("Environment: "), bold(name), roman(".")]);
     }
 }

@@ -52,8 +52,7 @@ pub(super) fn page() -> String {
         vec![bold("image")],
         "A name as docker writes it: what has no registry is docker.io's, what has no tag \
          is latest. In `keep.images`, * stands for any text, and a pattern for whole \
-         repositories (\"ghcr.io/acme/*\") covers their digests, too; one with a tag \
-         (\"postgres:*\") does not.",
+         repositories (\"ghcr.io/acme/*\", \"postgres:*\") covers their digests, too.",
     );
     page.section("EXAMPLES");
     page.paragraph(

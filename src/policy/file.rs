@@ -156,7 +156,7 @@ struct Fault {
 pub(super) fn parse(text: &str, name: &str) -> Result<Policy, PolicyError> {
     let typed = toml::from_str::<PolicyFile>(text).map_err(|error| Fault {
         span: error.span(),
-        message: with_nearest_key(error.message()),
+        message: in_words(text, error.span(), error.message()),
     });
     typed.and_then(validate).map_err(|fault| PolicyError {
         name: name.to_owned(),
@@ -180,31 +180,78 @@ fn place(text: &str, offset: usize) -> (usize, usize) {
     )
 }
 
+/// What serde says of types and fields, in words for people.
+fn in_words(text: &str, span: Option<Range<usize>>, message: &str) -> String {
+    let message = message.trim_end().replace('\n', " ");
+    let wrong_type = ["invalid type: ", "invalid value: "];
+    let wrong = wrong_type.iter().find_map(|it| message.strip_prefix(it));
+    if let Some((seen, wanted)) = wrong.and_then(|rest| rest.split_once(", expected ")) {
+        let line = span.map_or("", |span| line_at(text, span.start));
+        return wrong_value(line, seen, wanted);
+    }
+    match message.as_str() {
+        "missing field `age`" | "missing field `min_age`" => {
+            "age.min_age is missing; wanted how long an image must have been unneeded, such as min_age = \"14d\" below [age]".into()
+        }
+        "missing field `path`" => {
+            "guard.lock.path is missing; wanted a line path = \"…\" below [[guard.lock]]".into()
+        }
+        _ => with_nearest_key(&message),
+    }
+}
+
+/// The line that this byte is in, without blanks around it.
+fn line_at(text: &str, offset: usize) -> &str {
+    let (before, after) = text.split_at_checked(offset).unwrap_or((text, ""));
+    let start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    let end = after.find('\n').map_or(text.len(), |rest| offset + rest);
+    text[start..end].trim()
+}
+
+fn wrong_value(line: &str, seen: &str, wanted: &str) -> String {
+    let (key, header) = match line.split_once('=') {
+        Some((key, _)) => (key.trim(), false),
+        None => (line, true),
+    };
+    let seen = match seen.split_once(' ') {
+        // string "85%", integer `14`, boolean `true`, floating point `1.5`
+        Some((_, value)) => value.trim_start_matches("point ").replace('`', ""),
+        None if seen == "map" => "a table".to_owned(),
+        None => "a list".to_owned(),
+    };
+    let wanted = match wanted {
+        "f64" => "a number".to_owned(),
+        "u32" => "a whole number, 0 or more".to_owned(),
+        "a string" => "text in quotes".to_owned(),
+        "a sequence" if header => format!("[{key}], once for each"),
+        "a sequence" => "a list, such as [\"one\", \"another\"]".to_owned(),
+        table if table.starts_with("struct ") => format!("a table, [{key}]"),
+        other => other.to_owned(),
+    };
+    let (key, seen) = (crate::text::escape(key), crate::text::escape(&seen));
+    format!("{key}: {seen}; wanted {}", crate::text::escape(&wanted))
+}
+
 /// serde says "unknown field `x`, expected one of `a`, `b`"; what a person
 /// wants to read first is which known key is nearest to the one that they
-/// typed.
+/// typed, if any is near.
 fn with_nearest_key(message: &str) -> String {
     let mut quoted = message.split('`').skip(1).step_by(2);
-    if message.starts_with("missing field `min_age`") || message.starts_with("missing field `age`")
-    {
-        return "age.min_age is missing; wanted how long an image must have been unneeded, such as min_age = \"14d\" below [age]".into();
-    }
     let Some(seen) = message.strip_prefix("unknown field ").and(quoted.next()) else {
-        return message.trim_end().replace('\n', " ");
+        return message.to_owned();
     };
     let known: Vec<&str> = quoted.collect();
-    let nearest = known.iter().max_by(|a, b| {
-        let near = |key| strsim::jaro_winkler(seen, key);
-        near(a).total_cmp(&near(b))
-    });
-    let seen = crate::text::escape(seen);
-    match nearest {
-        Some(nearest) => format!(
-            "unknown key `{seen}`; did you mean `{nearest}`? known here: {}",
-            known.join(", ")
-        ),
-        None => format!("unknown key `{seen}`"),
-    }
+    let near = |key: &&str| strsim::normalized_damerau_levenshtein(seen, key);
+    let nearest = known.iter().max_by(|a, b| near(a).total_cmp(&near(b)));
+    let hint = match nearest.filter(|key| near(key) >= 0.5) {
+        Some(nearest) => format!("did you mean `{nearest}`? "),
+        None => String::new(),
+    };
+    format!(
+        "unknown key `{}`; {hint}known here: {}",
+        crate::text::escape(seen),
+        known.join(", ")
+    )
 }
 
 fn validate(file: PolicyFile) -> Result<Policy, Fault> {
@@ -217,6 +264,18 @@ fn validate(file: PolicyFile) -> Result<Policy, Fault> {
             ..f
         })?),
     };
+    // Whether an image is digest-pinned or superseded only our memory knows: one
+    // that was lost must not make anything go sooner.
+    if let (DigestPinned::After(pinned), Some(text)) = (digest_pinned, &file.age.digest_pinned)
+        && pinned < min_age
+    {
+        let message = format!(
+            "age.digest_pinned is {:?}, less than age.min_age, which is {:?}; wanted at least that, or \"keep\"",
+            text.get_ref(),
+            file.age.min_age.get_ref()
+        );
+        return Err(fault(text, message));
+    }
     Ok(Policy {
         min_age,
         digest_pinned,
@@ -494,6 +553,9 @@ mod tests {
              known here: start_above_percent, stop_below_percent, min_free"
         );
         assert!(with_age("[dsk]\n").contains("did you mean `disk`"));
+        assert!(error("[aeg]\n").contains("did you mean `age`"));
+        let far = error("min_age = \"1d\"\n");
+        assert!(!far.contains("did you mean") && far.contains("known here: age, "));
     }
 
     #[test]
@@ -514,7 +576,27 @@ mod tests {
                 "\"10 bananas\" is no size",
             ),
             ("[limits]\nmax_images = 0", "limits.max_images is 0"),
-            ("[limits]\nmax_images = -1", "line 4, column 14"),
+            (
+                "[limits]\nmax_images = -1",
+                "line 4, column 14: max_images: -1; wanted a whole number, 0 or more",
+            ),
+            (
+                "[disk]\nstart_above_percent = \"85%\"",
+                "start_above_percent: \"85%\"; wanted a number",
+            ),
+            (
+                "[guard.lock]\npath = \"/run/x\"",
+                "[guard.lock]: a table; wanted [[guard.lock]], once for each",
+            ),
+            (
+                "[[guard.lock]]\nkind = \"flock\"",
+                "guard.lock.path is missing",
+            ),
+            (
+                "[keep]\nimages = \"ok\"",
+                "images: \"ok\"; wanted a list, such as [",
+            ),
+            ("[keep]\nimages = [3]", "images: 3; wanted text in quotes"),
             ("[limits]\nmax_fraction = 0.0", "above 0, at most 1"),
             ("[limits]\nmax_run = \"0s\"", "nothing at all"),
             (
@@ -538,11 +620,23 @@ mod tests {
                 "line 4, column 17: keep.images: `NOT ok` is no image name",
             ),
             ("[keep]\nlabels = [\"=x\"]", "the key is missing"),
-            ("[keep]\nprevious = 1.5", "line 4, column 12"),
+            (
+                "[keep]\nprevious = 1.5",
+                "line 4, column 12: previous: 1.5; wanted a whole number",
+            ),
         ] {
             let seen = with_age(text);
             assert!(seen.contains(wanted), "{text:?}: {seen}");
         }
+    }
+
+    #[test]
+    fn a_value_where_a_table_belongs_is_named() {
+        let seen = error("age = \"1d\"");
+        assert!(
+            seen.contains("age: \"1d\"; wanted a table, [age]"),
+            "{seen}"
+        );
     }
 
     #[test]
@@ -570,6 +664,12 @@ mod tests {
         assert!(with("\"99999999999999999y\"").contains("age.min_age"));
         assert!(with("14").contains("line 2, column 11"));
         assert!(error("[age]\nmin_age = \"1d\"\ndigest_pinned = \"kep\"").contains("or \"keep\""));
+        let sooner = error("[age]\nmin_age = \"14d\"\ndigest_pinned = \"90h\"");
+        assert!(
+            sooner
+                .contains("line 3, column 17: age.digest_pinned is \"90h\", less than age.min_age"),
+            "{sooner}"
+        );
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::{Engine, Fate, Host, KEPT, Pruning};
 use crate::engine::{Dropped, EngineError, Failure, Seen};
 use crate::journal::Came;
 use crate::model::ImageId;
-use crate::outcome::{Collateral, Ending, Removed, Stayed};
+use crate::outcome::{Collateral, Ending, Removed};
 use crate::plan::Entry;
 use crate::reference::Reference;
 use crate::text::escape;
@@ -103,6 +103,7 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
             .map(|what| Collateral {
                 what: escape(&what),
                 with: id.clone(),
+                digests: entry.image().digests.iter().cloned().collect(),
             })
             .collect();
         if went.is_empty() {
@@ -123,14 +124,9 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
 
     /// What the engine said of an image is not so: the end of the run.
     fn unconfirmed(&mut self, entry: &Entry, why: String) -> Ending {
-        let id = entry.image().id.clone();
-        self.outcome.unconfirmed.push(Stayed {
-            id: id.clone(),
-            why: why.clone(),
-        });
-        match self.journal(id, Came::Unknown, Some(why)) {
-            Ok(()) => Ending::Surprised,
-            Err(ending) => ending,
+        match self.unknown(entry, why) {
+            Ending::EngineLost(_) => Ending::Surprised,
+            other => other,
         }
     }
 }

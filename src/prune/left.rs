@@ -50,6 +50,7 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
                         self.outcome.collateral.push(Collateral {
                             what: id.to_string(),
                             with: id.clone(),
+                            digests: image.digests.iter().cloned().collect(),
                         });
                         let why = "it lost its last name while ours was dropped".to_owned();
                         self.journal(id, Came::Collateral, Some(why))?;

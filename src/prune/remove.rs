@@ -8,7 +8,7 @@ use super::confirm::{deletes, spellings};
 use super::{Before, Engine, Fate, Host, Last, Pruning, SLOW, failed};
 use crate::engine::{EngineError, Failure, Seen};
 use crate::journal::{Came, WOULD_NOT};
-use crate::outcome::Ending;
+use crate::outcome::{Ending, Stayed};
 use crate::plan::Entry;
 use crate::reference::Reference;
 
@@ -151,6 +151,10 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
     /// finds out.
     pub(super) fn unknown(&mut self, entry: &Entry, why: String) -> Ending {
         let id = entry.image().id.clone();
+        self.outcome.unconfirmed.push(Stayed {
+            id: id.clone(),
+            why: why.clone(),
+        });
         match self.journal(id, Came::Unknown, Some(why.clone())) {
             Ok(()) => Ending::EngineLost(why),
             Err(ending) => ending,

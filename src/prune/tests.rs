@@ -653,7 +653,10 @@ async fn a_name_that_went_and_was_not_meant_stops_the_run() {
     assert_eq!(outcome.collateral.len(), 1);
     assert_eq!(
         outcome.collateral[0].way_back().unwrap(),
-        "docker pull prod:1"
+        format!(
+            "docker pull {0} && docker tag {0} prod:1",
+            digest("app", 1001).familiar()
+        )
     );
     assert_eq!(
         (outcome.ending.clone(), outcome.exit()),
@@ -866,6 +869,7 @@ async fn what_was_used_since_the_plan_and_is_not_any_more_stays() {
         at: at(101),
         image: Untrusted::new(image),
         what,
+        tag: None,
     };
     let scene = scene([image(1), pinned(2, "app"), image(3)]);
     let pulled = digest("app", 1002).to_string();
@@ -888,6 +892,7 @@ async fn what_happened_is_asked_for_again_while_removals_take_long() {
             at: at(101),
             image: Untrusted::new(id(2).to_string()),
             what: EventKind::Used,
+            tag: None,
         });
     });
     scene.prune().await;
@@ -909,6 +914,7 @@ async fn what_a_deploy_wanted_before_we_had_its_lock_stays() {
                 at: at(101),
                 image: Untrusted::new(id(n).to_string()),
                 what: EventKind::Named,
+                tag: None,
             });
         });
     }

@@ -123,8 +123,9 @@ fn cost(cost: &Cost) -> String {
         .as_ref()
         .map(|left| format!("; {left} left of its limit"))
         .unwrap_or_default();
+    let s = if cost.others == 1 { "" } else { "s" };
     format!(
-        "{} HEAD (not counted by Docker Hub), {} GET (counted), {} others{left}",
+        "{} HEAD (not counted by Docker Hub), {} GET (counted), {} other{s}{left}",
         cost.heads, cost.gets, cost.others
     )
 }
@@ -150,7 +151,8 @@ fn last(findings: &Findings) -> String {
     };
     let unknown = findings.answers(Status::Unknown);
     if unknown > 0 {
-        let _ = write!(line, "; {unknown} answers unknown");
+        let s = if unknown == 1 { "" } else { "s" };
+        let _ = write!(line, "; {unknown} answer{s} unknown");
     }
     let moved = findings.count(Status::Moved);
     if moved > 0 {

@@ -4,7 +4,7 @@
 //! the same in tables of 80 columns.
 
 use super::Context;
-use super::text::ending;
+use super::text::{TO_BE_BUILT, ending};
 use crate::activity::Disk;
 use crate::exit::{Exit, Fault};
 use crate::guards::Refusal;
@@ -40,12 +40,15 @@ pub fn outcome(outcome: &Outcome, plan: Option<&Plan>, context: &Context) -> Vec
     let mut entries = notes(context);
     entries.extend(outcome.refusals.iter().map(refusal));
     for lost in &outcome.collateral {
-        let way_back = lost.way_back();
+        let way_back = match lost.way_back() {
+            Some(command) => format!(" -> {command}"),
+            None if lost.is_to_be_built() => format!(": {TO_BE_BUILT}"),
+            None => String::new(),
+        };
         let message = format!(
-            "lost: {} went together with image {}{}",
+            "lost: {} went together with image {}{way_back}",
             lost.what,
             lost.with.short(),
-            way_back.map_or_else(String::new, |way| format!(" -> {way}"))
         );
         let fields = vec![
             ("OUTCOME", "collateral".to_owned()),

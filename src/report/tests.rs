@@ -16,6 +16,7 @@ use crate::model::{Bytes, Container, Image, Inventory, Observed};
 use crate::outcome::{Collateral, Ending, Outcome, Removed, Stayed};
 use crate::plan::Plan;
 use crate::policy::Policy;
+use crate::reference::Reference;
 use crate::testing::{at, clock, id, image, inventory, pinned, tagged};
 use crate::text::Untrusted;
 use crate::verify_cache::outcome::{Findings, Line};
@@ -175,10 +176,17 @@ pub(crate) fn run(plan: &Plan, why: impl Fn(&str) -> String) -> Outcome {
         ),
     )];
     outcome.unconfirmed = vec![stayed(10, &why("the engine did not answer within 30 s"))];
-    outcome.collateral = vec![Collateral {
-        what: why(&crate::testing::digest("ghcr.io/acme/worker", 1007).to_string()),
+    let lost = |what: &str, digests: &[Reference]| Collateral {
+        what: why(what),
         with: id(4),
-    }];
+        digests: digests.to_vec(),
+    };
+    let digest = crate::testing::digest("ghcr.io/acme/worker", 1007);
+    outcome.collateral = vec![
+        lost(&digest.to_string(), &[]),
+        lost("ghcr.io/acme/worker:prod", &[digest]),
+        lost("shop:prod", &[]),
+    ];
     outcome.ending = Ending::EngineLost(why("connection reset by peer"));
     outcome
 }
@@ -447,7 +455,7 @@ fn no_report_is_too_wide_or_moves_a_cursor() {
     host.containers[0].state = Untrusted::new(long.clone());
     let ledger = seen(&Ledger::empty("e"), host.clone(), -40);
     let ledger = seen(&ledger, host.clone(), 0);
-    let policy = policy("digest_pinned = \"1d\"");
+    let policy = policy("digest_pinned = \"14d\"");
     let mut plan = decide(&policy, &host, &ledger, Trust::OwnMemory);
     // With it, nothing could go.
     host.engine.driver = Untrusted::new(long.clone());

@@ -35,6 +35,9 @@ pub fn plan(plan: &Plan, context: &Context, verbose: bool) -> String {
     out
 }
 
+/// Said of a name that went and that can be pulled from nowhere.
+pub(super) const TO_BE_BUILT: &str = "no registry is known to have it: build it again";
+
 /// What a run did.
 pub fn outcome(outcome: &Outcome, plan: Option<&Plan>, context: &Context, verbose: bool) -> String {
     let mut out = String::new();
@@ -46,7 +49,10 @@ pub fn outcome(outcome: &Outcome, plan: Option<&Plan>, context: &Context, verbos
     }
     for lost in &outcome.collateral {
         let with = lost.with.short();
-        let text = format!("{} went together with image {with}", lost.what);
+        let mut text = format!("{} went together with image {with}", lost.what);
+        if lost.is_to_be_built() {
+            let _ = write!(text, ": {TO_BE_BUILT}");
+        }
         headed(&mut out, LOUD, "lost:", &text);
         if let Some(way_back) = lost.way_back() {
             command(&mut out, &way_back);

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::tell::say;
-use super::{connect, policy, removal_warnings, state_dir, trust};
+use super::{connect, own_record, policy, removal_warnings, state_dir, trust};
 use crate::cli::{Format, Global, PlanArgs};
 use crate::decide::decide;
 use crate::exit::{Exit, Fault};
@@ -40,6 +40,7 @@ pub(super) async fn plan(global: &Global, args: &PlanArgs) -> Result<Exit, Fault
             Arc::default(),
         )
         .await?;
+        context.notes.extend(own_record(global));
         context.notes.extend(survey::notes(&memory, &survey.looks));
         context.refusals = against(&policy, &survey.looks, &survey.plan);
         if let Some(path) = &args.save_inventory {

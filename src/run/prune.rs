@@ -19,9 +19,9 @@ use crate::guards::{Refusal, clear};
 use crate::host;
 use crate::host::systemd::Priority;
 use crate::metrics::{self, Before};
-use crate::model::{Container, Event, ImageId, Inventory, Observed, Swarm};
+use crate::model::{Container, Event, ImageId, Observed, Swarm};
 use crate::outcome::{Ending, Outcome, Stayed};
-use crate::plan::Plan;
+use crate::plan::{Plan, Pressure};
 use crate::policy::Policy;
 use crate::progress::Progress;
 use crate::report::{Context, entries, json, text};
@@ -106,7 +106,7 @@ async fn look_and_prune(
         Err(NoSurvey::Fault(fault)) => return Err(fault),
     };
     context.notes.extend(survey::notes(&memory, &survey.looks));
-    context.notes.extend(unmeasured(&survey.inventory));
+    context.notes.extend(unmeasured(&survey.plan));
     let earlier =
         late::of_earlier_runs(&survey.inventory, &reader, &mut state, &memory, &run).await;
     // What was seen is remembered whatever comes of the rest.
@@ -207,10 +207,10 @@ fn name_of_run(began: DateTime<Utc>) -> String {
 }
 
 /// Not a failure, but nobody should have to guess why nothing went.
-fn unmeasured(inventory: &Inventory) -> Option<String> {
-    match &inventory.disk {
-        Observed::Known(_) => None,
-        Observed::Unknown(why) => Some(format!(
+fn unmeasured(plan: &Plan) -> Option<String> {
+    match plan.pressure() {
+        Pressure::Asked { .. } | Pressure::Room { .. } => None,
+        Pressure::Unknown(why) => Some(format!(
             "the disk cannot be measured, so nothing goes: {why}"
         )),
     }

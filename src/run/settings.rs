@@ -26,7 +26,11 @@ pub(crate) async fn connect(global: &Global) -> Result<Reader, Fault> {
 }
 
 pub(crate) fn policy(global: &Global) -> Result<(Policy, PolicySource), Fault> {
-    let asked = global.policy.as_deref();
+    let named = global
+        .policy
+        .clone()
+        .or_else(|| variable("SECATEUR_POLICY"));
+    let asked = named.as_deref();
     let path = asked.unwrap_or(Path::new(POLICY_PATH));
     let bytes = read_trusted_through_links(path, LONGEST_POLICY)
         .map_err(|error| Fault::new(error.exit(Exit::Policy), format!("policy: {error}")))?;
@@ -80,15 +84,32 @@ fn unguarded(policy: &Policy) -> Option<String> {
     policy.guard.locks.is_empty().then(|| note.to_owned())
 }
 
+/// A path of the environment. One that is empty is none, as docker has it; an
+/// empty argument is an error.
+fn variable(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name)
+        .filter(|value| !value.is_empty())
+        .map(PathBuf::from)
+}
+
+/// What the timer's runs remember.
+const SYSTEM_STATE: &str = "/var/lib/secateur";
+
+/// Whoever plans without being root has a record of their own, and other ages.
+pub(crate) fn own_record(global: &Global) -> Option<String> {
+    let dir = state_dir(global);
+    let others = Path::new(SYSTEM_STATE);
+    let own = dir != others && !nix::unistd::geteuid().is_root() && others.is_dir();
+    own.then(|| {
+        let dir = crate::text::escape(&dir.to_string_lossy());
+        format!("these ages are of {dir}; those of the timer: sudo secateur plan")
+    })
+}
+
 pub(crate) fn state_dir(global: &Global) -> PathBuf {
     if let Some(dir) = &global.state_dir {
         return dir.clone();
     }
-    let variable = |name| {
-        std::env::var_os(name)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    };
     // systemd gives a list where a unit has several.
     let systemd = variable("STATE_DIRECTORY").map(|list| {
         let first = list
@@ -101,12 +122,11 @@ pub(crate) fn state_dir(global: &Global) -> PathBuf {
     });
     systemd.unwrap_or_else(|| {
         if nix::unistd::geteuid().is_root() {
-            return "/var/lib/secateur".into();
+            return SYSTEM_STATE.into();
         }
-        let home = || variable("HOME").unwrap_or_default().join(".local/state");
-        variable("XDG_STATE_HOME")
-            .unwrap_or_else(home)
-            .join("secateur")
+        let home = || Some(variable("HOME")?.join(".local/state"));
+        let own = variable("XDG_STATE_HOME").or_else(home);
+        own.map_or_else(|| SYSTEM_STATE.into(), |state| state.join("secateur"))
     })
 }
 

@@ -261,6 +261,7 @@ mod tests {
     use super::super::registry::tests::served;
     use super::*;
     use crate::engine::Insecure;
+    use crate::testing::block_on;
 
     #[test]
     fn one_repository_that_wants_credentials_is_not_all_of_its_registry() {
@@ -277,12 +278,8 @@ mod tests {
             found: BTreeMap::new(),
             asked: Vec::new(),
         };
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
         let here = BTreeMap::new();
-        let answers = runtime.block_on(registries.ask(&promises, &here, false, &mut |_, _| {}));
+        let answers = block_on(registries.ask(&promises, &here, false, &mut |_, _| {}));
         let status = |promise| answers.status(promise, Kind::Authenticated);
         let found: Vec<_> = promises.iter().filter_map(status).collect();
         let (open, own) = (Status::Ok, Status::Broken);

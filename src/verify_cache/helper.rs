@@ -210,6 +210,7 @@ fn as_owner(command: &mut Command, (uid, gid): Owner) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::block_on;
 
     fn shown(lookup: &Lookup) -> String {
         match lookup {
@@ -261,12 +262,8 @@ mod tests {
     #[test]
     fn a_folder_without_a_config_has_none_and_a_broken_one_says_so() {
         let folder = tempfile::tempdir().unwrap();
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
         let finder = Finder::of(Some(folder.path()));
-        let find = || shown(&runtime.block_on(finder.find("r.example")));
+        let find = || shown(&block_on(finder.find("r.example")));
         assert!(find().starts_with("none: "), "{}", find());
         std::fs::write(folder.path().join("config.json"), "{hunter2").unwrap();
         assert!(
@@ -280,7 +277,7 @@ mod tests {
             environment: Some(Secret::new("{hunter2")),
         };
         std::fs::write(folder.path().join("config.json"), "{}").unwrap();
-        let odd = shown(&runtime.block_on(odd.find("r.example")));
+        let odd = shown(&block_on(odd.find("r.example")));
         assert!(odd.starts_with("none: "), "{odd}");
         let absent = r#"{"credsStore":"absent-of-all"}"#;
         std::fs::write(folder.path().join("config.json"), absent).unwrap();
@@ -289,7 +286,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let fifo = folder.path().join("config.json");
         nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRUSR).unwrap();
-        let found = runtime.block_on(Finder::of(Some(folder.path())).find("r.example"));
+        let found = block_on(Finder::of(Some(folder.path())).find("r.example"));
         let found = shown(&found);
         assert!(found.ends_with("it is no plain file"), "{found}");
     }

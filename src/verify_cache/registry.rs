@@ -416,6 +416,7 @@ fn is_digest(text: &str) -> bool {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::testing::block_on;
 
     fn answer(status: u16, digest: Option<&str>) -> Answer {
         let mut headers = hyper::HeaderMap::new();
@@ -521,13 +522,9 @@ pub(super) mod tests {
         let (address, told) = served(asked);
         let wire = Wire::new(crate::engine::Insecure::default());
         let registry = Registry::new(&wire, &address, credentials);
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
         let name: Reference = format!("{address}/a/app:1").parse().unwrap();
-        let (entry, upstream) = runtime
-            .block_on(async { (registry.enter("a/app").await, registry.digest(&name).await) });
+        let (entry, upstream) =
+            block_on(async { (registry.enter("a/app").await, registry.digest(&name).await) });
         (entry, upstream, registry.cost(), told.try_iter().collect())
     }
 
@@ -536,13 +533,9 @@ pub(super) mod tests {
         let (address, told) = served(asked);
         let wire = Wire::new(crate::engine::Insecure::default());
         let registry = Registry::new(&wire, &address, None);
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
         let seen = names.iter().map(|name| {
             let name: Reference = format!("{address}/{name}").parse().unwrap();
-            runtime.block_on(registry.digest(&name))
+            block_on(registry.digest(&name))
         });
         (seen.collect(), told.try_iter().collect())
     }
@@ -618,11 +611,7 @@ pub(super) mod tests {
         let address = listener.local_addr().unwrap().to_string();
         drop(listener);
         let wire = Wire::new(crate::engine::Insecure::default());
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
-        let entry = runtime.block_on(Registry::new(&wire, &address, None).enter("app"));
+        let entry = block_on(Registry::new(&wire, &address, None).enter("app"));
         assert!(matches!(entry, Entry::Unreachable(_)), "{entry:?}");
     }
 }

@@ -322,10 +322,15 @@ fn finish(global: &Global, findings: &Findings, context: &Context) -> Result<Exi
     let unknown = findings.answers(Status::Unknown);
     let warned = in_journal || global.quiet || findings.strict;
     if unknown > 0 && !warned && findings.refusals.is_empty() {
+        let are = if unknown == 1 {
+            "answer is"
+        } else {
+            "answers are"
+        };
         program::log(
             Priority::Warning,
             &format!(
-                "warning: {unknown} answers are unknown, which is no pass (--strict makes it a fault)"
+                "warning: {unknown} {are} unknown, which is no pass (--strict makes it a fault)"
             ),
         );
     }

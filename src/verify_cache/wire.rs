@@ -274,6 +274,7 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::block_on;
 
     #[test]
     fn a_location_is_absolute_or_a_path_here() {
@@ -338,13 +339,6 @@ mod tests {
         (address, task)
     }
 
-    fn run(test: impl Future<Output = ()>) {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build();
-        runtime.unwrap().block_on(test);
-    }
-
     fn wire_with(certificates: &std::path::Path) -> Wire {
         Wire {
             certificates: certificates.to_owned(),
@@ -371,7 +365,7 @@ mod tests {
 
     #[test]
     fn a_server_is_believed_by_dockers_certificate_for_it_and_by_no_other() {
-        run(async {
+        block_on(async {
             let (address, _server) = serve("200 OK").await;
             let folder = tempfile::tempdir().unwrap();
             let refused = asked(&wire_with(folder.path()), &address)
@@ -397,7 +391,7 @@ mod tests {
 
     #[test]
     fn no_redirect_leads_away_from_tls() {
-        run(async {
+        block_on(async {
             let (address, _server) = serve("307 there\r\nLocation: http://127.0.0.1:9/x").await;
             let folder = tempfile::tempdir().unwrap();
             let own = folder.path().join(&address);

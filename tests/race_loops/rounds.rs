@@ -211,13 +211,8 @@ impl Loop {
         }
     }
 
-    /// Whether outcome and journal name what was lost, and the way back.
+    /// Whether outcome and journal name what was lost.
     fn says(&self, outcome: &Value, shot: &Shot) -> bool {
-        let way_back = match self.act {
-            Act::Tag => json!(format!("docker pull {}", shot.what)),
-            // No command brings an image back that has no name.
-            Act::Create | Act::Mount => json!(null),
-        };
         let names_it = |text: &Value| {
             let text = text.as_str().expect("words");
             // A container by the beginning of its id.
@@ -225,7 +220,9 @@ impl Loop {
         };
         let collateral = outcome["collateral"].as_array().expect("collateral");
         let told = collateral.iter().any(|lost| {
-            names_it(&lost["what"]) && lost["with"] == *shot.image && lost["way_back"] == way_back
+            // Loaded, so no registry is known to have it.
+            let no_way_back = lost["way_back"].is_null();
+            names_it(&lost["what"]) && lost["with"] == *shot.image && no_way_back
         });
         let recorded = self.secateur.journal().iter().any(|record| {
             record["result"] == "collateral"

@@ -51,6 +51,8 @@ pub struct Ran {
     /// went back. Nobody can ask for these, for an end in the future keeps the
     /// answer open until it is there.
     pub hidden: Vec<(ImageId, i64, String)>,
+    /// Those of them that the two clocks show to be missing.
+    pub late: Vec<(ImageId, i64, String)>,
     /// What the engine told to have been wanted since the plan.
     pub told: BTreeSet<ImageId>,
     pub changed: u64,
@@ -80,6 +82,10 @@ impl World {
         let new = events.filter(|event| event.moment > since && event.moment <= *until);
         let (told, to_come): (Vec<_>, Vec<_>) =
             new.partition(|event| event.event.at <= reading.wall);
+        let from = state.set_back_from(reading, *until);
+        let (late, to_come): (Vec<_>, Vec<_>) = to_come
+            .into_iter()
+            .partition(|event| from.is_some_and(|from| event.event.at <= from));
         let shown = |event: &crate::engine::Happened| {
             let text = event.event.image.raw().to_owned();
             (event.image.clone(), event.moment + credit, text)
@@ -88,8 +94,10 @@ impl World {
             told.into_iter().map(shown).collect(),
             to_come.into_iter().map(shown).collect(),
         );
+        let late = late.into_iter().map(shown).collect();
         self.runs[run].shown = told;
         self.runs[run].hidden = to_come;
+        self.runs[run].late = late;
     }
 
     /// What these events say, as far as they came since the plan, of the images

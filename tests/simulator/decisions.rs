@@ -73,10 +73,10 @@ pub fn policies() -> Vec<Policy> {
 
 fn drawn_policy(rng: &mut Rng, base: &[Policy]) -> Policy {
     let mut policy = base[rng.usize(0..base.len())].clone();
-    let seconds = |rng: &mut Rng| std::time::Duration::from_secs(rng.u64(1..30));
-    policy.min_age = seconds(rng);
+    policy.min_age = std::time::Duration::from_secs(rng.u64(1..30));
     if chance(rng, 60) {
-        policy.digest_pinned = DigestPinned::After(seconds(rng));
+        let more = std::time::Duration::from_secs(rng.u64(0..10));
+        policy.digest_pinned = DigestPinned::After(policy.min_age + more);
     }
     policy.previous = rng.usize(0..3);
     policy.limits.max_images = if chance(rng, 30) {
@@ -215,6 +215,7 @@ fn look(rng: &mut Rng, store: Store, version: &str, now: i64) -> Inventory {
         } else {
             EventKind::Used
         },
+        tag: None,
     };
     let events = (0..rng.usize(0..4) / 2).map(|_| event(rng)).collect();
     let used = rng.u64(0..101);
@@ -281,6 +282,7 @@ fn clock(host: &Inventory) -> ClockReading {
         since_boot_secs: 0,
         boot_id: String::new(),
         latest: None,
+        set_back_from: None,
     }
 }
 
@@ -312,6 +314,8 @@ fn past(looks: &[Inventory]) -> Vec<Past<'_>> {
             host: Cow::Borrowed(host),
             shown,
             hidden: Vec::new(),
+            late: Vec::new(),
+            start: 0,
         });
     }
     past
@@ -506,10 +510,9 @@ fn variation(
         }
         7 => {
             // Fewer looks: younger. What is also forgotten is which images are
-            // rollbacks, and which digest once had a tag.
+            // rollbacks; and which digest once had a tag, and stays no longer.
             let policy = Policy {
                 previous: 0,
-                digest_pinned: DigestPinned::Keep,
                 ..policy.clone()
             };
             let since = rng.usize(0..=n);

@@ -69,7 +69,7 @@ pub struct Engine {
     pub events: VecDeque<Happened>,
     made: u64,
     /// How often it was started.
-    starts: u64,
+    pub starts: u64,
 }
 
 /// What time it is, by the wall and by a clock that nobody sets.
@@ -97,6 +97,7 @@ impl Engine {
                 at: now.wall,
                 image: Untrusted::new(text),
                 what,
+                tag: None,
             },
             image: image.clone(),
             moment: now.steady,

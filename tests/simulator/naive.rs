@@ -22,6 +22,10 @@ pub struct Past<'a> {
     pub shown: Vec<(ImageId, i64)>,
     /// What happened as well, and no look can be told of.
     pub hidden: Vec<(ImageId, i64)>,
+    /// What happened before the clock was seen to be set back, and can be told of
+    /// when it is there again, by the engine's start of then.
+    pub late: Vec<(ImageId, i64)>,
+    pub start: u64,
 }
 
 struct Reading<'a> {

@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::FutureExt;
+use secateur::activity::ClockReading;
 use secateur::decide::Trust;
 use secateur::guards;
 use secateur::journal::{intended, open_intents, pending, resisting};
@@ -29,6 +31,9 @@ use crate::world::World;
 /// off so much: as the decisions say, in milliseconds.
 const UNNOTICED: i64 = 5 * 60_000 + 2_000;
 const UNNOTICED_OFF: i64 = 30 * crate::schedule::DAY;
+
+/// So long a clock that was set back is waited for.
+const LONGEST_BACK: TimeDelta = TimeDelta::days(1);
 
 /// What came of one history.
 pub struct Played {
@@ -170,7 +175,8 @@ async fn inner(meeting: &Meeting, run: usize, state: usize) -> Option<BTreeSet<I
                 // Ages start anew.
                 world.states[state].past.clear();
                 world.states[state].last_clock = None;
-                world.states[state].latest = chrono::DateTime::default();
+                world.states[state].latest = DateTime::default();
+                world.states[state].set_back_from = None;
                 Ledger::empty(&facts.key())
             }
             Some(Err(Unusable::Newer(_))) => return None,
@@ -219,7 +225,10 @@ async fn inner(meeting: &Meeting, run: usize, state: usize) -> Option<BTreeSet<I
         .map(|entry| entry.image().id.clone())
         .collect();
     let cleared = match guards::clear(&policy, &seen.looks, seen.plan) {
-        Ok(cleared) => cleared,
+        Ok(cleared) => {
+            late_counts(meeting, state, &policy, &seen.inventory, &planned);
+            cleared
+        }
         Err(refusals) => {
             for refusal in refusals {
                 meeting.world().count(refused(refusal.kind()));
@@ -269,6 +278,31 @@ fn planned_is_allowed(meeting: &Meeting, state: usize, policy: &Policy, seen: &s
     }
 }
 
+/// What happened before the clock was set back counts in a run that removes
+/// something: the engine can tell of it by then.
+fn late_counts(
+    meeting: &Meeting,
+    state: usize,
+    policy: &Policy,
+    seen: &secateur::model::Inventory,
+    planned: &BTreeSet<ImageId>,
+) {
+    let mut world = meeting.world();
+    let mut past = world.states[state].past_with(seen);
+    let start = world.engine.starts;
+    if past.iter().all(|past| past.late.is_empty()) {
+        return;
+    }
+    for past in past.iter_mut().filter(|past| past.start == start) {
+        past.shown.append(&mut past.late);
+    }
+    let allowed = naive::may_go(policy, Trust::OwnMemory, &past);
+    world.count("a run after a clock that was set back");
+    for id in planned.iter().filter(|id| !allowed.contains_key(*id)) {
+        world.violated(format!("{id} was used before the clock was set back"));
+    }
+}
+
 /// The same looks, had the events been told that carry a date to come.
 fn with_hidden(mut past: Vec<Past<'static>>) -> Vec<Past<'static>> {
     for past in &mut past {
@@ -290,7 +324,9 @@ impl World {
             .clock
             .clone()
             .expect("a look reads the clocks");
+        let start = self.engine.starts;
         let state = &mut self.states[state];
+        let from = state.set_back_from(&reading, steady);
         if let Some((last, last_steady)) = &state.last_clock {
             let wall = (reading.wall - last.wall).num_milliseconds();
             let gain = wall - (steady - last_steady);
@@ -299,11 +335,12 @@ impl World {
             } else {
                 wall <= UNNOTICED_OFF && last.wall >= state.latest
             };
-            self.runs[run].doubtful = !unnoticed || wall < 0;
+            self.runs[run].doubtful = !unnoticed || wall < 0 || from.is_some();
             if unnoticed && wall >= 0 {
                 state.credit += gain.max(0);
             }
         }
+        state.set_back_from = from.filter(|from| *from - reading.wall <= LONGEST_BACK);
         state.latest = state.latest.max(reading.wall);
         state.last_clock = Some((reading, steady));
         // A name says something only of what carried it at this look or the last.
@@ -318,7 +355,12 @@ impl World {
             let events = events.filter(|(id, _, text)| named(id, text));
             events.map(|(id, at, _)| (id, at)).collect()
         };
+        // By its id: of a name, the next looks know only who had it lately.
+        let late = std::mem::take(&mut self.runs[run].late).into_iter();
+        let late = late.filter(|(id, _, text)| text == id.as_str());
         Past {
+            late: late.map(|(id, at, _)| (id, at)).collect(),
+            start,
             at: steady + state.credit,
             host: Cow::Owned(seen.clone()),
             shown: of_known(&mut self.runs[run].shown),
@@ -339,6 +381,18 @@ impl World {
 }
 
 impl crate::world::State {
+    /// Where the wall clock had been on this boot, as far as the looks show it,
+    /// if it was set back since.
+    pub fn set_back_from(&self, now: &ClockReading, steady: i64) -> Option<DateTime<Utc>> {
+        let (last, last_steady) = self.last_clock.as_ref()?;
+        let untouched = last.wall + TimeDelta::milliseconds(steady - last_steady);
+        let from = self
+            .set_back_from
+            .map_or(untouched, |from| from.max(untouched));
+        let noticed = from - now.wall > TimeDelta::seconds(2);
+        (now.boot_id == last.boot_id && noticed).then_some(from)
+    }
+
     /// Every look, the last of them with what was learnt since it was kept.
     fn past_with(&self, last: &secateur::model::Inventory) -> Vec<Past<'static>> {
         let mut past = self.past.clone();

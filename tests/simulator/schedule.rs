@@ -267,7 +267,7 @@ fn setting(rng: &mut Rng, bases: usize) -> Setting {
         one_state: chance(rng, 30),
         unreadable_signs: chance(rng, 1),
         min_age,
-        digest_pinned: one_of(rng, &[None, Some(min_age / 2), Some(min_age * 2)]),
+        digest_pinned: one_of(rng, &[None, Some(min_age), Some(min_age * 2)]),
         previous: one_of(rng, &[0, 0, 1, 2]),
         base: rng.usize(0..bases),
         start_above: one_of(rng, &[0.0, 0.0, 0.0, 40.0]),

@@ -76,6 +76,9 @@ pub struct State {
     pub last_clock: Option<(ClockReading, i64)>,
     /// The latest that the wall clock said at any look.
     pub latest: DateTime<Utc>,
+    /// Where it had been on this boot when it was set back, until it is there
+    /// again.
+    pub set_back_from: Option<DateTime<Utc>>,
 }
 
 pub struct World {
@@ -170,6 +173,7 @@ impl World {
             since_boot_secs: u64::try_from((self.steady() - self.booted) / 1000).unwrap_or(0),
             boot_id: format!("boot-{}", self.boot),
             latest: None,
+            set_back_from: None,
         }
     }
 
@@ -657,6 +661,10 @@ impl World {
             self.lock.deployer = None;
         }
         self.lock.run = None;
+        // Whoever held one is gone.
+        for run in &mut self.runs {
+            run.holds = None;
+        }
         self.count("others: reboot");
     }
 

@@ -151,7 +151,7 @@ fn check_containerd_root(roots: &Roots) -> Result<Option<&Path>, Unreadable> {
         (None, None) => Err(Unreadable {
             path: roots.data_root.clone(),
             why: "the images are in containerd's store, and its folder is not known".to_owned(),
-            cure: Cure::DataRoot,
+            cure: Cure::ContainerdRoot,
         }),
         (Some(root), _) => {
             // The database from containerd's start on, the content from the
@@ -162,7 +162,14 @@ fn check_containerd_root(roots: &Roots) -> Result<Option<&Path>, Unreadable> {
                     "io.containerd.metadata.v1.bolt".into(),
                     "io.containerd.content.v1.content".into(),
                 ],
-            )?;
+            )
+            .map_err(|problem| match problem.cure {
+                Cure::DataRoot => Unreadable {
+                    cure: Cure::ContainerdRoot,
+                    ..problem
+                },
+                _ => problem,
+            })?;
             Ok(Some(root))
         }
     }

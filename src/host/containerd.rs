@@ -1,0 +1,79 @@
+//! Where containerd keeps an engine's images, as seen from here. It finds the
+//! folder and never says whether it is the right one: `signs` looks into it.
+
+use std::path::{Path, PathBuf};
+
+use crate::model::EngineFacts;
+
+/// Where the system's containerd keeps its files unless told otherwise.
+const USUAL: &str = "/var/lib/containerd";
+
+/// The part of containerd's own settings that matters here.
+#[derive(serde::Deserialize)]
+struct Config {
+    root: Option<PathBuf>,
+}
+
+/// The engine starts its own containerd below its data root, or uses the
+/// system's, and tells which only by the socket's path (API 1.46); before that,
+/// by what is there. Where the system's keeps its files stands in its settings.
+pub fn root(engine: &EngineFacts, address: Option<&str>) -> PathBuf {
+    let own = engine.data_root.join("containerd/daemon");
+    let systems = Path::new("/run/containerd/containerd.sock");
+    let uses_systems = match address {
+        Some(address) => {
+            Path::new(address) == systems
+                || Path::new(address) == Path::new("/var").join("run/containerd/containerd.sock")
+        }
+        None => !own.is_dir(),
+    };
+    if !uses_systems {
+        return own;
+    }
+    // A data root that is seen below some other folder has its neighbours there.
+    let data_root = engine.data_root.to_string_lossy();
+    let below = data_root.strip_suffix(engine.root_dir.to_string_lossy().as_ref());
+    of_the_system(below.unwrap_or_default())
+}
+
+fn of_the_system(below: &str) -> PathBuf {
+    // No settings, or none that read: the usual place, which is looked at closely.
+    let settings = std::fs::read_to_string(format!("{below}/etc/containerd/config.toml"));
+    let moved = settings
+        .ok()
+        .and_then(|text| toml::from_str::<Config>(&text).ok()?.root)
+        .filter(|root| root.is_absolute());
+    let root = moved.unwrap_or_else(|| USUAL.into());
+    PathBuf::from(format!("{below}{}", root.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_root_that_was_moved_is_found_in_containerds_own_settings() {
+        let host = tempfile::tempdir().unwrap();
+        let below = host.path().to_str().unwrap();
+        let found = || of_the_system(below);
+        let usual = PathBuf::from(format!("{below}/var/lib/containerd"));
+        assert_eq!(found(), usual);
+        let settings = host.path().join("etc/containerd");
+        std::fs::create_dir_all(&settings).unwrap();
+        for (text, root) in [
+            (
+                "version = 2\nroot = \"/data/containerd\"\n[plugins]\n",
+                "/data/containerd",
+            ),
+            (
+                "#root = \"/data\"\ndisabled_plugins = [\"cri\"]\n",
+                "/var/lib/containerd",
+            ),
+            ("root = \"here\"\n", "/var/lib/containerd"),
+            ("root = ", "/var/lib/containerd"),
+        ] {
+            std::fs::write(settings.join("config.toml"), text).unwrap();
+            assert_eq!(found(), PathBuf::from(format!("{below}{root}")), "{text}");
+        }
+    }
+}
