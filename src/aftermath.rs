@@ -7,16 +7,21 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::engine::{Claim, EngineError, Failure, Info, Reader};
 use crate::journal::{Came, Record, What};
-use crate::model::{Container, ImageId, Inventory};
+use crate::model::{Container, Event, ImageId, Inventory};
 use crate::outcome::{Collateral, Outcome};
+use crate::reference::Reference;
 use crate::text::escape;
 
 /// The engine remembers 256 events; a removal makes some five.
 const AT_A_TIME: usize = 16;
+
+/// How long after a removal an engine may acknowledge a tag that it took up
+/// before.
+const LATE: TimeDelta = TimeDelta::seconds(10);
 
 /// Tags set while a run removes images, gathered before the engine forgets them.
 #[derive(Debug)]
@@ -89,6 +94,75 @@ impl Claims {
     }
 }
 
+/// Tags that somebody set on an image while the run before this one removed it,
+/// and that the engine acknowledged when that run had ended: they lead nowhere.
+/// Each is told once, by the journal.
+pub async fn late_tags(
+    reader: &Reader,
+    events: &[Event],
+    journal: &[Record],
+) -> Result<Vec<Collateral>, EngineError> {
+    let mut lost = Vec::new();
+    for claim in set_while_it_went(events, journal) {
+        if !reader.leads_somewhere(&claim.name).await? {
+            lost.push(Collateral {
+                what: escape(&claim.name.familiar()),
+                digests: digests(journal, &claim.image),
+                with: claim.image,
+            });
+        }
+    }
+    Ok(lost)
+}
+
+/// Names given to images that a run of ours was removing, and not told of yet.
+fn set_while_it_went(events: &[Event], journal: &[Record]) -> Vec<Claim> {
+    let untold = |(claim, at): (Claim, DateTime<Utc>)| {
+        // Not one of later on: the image came again then, and its name may have
+        // been removed by whoever set it.
+        let meanwhile = |record: &&Record| record.id == claim.image && at <= record.at + LATE;
+        let ours = journal.iter().filter(meanwhile).any(may_be_gone);
+        let what = escape(&claim.name.familiar());
+        (ours && !told(journal, &claim.image, &what)).then_some(claim)
+    };
+    tags_given(events).into_iter().filter_map(untold).collect()
+}
+
+/// Which images were given which names, by events that tell both, and when.
+pub fn tags_given(events: &[Event]) -> Vec<(Claim, DateTime<Utc>)> {
+    let given = |event: &Event| {
+        let claim = Claim {
+            image: event.image.raw().parse().ok()?,
+            name: event.tag.as_ref()?.raw().parse().ok()?,
+        };
+        Some((claim, event.at))
+    };
+    events.iter().filter_map(given).collect()
+}
+
+/// The digest references that the image had when it was last to be removed.
+fn digests(journal: &[Record], image: &ImageId) -> Vec<Reference> {
+    let names = |record: &Record| match &record.what {
+        What::Intent { names, .. } if record.id == *image => Some(names.clone()),
+        What::Intent { .. } | What::Outcome { .. } => None,
+    };
+    let names = journal.iter().rev().find_map(names).unwrap_or_default();
+    let names = names.iter().filter_map(|name| name.parse().ok());
+    names.filter(Reference::is_digest).collect()
+}
+
+/// Whether this is the end of an image that was removed, as far as is known.
+fn may_be_gone(record: &Record) -> bool {
+    match &record.what {
+        What::Outcome { result, .. } => match result {
+            Came::Removed | Came::Collateral | Came::Unknown => true,
+            // Kept for that very tag, which may have been removed by now.
+            Came::Skipped | Came::Failed => false,
+        },
+        What::Intent { .. } => false,
+    }
+}
+
 /// Containers of which an image went by our own hand: they were made while it
 /// went. They run on; it can neither be inspected nor used again. Each is told
 /// once, by the journal.
@@ -113,8 +187,8 @@ pub async fn orphans(
             }
             lost.push(Collateral {
                 what,
-                with: id,
                 digests: Vec::new(),
+                with: id,
             });
         }
     }
@@ -158,14 +232,7 @@ pub fn without_image(seen: &Inventory) -> Vec<Container> {
 /// one may have come again since, and somebody else removed it.
 pub fn removed(journal: &[Record], since: Option<DateTime<Utc>>) -> BTreeSet<ImageId> {
     let late = |record: &&Record| since.is_none_or(|since| record.at >= since);
-    let gone = |record: &&Record| match record.what {
-        What::Outcome { result, .. } => match result {
-            Came::Removed | Came::Collateral | Came::Unknown => true,
-            Came::Skipped | Came::Failed => false,
-        },
-        What::Intent { .. } => false,
-    };
-    let gone = journal.iter().filter(late).filter(gone);
+    let gone = journal.iter().filter(late).filter(|it| may_be_gone(it));
     gone.map(|record| record.id.clone()).collect()
 }
 
@@ -181,6 +248,7 @@ pub fn records(run: &str, at: DateTime<Utc>, lost: &[Collateral]) -> Vec<Record>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::EventKind;
     use crate::testing::{at, id, image, inventory};
     use crate::text::Untrusted;
 
@@ -230,6 +298,37 @@ mod tests {
         assert!(!told(&journal, &id(2), &what));
         assert!(!told(&journal, &id(1), "the image of container other (ab)"));
         assert_eq!(removed(&journal, None), [id(1)].into());
+    }
+
+    #[test]
+    fn a_tag_of_the_moment_of_a_removal_is_a_loss_and_one_of_later_is_not() {
+        let given = |n: u64, name: &str, seconds| Event {
+            at: at(seconds),
+            image: Untrusted::new(id(n).as_str()),
+            what: EventKind::Named,
+            tag: Some(Untrusted::new(name)),
+        };
+        let of = |n, came, detail: &str| {
+            Record::outcome("r", at(100), id(n), came, Some(detail.to_owned()))
+        };
+        let journal = [
+            of(1, Came::Removed, ""),
+            of(2, Came::Skipped, "something keeps it since"),
+            of(3, Came::Skipped, "it has the tag app:3 now"),
+            of(4, Came::Removed, ""),
+            of(4, Came::Collateral, "app:4"),
+        ];
+        let events = [
+            given(1, "app:1", 110),
+            given(1, "again:1", 111),
+            given(2, "app:2", 100),
+            given(3, "app:3", 99),
+            given(4, "app:4", 100),
+            given(5, "app:5", 100),
+        ];
+        let found = set_while_it_went(&events, &journal);
+        let names: Vec<_> = found.iter().map(|claim| claim.name.familiar()).collect();
+        assert_eq!(names, ["app:1"]);
     }
 
     #[test]

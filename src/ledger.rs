@@ -325,6 +325,7 @@ impl Ledger {
                 carried.entry(tag).or_default().push(id);
             }
         }
+        let last_look = self.clock.as_ref().map(|clock| clock.wall);
         for event in &seen.events {
             let text = event.image.raw();
             let then = text
@@ -340,7 +341,9 @@ impl Ledger {
                 let at = event.at.checked_add_signed(shift).unwrap_or(now);
                 let at = at.min(now);
                 // A tag that came and moved on between two looks makes a rollback.
-                if let Some(tag) = event.tag.as_ref().and_then(|tag| tag.raw().parse().ok()) {
+                if last_look.is_none_or(|last| event.at > last)
+                    && let Some(tag) = event.tag.as_ref().and_then(|tag| tag.raw().parse().ok())
+                {
                     let last = sighting.tags.entry(tag).or_insert(at);
                     *last = at.max(*last);
                 }

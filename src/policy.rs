@@ -211,7 +211,8 @@ impl LabelRule {
             return Err("a label is `key` or `key=value`, and the key is missing".into());
         }
         // No label has such a key, and a value with blanks before it is a slip.
-        if key.trim() != key || value.as_ref().is_some_and(|value| value.trim() != value) {
+        let blank = |text: &str| text.starts_with([' ', '\t']) || text.ends_with([' ', '\t']);
+        if blank(key) || value.as_ref().is_some_and(|value| blank(value)) {
             return Err(format!(
                 "{text:?} has blanks around its key or its value; wanted none there"
             ));

@@ -218,7 +218,7 @@ fn on_a_doubtful_clock_nothing_goes_and_the_doubtful_time_adds_no_age() {
         })
     };
     for (what, ledger) in [
-        ("and said", moved(-1, None)),
+        ("was set back from", moved(-2, None)),
         ("time since boot", moved(3650, None)),
         ("restarted", moved(3650, OTHER_BOOT)),
     ] {

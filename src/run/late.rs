@@ -15,7 +15,7 @@ use crate::survey::{engine_fault, went_late};
 use crate::watch::Armed;
 
 /// Containers that were made of an image while the run before this one removed
-/// it, and that were not there yet when it ended.
+/// it, and tags that it was given, which were not there yet when it ended.
 pub(super) async fn of_earlier_runs(
     seen: &Inventory,
     reader: &Reader,
@@ -24,14 +24,20 @@ pub(super) async fn of_earlier_runs(
     run: &str,
 ) -> Result<Vec<Collateral>, Fault> {
     let suspects = aftermath::without_image(seen);
-    if suspects.is_empty() {
+    if suspects.is_empty() && aftermath::tags_given(&seen.events).is_empty() {
         return Ok(Vec::new());
     }
     let journal = state.history()?;
     let last_look = memory.ledger.clock().map(|clock| clock.wall);
     let removed = aftermath::removed(&journal, last_look);
-    let lost = aftermath::orphans(reader, &suspects, &removed, &journal).await;
-    let lost = lost.map_err(|error| engine_fault(&error))?;
+    let lost = async {
+        let mut lost = aftermath::orphans(reader, &suspects, &removed, &journal).await?;
+        lost.extend(aftermath::late_tags(reader, &seen.events, &journal).await?);
+        Ok(lost)
+    };
+    let lost = lost
+        .await
+        .map_err(|error: EngineError| engine_fault(&error))?;
     state.record(&aftermath::records(run, seen.taken_at, &lost), true)?;
     Ok(lost)
 }

@@ -29,6 +29,8 @@ pub struct World {
     pub events: Vec<Value>,
     /// By seconds, once they were asked for.
     happened_at: Option<i64>,
+    /// Tags that images were given: the image, the tag, and when.
+    pub tagged: Vec<(String, String, i64)>,
     /// What GET /info counts where that is not the truth: containers, images.
     pub counts: Option<(i64, i64)>,
     /// What the next DELETEs answer instead of doing it.
@@ -63,6 +65,7 @@ impl World {
             build_cache: recorded.part("build_cache", root),
             events: list("events"),
             happened_at: None,
+            tagged: Vec::new(),
             counts: None,
             refuse: Vec::new(),
             lies: false,
@@ -176,7 +179,7 @@ impl World {
     }
 
     /// What happened to containers, as if it had been a moment ago when that was
-    /// asked for the first time.
+    /// asked for the first time; and tags that were given.
     fn happened(&mut self, query: &str) -> Answer {
         let moment = |key: &str| {
             let mut pairs = query.split('&');
@@ -186,6 +189,13 @@ impl World {
         let (since, until) = (moment("since="), moment("until="));
         let when = *self.happened_at.get_or_insert(until.unwrap_or_default());
         let mut lines = Vec::new();
+        for (id, tag, at) in &self.tagged {
+            if since <= Some(*at) && Some(*at) <= until {
+                let actor = json!({"ID": id, "Attributes": {"name": tag}});
+                let event = json!({"Type": "image", "Action": "tag", "Actor": actor, "time": at});
+                lines.extend(format!("{event}\n").into_bytes());
+            }
+        }
         if since > Some(when) {
             return raw(200, lines);
         }

@@ -97,11 +97,9 @@ fn a_name_of_somebody_that_went_along_stops_the_run_and_is_reported() {
     assert_eq!(outcome["result"], "stopped");
     let collateral = outcome["collateral"].as_array().expect("collateral");
     assert_eq!(collateral.len(), 1, "{outcome:#}");
-    let text = outcome["collateral"].to_string();
-    assert!(
-        text.contains("somebody/app:1") && text.contains("docker pull somebody/app:1"),
-        "{text}"
-    );
+    assert_eq!(collateral[0]["what"], "somebody/app:1");
+    // Built here: a pull of that name would bring somebody else's image.
+    assert_eq!(collateral[0]["way_back"], json!(null));
     host.is_whole_but_for(&litter[..1]);
     assert_eq!(
         host.secateur.results(&litter[0]).last().map(String::as_str),
@@ -229,13 +227,30 @@ fn an_engine_that_restarts_in_a_removal_ends_the_run_and_the_next_finds_out() {
 }
 
 #[test]
-fn a_removal_without_an_answer_is_not_called_a_failure() {
+fn a_tag_that_was_acknowledged_after_the_runs_end_is_told_by_the_next_run_once() {
+    let host = Host::of(KIND);
+    let litter = host.litter();
+    host.secateur.prune(0);
+    let journal = host.secateur.journal();
+    let ended = journal.last().expect("an outcome")["at"].as_str();
+    let ended: chrono::DateTime<chrono::Utc> = ended.expect("a date").parse().expect("a date");
+    let late = (litter[0].clone(), "shop:late".to_owned(), ended.timestamp());
+    host.fake.world(|world| world.tagged = vec![late]);
+    let outcome = host.secateur.prune(70);
+    assert_eq!(outcome["collateral"][0]["what"], "shop:late");
+    assert_eq!(outcome["collateral"][0]["with"], litter[0].as_str());
+    assert_eq!(host.secateur.prune(0)["collateral"], json!([]));
+}
+
+#[test]
+fn a_removal_without_an_answer_is_not_confirmed_and_no_failure() {
     // The image is still there when it is looked for: the engine may be at it.
     let host = Host::of(KIND);
     let litter = host.litter();
     host.fake.fault_at("DELETE", "", 1, Fault::ResetBefore);
     let outcome = host.secateur.prune(69);
-    assert_eq!(outcome["failed"], json!([]), "{outcome:#}");
+    assert_eq!(ids(&outcome, "failed"), litter[..1], "{outcome:#}");
+    assert_eq!(outcome["failed"][0]["unconfirmed"], true);
     assert_eq!(host.secateur.results(&litter[0]), ["unknown"]);
     assert_eq!(ids(&host.secateur.prune(0), "removed"), litter);
 }

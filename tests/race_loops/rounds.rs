@@ -170,8 +170,6 @@ impl Loop {
                         *self.tally.kept.entry(moment).or_default() += 1;
                     } else if self.says(outcome, &shot) {
                         self.tally.reported.push(shot.what.clone());
-                    } else if self.act == Act::Tag {
-                        self.tally.silent.push(format!("{shot:?}"));
                     } else {
                         self.untold.push(shot);
                         continue;
