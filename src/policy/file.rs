@@ -185,7 +185,7 @@ fn in_words(text: &str, span: Option<Range<usize>>, message: &str) -> String {
     let message = message.trim_end().replace('\n', " ");
     let wrong_type = ["invalid type: ", "invalid value: "];
     let wrong = wrong_type.iter().find_map(|it| message.strip_prefix(it));
-    if let Some((seen, wanted)) = wrong.and_then(|rest| rest.split_once(", expected ")) {
+    if let Some((seen, wanted)) = wrong.and_then(|rest| rest.rsplit_once(", expected ")) {
         let line = span.map_or("", |span| line_at(text, span.start));
         return wrong_value(line, seen, wanted);
     }
@@ -209,16 +209,22 @@ fn line_at(text: &str, offset: usize) -> &str {
 }
 
 fn wrong_value(line: &str, seen: &str, wanted: &str) -> String {
-    let (key, header) = match line.split_once('=') {
-        Some((key, _)) => (key.trim(), false),
-        None => (line, true),
+    let header = line.starts_with('[');
+    let key = match line.split_once('=') {
+        Some((key, _)) => key.trim(),
+        None if header => line,
+        // One line of a list that has several.
+        None => "in this list",
     };
-    let seen = match seen.split_once(' ') {
+    let seen = match seen {
+        "map" => "a table",
+        "sequence" => "a list",
         // string "85%", integer `14`, boolean `true`, floating point `1.5`
-        Some((_, value)) => value.trim_start_matches("point ").replace('`', ""),
-        None if seen == "map" => "a table".to_owned(),
-        None => "a list".to_owned(),
+        _ => seen
+            .split_once(['"', '`'])
+            .map_or(seen, |(kind, _)| &seen[kind.len()..]),
     };
+    let seen = seen.trim_matches('`');
     let wanted = match wanted {
         "f64" => "a number".to_owned(),
         "u32" => "a whole number, 0 or more".to_owned(),
@@ -228,7 +234,7 @@ fn wrong_value(line: &str, seen: &str, wanted: &str) -> String {
         table if table.starts_with("struct ") => format!("a table, [{key}]"),
         other => other.to_owned(),
     };
-    let (key, seen) = (crate::text::escape(key), crate::text::escape(&seen));
+    let (key, seen) = (crate::text::escape(key), crate::text::escape(seen));
     format!("{key}: {seen}; wanted {}", crate::text::escape(&wanted))
 }
 
@@ -597,6 +603,14 @@ mod tests {
                 "images: \"ok\"; wanted a list, such as [",
             ),
             ("[keep]\nimages = [3]", "images: 3; wanted text in quotes"),
+            (
+                "[keep]\nimages = [\n  3\n]",
+                "in this list: 3; wanted text in quotes",
+            ),
+            (
+                "[limits]\nmax_images = \"`1`, expected 2\"",
+                "max_images: \"`1`, expected 2\"; wanted a whole number",
+            ),
             ("[limits]\nmax_fraction = 0.0", "above 0, at most 1"),
             ("[limits]\nmax_run = \"0s\"", "nothing at all"),
             (
