@@ -302,6 +302,12 @@ mod tests {
             ..late
         };
         assert_eq!(shift(&caught_up, &right), None);
+        // As it is remembered: the latest of all looks before.
+        let first = clock(20 * 86_400, 5, "a");
+        let back = remembered(Some(&first), &clock(0, 5, "b"));
+        assert_eq!(back.latest, Some(first.wall));
+        let later = remembered(Some(&back), &clock(60, 65, "b"));
+        assert_eq!(later.latest, Some(first.wall));
     }
 
     #[test]

@@ -213,12 +213,13 @@ fn a_users_own_docker_is_pruned_by_that_user() {
         let joined: String = said.split_whitespace().collect();
         assert!(joined.contains(".config/secateur/policy.toml"), "{said}");
         assert!(!engine.has(&old) && engine.has(&new), "{said}");
-        let (old, new) = user.untagged();
+        // Two more between two looks: the first of them is the rollback now.
+        let (rollback, newest) = user.untagged();
         assert_eq!(user.json("prune", 0)["result"], "nothing");
-        user.until_removable(&old);
+        user.until_removable(&new);
         let outcome = user.json("prune", 0);
-        assert_eq!(ids(&outcome, "removed"), [old.as_str()], "{outcome:#}");
-        assert!(!engine.has(&old) && engine.has(&new));
+        assert_eq!(ids(&outcome, "removed"), [new.as_str()], "{outcome:#}");
+        assert!(engine.has(&rollback) && engine.has(&newest));
     }
 }
 
