@@ -9,10 +9,11 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::engine::{Claim, EngineError, Failure, Info, Reader};
+use crate::engine::{Claim, EngineError, Failure, Info, Leads, Reader};
 use crate::journal::{Came, Record, What};
 use crate::model::{Container, Event, ImageId, Inventory};
-use crate::outcome::{Collateral, Outcome};
+use crate::outcome::{Collateral, Outcome, Stayed};
+use crate::prune::KEPT;
 use crate::reference::Reference;
 use crate::text::escape;
 
@@ -72,15 +73,23 @@ impl Claims {
         now: DateTime<Utc>,
     ) -> Result<Vec<Collateral>, EngineError> {
         self.ask(reader, info, now).await?;
-        let gone = |id: &ImageId| {
-            outcome.removed.iter().any(|removed| removed.id == *id)
-                || outcome.unconfirmed.iter().any(|stayed| stayed.id == *id)
+        let end = |id: &ImageId| {
+            let any = |stayed: &[Stayed]| stayed.iter().any(|stayed| stayed.id == *id);
+            let removed = outcome.removed.iter().any(|removed| removed.id == *id);
+            if removed || any(&outcome.unconfirmed) {
+                return Some(End::Gone);
+            }
+            let kept = |stayed: &Stayed| stayed.id == *id && stayed.why == KEPT;
+            outcome.skipped.iter().any(kept).then_some(End::Kept)
         };
         let mut lost = Vec::new();
         for claim in self.found.take() {
             let what = escape(&claim.name.familiar());
             let told = outcome.collateral.iter().any(|known| known.what == what);
-            if gone(&claim.image) && !told && !reader.leads_somewhere(&claim.name).await? {
+            let Some(end) = end(&claim.image).filter(|_| !told) else {
+                continue;
+            };
+            if end.lost(reader.leads(&claim.name).await?) {
                 let removed = outcome.removed.iter().find(|it| it.id == claim.image);
                 let names = removed.into_iter().flat_map(|removed| &removed.names);
                 lost.push(Collateral {
@@ -103,8 +112,8 @@ pub async fn late_tags(
     journal: &[Record],
 ) -> Result<Vec<Collateral>, EngineError> {
     let mut lost = Vec::new();
-    for claim in set_while_it_went(events, journal) {
-        if !reader.leads_somewhere(&claim.name).await? {
+    for (claim, end) in set_while_it_went(events, journal) {
+        if end.lost(reader.leads(&claim.name).await?) {
             lost.push(Collateral {
                 what: escape(&claim.name.familiar()),
                 digests: digests(journal, &claim.image),
@@ -116,14 +125,14 @@ pub async fn late_tags(
 }
 
 /// Names given to images that a run of ours was removing, and not told of yet.
-fn set_while_it_went(events: &[Event], journal: &[Record]) -> Vec<Claim> {
+fn set_while_it_went(events: &[Event], journal: &[Record]) -> Vec<(Claim, End)> {
     let untold = |(claim, at): (Claim, DateTime<Utc>)| {
         // Not one of later on: the image came again then, and its name may have
         // been removed by whoever set it.
         let meanwhile = |record: &&Record| record.id == claim.image && at <= record.at + LATE;
-        let ours = journal.iter().filter(meanwhile).any(may_be_gone);
+        let end = journal.iter().filter(meanwhile).find_map(end)?;
         let what = escape(&claim.name.familiar());
-        (ours && !told(journal, &claim.image, &what)).then_some(claim)
+        (!told(journal, &claim.image, &what)).then_some((claim, end))
     };
     tags_given(events).into_iter().filter_map(untold).collect()
 }
@@ -151,15 +160,35 @@ fn digests(journal: &[Record], image: &ImageId) -> Vec<Reference> {
     names.filter(Reference::is_digest).collect()
 }
 
-/// Whether this is the end of an image that was removed, as far as is known.
-fn may_be_gone(record: &Record) -> bool {
+/// How an image ended that a run of ours dropped the last name of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// As far as is known.
+    Gone,
+    /// For a tag that was set in that very moment.
+    Kept,
+}
+
+impl End {
+    /// Whether a tag that was set meanwhile was lost, if it leads there now.
+    fn lost(self, leads: Leads) -> bool {
+        match leads {
+            Leads::ToAnImage => false,
+            Leads::ToNothing => true,
+            // Whoever set it on an image that was kept may have removed it since.
+            Leads::Nowhere => self == End::Gone,
+        }
+    }
+}
+
+fn end(record: &Record) -> Option<End> {
     match &record.what {
-        What::Outcome { result, .. } => match result {
-            Came::Removed | Came::Collateral | Came::Unknown => true,
-            // Kept for that very tag, which may have been removed by now.
-            Came::Skipped | Came::Failed => false,
+        What::Outcome { result, detail } => match result {
+            Came::Removed | Came::Collateral | Came::Unknown => Some(End::Gone),
+            Came::Skipped if detail.as_deref() == Some(KEPT) => Some(End::Kept),
+            Came::Skipped | Came::Failed => None,
         },
-        What::Intent { .. } => false,
+        What::Intent { .. } => None,
     }
 }
 
@@ -232,7 +261,10 @@ pub fn without_image(seen: &Inventory) -> Vec<Container> {
 /// one may have come again since, and somebody else removed it.
 pub fn removed(journal: &[Record], since: Option<DateTime<Utc>>) -> BTreeSet<ImageId> {
     let late = |record: &&Record| since.is_none_or(|since| record.at >= since);
-    let gone = journal.iter().filter(late).filter(|it| may_be_gone(it));
+    let gone = journal
+        .iter()
+        .filter(late)
+        .filter(|it| end(it) == Some(End::Gone));
     gone.map(|record| record.id.clone()).collect()
 }
 
@@ -313,7 +345,7 @@ mod tests {
         };
         let journal = [
             of(1, Came::Removed, ""),
-            of(2, Came::Skipped, "something keeps it since"),
+            of(2, Came::Skipped, KEPT),
             of(3, Came::Skipped, "it has the tag app:3 now"),
             of(4, Came::Removed, ""),
             of(4, Came::Collateral, "app:4"),
@@ -327,8 +359,25 @@ mod tests {
             given(5, "app:5", 100),
         ];
         let found = set_while_it_went(&events, &journal);
-        let names: Vec<_> = found.iter().map(|claim| claim.name.familiar()).collect();
-        assert_eq!(names, ["app:1"]);
+        let names = found
+            .iter()
+            .map(|(claim, end)| (claim.name.familiar(), *end));
+        assert_eq!(
+            names.collect::<Vec<_>>(),
+            [
+                ("app:1".to_owned(), End::Gone),
+                ("app:2".to_owned(), End::Kept)
+            ]
+        );
+    }
+
+    #[test]
+    fn a_name_that_was_removed_from_what_was_kept_is_no_loss_and_one_that_is_hollow_is() {
+        let losses = |end: End| {
+            [Leads::Nowhere, Leads::ToNothing, Leads::ToAnImage].map(|leads| end.lost(leads))
+        };
+        assert_eq!(losses(End::Gone), [true, true, false]);
+        assert_eq!(losses(End::Kept), [false, true, false]);
     }
 
     #[test]

@@ -52,7 +52,7 @@ const FRESH: Duration = Duration::from_secs(1);
 const SLOW: &str = "the engine answers slowly, and the deploy locks were let go meanwhile";
 
 /// Said of an image that got another name while its last one was dropped.
-const KEPT: &str = "something keeps it since: another name, or an image built on it";
+pub(crate) const KEPT: &str = "something keeps it since: another name, or an image built on it";
 
 /// What a run asks of an engine.
 #[expect(async_fn_in_trait, reason = "used with static dispatch, on one thread")]

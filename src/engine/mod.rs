@@ -32,7 +32,7 @@ pub use export::Export;
 pub use pull::Puller;
 pub use read::{Contents, Info};
 pub use registries::{Insecure, host_and_port};
-pub use remove::{Dropped, Remover, Seen};
+pub use remove::{Dropped, Leads, Remover, Seen};
 pub use stream::{End, Lines as PullLines, Message as PullMessage, Pulled};
 
 /// How long one question may take. An engine under load answers a list in

@@ -49,6 +49,29 @@ struct Inspected {
     repo_tags: Option<Texts>,
     repo_digests: Option<Texts>,
     metadata: Option<Metadata>,
+    #[serde(rename = "RootFS")]
+    root_fs: Option<RootFs>,
+}
+
+/// What an image is made of, as far as it matters here.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct RootFs {
+    #[serde(rename = "Type")]
+    kind: Option<String>,
+}
+
+/// Where a name leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leads {
+    /// There is no such name.
+    Nowhere,
+    /// The name is listed, and what it names is gone. So it is on the containerd
+    /// store (28.5.2) after a tag that was set in the moment of a removal: the
+    /// answer has an id, the tag, and an empty `RootFS`.
+    ToNothing,
+    /// To an image that can be used.
+    ToAnImage,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -73,22 +96,24 @@ impl Reader {
         }
     }
 
-    /// Whether a name still leads to an image that can be used. On the
-    /// containerd store a name can outlive what it names; that does not read as
-    /// an image.
-    pub async fn leads_somewhere(&self, name: &Reference) -> Result<bool, EngineError> {
+    /// Where a name leads now.
+    pub async fn leads(&self, name: &Reference) -> Result<Leads, EngineError> {
         let doing = format!("look at image {name}");
         let path = format!("/images/{name}/json");
         match self.whole(&doing, &path, LONGEST_WHOLE).await {
             Ok(body) => {
                 let Ok(image) = object::<Inspected>(&body) else {
-                    return Ok(false);
+                    return Ok(Leads::ToNothing);
                 };
-                let id = image.id.as_deref().and_then(|id| id.parse().ok());
-                Ok(id.is_some_and(|id| seen(&id, image).is_ok()))
+                Ok(if is_whole(image) {
+                    Leads::ToAnImage
+                } else {
+                    Leads::ToNothing
+                })
             }
             Err(error) => match error.kind {
-                Failure::NotFound | Failure::Nonsense => Ok(false),
+                Failure::NotFound => Ok(Leads::Nowhere),
+                Failure::Nonsense => Ok(Leads::ToNothing),
                 Failure::Lost
                 | Failure::Permission
                 | Failure::Conflict
@@ -160,6 +185,14 @@ impl Remover {
 
 /// An answer about another image, or about none, is no answer: what is removed
 /// rests on it.
+/// Whether an answer about a name tells of an image, and what it is made of.
+fn is_whole(image: Inspected) -> bool {
+    let made_of = image.root_fs.as_ref().and_then(|root| root.kind.as_deref());
+    let made = made_of.is_some_and(|kind| !kind.is_empty());
+    let id = image.id.as_deref().and_then(|id| id.parse().ok());
+    made && id.is_some_and(|id| seen(&id, image).is_ok())
+}
+
 fn seen(asked: &ImageId, image: Inspected) -> Result<Seen, String> {
     let about = image.id.unwrap_or_default();
     if about.parse().ok().as_ref() != Some(asked) {
@@ -235,6 +268,19 @@ mod tests {
             Failure::Lost
         );
         assert_eq!(start.elapsed().as_secs(), 2 * 30);
+    }
+
+    #[test]
+    fn a_name_whose_image_is_made_of_nothing_leads_to_none() {
+        let id = crate::testing::id(1);
+        let whole = |root_fs: &str| {
+            let text = format!(
+                r#"{{"Id":"{id}","RepoTags":["app:1"],"RepoDigests":[],"RootFS":{root_fs}}}"#
+            );
+            is_whole(serde_json::from_str(&text).unwrap())
+        };
+        assert!(whole(r#"{"Type":"layers"}"#));
+        assert!(!whole("{}") && !whole("null"));
     }
 
     #[test]

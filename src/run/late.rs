@@ -50,7 +50,8 @@ pub(super) async fn look_back(
     host: &mut Armed<'_>,
     outcome: &mut Outcome,
 ) -> Result<(), String> {
-    if outcome.removed.is_empty() && outcome.unconfirmed.is_empty() {
+    let untouched = outcome.removed.is_empty() && outcome.unconfirmed.is_empty();
+    if untouched && outcome.skipped.is_empty() {
         return Ok(());
     }
     let asked = tokio::time::timeout(
