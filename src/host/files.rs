@@ -104,7 +104,7 @@ impl fmt::Display for FileError {
                     None => write!(f, "cannot {doing} {}: {source}", quoted(path)),
                 }?;
                 if source.kind() == io::ErrorKind::StorageFull {
-                    f.write_str("; without a record nothing is removed: free a few MiB, or use --state-dir on another disk")?;
+                    f.write_str("; free a few MiB there first")?;
                 }
                 Ok(())
             }
