@@ -74,12 +74,12 @@ impl Claims {
     ) -> Result<Vec<Collateral>, EngineError> {
         self.ask(reader, info, now).await?;
         let end = |id: &ImageId| {
-            let any = |stayed: &[Stayed]| stayed.iter().any(|stayed| stayed.id == *id);
+            let is_it = |stayed: &Stayed| stayed.id == *id;
             let removed = outcome.removed.iter().any(|removed| removed.id == *id);
-            if removed || any(&outcome.unconfirmed) {
+            if removed || outcome.unconfirmed.iter().any(is_it) {
                 return Some(End::Gone);
             }
-            let kept = |stayed: &Stayed| stayed.id == *id && stayed.why == KEPT;
+            let kept = |stayed: &Stayed| is_it(stayed) && was_kept(stayed);
             outcome.skipped.iter().any(kept).then_some(End::Kept)
         };
         let mut lost = Vec::new();
@@ -101,6 +101,11 @@ impl Claims {
         }
         Ok(lost)
     }
+}
+
+/// Whether an image stayed for a name that it got while its last one was dropped.
+pub fn was_kept(stayed: &Stayed) -> bool {
+    stayed.why == KEPT
 }
 
 /// Tags that somebody set on an image while the run before this one removed it,

@@ -256,10 +256,11 @@ fn a_digest_that_is_to_be_kept_is_kept_where_it_is_the_images_id() {
     assert_eq!(plan.entry(&id(2)).unwrap().verdict(), Verdict::Remove);
 }
 
-#[test]
-fn a_worker_keeps_what_a_service_may_have_pulled_by_digest() {
+/// This host keeps a digest reference that is old enough to go, and nothing else.
+#[track_caller]
+fn keeps_digests(change: impl FnOnce(&mut Inventory)) {
     let mut host = inventory([pinned(1, "app"), image(2)]);
-    host.at_work.swarm = Swarm::Worker;
+    change(&mut host);
     let short = Policy::parse("[age]\nmin_age = \"5s\"\ndigest_pinned = \"5s\"", "t").unwrap();
     let plan = old(&short, &host);
     assert_eq!(kinds(&plan, 1), ["digest-pinned"]);
@@ -267,13 +268,13 @@ fn a_worker_keeps_what_a_service_may_have_pulled_by_digest() {
 }
 
 #[test]
+fn a_worker_keeps_what_a_service_may_have_pulled_by_digest() {
+    keeps_digests(|host| host.at_work.swarm = Swarm::Worker);
+}
+
+#[test]
 fn the_containerd_store_keeps_every_digest_reference() {
-    let mut host = inventory([pinned(1, "app"), image(2)]);
-    host.engine.store = Store::Containerd;
-    let short = Policy::parse("[age]\nmin_age = \"5s\"\ndigest_pinned = \"5s\"", "t").unwrap();
-    let plan = old(&short, &host);
-    assert_eq!(kinds(&plan, 1), ["digest-pinned"]);
-    assert_eq!(plan.entry(&id(2)).unwrap().verdict(), Verdict::Remove);
+    keeps_digests(|host| host.engine.store = Store::Containerd);
 }
 
 #[test]

@@ -144,42 +144,35 @@ fn wanted(message: &Message) -> Vec<Event> {
     let Some(at) = nanos.or_else(|| DateTime::from_timestamp(message.time?, 0)) else {
         return Vec::new();
     };
-    let mut tag = None;
-    let (names, what) = match (message.kind.as_deref(), message.action.as_deref()) {
+    let event = |image: String, what, tag: Option<String>| Event {
+        at,
+        image: Untrusted::new(image),
+        what,
+        tag: tag.map(Untrusted::new),
+    };
+    match (message.kind.as_deref(), message.action.as_deref()) {
         // What is deleted was not wanted by that.
-        (Some("image"), Some("delete" | "prune")) => return Vec::new(),
+        (Some("image"), Some("delete" | "prune")) => Vec::new(),
         (Some("image"), action) => {
             let name = attributes.and_then(|attributes| attributes.name.clone());
-            tag = name.clone().filter(|_| action == Some("tag"));
-            if name
+            let parsed = name
                 .as_ref()
-                .and_then(|name| name.parse::<Reference>().ok())
-                .is_some_and(|name| name.is_ours())
-            {
+                .and_then(|name| name.parse::<Reference>().ok());
+            if parsed.is_some_and(|name| name.is_ours()) {
                 return Vec::new();
             }
-            (
-                vec![actor.and_then(|actor| actor.id.clone()), name],
-                EventKind::Named,
-            )
+            let tag = name.clone().filter(|_| action == Some("tag"));
+            let id = actor.and_then(|actor| actor.id.clone());
+            let by_id = id.map(|id| event(id, EventKind::Named, tag));
+            let by_name = name.map(|name| event(name, EventKind::Named, None));
+            by_id.into_iter().chain(by_name).collect()
         }
         _ => {
             let image = attributes.and_then(|attributes| attributes.image.clone());
-            (vec![image], EventKind::Used)
+            let used = image.map(|image| event(image, EventKind::Used, None));
+            used.into_iter().collect()
         }
-    };
-    names
-        .into_iter()
-        .flatten()
-        .enumerate()
-        .map(|(number, image)| Event {
-            at,
-            image: Untrusted::new(image),
-            what,
-            // The first is the id.
-            tag: tag.take().filter(|_| number == 0).map(Untrusted::new),
-        })
-        .collect()
+    }
 }
 
 #[cfg(test)]

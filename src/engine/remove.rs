@@ -101,16 +101,8 @@ impl Reader {
         let doing = format!("look at image {name}");
         let path = format!("/images/{name}/json");
         match self.whole(&doing, &path, LONGEST_WHOLE).await {
-            Ok(body) => {
-                let Ok(image) = object::<Inspected>(&body) else {
-                    return Ok(Leads::ToNothing);
-                };
-                Ok(if is_whole(image) {
-                    Leads::ToAnImage
-                } else {
-                    Leads::ToNothing
-                })
-            }
+            Ok(body) if object::<Inspected>(&body).is_ok_and(is_whole) => Ok(Leads::ToAnImage),
+            Ok(_) => Ok(Leads::ToNothing),
             Err(error) => match error.kind {
                 Failure::NotFound => Ok(Leads::Nowhere),
                 Failure::Nonsense => Ok(Leads::ToNothing),

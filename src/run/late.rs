@@ -51,7 +51,7 @@ pub(super) async fn look_back(
     outcome: &mut Outcome,
 ) -> Result<(), String> {
     let untouched = outcome.removed.is_empty() && outcome.unconfirmed.is_empty();
-    if untouched && outcome.skipped.is_empty() {
+    if untouched && !outcome.skipped.iter().any(aftermath::was_kept) {
         return Ok(());
     }
     let asked = tokio::time::timeout(
