@@ -77,7 +77,8 @@ pub trait Engine {
 pub trait Host {
     /// Takes every deploy lock that can be held, unless it is held already.
     fn hold(&mut self) -> Result<(), Vec<Refusal>>;
-    /// How long the locks have been held; `None`: not held.
+    /// For how long a deploy may have been waiting: since the locks were taken, and
+    /// never where the policy names none. `None`: not held.
     fn held_for(&self) -> Option<Duration>;
     /// Lets the locks go.
     fn let_go(&mut self);

@@ -187,10 +187,11 @@ impl Host for Armed<'_> {
     }
 
     fn held_for(&self) -> Option<Duration> {
-        self.watch
-            .hold
-            .as_ref()
-            .map(|(_, since)| clock::monotonic().saturating_duration_since(*since))
+        let (hold, since) = self.watch.hold.as_ref()?;
+        if hold.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        Some(clock::monotonic().saturating_duration_since(*since))
     }
 
     fn let_go(&mut self) {

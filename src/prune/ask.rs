@@ -20,14 +20,16 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
     /// that happened before we had the locks is missed. With the locks held
     /// already, all of it is asked at once.
     pub(super) async fn get_ready(&mut self, entry: &'a Entry) -> Result<Before, Ending> {
-        let may = self.may_go_on();
         let locked = self.host.held_for().is_some_and(|held| held < LONGEST_HOLD);
-        if may.is_ok() && locked && self.builds_quickly {
+        if self.may_go_on().is_ok() && locked && self.builds_quickly {
             self.keep_up().await?;
-            return self.ask_all(entry).await;
+            let before = self.ask_all(entry).await?;
+            if self.builds_quickly {
+                return Ok(before);
+            }
         }
         self.confirm_last().await?;
-        may?;
+        self.may_go_on()?;
         // The bulk of it, while nobody waits for the locks.
         self.keep_up().await?;
         let engine = self.engine;
@@ -79,7 +81,7 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
     }
 
     async fn ask_all(&mut self, entry: &'a Entry) -> Result<Before, Ending> {
-        let engine = self.engine;
+        let (engine, asked) = (self.engine, self.host.elapsed());
         let last = self.last.as_ref().map(|last| &last.entry.image().id);
         let last_look = futures_util::future::OptionFuture::from(last.map(|id| engine.look(id)));
         let all = futures_util::future::join4(
@@ -98,9 +100,9 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
         if let Some(last) = last {
             self.confirm(last).await?;
         }
-        // Slow this time, so that the locks were let go: ask without them, the
-        // next time.
-        self.builds_quickly = self.host.held_for().is_some();
+        // Slow this time: what was seen is old, and the locks may have been let go.
+        let took = self.host.elapsed().saturating_sub(asked);
+        self.builds_quickly = took < LONGEST_HOLD && self.host.held_for().is_some();
         let (swarm, builds) = (swarm.map_err(lost)?, builds.map_err(lost)?);
         let at_work = AtWork { swarm, builds };
         Ok(Before { at_work, seen })

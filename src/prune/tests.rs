@@ -20,6 +20,16 @@ use crate::text::Untrusted;
 
 type Act = Box<dyn FnMut(&mut World)>;
 
+/// The deploy locks of the policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Locks {
+    /// It names none.
+    None,
+    Free,
+    /// A deploy holds one.
+    Theirs,
+}
+
 /// What both fakes look at and change.
 struct World {
     images: BTreeMap<ImageId, Seen>,
@@ -40,7 +50,7 @@ struct World {
     journal_fails: bool,
     held_since: Option<Instant>,
     longest_held: Duration,
-    refuses_hold: bool,
+    locks: Locks,
     refusals: Vec<Refusal>,
     started: Instant,
     interrupted: bool,
@@ -149,14 +159,19 @@ impl Host for Fake {
         }
         self.notes("hold");
         let mut world = self.0.borrow_mut();
-        if world.refuses_hold {
+        if world.locks == Locks::Theirs {
             return Err(vec![a_lock()]);
         }
         world.held_since = Some(Instant::now());
         Ok(())
     }
     fn held_for(&self) -> Option<Duration> {
-        self.0.borrow().held_since.map(|since| since.elapsed())
+        let world = self.0.borrow();
+        let held = world.held_since?.elapsed();
+        Some(match world.locks {
+            Locks::None => Duration::ZERO,
+            Locks::Free | Locks::Theirs => held,
+        })
     }
     fn let_go(&mut self) {
         let mut world = self.0.borrow_mut();
@@ -272,7 +287,7 @@ fn scene(images: impl IntoIterator<Item = Image>) -> Scene {
         journal_fails: false,
         held_since: None,
         longest_held: Duration::ZERO,
-        refuses_hold: false,
+        locks: Locks::Free,
         refusals: Vec::new(),
         started: Instant::now(),
         interrupted: false,
@@ -781,7 +796,7 @@ async fn an_engine_that_cannot_say_what_is_deployed_ends_the_run_before_any_chan
 #[tokio::test(start_paused = true)]
 async fn without_the_deploy_locks_nothing_is_asked_or_removed() {
     let scene = scene([image(1)]);
-    scene.world().refuses_hold = true;
+    scene.world().locks = Locks::Theirs;
     let outcome = scene.prune().await;
     assert_eq!(
         (outcome.ending.clone(), outcome.result()),
@@ -814,7 +829,7 @@ async fn the_locks_are_let_go_after_a_second_and_taken_again() {
 async fn a_deploy_that_takes_the_locks_in_between_refuses_the_rest() {
     let scene = scene([image(1), image(2)]);
     scene.world().slow = Some(("drop", Duration::from_millis(1100)));
-    scene.before("let go", |world| world.refuses_hold = true);
+    scene.before("let go", |world| world.locks = Locks::Theirs);
     let outcome = scene.prune().await;
     assert_eq!(removed(&outcome), [1]);
     assert_eq!(
@@ -845,6 +860,18 @@ async fn whatever_the_engine_is_slow_at_no_deploy_waits_and_nothing_is_dropped_w
         scene.prune().await;
         let longest = scene.world().longest_held;
         assert!(longest <= 2 * LONGEST_HOLD, "{slow}: {longest:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_engine_keeps_no_image_where_there_is_no_lock_to_wait_for() {
+    for slow in ["look", "swarm?", "builds?", "name", "containers?", "drop"] {
+        let mut two = pinned(1, "app");
+        two.digests.insert(digest("mirror.example/app", 7));
+        let scene = scene([two, image(2)]);
+        scene.world().locks = Locks::None;
+        scene.world().slow = Some((slow, Duration::from_secs(20)));
+        assert_eq!(removed(&scene.prune().await), [1, 2], "{slow}");
     }
 }
 
@@ -929,6 +956,26 @@ async fn much_build_cache_delays_no_deploy_and_keeps_no_image() {
     scene.world().slow = Some(("builds?", Duration::from_secs(10)));
     assert_eq!(removed(&scene.prune().await), [1, 2]);
     assert!(scene.world().longest_held <= 2 * LONGEST_HOLD);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_seen_before_builds_were_told_slowly_is_looked_at_again() {
+    for locks in [Locks::Free, Locks::None] {
+        let scene = scene((1..=3).map(image));
+        scene.world().locks = locks;
+        // Quick before the first, and slow beside the look at the second.
+        scene.before("drop ours", |world| {
+            world.slow = Some(("builds?", Duration::from_secs(10)));
+            world.events.push(Event {
+                at: at(101),
+                image: Untrusted::new(id(2).to_string()),
+                what: EventKind::Used,
+                tag: None,
+            });
+        });
+        assert_eq!(removed(&scene.prune().await), [1, 3], "{locks:?}");
+        assert!(locks == Locks::None || scene.world().longest_held <= 2 * LONGEST_HOLD);
+    }
 }
 
 #[tokio::test(start_paused = true)]

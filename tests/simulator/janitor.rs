@@ -445,6 +445,9 @@ impl Host for Meeting {
     fn held_for(&self) -> Option<Duration> {
         let world = self.world();
         let since = world.runs[self.run].holds?;
+        if world.setting.lock.is_none() {
+            return Some(Duration::ZERO);
+        }
         Some(Duration::from_millis(
             u64::try_from(world.steady() - since).unwrap_or(0),
         ))

@@ -100,6 +100,12 @@ fn already_ours(path: &Path, taken: &[Taken]) -> Option<Metadata> {
 }
 
 impl Hold {
+    /// Whether there was no lock to hold.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.locks.is_empty()
+    }
+
     /// What we no longer hold, or never held; to be asked before each removal:
     ///
     /// - a file that was unlinked, or unlinked and made again: the next deploy
