@@ -5,12 +5,12 @@
 //! nothing about images.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::engine::{Claim, EngineError, Failure, Info, Leads, Reader};
-use crate::journal::{Came, Record, What};
+use crate::journal::{Came, Record, TOGETHER, What};
 use crate::model::{Container, Event, ImageId, Inventory};
 use crate::outcome::{Collateral, Outcome, Stayed};
 use crate::prune::KEPT;
@@ -105,7 +105,7 @@ impl Claims {
 
 /// Whether an image stayed for a name that it got while its last one was dropped.
 pub fn was_kept(stayed: &Stayed) -> bool {
-    stayed.why == KEPT
+    stayed.why.starts_with(KEPT)
 }
 
 /// Tags that somebody set on an image while the run before this one removed it,
@@ -190,11 +190,31 @@ fn end(record: &Record) -> Option<End> {
     match &record.what {
         What::Outcome { result, detail } => match result {
             Came::Removed | Came::Collateral | Came::Unknown => Some(End::Gone),
-            Came::Skipped if detail.as_deref() == Some(KEPT) => Some(End::Kept),
+            Came::Skipped if detail.as_ref().is_some_and(|why| why.starts_with(KEPT)) => {
+                Some(End::Kept)
+            }
             Came::Skipped | Came::Failed => None,
         },
         What::Intent { .. } => None,
     }
+}
+
+/// What became of the intents of a run that was cut off, as of its last sign of
+/// life: for what came in that moment and not for what came later.
+pub fn cut_off(
+    journal: &[Record],
+    pending: &BTreeMap<ImageId, Record>,
+    seen: &Inventory,
+) -> Vec<Record> {
+    let gone = pending
+        .values()
+        .filter(|intent| !seen.images.contains_key(&intent.id));
+    let unknown = |intent: &Record| {
+        let signs = journal.iter().filter(|record| record.run == intent.run);
+        let last = signs.map(|record| record.at).max().unwrap_or(intent.at);
+        Record::outcome(&intent.run, last, intent.id.clone(), Came::Unknown, None)
+    };
+    gone.map(unknown).collect()
 }
 
 /// Containers of which an image went by our own hand: they were made while it
@@ -248,7 +268,7 @@ fn told(journal: &[Record], image: &ImageId, what: &str) -> bool {
         What::Outcome {
             result: Came::Collateral,
             detail: Some(detail),
-        } => record.id == *image && detail.contains(what),
+        } => record.id == *image && detail.split(TOGETHER).any(|one| one == what),
         What::Outcome { .. } | What::Intent { .. } => false,
     })
 }
@@ -353,7 +373,7 @@ mod tests {
             of(2, Came::Skipped, KEPT),
             of(3, Came::Skipped, "it has the tag app:3 now"),
             of(4, Came::Removed, ""),
-            of(4, Came::Collateral, "app:4"),
+            of(4, Came::Collateral, "app:4, app:40.1"),
         ];
         let events = [
             given(1, "app:1", 110),
@@ -361,6 +381,7 @@ mod tests {
             given(2, "app:2", 100),
             given(3, "app:3", 99),
             given(4, "app:4", 100),
+            given(4, "app:40", 100),
             given(5, "app:5", 100),
         ];
         let found = set_while_it_went(&events, &journal);
@@ -371,7 +392,8 @@ mod tests {
             names.collect::<Vec<_>>(),
             [
                 ("app:1".to_owned(), End::Gone),
-                ("app:2".to_owned(), End::Kept)
+                ("app:2".to_owned(), End::Kept),
+                ("app:40".to_owned(), End::Gone)
             ]
         );
     }

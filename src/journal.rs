@@ -133,6 +133,9 @@ impl Record {
 /// What an outcome begins with where the engine itself kept the image.
 pub const WOULD_NOT: &str = "the engine would not";
 
+/// Between the things that went with one image, in one outcome: in no name.
+pub const TOGETHER: &str = ", ";
+
 /// Images that the engine did not let go when they were last tried: tried again
 /// they are, but nothing else waits for them.
 pub fn resisting(journal: &[u8]) -> BTreeSet<ImageId> {

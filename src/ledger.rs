@@ -38,6 +38,10 @@ pub struct Ledger {
     engine: String,
     /// The clocks at the last look.
     clock: Option<ClockReading>,
+    /// Since when it is not known what earlier runs lost, where that is longer than
+    /// since the last look: the engine could not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    losses_unknown_since: Option<DateTime<Utc>>,
     /// One entry for each image that was there at the last look. What was gone
     /// by then is forgotten: should it come back, it is new.
     images: BTreeMap<ImageId, Sighting>,
@@ -142,6 +146,7 @@ impl Ledger {
             format: FORMAT,
             engine: engine.to_owned(),
             clock: None,
+            losses_unknown_since: None,
             images: BTreeMap::new(),
             held_locks: BTreeMap::new(),
             gone: BTreeMap::new(),
@@ -180,6 +185,21 @@ impl Ledger {
     /// The clocks at the last look, if there was one.
     pub fn clock(&self) -> Option<&ClockReading> {
         self.clock.as_ref()
+    }
+
+    /// From which moment on it is to be asked what happened: since the last look, or
+    /// since one of before that which [`Ledger::asks_again_since`] names.
+    pub fn asks_since(&self) -> Option<DateTime<Utc>> {
+        let last_look = self.clock.as_ref().map(|clock| clock.wall);
+        self.losses_unknown_since.or(last_look)
+    }
+
+    /// The next look asks again from this moment on: what earlier runs lost could
+    /// not be found out.
+    #[must_use]
+    pub fn asks_again_since(mut self, since: Option<DateTime<Utc>>) -> Self {
+        self.losses_unknown_since = since;
+        self
     }
 
     /// What is remembered of an image.
@@ -359,6 +379,7 @@ impl Ledger {
             format: FORMAT,
             engine: seen.engine.key(),
             clock: Some(clock::remembered(self.clock.as_ref(), reading)),
+            losses_unknown_since: None,
             images,
             held_locks: self.held_locks.clone(),
             gone,

@@ -95,7 +95,8 @@ pub trait Host {
     /// Appends to the journal; `durable`: returns when it would outlast a crash
     /// of the host.
     fn record(&mut self, records: &[Record], durable: bool) -> Result<(), String>;
-    /// Tells how far the run is.
+    /// Tells how far the run is; not while a deploy may wait, for a terminal may
+    /// be stopped.
     fn progress(&mut self, done: usize, of: usize);
 }
 
@@ -115,6 +116,7 @@ pub async fn prune<E: Engine, H: Host>(
         engine,
         host,
         outcome,
+        turn: 0,
         last: None,
         builds_quickly: false,
         happened: Vec::new(),
@@ -139,6 +141,8 @@ struct Pruning<'a, E, H> {
     engine: &'a E,
     host: &'a mut H,
     outcome: Outcome,
+    /// How many images had their turn.
+    turn: usize,
     /// The last image whose names were dropped, until it is seen to be gone.
     last: Option<Last<'a>>,
     /// Whether the engine told what it builds within a tick, the last time.
@@ -155,6 +159,7 @@ struct Pruning<'a, E, H> {
 /// An image whose names were dropped, and what the engine said of it.
 struct Last<'a> {
     entry: &'a Entry,
+    /// Those that are gone from it.
     names: Vec<Reference>,
     /// The engine said that the image is gone.
     deleted: bool,
@@ -187,13 +192,11 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
         let plan = self.plan;
         let removals: Vec<&Entry> = plan.removals().collect();
         let total = removals.len();
-        for (number, batch) in removals.chunks(BATCH).enumerate() {
+        for batch in removals.chunks(BATCH) {
             self.may_go_on()?;
-            if self.has_enough() {
-                return Ok(());
-            }
             // A deploy must not wait for our disk.
             self.host.let_go();
+            self.host.progress(self.turn, total);
             let now = self.host.now();
             let key = self.plan.engine().key();
             let intents: Vec<Record> = batch
@@ -218,7 +221,8 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
                     self.not_tried(&batch[index + usize::from(!untouched)..], &ending);
                     return Err(ending);
                 }
-                self.host.progress(number * BATCH + index + 1, total);
+                self.turn += 1;
+                self.host.progress(self.turn, total);
                 let (rest, roomy) = (&batch[index + 1..], self.roomy());
                 if rest.is_empty() || roomy {
                     self.confirm_last().await.inspect_err(|ending| {
@@ -244,11 +248,6 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
         } else {
             Ok(())
         }
-    }
-
-    /// Whether something went, and the disk has enough now.
-    fn has_enough(&mut self) -> bool {
-        !self.outcome.removed.is_empty() && self.roomy()
     }
 
     /// Measured, not summed: shared layers make every sum of sizes wrong.

@@ -215,7 +215,7 @@ pub async fn look_around<S: Sources>(
     trust: Trust,
 ) -> Result<Seen, NoSurvey> {
     let before = sources.clock()?;
-    let since = known.ledger.clock().map(|clock| clock.wall);
+    let since = known.ledger.asks_since();
     // Where nothing is remembered, all ages begin now, whatever happened before;
     // unless the engine's dates are to count.
     let since = since.or((trust == Trust::EngineDates).then_some(DateTime::UNIX_EPOCH));

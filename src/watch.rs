@@ -188,10 +188,11 @@ impl Host for Armed<'_> {
 
     fn held_for(&self) -> Option<Duration> {
         let (hold, since) = self.watch.hold.as_ref()?;
-        if hold.is_empty() {
-            return Some(Duration::ZERO);
-        }
-        Some(clock::monotonic().saturating_duration_since(*since))
+        Some(if hold.is_empty() {
+            Duration::ZERO
+        } else {
+            clock::monotonic().saturating_duration_since(*since)
+        })
     }
 
     fn let_go(&mut self) {
@@ -231,6 +232,45 @@ impl Host for Armed<'_> {
     }
 
     fn progress(&mut self, done: usize, of: usize) {
-        (self.on_progress)(done, of);
+        let waits = self
+            .watch
+            .hold
+            .as_ref()
+            .is_some_and(|(hold, _)| !hold.is_empty());
+        if !waits {
+            (self.on_progress)(done, of);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::inventory;
+
+    #[test]
+    fn a_terminal_is_written_to_only_where_no_deploy_waits() {
+        let folder = crate::host::folder_of_ours();
+        let path = folder.path().join("deploy.lock");
+        std::fs::write(&path, "").unwrap();
+        let lock = format!("[[guard.lock]]\npath = {path:?}\nkind = \"flock\"\n");
+        for (locks, told) in [("[guard]\nlock = []\n", 2), (&*lock, 1)] {
+            let text = format!("[age]\nmin_age = \"14d\"\n{locks}");
+            let policy = Policy::parse(&text, "test").unwrap();
+            let engine = inventory([]).engine;
+            let mut count = 0;
+            let mut armed = Armed {
+                watch: Watch::new(&policy, &engine, Arc::default()),
+                state: State::open(folder.path()).unwrap().unwrap(),
+                ledger: &Ledger::empty("e"),
+                on_progress: &mut |_, _| count += 1,
+            };
+            armed.hold().unwrap();
+            armed.progress(1, 2);
+            armed.let_go();
+            armed.progress(2, 2);
+            drop(armed);
+            assert_eq!(count, told, "{locks}");
+        }
     }
 }

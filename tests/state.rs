@@ -288,6 +288,24 @@ fn a_lock_that_cannot_be_tried_is_not_free() {
 
 #[test]
 #[ignore = "needs the lab: run tests/run"]
+fn a_long_journal_is_set_aside_where_files_can_have_one_name_only() {
+    let host = Old::new();
+    host.secateur.policy(EAGER);
+    let journal = host.secateur.state().join("journal.jsonl");
+    let lines = "an old line\n".repeat(400_000);
+    fs::write(&journal, &lines).expect("the journal");
+    let inject = "inject=linkat:error=EPERM";
+    let (ran, log) = traced_prune(&host.secateur, &["-e", inject]);
+    assert!(log.contains("(INJECTED)"), "{log}");
+    assert_eq!(ids(&ran.ended(0).json(), "removed"), host.olds);
+    let aside = fs::read_to_string(host.secateur.state().join("journal.jsonl.1"));
+    assert!(aside.expect("the old one") == lines, "it is kept whole");
+    let left = fs::read_dir(host.secateur.state()).expect("the folder");
+    assert_eq!(left.count(), 4, "with the ledger and our lock");
+}
+
+#[test]
+#[ignore = "needs the lab: run tests/run"]
 fn what_is_no_lock_file_is_neither_followed_nor_waited_for() {
     let host = Old::new();
     let at = |name: &str| host.secateur.dir().join(name);

@@ -175,8 +175,6 @@ impl Remover {
     }
 }
 
-/// An answer about another image, or about none, is no answer: what is removed
-/// rests on it.
 /// Whether an answer about a name tells of an image, and what it is made of.
 fn is_whole(image: Inspected) -> bool {
     let made_of = image.root_fs.as_ref().and_then(|root| root.kind.as_deref());
@@ -185,6 +183,8 @@ fn is_whole(image: Inspected) -> bool {
     made && id.is_some_and(|id| seen(&id, image).is_ok())
 }
 
+/// An answer about another image, or about none, is no answer: what is removed
+/// rests on it.
 fn seen(asked: &ImageId, image: Inspected) -> Result<Seen, String> {
     let about = image.id.unwrap_or_default();
     if about.parse().ok().as_ref() != Some(asked) {

@@ -420,12 +420,33 @@ pub fn keep_as(path: &Path, other: &Path) -> Result<(), FileError> {
     let unnamed = tempfile::Builder::new()
         .prefix(".")
         .suffix(TEMPORARY)
-        .make_in(folder, |temporary| fs::hard_link(path, temporary))
+        .make_in(folder, |temporary| match fs::hard_link(path, temporary) {
+            // CIFS, vfat and some of FUSE have none.
+            Err(error) if has_no_links(&error) => copy_durably(path, temporary),
+            linked => linked,
+        })
         .map_err(FileError::io("set aside", path))?;
     unnamed
         .persist(other)
         .map_err(|error| FileError::io("set aside", path)(error.error))?;
     sync_folder(folder)
+}
+
+fn has_no_links(error: &io::Error) -> bool {
+    let without = [libc::EPERM, libc::EOPNOTSUPP, libc::ENOSYS];
+    error
+        .raw_os_error()
+        .is_some_and(|number| without.contains(&number))
+}
+
+fn copy_durably(path: &Path, other: &Path) -> io::Result<()> {
+    let mut copy = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(other)?;
+    io::copy(&mut File::open(path)?, &mut copy)?;
+    copy.sync_all()
 }
 
 /// Makes a rename or a new name in the folder outlive a power cut.

@@ -22,7 +22,10 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
     pub(super) async fn get_ready(&mut self, entry: &'a Entry) -> Result<Before, Ending> {
         let locked = self.host.held_for().is_some_and(|held| held < LONGEST_HOLD);
         if self.may_go_on().is_ok() && locked && self.builds_quickly {
-            self.keep_up().await?;
+            if let Err(ending) = self.keep_up().await {
+                self.confirm_last().await?;
+                return Err(ending);
+            }
             let before = self.ask_all(entry).await?;
             if self.builds_quickly {
                 return Ok(before);
@@ -117,6 +120,7 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
             .is_some_and(|held| held >= LONGEST_HOLD)
         {
             self.host.let_go();
+            self.host.progress(self.turn, self.plan.removals().count());
             tokio::time::sleep(PAUSE).await;
         }
         self.host.hold().map_err(|refusals| self.refused(refusals))

@@ -3,9 +3,10 @@
 
 use std::collections::BTreeSet;
 
+use super::remove::having_lost;
 use super::{Engine, Fate, Host, KEPT, Pruning};
 use crate::engine::{Dropped, EngineError, Failure, Seen};
-use crate::journal::Came;
+use crate::journal::{Came, TOGETHER};
 use crate::model::ImageId;
 use crate::outcome::{Collateral, Ending, Removed};
 use crate::plan::Entry;
@@ -53,20 +54,20 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
             // The containerd store calls an image gone before it is, and keeps
             // one that is tagged in that moment.
             Ok(Some(seen)) if last.deleted && kept_by_a_tag(&seen, &last.names) => {
-                Fate::Skipped(KEPT.into())
+                Fate::Skipped(having_lost(KEPT, &last.names))
             }
             Ok(Some(_)) if last.deleted => {
                 let why = "the engine said that it is gone, and still has it";
                 return Err(self.unconfirmed(entry, why.into()));
             }
             Ok(Some(_)) if last.name_gone => {
-                Fate::Skipped("one of its names went meanwhile".into())
+                Fate::Skipped(having_lost("one of its names went meanwhile", &last.names))
             }
             Ok(Some(seen)) if last.names.iter().any(|name| has(&seen, name)) => {
                 let why = "the engine said that its name is gone, and still has it";
                 return Err(self.unconfirmed(entry, why.into()));
             }
-            Ok(Some(_)) => Fate::Skipped(KEPT.into()),
+            Ok(Some(_)) => Fate::Skipped(having_lost(KEPT, &last.names)),
             Err(error) => {
                 let why = format!("it is gone, and its id is not: {error}");
                 return Err(self.unconfirmed(entry, why));
@@ -116,7 +117,7 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
             .iter()
             .map(|c| c.what.as_str())
             .collect::<Vec<_>>()
-            .join(", ");
+            .join(TOGETHER);
         self.outcome.collateral.extend(went);
         self.journal(id.clone(), Came::Collateral, Some(detail))?;
         Err(Ending::Surprised)

@@ -88,13 +88,14 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
     async fn drop_all(
         &mut self,
         entry: &'a Entry,
-        names: Vec<Reference>,
+        mut names: Vec<Reference>,
     ) -> Result<Option<Fate>, Ending> {
         let (engine, id) = (self.engine, &entry.image().id);
         let meant: BTreeSet<String> = names.iter().flat_map(spellings).collect();
-        let (mut deleted, mut name_gone) = (false, false);
+        let (mut deleted, mut name_gone, mut tried) = (false, false, 0);
         for (number, name) in names.iter().enumerate() {
             let lost = &names[..number];
+            tried = number + 1;
             if self.host.held_for().is_none() {
                 return Ok(Some(Fate::Skipped(having_lost(SLOW, lost))));
             }
@@ -115,13 +116,14 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
                     | Failure::Permission
                     | Failure::Nonsense
                     | Failure::Contradiction => {
-                        return self.find_out(entry, &error).await.map(Some);
+                        return self.find_out(entry, &error, lost).await.map(Some);
                     }
                 },
             };
             self.collateral(entry, &dropped, &meant)?;
             deleted |= deletes(&dropped, id);
         }
+        names.truncate(tried);
         self.last = Some(Last {
             entry,
             names,
@@ -133,7 +135,12 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
 
     /// The answer was lost on the way, or is an error that came after the deed
     /// or before it: is the image gone?
-    async fn find_out(&mut self, entry: &Entry, error: &EngineError) -> Result<Fate, Ending> {
+    async fn find_out(
+        &mut self,
+        entry: &Entry,
+        error: &EngineError,
+        lost: &[Reference],
+    ) -> Result<Fate, Ending> {
         let engine = self.engine;
         match self.patiently(engine.look(&entry.image().id)).await {
             Ok(None) => Ok(Fate::Removed(Some(format!("it is gone, but: {error}")))),
@@ -142,7 +149,7 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
             Ok(Some(_)) if error.kind == Failure::Lost => {
                 Err(self.unknown(entry, format!("{error}; it is still here so far")))
             }
-            Ok(Some(_)) => Ok(Fate::Failed(error.to_string())),
+            Ok(Some(_)) => Ok(Fate::Failed(having_lost(&error.to_string(), lost))),
             Err(again) => Err(self.unknown(entry, format!("{error}; then: {again}"))),
         }
     }
@@ -164,10 +171,11 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
 
 /// Why an image stays, and which of its names it has no more: a deploy by one of
 /// these would ask the registry.
-fn having_lost(why: &str, names: &[Reference]) -> String {
+pub(super) fn having_lost(why: &str, names: &[Reference]) -> String {
+    let theirs = names.iter().filter(|name| !name.is_ours());
+    let names: Vec<String> = theirs.map(Reference::familiar).collect();
     if names.is_empty() {
         return why.to_owned();
     }
-    let names: Vec<String> = names.iter().map(Reference::familiar).collect();
     format!("{why}; without {} now", names.join(", "))
 }

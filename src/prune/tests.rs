@@ -762,7 +762,8 @@ async fn an_image_that_is_said_to_be_gone_and_was_tagged_just_then_is_kept() {
         deleted: vec![id(1).to_string()],
     }));
     let outcome = scene.prune().await;
-    assert_eq!(whys(&outcome.skipped)[0], (1, KEPT));
+    let why = format!("{KEPT}; without {} now", digest("app", 1001).familiar());
+    assert_eq!(whys(&outcome.skipped)[0], (1, &*why));
     assert_eq!(removed(&outcome), [2], "the run goes on");
     assert_eq!(outcome.exit(), Exit::Done);
 }
@@ -956,6 +957,37 @@ async fn much_build_cache_delays_no_deploy_and_keeps_no_image() {
     scene.world().slow = Some(("builds?", Duration::from_secs(10)));
     assert_eq!(removed(&scene.prune().await), [1, 2]);
     assert!(scene.world().longest_held <= 2 * LONGEST_HOLD);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_image_is_seen_to_be_gone_before_a_question_that_fails_ends_the_run() {
+    let scene = scene([image(1), image(2)]);
+    scene.world().locks = Locks::None;
+    scene.world().slow = Some(("drop", Duration::from_millis(1500)));
+    scene.before("drop ours", |world| {
+        world.fails.push(("events?", Failure::Status(500)));
+    });
+    let outcome = scene.prune().await;
+    assert_eq!(outcome.exit(), Exit::Engine);
+    assert_eq!(removed(&outcome), [1]);
+    assert_eq!(
+        scene.log(&["Removed", "Skipped"]),
+        ["Removed 1", "Skipped 2"]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_image_that_stays_is_told_with_the_names_that_it_lost() {
+    let tagged = |world: &mut World| {
+        let seen = world.images.get_mut(&id(1)).unwrap();
+        seen.tags.insert("wanted:1".parse().unwrap());
+    };
+    let scene = scene([pinned(1, "app")]);
+    scene.before("drop app", tagged);
+    let outcome = scene.prune().await;
+    let name = digest("app", 1001).familiar();
+    let why = format!("{KEPT}; without {name} now");
+    assert_eq!(whys(&outcome.skipped), [(1, &*why)]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -27,9 +27,9 @@ pub(super) async fn of_earlier_runs(
     if suspects.is_empty() && aftermath::tags_given(&seen.events).is_empty() {
         return Ok(Vec::new());
     }
-    let journal = state.history()?;
-    let last_look = memory.ledger.clock().map(|clock| clock.wall);
-    let removed = aftermath::removed(&journal, last_look);
+    let mut journal = state.history()?;
+    journal.extend(aftermath::cut_off(&journal, &memory.pending, seen));
+    let removed = aftermath::removed(&journal, memory.ledger.asks_since());
     let lost = async {
         let mut lost = aftermath::orphans(reader, &suspects, &removed, &journal).await?;
         lost.extend(aftermath::late_tags(reader, &seen.events, &journal).await?);

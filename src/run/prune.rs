@@ -18,9 +18,10 @@ use crate::exit::{Exit, Fault};
 use crate::guards::{Refusal, clear};
 use crate::host;
 use crate::host::systemd::Priority;
+use crate::ledger::Ledger;
 use crate::metrics::{self, Before};
-use crate::model::{Container, Event, ImageId, Observed, Swarm};
-use crate::outcome::{Ending, Outcome, Stayed};
+use crate::model::{Container, Event, ImageId, Inventory, Observed, Swarm};
+use crate::outcome::{Collateral, Ending, Outcome, Stayed};
 use crate::plan::{Plan, Pressure};
 use crate::policy::Policy;
 use crate::progress::Progress;
@@ -74,7 +75,6 @@ async fn look_and_prune(
     let started =
         host::clock::read().map_err(|error| Fault::new(Exit::State, format!("{error:#}")))?;
     let run = name_of_run(started.wall);
-    let state = State::open(&state_dir(global))?;
     let ended = |ending, refusals| Outcome {
         ending,
         refusals,
@@ -84,7 +84,7 @@ async fn look_and_prune(
             Observed::Unknown("not measured".into()),
         )
     };
-    let mut state = match state {
+    let mut state = match State::open(&state_dir(global))? {
         Ok(state) => state,
         Err(held) => {
             let refusals = vec![Refusal::OtherRun(held.to_string())];
@@ -107,19 +107,20 @@ async fn look_and_prune(
     };
     context.notes.extend(survey::notes(&memory, &survey.looks));
     context.notes.extend(unmeasured(&survey.plan));
-    let earlier =
-        late::of_earlier_runs(&survey.inventory, &reader, &mut state, &memory, &run).await;
-    // What was seen is remembered whatever comes of the rest.
-    state.save(&memory, &survey.ledger)?;
-    state.record(&survey::resolved(&memory.pending, &survey.inventory), true)?;
-    let earlier = earlier?;
+    let (seen, ledger) = (&survey.inventory, survey.ledger);
+    let earlier = late::of_earlier_runs(seen, &reader, &mut state, &memory, &run);
+    let earlier = in_time(&interrupted, earlier).await;
+    let ledger = remember(&mut state, &memory, seen, ledger, &earlier)?;
+    let Some(earlier) = earlier? else {
+        return Ok((ended(Ending::Interrupted, Vec::new()), Some(survey.plan)));
+    };
     let Survey {
         plan,
         looks,
         watch,
         info,
         inventory,
-        ledger,
+        ..
     } = survey;
     let reviewed = match reviewed(args, &info, context, inventory.taken_at) {
         Ok(reviewed) => reviewed,
@@ -155,7 +156,6 @@ async fn look_and_prune(
                 ledger: &ledger,
                 on_progress: &mut on_progress,
             };
-            let run = run.clone();
             let work = crate::prune::prune(cleared, policy, run, &engine, &mut host);
             let mut outcome = Box::pin(work).await;
             let reader = remover.reader();
@@ -195,6 +195,43 @@ async fn look_around<'a>(
         Err(_) => {
             let limit = humantime::format_duration(limit);
             let why = format!("the engine could not be read within {limit} (limits.max_run)");
+            Err(Fault::new(Exit::Engine, why))
+        }
+    }
+}
+
+/// Puts on disk what was seen, whatever comes of the rest of the run. Gives the
+/// ledger that was written.
+fn remember(
+    state: &mut State,
+    memory: &Memory,
+    inventory: &Inventory,
+    mut ledger: Ledger,
+    earlier: &Result<Option<Vec<Collateral>>, Fault>,
+) -> Result<Ledger, Fault> {
+    if !matches!(earlier, Ok(Some(_))) {
+        ledger = ledger.asks_again_since(memory.ledger.asks_since());
+    }
+    state.save(memory, &ledger)?;
+    state.record(&survey::resolved(&memory.pending, inventory), true)?;
+    Ok(ledger)
+}
+
+/// What earlier runs lost; `None` where the run is asked to end before that is
+/// known.
+async fn in_time(
+    interrupted: &AtomicBool,
+    asked: impl Future<Output = Result<Vec<Collateral>, Fault>>,
+) -> Result<Option<Vec<Collateral>>, Fault> {
+    const LIMIT: std::time::Duration = std::time::Duration::from_secs(30);
+    match tokio::time::timeout(LIMIT, unless(interrupted, asked)).await {
+        Ok(lost) => lost.transpose(),
+        Err(_) => {
+            let why = format!(
+                "the engine does not say within {} s what came of tags and containers \
+                 that were made while an earlier run removed images",
+                LIMIT.as_secs()
+            );
             Err(Fault::new(Exit::Engine, why))
         }
     }

@@ -4,6 +4,7 @@
 use serde_json::json;
 
 use crate::fake::fault::Fault;
+use crate::lab::wait_until;
 use crate::support::ids;
 use crate::{Host, KIND, KINDS};
 
@@ -226,20 +227,74 @@ fn an_engine_that_restarts_in_a_removal_ends_the_run_and_the_next_finds_out() {
     }
 }
 
-#[test]
-fn a_tag_that_was_acknowledged_after_the_runs_end_is_told_by_the_next_run_once() {
+/// A run removed all litter, and the engine acknowledged a tag for the first of it
+/// just when it had ended.
+fn with_a_late_tag() -> (Host, String) {
     let host = Host::of(KIND);
-    let litter = host.litter();
+    let first = host.litter().remove(0);
     host.secateur.prune(0);
     let journal = host.secateur.journal();
     let ended = journal.last().expect("an outcome")["at"].as_str();
     let ended: chrono::DateTime<chrono::Utc> = ended.expect("a date").parse().expect("a date");
-    let late = (litter[0].clone(), "shop:late".to_owned(), ended.timestamp());
+    let late = (first.clone(), "shop:late".to_owned(), ended.timestamp());
     host.fake.world(|world| world.tagged = vec![late]);
+    (host, first)
+}
+
+/// The next run tells that the tag is lost, and the one after it does not.
+fn is_told_once((host, first): &(Host, String)) {
     let outcome = host.secateur.prune(70);
     assert_eq!(outcome["collateral"][0]["what"], "shop:late");
-    assert_eq!(outcome["collateral"][0]["with"], litter[0].as_str());
+    assert_eq!(outcome["collateral"][0]["with"], first.as_str());
     assert_eq!(host.secateur.prune(0)["collateral"], json!([]));
+}
+
+#[test]
+fn a_tag_that_was_acknowledged_after_the_runs_end_is_told_by_the_next_run_once() {
+    is_told_once(&with_a_late_tag());
+}
+
+#[test]
+fn a_late_tag_of_a_run_that_was_cut_off_is_told() {
+    let late = with_a_late_tag();
+    let journal = late.0.secateur.state().join("journal.jsonl");
+    let text = std::fs::read_to_string(&journal).expect("the journal");
+    let lines = text.split_inclusive('\n');
+    let intents: String = lines.filter(|line| line.contains("\"intent\"")).collect();
+    std::fs::write(&journal, intents).expect("a journal");
+    is_told_once(&late);
+}
+
+#[test]
+fn a_late_tag_that_could_not_be_asked_for_is_told_when_it_can_be() {
+    let late = with_a_late_tag();
+    // An engine tells its events by the second, and from one second before.
+    let given = late.0.fake.world(|world| world.tagged[0].2);
+    wait_until("the second after the next", || {
+        (chrono::Utc::now().timestamp() > given + 2).then_some(())
+    });
+    let broken = Fault::Status(500, r#"{"message":"busy"}"#);
+    late.0.fake.fault_at("GET", "shop:late", 1, broken);
+    let ran = late.0.run(&["prune"]);
+    assert_eq!(ran.code, 69, "{ran:?}");
+    is_told_once(&late);
+}
+
+#[test]
+fn a_run_that_is_asked_to_end_does_not_wait_for_what_earlier_runs_lost() {
+    let late = with_a_late_tag();
+    late.0.fake.fault_at("GET", "shop:late", 1, Fault::Hang);
+    let mut run = late.0.secateur.start_prune();
+    wait_until("the question", || {
+        let asked = late.0.fake.seen();
+        asked
+            .iter()
+            .any(|line| line.contains("shop:late"))
+            .then_some(())
+    });
+    run.signal("TERM");
+    assert_eq!(run.ended(75).json()["result"], "stopped");
+    is_told_once(&late);
 }
 
 #[test]
