@@ -532,35 +532,36 @@ fn left_a_container(machine: &Machine, when: &str) {
 
 const LINE: &str = r#"docker run --label "ci.run=$CI_RUN" registry.example/app:1 /app/test"#;
 
+/// A job of a CI system, its end, and the run's name.
+type Job = (Command, Command, String);
+
 /// The settings of .env stand in the hook's own comment.
-fn github(machine: &Machine) {
+fn github(machine: &Machine) -> Job {
     let hook = hooks().join("github-job-completed.sh");
     let text = fs::read_to_string(&hook).expect("the hook");
     let settings: Vec<(&str, &str)> = text
         .lines()
         .filter_map(|line| line.strip_prefix("#   ")?.split_once('='))
         .collect();
-    let (name, path) = settings[0];
+    let [(name, path), (_, run), (_, project)] = settings[..] else {
+        panic!("{settings:?}");
+    };
     assert_eq!(name, "ACTIONS_RUNNER_HOOK_JOB_COMPLETED");
     assert_eq!(Path::new(path).file_name(), hook.file_name());
+    assert_eq!(run, project);
     let hook = hook.display().to_string();
     let with = |args: &[&str]| {
         let mut command = machine.command("bash", args);
         command.envs(settings.iter().copied());
         command
     };
-    runs_and_ends(
-        machine,
-        "GitHub",
-        with(&["-ec", LINE]),
-        with(&["-e", &hook]),
-    );
     let ran = machine.run("bash", &["-e", &hook]);
     assert!(ran.code != 0 && ran.stderr.contains("CI_RUN"), "{ran:?}");
+    (with(&["-ec", LINE]), with(&["-e", &hook]), run.to_owned())
 }
 
 /// Variables may name others.
-fn gitlab(machine: &Machine) {
+fn gitlab(machine: &Machine) -> Job {
     let pipeline = example("gitlab-ci.yml");
     let run = pipeline["variables"]["CI_RUN"].as_str().expect("CI_RUN");
     assert_eq!(pipeline["variables"]["COMPOSE_PROJECT_NAME"], run);
@@ -571,12 +572,31 @@ fn gitlab(machine: &Machine) {
         command
     };
     let job = with(&pipeline["test"]["script"]);
-    runs_and_ends(
-        machine,
-        "GitLab",
-        job,
-        with(&pipeline["default"]["after_script"]),
-    );
+    let end = with(&pipeline["default"]["after_script"]);
+    (job, end, run)
+}
+
+/// Compose labels what it makes with the name of its project.
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn what_a_job_deploys_as_the_page_says_is_there_after_its_end() {
+    let machine = Machine::of(Kind::Overlay28);
+    let blocks = page::of("ci-teardown.md", "What must stay", "yaml");
+    let [of_gitlab, of_github] = [0, 1].map(|at| page::yaml(&blocks[at].text));
+    let own = [
+        &of_gitlab["deploy"]["variables"]["COMPOSE_PROJECT_NAME"],
+        &of_github["jobs"]["deploy"]["env"]["COMPOSE_PROJECT_NAME"],
+    ];
+    for ((_, mut end, run), own) in [gitlab(&machine), github(&machine)].into_iter().zip(own) {
+        let deployed = [own.as_str().expect("a name"), &run].map(|project| {
+            let label = format!("--label=com.docker.compose.project={project}");
+            machine.docker(&["create", "--network=none", &label, APP])
+        });
+        Ran::of(end.output().expect("it starts")).ended(0);
+        let left = machine.docker(&["container", "ls", "--all", "--quiet", "--no-trunc"]);
+        assert_eq!(left, deployed[0], "{run}");
+        machine.docker(&["rm", &left]);
+    }
 }
 
 const WOODPECKER: [(&str, &str); 3] = [
@@ -729,7 +749,13 @@ fn plain_shell(machine: &Machine) {
     let started = machine.secateur.dir().join("started");
     let job_of = |run: &str| machine.run(&job, &[run, "touch", "started"]);
     job_of("a b").ended(2);
+    job_of("").ended(2);
     assert!(!started.exists(), "it could never be ended");
+    // Production may have the name that somebody gives a job.
+    let label = "--label=com.docker.compose.project=nightly-1";
+    let production = machine.docker(&["create", "--network=none", label, APP]);
+    machine.run(&job, &["nightly-1", "true"]).ended(0);
+    machine.docker(&["rm", &production]);
     let nothing = r#"test -z "$(docker container ls --all --quiet)""#;
     machine
         .run(&job, &["nightly-1", "sh", "-ec", nothing])
@@ -741,8 +767,9 @@ fn plain_shell(machine: &Machine) {
 fn each_example_runs_its_job_and_ends_it() {
     let machine = Machine::of(Kind::Overlay28);
     let images = machine.record();
-    github(&machine);
-    gitlab(&machine);
+    for (job, end, run) in [github(&machine), gitlab(&machine)] {
+        runs_and_ends(&machine, &run, job, end);
+    }
     steps(&machine, "woodpecker.yml", WOODPECKER);
     let drone = [
         ("DRONE_REPO", "acme/Shop"),

@@ -53,6 +53,7 @@ const BLOCKS: &[(&str, &str, &str, usize, Taken)] = &[
     ("README.md", "Working on it", page::INDENTED, 1, Not("tests/run is what runs this")),
     ("docs/ci-teardown.md", "", page::INDENTED, 1, By("ci_teardown.rs", "what_the_page_tells_a_job_to_label_is_the_runs_own")),
     ("docs/ci-teardown.md", "What a job has to label", "sh", 1, By("ci_teardown.rs", "what_the_page_tells_a_job_to_label_is_the_runs_own")),
+    ("docs/ci-teardown.md", "What must stay", "yaml", 2, By("ci_teardown.rs", "what_a_job_deploys_as_the_page_says_is_there_after_its_end")),
     ("docs/ci-teardown.md", "Who runs secateur", page::INDENTED, 1, By("package.rs", "an_operator_gets_by_with_the_commands_of_the_pages")),
     ("docs/ci-teardown.md", "Checking it", page::INDENTED, 1, By("ci_teardown.rs", "what_the_page_tells_a_job_to_label_is_the_runs_own")),
     ("docs/deploy-lock.md", "The shared lock", "sh", 2, By("deploy_lock.rs", "each_command_of_the_page_holds_the_lock_for_as_long_as_it_deploys")),

@@ -9,4 +9,5 @@
 #
 # A runner runs one job at a time, so whatever has its name belongs to that job, or was left by one
 # that was cut off. An exit code other than 0 fails the job.
+# A job that deploys needs a COMPOSE_PROJECT_NAME of its own: what has the runner's name is removed.
 exec secateur-teardown "${CI_RUN:?is not set: see .env of this runner}"

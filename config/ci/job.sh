@@ -3,10 +3,12 @@
 #
 # RUN is a name for this job's place, such as nightly-1; two jobs at once need two names. What an
 # earlier run of the same name left behind, killed before its own teardown, is removed first.
+# What this job deploys under the run's name is removed, too, with its volumes.
 set -eu
 
-CI_RUN=$1
-COMPOSE_PROJECT_NAME=$1
+# job-: no RUN can be the name of a project that is to stay, such as shop.
+CI_RUN=job-${1:?RUN is missing}
+COMPOSE_PROJECT_NAME=$CI_RUN
 export CI_RUN COMPOSE_PROJECT_NAME
 shift
 
