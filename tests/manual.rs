@@ -204,6 +204,7 @@ const RIGHT: &[&str] = &[
 /// Policies that only the program can refuse: what a schema cannot say.
 const ONLY_THE_PROGRAM: &[&str] = &[
     "[age]\nmin_age = \"1d\"\n[disk]\nstart_above_percent = 70\nstop_below_percent = 71",
+    "[age]\nmin_age = \"1d\"\n[disk]\nstart_above_percent = 70",
     "[age]\nmin_age = \"99999999999999999y\"",
 ];
 

@@ -492,7 +492,11 @@ fn the_disk_decides_how_many_go_and_the_oldest_go_first() {
         [id(3), id(1)]
     );
     assert_eq!(
-        goes(1, &policy("[disk]\nstart_above_percent = 0")).len(),
+        goes(
+            1,
+            &policy("[disk]\nstart_above_percent = 0\nstop_below_percent = 0")
+        )
+        .len(),
         3,
         "0 is always"
     );

@@ -312,13 +312,21 @@ fn disk(file: &Disk) -> Result<DiskLimits, Fault> {
     let stop = percent(
         "disk.stop_below_percent",
         file.stop_below_percent.as_ref(),
-        f64::min(75.0, start),
+        75.0,
     )?;
     if stop > start {
-        let span = file.stop_below_percent.as_ref().map(Spanned::span);
-        let message = format!(
-            "disk.stop_below_percent is {stop}, above disk.start_above_percent, which is {start}; wanted at most that"
-        );
+        let given = file.stop_below_percent.as_ref();
+        let message = if given.is_some() {
+            format!(
+                "disk.stop_below_percent is {stop}, above disk.start_above_percent, which is {start}; wanted at most that"
+            )
+        } else {
+            format!(
+                "disk.stop_below_percent is not given, and its default, {stop}, is above disk.start_above_percent, which is {start}: give it, at most {start}"
+            )
+        };
+        let span = given.or(file.start_above_percent.as_ref());
+        let span = span.map(Spanned::span);
         return Err(Fault { span, message });
     }
     let min_free = match &file.min_free {
@@ -567,7 +575,13 @@ mod tests {
     #[test]
     fn each_wrong_value_says_what_was_seen_and_what_is_wanted() {
         for (text, wanted) in [
-            ("[disk]\nstart_above_percent = 70", "accepted"),
+            ("[disk]\nstart_above_percent = 75", "accepted"),
+            (
+                "[disk]\nstart_above_percent = 60",
+                "policy p.toml, line 4, column 23: disk.stop_below_percent is not given, and its default, 75, \
+                 is above disk.start_above_percent, which is 60: give it, at most 60",
+            ),
+            ("[disk]\nstart_above_percent = 0", "at most 0"),
             (
                 "[disk]\nstart_above_percent = 70\nstop_below_percent = 71",
                 "line 5, column 22: disk.stop_below_percent is 71, above",
