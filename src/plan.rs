@@ -459,15 +459,6 @@ impl Plan {
             .min()
     }
 
-    /// The same plan, with these images alone: to show, not to carry out.
-    #[must_use]
-    pub fn only(mut self, ids: &BTreeSet<ImageId>) -> Self {
-        self.entries.retain(|entry| ids.contains(&entry.image.id));
-        let order = |index: &usize| self.entries[*index].verdict == Verdict::Remove;
-        self.order = (0..self.entries.len()).filter(order).collect();
-        self
-    }
-
     /// The same plan, removing only what `reviewed` names: a plan may only
     /// ever be made smaller.
     #[must_use]

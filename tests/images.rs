@@ -578,6 +578,19 @@ fn plan_explains_one_image_by_name_by_id_and_by_the_beginning_of_its_id() {
 }
 
 #[test]
+fn every_image_of_the_host_is_in_a_document_whatever_is_explained() {
+    let secateur = Secateur::at("unix:///nowhere/docker.sock", EAGER);
+    let host = support::page::file("tests/fuzz/seeds/inventory/small.json");
+    let host = host.to_str().expect("UTF-8");
+    let args = ["plan", "--inventory", host, "--format", "json"];
+    let whole = secateur.run(&args).ended(0).json();
+    assert_eq!(whole["images"].as_array().map(Vec::len), Some(4));
+    let explained = |image| secateur.run(&[&args[..], &["--explain", image]].concat());
+    assert_eq!(explained("a:1").ended(0).json(), whole);
+    explained("b:1").ended(2);
+}
+
+#[test]
 #[ignore = "needs the lab: run tests/run"]
 fn a_saved_host_gives_the_same_verdicts_as_the_host_itself() {
     for kind in Kind::MAIN {

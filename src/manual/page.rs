@@ -292,6 +292,11 @@ pub(super) const FURTHER: &[(&str, &str, &str)] = &[
          ~/.local/state/secateur.",
     ),
     (
+        "plan",
+        "explain",
+        "As text alone: with `--format json`, every image of the host is in the document.",
+    ),
+    (
         "prune",
         "plan",
         "It is refused if anybody but root or you could change it (77), and if it is too \

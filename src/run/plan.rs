@@ -51,17 +51,13 @@ pub(super) async fn plan(global: &Global, args: &PlanArgs) -> Result<Exit, Fault
     if let Some(path) = &args.out {
         write_out(path, json::plan(&plan, &context).as_bytes())?;
     }
-    let report = match (&args.explain, global.format) {
-        (Some(image), Format::Text) => explain::explain(&plan, &ledger, &meant(&plan, image)?),
-        (Some(image), Format::Json) => {
-            let ids = meant(&plan, image)?
-                .into_iter()
-                .map(|entry| entry.image().id.clone())
-                .collect();
-            json::plan(&plan.clone().only(&ids), &context)
-        }
+    let explained = args.explain.as_ref();
+    let explained = explained.map(|image| meant(&plan, image)).transpose()?;
+    let report = match (explained, global.format) {
+        // Every image of the host is in a document, whatever is explained.
+        (_, Format::Json) => json::plan(&plan, &context),
+        (Some(entries), Format::Text) => explain::explain(&plan, &ledger, &entries),
         (None, Format::Text) => text::plan(&plan, &context, global.verbose),
-        (None, Format::Json) => json::plan(&plan, &context),
     };
     say(&report, global.format)?;
     Ok(Exit::Done)
