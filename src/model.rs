@@ -163,6 +163,17 @@ const GRAPHDRIVERS: [&str; 8] = [
     "devicemapper",
 ];
 
+/// What a file system tells of the room for the images that it shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Measure {
+    /// What is used and what is free: they are in it.
+    All,
+    /// What is free: each layer is a file system of its own, all in one pool.
+    OnlyFree,
+    /// Nothing: they are on block devices of their own.
+    Nothing,
+}
+
 /// The engine, as it describes itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EngineFacts {
@@ -199,6 +210,23 @@ impl EngineFacts {
             .next()
             .and_then(|n| n.parse().ok())
             .unwrap_or(0)
+    }
+
+    /// What the file system below the store's folder tells of the room for images.
+    pub fn measure(&self) -> Measure {
+        match (self.store, self.driver.raw()) {
+            (_, "zfs") => Measure::OnlyFree,
+            (Store::Graphdriver, "devicemapper") => Measure::Nothing,
+            _ => Measure::All,
+        }
+    }
+
+    /// How full this disk is, where that says something of the room for images.
+    pub fn used_percent(&self, disk: &Disk) -> Option<f64> {
+        match self.measure() {
+            Measure::All => Some(disk.used_percent()),
+            Measure::OnlyFree | Measure::Nothing => None,
+        }
     }
 
     /// Why secateur only looks at this engine, where it knows no way to remove

@@ -3,7 +3,7 @@
 //! here.
 
 use crate::activity::{Disk, Room};
-use crate::model::{Bytes, Inventory, Observed};
+use crate::model::{Bytes, Inventory, Measure, Observed};
 use crate::plan::{Entry, HeldBack, Plan, Pressure, Verdict};
 use crate::policy::{DiskLimits, Policy};
 
@@ -12,14 +12,16 @@ use crate::policy::{DiskLimits, Policy};
 /// tried after all others, and no space is expected of it: one such image must
 /// not keep all others here.
 pub(super) fn choose(policy: &Policy, inventory: &Inventory, mut entries: Vec<Entry>) -> Plan {
-    let pressure = match &inventory.disk {
-        Observed::Known(disk) => pressure(&policy.disk, disk),
+    let pressure = match (&inventory.disk, inventory.engine.measure()) {
         // The disk plays no part where every candidate is to go.
-        Observed::Unknown(_) if every_candidate_goes(&policy.disk) => Pressure::Asked {
+        _ if every_candidate_goes(&policy.disk) => Pressure::Asked {
             why: ALWAYS.to_owned(),
             wanted: None,
         },
-        Observed::Unknown(why) => Pressure::Unknown(why.clone()),
+        (Observed::Unknown(why), _) => Pressure::Unknown(why.clone()),
+        (Observed::Known(disk), Measure::All) => pressure(&policy.disk, disk),
+        (Observed::Known(disk), Measure::OnlyFree) => by_free(&policy.disk, disk),
+        (Observed::Known(_), Measure::Nothing) => Pressure::Unknown(NOT_THERE.to_owned()),
     };
     let mut order: Vec<usize> = (0..entries.len())
         .filter(|&index| entries[index].verdict != Verdict::Keep)
@@ -66,6 +68,10 @@ pub(super) fn choose(policy: &Policy, inventory: &Inventory, mut entries: Vec<En
 }
 
 const ALWAYS: &str = "disk.start_above_percent is 0: always";
+const ONLY_FREE: &str = "the driver zfs keeps each layer in a file system of its own, so only \
+    the free space can be told: give disk.min_free";
+const NOT_THERE: &str = "the driver devicemapper keeps images in a pool of its own, so neither \
+    disk.start_above_percent nor disk.min_free can be judged";
 
 /// Whether these limits ask for nothing that a disk could answer.
 fn every_candidate_goes(limits: &DiskLimits) -> bool {
@@ -96,6 +102,21 @@ pub fn pressure(limits: &DiskLimits, disk: &Disk) -> Pressure {
     Pressure::Asked {
         why,
         wanted: wanted(limits, disk),
+    }
+}
+
+/// Whether a disk of which only the free space is known asks for more of it.
+fn by_free(limits: &DiskLimits, disk: &Disk) -> Pressure {
+    let free = disk.free();
+    match limits.min_free {
+        None => Pressure::Unknown(ONLY_FREE.to_owned()),
+        Some(min) if free < min => Pressure::Asked {
+            why: format!("{free} free, below {min} (disk.min_free)"),
+            wanted: Some(Bytes(min.0 - free.0)),
+        },
+        Some(min) => Pressure::Room {
+            why: format!("{free} free, at least {min} wanted (disk.min_free)"),
+        },
     }
 }
 

@@ -5,7 +5,7 @@ use chrono::TimeDelta;
 use proptest::prelude::*;
 
 use super::*;
-use crate::activity::Room;
+use crate::activity::{Disk, Room};
 use crate::model::{Bytes, Container, Observed, ServiceImage, Spec, Store, Swarm};
 use crate::plan::{KeepReason, Pressure};
 use crate::testing::{at, clock, digest, disk, id, image, inventory, pinned, tagged};
@@ -515,6 +515,57 @@ fn the_disk_decides_how_many_go_and_the_oldest_go_first() {
         0,
         "a disk that cannot be measured asks for nothing"
     );
+}
+
+#[test]
+fn a_disk_that_does_not_tell_how_full_it_is_has_no_room_by_that() {
+    let gib = |n: u64| n << 30;
+    let host = |driver| {
+        let mut host = inventory([image(1), image(2)]);
+        host.engine.driver = Untrusted::new(driver);
+        // As measured of the folder of a pool that is all but full.
+        let bytes = Room {
+            used: 128 << 10,
+            available: gib(65),
+        };
+        host.disk = Observed::Known(Disk { bytes, ..disk(0) });
+        host
+    };
+    let decide = |driver, text: &str| {
+        let host = host(driver);
+        let story = Story::begins().look(0, &host).look(100, &host);
+        let plan = story.decide(&policy(text), &host);
+        (plan.pressure().clone(), plan.removals().len())
+    };
+    let cannot_tell = |driver, text| {
+        let (pressure, gone) = decide(driver, text);
+        let Pressure::Unknown(why) = pressure else {
+            panic!("{driver}: {pressure:?}");
+        };
+        assert_eq!(gone, 0);
+        assert!(why.contains("disk.min_free"), "{why}");
+    };
+    cannot_tell("zfs", "");
+    cannot_tell("devicemapper", "");
+    cannot_tell("devicemapper", "[disk]\nmin_free = \"66GiB\"");
+    let (pressure, gone) = decide("zfs", "[disk]\nmin_free = \"66GiB\"");
+    let wanted = Some(Bytes(gib(1)));
+    assert!(
+        matches!(&pressure, Pressure::Asked { wanted: seen, .. } if *seen == wanted),
+        "{pressure:?}"
+    );
+    assert_eq!(gone, 2);
+    let (pressure, gone) = decide("zfs", "[disk]\nmin_free = \"65GiB\"");
+    assert!(
+        matches!(&pressure, Pressure::Room { why } if why.contains("disk.min_free")),
+        "{pressure:?}"
+    );
+    assert_eq!(gone, 0);
+    for driver in ["zfs", "devicemapper"] {
+        let whatever = "[disk]\nstart_above_percent = 0\nstop_below_percent = 0";
+        assert_eq!(decide(driver, whatever).1, 2, "{driver}");
+    }
+    assert!(matches!(decide("overlay2", "").0, Pressure::Room { .. }));
 }
 
 #[test]

@@ -32,11 +32,12 @@ pub fn text(
         if let Some(plan) = plan {
             planned(&mut page, plan);
         }
+        // A driver that keeps images elsewhere has no figures of this file system.
+        let counts =
+            |disk: &&Disk| plan.is_none_or(|plan| plan.engine().used_percent(disk).is_some());
         let disk = outcome.disk_after.known();
-        disk_used(
-            &mut page,
-            disk.or(plan.and_then(|plan| plan.disk().known())),
-        );
+        let disk = disk.or(plan.and_then(|plan| plan.disk().known()));
+        disk_used(&mut page, disk.filter(counts));
         for (name, help, percent) in [
             (
                 "disk_start_above_ratio",

@@ -168,8 +168,8 @@ fn result(outcome: &Outcome, plan: Option<&Plan>, context: &Context) -> Entry {
     if let Some(reclaimed) = outcome.reclaimed() {
         fields.push(("RECLAIMED_BYTES", reclaimed.0.to_string()));
     }
-    if let Observed::Known(disk) = &outcome.disk_after {
-        fields.push(("DISK_USED_PERCENT", percent(disk)));
+    if let Some(percent) = percent(plan, &outcome.disk_after) {
+        fields.push(("DISK_USED_PERCENT", percent));
     }
     if let Some(plan) = plan {
         let kept = plan.kept();
@@ -198,12 +198,16 @@ fn result(outcome: &Outcome, plan: Option<&Plan>, context: &Context) -> Entry {
 
 fn disk(outcome: &Outcome, plan: Option<&Plan>) -> Option<String> {
     match (&outcome.disk_before, &outcome.disk_after) {
-        (Observed::Known(before), Observed::Known(after)) if !outcome.removed.is_empty() => {
+        (before, Observed::Known(after)) if !outcome.removed.is_empty() => {
+            let reclaimed = outcome.reclaimed()?;
+            let used = match [before, &outcome.disk_after].map(|disk| percent(plan, disk)) {
+                [Some(before), Some(after)] => {
+                    format!(", disk {before} % used before and {after} % after")
+                }
+                _ => String::new(),
+            };
             Some(format!(
-                "{} reclaimed, disk {} % used before and {} % after, {} free",
-                outcome.reclaimed().unwrap_or_default(),
-                percent(before),
-                percent(after),
+                "{reclaimed} reclaimed{used}, {} free",
                 after.free()
             ))
         }
@@ -215,8 +219,13 @@ fn disk(outcome: &Outcome, plan: Option<&Plan>) -> Option<String> {
     }
 }
 
-fn percent(disk: &Disk) -> String {
-    format!("{:.1}", disk.used_percent())
+fn percent(plan: Option<&Plan>, disk: &Observed<Disk>) -> Option<String> {
+    let disk = disk.known()?;
+    let percent = match plan {
+        Some(plan) => plan.engine().used_percent(disk)?,
+        None => disk.used_percent(),
+    };
+    Some(format!("{percent:.1}"))
 }
 
 pub(super) fn engine(facts: &crate::model::EngineFacts) -> String {

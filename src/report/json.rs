@@ -254,8 +254,8 @@ pub fn outcome(outcome: &Outcome, facts: Option<&EngineFacts>, context: &Context
             })
             .collect(),
         reclaimed_bytes: outcome.reclaimed().map(|bytes| bytes.0),
-        disk_before: measure(&outcome.disk_before),
-        disk_after: measure(&outcome.disk_after),
+        disk_before: measure(facts, &outcome.disk_before),
+        disk_after: measure(facts, &outcome.disk_after),
     };
     written(&document)
 }
@@ -314,12 +314,14 @@ fn disk(plan: &Plan) -> DiskPart {
         Pressure::Unknown(why) => (None, why.clone()),
     };
     let known = plan.disk().known();
+    let percent = known.and_then(|disk| plan.engine().used_percent(disk));
+    let of_it = known.filter(|_| percent.is_some());
     DiskPart {
-        used_percent: known.map(|disk| rounded(disk.used_percent())),
+        used_percent: percent.map(rounded),
         path: known.map(|disk| disk.path.clone()),
         free_bytes: known.map(|disk| disk.free().0),
-        bytes_used_percent: known.map(|disk| rounded(disk.bytes.used_percent())),
-        inodes_used_percent: known
+        bytes_used_percent: of_it.map(|disk| rounded(disk.bytes.used_percent())),
+        inodes_used_percent: of_it
             .and_then(|disk| disk.inodes)
             .map(|room| rounded(room.used_percent())),
         asks_for_space,
@@ -331,10 +333,11 @@ fn rounded(percent: f64) -> f64 {
     (percent * 100.0).round() / 100.0
 }
 
-fn measure(disk: &Observed<Disk>) -> DiskMeasure {
+fn measure(facts: Option<&EngineFacts>, disk: &Observed<Disk>) -> DiskMeasure {
     let known = disk.known();
+    let percent = known.and_then(|disk| facts?.used_percent(disk));
     DiskMeasure {
-        used_percent: known.map(|disk| rounded(disk.used_percent())),
+        used_percent: percent.map(rounded),
         free_bytes: known.map(|disk| disk.free().0),
     }
 }

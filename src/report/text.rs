@@ -67,7 +67,7 @@ pub fn outcome(outcome: &Outcome, plan: Option<&Plan>, context: &Context, verbos
             if outcome.removed.is_empty() {
                 disk(&mut out, plan.disk(), plan.pressure());
             } else {
-                disk_after(&mut out, outcome);
+                disk_after(&mut out, plan.engine(), outcome);
             }
         }
         None => notes(&mut out, context),
@@ -163,15 +163,19 @@ fn room(disk: &Disk) -> String {
     }
 }
 
-fn disk_after(out: &mut String, outcome: &Outcome) {
+fn disk_after(out: &mut String, engine: &EngineFacts, outcome: &Outcome) {
     let text = match (&outcome.disk_before, &outcome.disk_after) {
-        (Observed::Known(before), Observed::Known(after)) => format!(
-            "{:.1} % used before, {:.1} % after: {} reclaimed, {}",
-            before.used_percent(),
-            after.used_percent(),
-            outcome.reclaimed().unwrap_or_default(),
-            room(after)
-        ),
+        (Observed::Known(before), Observed::Known(after)) => {
+            let percents = [before, after].map(|disk| engine.used_percent(disk));
+            let reclaimed = outcome.reclaimed().unwrap_or_default();
+            let used = match percents {
+                [Some(before), Some(after)] => {
+                    format!("{before:.1} % used before, {after:.1} % after: ")
+                }
+                _ => String::new(),
+            };
+            format!("{used}{reclaimed} reclaimed, {}", room(after))
+        }
         (Observed::Unknown(why), _) | (_, Observed::Unknown(why)) => {
             format!("what was reclaimed cannot be measured: {why}")
         }
