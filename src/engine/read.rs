@@ -197,7 +197,7 @@ impl Reader {
         let path = "/containers/json?all=1";
         let ask = || {
             self.list(doing, path, Form::Array, allowance, |listed| {
-                Ok(vec![container(listed)?])
+                Ok(vec![container(listed, self.podman)?])
             })
         };
         let mut list = ask().await?;
@@ -396,7 +396,11 @@ struct Mount {
     source: Option<String>,
 }
 
-fn container(summary: Listed) -> Result<Container, String> {
+/// Podman from 5.6 on has no image for what holds a pod's namespaces, and lists it
+/// with the beginning of an id alone.
+const NO_IMAGE: &str = "sha256:";
+
+fn container(summary: Listed, podman: bool) -> Result<Container, String> {
     let id = summary
         .id
         .filter(|id| !id.is_empty())
@@ -404,18 +408,19 @@ fn container(summary: Listed) -> Result<Container, String> {
     let manifest = summary
         .image_manifest_descriptor
         .and_then(|descriptor| descriptor.digest);
+    let image = summary.image.unwrap_or_default();
+    let none = podman && image.is_empty() && summary.image_id.as_deref() == Some(NO_IMAGE);
     // An id that does not read may be any image's: better no list than one
     // that leaves out a use.
     let image_ids = summary
         .image_id
         .iter()
         .chain(&manifest)
-        .filter(|text| !text.is_empty())
+        .filter(|text| !(text.is_empty() || none && *text == NO_IMAGE))
         .map(|text| text.parse())
         .collect::<Result<Vec<ImageId>, _>>()
         .map_err(|why| format!("container {}: {why}", escape(&id)))?;
-    let image = summary.image.unwrap_or_default();
-    if image_ids.is_empty() && image.is_empty() {
+    if image_ids.is_empty() && image.is_empty() && !none {
         return Err(format!("container {} names no image", escape(&id)));
     }
     let first_name = summary.name.unwrap_or_default();
@@ -506,11 +511,11 @@ mod tests {
         let text = r#"{"Id":"c","Image":"app:1","Names":["/web","/other"],"Labels":{"a":"b"},"Mounts":[
             {"Type":"bind","Source":"/etc"},{"Type":"image","Name":"","Source":"data:1"},
             {"Type":"image","Name":"more:1"}]}"#;
-        let seen = container(serde_json::from_str(text).unwrap()).unwrap();
+        let seen = container(serde_json::from_str(text).unwrap(), false).unwrap();
         assert_eq!(seen.name.raw(), "web");
         assert_eq!(seen.image_mounts, ["data:1", "more:1"].map(Untrusted::new));
         let text = r#"{"Id":"c","Image":"app:1","Names":null,"Mounts":null}"#;
-        let seen = container(serde_json::from_str(text).unwrap()).unwrap();
+        let seen = container(serde_json::from_str(text).unwrap(), false).unwrap();
         assert_eq!((seen.name.raw(), &*seen.image_mounts), ("c", &[][..]));
     }
 
@@ -537,9 +542,9 @@ mod tests {
             image_id: Some(image_id.into()),
             ..Listed::default()
         };
-        assert!(container(summary("sha256:12")).is_err());
-        assert!(container(summary("")).is_ok());
-        assert!(container(summary(&"a".repeat(64))).is_ok());
+        assert!(container(summary("sha256:12"), false).is_err());
+        assert!(container(summary(""), false).is_ok());
+        assert!(container(summary(&"a".repeat(64)), false).is_ok());
     }
 
     #[test]
@@ -549,7 +554,15 @@ mod tests {
             image: Some("app:1".into()),
             ..Listed::default()
         };
-        assert_eq!(container(summary).unwrap().name.raw().chars().count(), 8);
+        assert_eq!(
+            container(summary, false)
+                .unwrap()
+                .name
+                .raw()
+                .chars()
+                .count(),
+            8
+        );
     }
 
     #[test]
@@ -564,7 +577,21 @@ mod tests {
             id: Some("c".into()),
             ..Listed::default()
         };
-        assert!(container(summary).is_err());
+        assert!(container(summary, false).is_err());
+    }
+
+    #[test]
+    fn a_pod_without_an_image_uses_none_on_podman_alone() {
+        let listed = |image: &str, id: &str, podman| {
+            let text = format!(r#"{{"Id":"c","Image":"{image}","ImageID":"{id}"}}"#);
+            container(serde_json::from_str(&text).unwrap(), podman)
+        };
+        let seen = listed("", "sha256:", true).unwrap();
+        assert_eq!((seen.image.raw(), &*seen.image_ids), ("", &[][..]));
+        assert!(listed("", "sha256:", false).is_err());
+        for (image, id) in [("", ""), ("", "sha256:12"), ("app:1", "sha256:")] {
+            assert!(listed(image, id, true).is_err(), "{image:?} {id:?}");
+        }
     }
 
     #[test]
