@@ -3,8 +3,10 @@
 
 use std::path::PathBuf;
 
-use clap::builder::{OsStringValueParser, TypedValueParser};
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap::builder::{OsStringValueParser, Resettable, TypedValueParser};
+use clap::{
+    Arg, ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, ValueHint,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -30,6 +32,43 @@ pub struct Cli {
     pub command: Command,
 }
 
+impl Cli {
+    /// What was typed; where that asks for help, or is wrong, it is said and the program ends.
+    pub fn read() -> Self {
+        let short = std::env::args_os().any(|arg| arg == "-h");
+        let command = if short { brief() } else { Self::command() };
+        Self::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
+    }
+}
+
+/// What `-h` leaves out of verify-cache.
+const RARE: [&str; 4] = ["follow", "strict", "user_config", "metrics"];
+
+/// The same command line with a help that fits 24 lines, for `-h`: clap's own short
+/// help goes with a long one of twice as many lines.
+pub(crate) fn brief() -> clap::Command {
+    fn of(command: clap::Command) -> clap::Command {
+        let rare = command.get_name() == "verify-cache";
+        let command = command
+            .after_help(Resettable::Reset)
+            .disable_help_flag(true)
+            .arg(
+                Arg::new("help")
+                    .short('h')
+                    .long("help")
+                    .action(ArgAction::HelpShort)
+                    .help("--help: every option, and examples")
+                    .help_heading(None::<&str>),
+            );
+        if rare {
+            let hidden = |command: clap::Command, name| command.mut_arg(name, |arg| arg.hide(true));
+            return RARE.into_iter().fold(command, hidden);
+        }
+        command
+    }
+    of(Cli::command()).mut_subcommands(of)
+}
+
 /// What holds for every command.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "For every command")]
@@ -49,7 +88,7 @@ pub struct Global {
     /// Every image, with every reason
     #[arg(short, long, global = true, action = ArgAction::SetTrue, conflicts_with = "quiet")]
     pub verbose: bool,
-    /// Only errors on stderr
+    /// Log only errors; the report stays
     #[arg(short, long, global = true, action = ArgAction::SetTrue)]
     pub quiet: bool,
 }
@@ -126,7 +165,8 @@ Examples:
 
 There is no --dry-run: secateur plan shows what would be removed.
 The first run removes nothing, it starts the record. --trust-engine-dates does
-not wait for that: an old build may go a minute after it was replaced.")]
+not wait for that: an old build may go a minute after it was replaced. On the
+containerd store so may a pulled image whose tag has moved on, a rollback too.")]
 pub struct PruneArgs {
     /// Remove at most what this reviewed plan names
     #[arg(long, value_name = "FILE")]

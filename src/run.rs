@@ -7,8 +7,6 @@ mod prune;
 mod settings;
 mod tell;
 
-use clap::Parser;
-
 use crate::cli::{Cli, Command};
 use crate::decide::Trust;
 use crate::exit::{Exit, Fault};
@@ -18,7 +16,7 @@ pub(crate) use tell::{Began, log, tell, write_metrics};
 
 /// Runs the program.
 pub fn main() -> Exit {
-    let cli = Cli::parse();
+    let cli = Cli::read();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();

@@ -308,8 +308,9 @@ pub(super) const FURTHER: &[(&str, &str, &str)] = &[
         "For the day when the disk is full and secateur was just installed. The risk: \
          those dates say when an image was built or stored, not since when nobody needs \
          it. A build that was replaced a minute ago, and that you may want to go back to, \
-         counts as old if it was built long ago. Superseded and digest-pinned images are \
-         not touched by this.",
+         counts as old if it was built long ago. Images that were pulled are not touched by \
+         this, except on the containerd store: there one whose tag has moved on looks like \
+         a build, and goes, a rollback too.",
     ),
     (
         "verify-cache",
