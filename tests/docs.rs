@@ -74,6 +74,7 @@ const BLOCKS: &[(&str, &str, &str, usize, Taken)] = &[
     ("docs/operating.md", "When the disk is full", "", 1, By("package.rs", "an_operator_gets_by_with_the_commands_of_the_pages")),
     ("docs/operating.md", "Undo", "", 1, Not("the names are the journal's")),
     ("docs/operating.md", "Upgrade", "", 1, By("package.rs", "the_package_keeps_the_admins_policy_and_leaves_nothing_when_purged")),
+    ("docs/other-engines.md", "Rootless Docker", "", 2, By("other_engines.rs", "the_units_of_a_users_own_timer_are_sound")),
     ("docs/other-engines.md", "Rootless Docker", page::INDENTED, 1, By("other_engines.rs", "a_users_own_docker_is_pruned_by_that_user")),
     ("docs/other-engines.md", "Podman", page::INDENTED, 1, By("other_engines.rs", "podman_is_planned_for_and_never_pruned")),
     ("docs/refusals.md", "max-fraction", "", 1, By("package.rs", "an_operator_gets_by_with_the_commands_of_the_pages")),

@@ -225,6 +225,26 @@ fn a_users_own_docker_is_pruned_by_that_user() {
 
 #[test]
 #[ignore = "needs the lab: run tests/run"]
+fn the_units_of_a_users_own_timer_are_sound() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut verify = Command::new("systemd-analyze");
+    verify.args(["--user", "verify"]);
+    for block in page::of("other-engines.md", "Rootless", "") {
+        let place = block.text.lines().next().expect("where it is");
+        let name = place.rsplit('/').next().expect("its name");
+        let unit = dir.path().join(name);
+        let text = block.text.replace("/usr/bin/secateur", PROGRAM);
+        fs::write(&unit, text).expect("the unit");
+        verify.arg(unit);
+    }
+    verify.env("XDG_RUNTIME_DIR", dir.path());
+    let said = Ran::of(verify.output().expect("systemd-analyze")).ended(0);
+    // What it does not know, it says, and ends well.
+    assert_eq!((&*said.stdout, &*said.stderr), ("", ""));
+}
+
+#[test]
+#[ignore = "needs the lab: run tests/run"]
 fn a_users_own_docker_is_found_by_its_context() {
     let engine = Other::rootless_docker(false);
     let mut user = User::of(&engine);

@@ -253,7 +253,7 @@ fn an_operator_gets_by_with_the_commands_of_the_pages() {
     let line = install[0]
         .text
         .lines()
-        .find(|line| line.starts_with("apt "));
+        .find(|line| line.starts_with("apt install ./"));
     types(&machine, line.expect("a line that installs"));
     types(&machine, &fenced("operating.md", "Install")[0].text);
     machine.ok(&["secateur", "--version"]);
