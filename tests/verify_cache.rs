@@ -623,7 +623,7 @@ fn a_pin_that_the_registry_lost_is_broken_though_it_is_here() {
 #[ignore = "needs the lab: run tests/run"]
 fn a_layer_that_is_gone_or_damaged_is_found_and_named_by_deep_alone() {
     for kind in Kind::MAIN {
-        for damage in [Damage::Removed, Damage::Flipped] {
+        for damage in Damage::of(kind) {
             let host = Host::new(kind);
             host.registry
                 .put("app:v1", &Archive::new().noise(3_000_000).tag("x:1"));
@@ -674,10 +674,22 @@ fn a_layer_that_is_gone_or_damaged_is_found_and_named_by_deep_alone() {
 #[derive(Debug, Clone, Copy)]
 enum Damage {
     Removed,
+    /// With its link and its list of lower layers: the engine cannot even
+    /// describe the image then.
+    WholeFolder,
     Flipped,
 }
 
 impl Damage {
+    /// A blob of the containerd store is one file and has no folder.
+    fn of(kind: Kind) -> &'static [Damage] {
+        if kind.containerd() {
+            &[Damage::Removed, Damage::Flipped]
+        } else {
+            &[Damage::Removed, Damage::WholeFolder, Damage::Flipped]
+        }
+    }
+
     /// Behind the engine's back; returns the digest that names the layer.
     fn inflict(self, engine: &Engine, image: &str) -> String {
         let inspect = engine.inspect(image);
@@ -697,6 +709,7 @@ impl Damage {
         let upper = PathBuf::from(inspect["GraphDriver"]["Data"]["UpperDir"].as_str().unwrap());
         match self {
             Damage::Removed => fs::remove_dir_all(&upper).unwrap(),
+            Damage::WholeFolder => fs::remove_dir_all(upper.parent().unwrap()).unwrap(),
             Damage::Flipped => {
                 let file = fs::read_dir(&upper)
                     .unwrap()
@@ -712,7 +725,7 @@ impl Damage {
 
     fn file(self, path: &Path) {
         match self {
-            Damage::Removed => fs::remove_file(path).unwrap(),
+            Damage::Removed | Damage::WholeFolder => fs::remove_file(path).unwrap(),
             Damage::Flipped => {
                 use std::os::unix::fs::FileExt;
                 let file = fs::File::options()

@@ -1,5 +1,5 @@
-//! What a folder of the image store lies on, and whether a graphdriver's layer
-//! folders are there. It looks and never judges; see
+//! What a folder of the image store lies on, whether a graphdriver's layer
+//! folders are there, and what its store says of an image. It looks and never judges; see
 //! `verify_cache::lasting` and `verify_cache::whole`.
 
 use std::path::{Component, Path, PathBuf};
@@ -59,6 +59,18 @@ pub fn look(path: &Path) -> Storage {
         medium,
         disk,
     }
+}
+
+/// An image's configuration as a graphdriver's store keeps it; none where it
+/// cannot be read or is longer than `longest`.
+pub fn config(data_root: &Path, driver: &str, hex: &str, longest: u64) -> Option<Vec<u8>> {
+    if driver.contains(['/', '.']) {
+        return None;
+    }
+    let images = data_root.join("image").join(driver);
+    let file = images.join("imagedb/content/sha256").join(hex);
+    let size = file.metadata().ok()?.len();
+    (size <= longest).then(|| std::fs::read(file).ok())?
 }
 
 /// Which of these layers have no folder any more, by their place. A store that
@@ -168,5 +180,18 @@ mod tests {
         assert_eq!(with("file"), [0]);
         assert_eq!(with("other"), [0; 0]);
         assert_eq!(with("../diff/file"), [0; 0], "no way out of a layer");
+    }
+
+    #[test]
+    fn a_configuration_is_read_from_the_store_unless_it_is_too_long() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("image/overlay2/imagedb/content/sha256");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("aa"), "{}").unwrap();
+        let read = |driver, hex, longest| config(root.path(), driver, hex, longest);
+        assert_eq!(read("overlay2", "aa", 2), Some(b"{}".to_vec()));
+        assert_eq!(read("overlay2", "aa", 1), None);
+        assert_eq!(read("overlay2", "bb", 2), None);
+        assert_eq!(read("../overlay2", "aa", 2), None);
     }
 }

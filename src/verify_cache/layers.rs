@@ -415,6 +415,13 @@ pub fn parts(id: &ImageId, blob: impl Fn(&str) -> Option<Option<Vec<u8>>>) -> Ve
     found
 }
 
+/// The DiffIDs in an image's configuration; none where it does not read.
+pub fn diff_ids(config: &[u8]) -> Vec<String> {
+    let config: Option<Config> = serde_json::from_slice(config).ok();
+    let diffs = config.and_then(|config| config.rootfs.diff_ids);
+    diffs.unwrap_or_default()
+}
+
 /// The ids under which a graphdriver store keeps an image's layers: each is a
 /// hash over all layers up to it.
 pub fn chain_ids(diff_ids: &[String]) -> Vec<String> {

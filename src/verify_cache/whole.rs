@@ -10,11 +10,11 @@ use crate::host::clock::monotonic;
 use crate::host::storage;
 use crate::model::{Bytes, EngineFacts, Image, Observed, Store};
 
-use super::layers::{Export, Verdict, chain_ids, damaged, differs, judge, parts};
+use super::layers::{Export, Verdict, chain_ids, damaged, diff_ids, differs, judge, parts};
 use super::tar::Reader;
 use super::{Check, Kind, Status};
 
-/// No manifest or index is longer.
+/// No manifest, index or configuration is longer.
 const LONGEST_MANIFEST: u64 = 4 << 20;
 
 /// Looks at one image; `progress` is told the bytes so far. The outer error:
@@ -83,9 +83,17 @@ async fn explained(
     if facts.store != Store::Graphdriver {
         return Ok((status, why));
     }
-    let diffs = engine.layers(&image.id).await?;
-    let chain = chain_ids(&diffs);
     let (root, driver) = (&facts.data_root, facts.driver.raw());
+    let diffs = match engine.layers(&image.id).await {
+        Ok(diffs) => diffs,
+        Err(error) if error.kind == Failure::Lost => return Err(error),
+        // It cannot describe an image whose uppermost folder is gone; the
+        // store's own files can.
+        Err(_) => storage::config(root, driver, image.id.hex(), LONGEST_MANIFEST)
+            .map(|config| diff_ids(&config))
+            .unwrap_or_default(),
+    };
+    let chain = chain_ids(&diffs);
     let missing = storage::missing_layers(root, driver, &chain);
     let named = |n: &usize| {
         let digest = crate::text::escape(&diffs[*n]);
