@@ -11,7 +11,8 @@ mod support;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use lab::image::Archive;
+use lab::image::{Archive, sha256};
+use lab::index::{ELSEWHERE, HERE, Index};
 use lab::{Engine, Kind, Registry, USER, base64url, wait_until};
 use serde_json::{Value, json};
 use support::{EAGER, Ran, Secateur, page};
@@ -738,6 +739,72 @@ impl Damage {
                 file.write_all_at(&[!byte[0]], 1_000_000).unwrap();
             }
         }
+    }
+}
+
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn an_image_that_was_pulled_for_another_platform_is_not_what_a_deploy_fetches() {
+    for kind in Kind::ALL {
+        let host = Host::new(kind);
+        let (app, odd) = (host.registry.name("app:v1"), host.registry.name("odd:v1"));
+        let other = || Index::default().linux(ELSEWHERE, &Archive::new().noise(1000));
+        let both = other().linux(HERE, &Archive::new().noise(1000)).attested();
+        host.registry.put_index("app:v1", both);
+        host.registry.put_index("odd:v1", other());
+        let auth = host.registry.auth_header();
+        host.engine.pull_for(ELSEWHERE, &app, &auth);
+        host.engine.pull_for(ELSEWHERE, &odd, &auth);
+        let report = host.verify(0, &["--deep", &app, &odd]);
+        let here = format!("only linux/{ELSEWHERE} is here");
+        let fetched = format!("fetches linux/{HERE}");
+        says(kind, &report, &app, "whole", "unknown", &[&here, &fetched]);
+        // There is no other, which only the containerd store can tell.
+        let (status, words) = if kind.containerd() {
+            ("ok", "2 layers read")
+        } else {
+            ("unknown", "where the registry has it")
+        };
+        says(kind, &report, &odd, "whole", status, &[words]);
+        host.verify(1, &["--deep", "--strict", &app]);
+
+        host.pull(&app);
+        let report = host.verify(0, &["--deep", "--strict", &app]);
+        says(kind, &report, &app, "whole", "ok", &["2 layers read"]);
+    }
+}
+
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn attestations_and_other_platforms_make_no_image_whole() {
+    for kind in [Kind::Containerd28, Kind::Containerd26] {
+        let host = Host::new(kind);
+        let index = |archive: &Archive| Index::default().linux(HERE, archive).attested();
+        let fine = index(&Archive::new().noise(1000));
+        host.engine.load_index("fine:1", fine);
+        let lost = Archive::new().noise(1000);
+        let top = &lost.layers()[1];
+        host.engine.load_index("lost:1", index(&lost).without(top));
+        let both = index(&lost).linux(ELSEWHERE, &Archive::new());
+        host.engine.load_index("both:1", both.without(top));
+        let none = Archive::new().noise(1000);
+        let manifest = Index::default().linux(HERE, &none).manifests().remove(0);
+        host.engine
+            .load_index("none:1", index(&none).without(&manifest));
+        let all = ["--deep", "fine:1", "lost:1", "both:1", "none:1"];
+        let report = host.verify(1, &all);
+        if kind == Kind::Containerd28 {
+            let layer = format!("layer 2 of 2, sha256:{}, is missing", sha256(top));
+            says(kind, &report, "lost:1", "whole", "broken", &[&layer]);
+            says(kind, &report, "both:1", "whole", "broken", &[&layer]);
+            let manifest = sha256(&manifest);
+            says(kind, &report, "none:1", "whole", "broken", &[&manifest]);
+        } else {
+            // 26 does not even list them.
+            says(kind, &report, "lost:1", "present", "broken", &[]);
+            says(kind, &report, "none:1", "present", "broken", &[]);
+        }
+        says(kind, &report, "fine:1", "whole", "ok", &["2 layers read"]);
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::list::{LONGEST_ITEM, object};
 use super::sparing::Texts;
-use super::{EngineError, Reader, call};
+use super::{EngineError, Platform, Reader, call};
 use crate::model::ImageId;
 
 /// A graphdriver engine first writes a copy of all layers, then answers.
@@ -33,6 +33,15 @@ pub struct Export {
     bytes: u64,
 }
 
+/// An image by itself.
+#[derive(Debug)]
+pub struct Described {
+    /// The DiffIDs of its layers, lowest first.
+    pub layers: Vec<String>,
+    /// What it is for; on a containerd store, of all that is here the best.
+    pub platform: Option<Platform>,
+}
+
 impl Reader {
     /// Asks for an image. The limit on the length of answers does not hold
     /// here: the caller counts.
@@ -48,13 +57,15 @@ impl Reader {
         })
     }
 
-    /// The DiffIDs of an image's layers, lowest first.
-    pub async fn layers(&self, id: &ImageId) -> Result<Vec<String>, EngineError> {
+    /// What the engine says of an image by itself.
+    pub async fn described(&self, id: &ImageId) -> Result<Described, EngineError> {
         #[derive(Deserialize)]
         #[serde(rename_all = "PascalCase")]
         struct Inspected {
             #[serde(rename = "RootFS")]
             root_fs: Option<RootFs>,
+            os: Option<String>,
+            architecture: Option<String>,
         }
         #[derive(Deserialize)]
         #[serde(rename_all = "PascalCase")]
@@ -67,7 +78,10 @@ impl Reader {
         let inspected: Inspected =
             object(&body).map_err(|why| EngineError::nonsense(doing, why))?;
         let layers = inspected.root_fs.and_then(|fs| fs.layers);
-        Ok(layers.unwrap_or_default().0)
+        Ok(Described {
+            layers: layers.unwrap_or_default().0,
+            platform: Platform::given(inspected.os, inspected.architecture),
+        })
     }
 }
 

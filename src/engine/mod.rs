@@ -7,6 +7,7 @@ mod address;
 mod events;
 mod export;
 mod list;
+mod platform;
 mod pull;
 mod read;
 mod registries;
@@ -28,7 +29,8 @@ use crate::text::escape;
 
 pub use address::{Address, AddressError, Environment};
 pub use events::Claim;
-pub use export::Export;
+pub use export::{Described, Export};
+pub use platform::Platform;
 pub use pull::Puller;
 pub use read::{Contents, Info};
 pub use registries::{Insecure, host_and_port};
@@ -147,6 +149,7 @@ pub struct Reader {
     api: (u32, u32),
     podman: bool,
     version: String,
+    platform: Option<Platform>,
 }
 
 impl Reader {
@@ -195,8 +198,14 @@ impl Reader {
             socket,
             api,
             podman,
+            platform: Platform::given(version.os, version.arch),
             version: version.version.unwrap_or_default(),
         })
+    }
+
+    /// What it pulls where nobody names a platform, if it says so.
+    pub fn platform(&self) -> Option<&Platform> {
+        self.platform.as_ref()
     }
 }
 

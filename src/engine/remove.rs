@@ -237,6 +237,7 @@ mod tests {
             socket,
             api: (1, 51),
             podman: false,
+            platform: None,
             version: String::new(),
         };
         (dir, listener, Remover { reader })

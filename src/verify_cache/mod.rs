@@ -8,7 +8,7 @@
 //! |---|---|
 //! | which images are promised | [`promise`], [`baseline`] |
 //! | are they here, and if not, since when | [`present`], [`gone`] |
-//! | is every layer what it says | [`tar`], [`layers`] |
+//! | is every layer what it says | [`tar`], [`layers`], [`blobs`] |
 //! | will they be here tomorrow | [`lasting`] |
 //! | does the deploy get in | [`config`], [`helper`], [`login`], [`challenge`] |
 //! | what does the registry have | [`ask`], [`registry`], [`wire`], [`current`] |
@@ -17,6 +17,7 @@
 
 pub mod ask;
 pub mod baseline;
+pub mod blobs;
 pub mod challenge;
 pub mod config;
 pub mod current;

@@ -189,7 +189,7 @@ impl Run<'_> {
         let mut on_bytes = |bytes: u64| {
             progress.show(|| format!("reading {place}: {}", crate::model::Bytes(bytes)));
         };
-        let check = whole::look(self.reader, &self.info.facts, image, &mut on_bytes)
+        let check = whole::look(self.reader, self.info, image, &mut on_bytes)
             .await
             .map_err(|error| survey::engine_fault(&error))?;
         self.deep.insert(image.id.clone(), check.clone());

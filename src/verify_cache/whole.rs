@@ -5,12 +5,13 @@
 
 use std::path::Path;
 
-use crate::engine::{EngineError, Failure, Reader as Engine};
+use crate::engine::{EngineError, Failure, Info, Reader as Engine};
 use crate::host::clock::monotonic;
 use crate::host::storage;
 use crate::model::{Bytes, EngineFacts, Image, Observed, Store};
 
-use super::layers::{Export, Verdict, chain_ids, damaged, diff_ids, differs, judge, parts};
+use super::blobs::{Part, damaged, only, parts};
+use super::layers::{Beside, Export, Verdict, chain_ids, diff_ids, differs, judge};
 use super::tar::Reader;
 use super::{Check, Kind, Status};
 
@@ -21,13 +22,22 @@ const LONGEST_MANIFEST: u64 = 4 << 20;
 /// the engine itself is gone.
 pub async fn look(
     engine: &Engine,
-    facts: &EngineFacts,
+    info: &Info,
     image: &Image,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Check, EngineError> {
     let started = monotonic();
+    let facts = &info.facts;
+    let judged = |export: &Export| {
+        judge(
+            export,
+            &image.id,
+            facts.store,
+            &beside(engine, facts, image),
+        )
+    };
     let (status, message) = match read(engine, image, progress).await {
-        Ok(Ok(export)) => match judge(&export, &image.id, facts.store) {
+        Ok(Ok(export)) => match judged(&export) {
             Verdict::Whole { layers, bytes } => {
                 let s = if layers == 1 { "" } else { "s" };
                 let seconds = started.elapsed().as_secs_f64();
@@ -47,7 +57,7 @@ pub async fn look(
             }
         },
         Err(error) if error.kind == Failure::NotFound => {
-            (Status::Unknown, "it went while it was looked at".to_owned())
+            not_found(engine, info, image, &error).await?
         }
         Err(error) => {
             // A broken-off answer may be an engine that is gone.
@@ -71,6 +81,38 @@ fn meaning(error: &EngineError) -> Status {
     }
 }
 
+/// The image went meanwhile; or it is there and a part of it is not, which on a
+/// containerd store may be all that a deploy takes of it.
+async fn not_found(
+    engine: &Engine,
+    info: &Info,
+    image: &Image,
+    error: &EngineError,
+) -> Result<(Status, String), EngineError> {
+    if !engine.images(info).await?.contains_key(&image.id) {
+        return Ok((Status::Unknown, "it went while it was looked at".to_owned()));
+    }
+    let (facts, why) = (&info.facts, error.to_string());
+    if facts.store != Store::Containerd {
+        return explained(engine, facts, image, Status::Broken, why).await;
+    }
+    let lost = missing(&in_store(facts, image));
+    if !lost.is_empty() {
+        return Ok((Status::Broken, lost.join("; ")));
+    }
+    let here = match engine.described(&image.id).await {
+        Err(error) if error.kind == Failure::Lost => return Err(error),
+        described => described.ok().and_then(|described| described.platform),
+    };
+    Ok(match (&here, engine.platform()) {
+        (Some(here), Some(wanted)) if here != wanted => {
+            let only = only(&here.to_string(), &wanted.to_string());
+            (Status::Unknown, only)
+        }
+        _ => (Status::Broken, why),
+    })
+}
+
 /// Which layers' folders are not there, where that can be seen; else what the
 /// engine said.
 async fn explained(
@@ -84,8 +126,8 @@ async fn explained(
         return Ok((status, why));
     }
     let (root, driver) = (&facts.data_root, facts.driver.raw());
-    let diffs = match engine.layers(&image.id).await {
-        Ok(diffs) => diffs,
+    let diffs = match engine.described(&image.id).await {
+        Ok(described) => described.layers,
         Err(error) if error.kind == Failure::Lost => return Err(error),
         // It cannot describe an image whose uppermost folder is gone; the
         // store's own files can.
@@ -118,15 +160,31 @@ async fn explained(
     ))
 }
 
+/// What is known of an image without reading its layers.
+fn beside(engine: &Engine, facts: &EngineFacts, image: &Image) -> Beside {
+    let lost = in_store(facts, image).into_iter().filter(|part| !part.here);
+    Beside {
+        platform: engine.platform().cloned(),
+        pulled: !image.digests.is_empty(),
+        lost: lost.map(|part| part.digest).collect(),
+    }
+}
+
+/// Its parts by a containerd store's own files; none where they cannot be read.
+fn in_store(facts: &EngineFacts, image: &Image) -> Vec<Part> {
+    let Some(root) = &facts.containerd_root else {
+        return Vec::new();
+    };
+    parts(&image.id, |digest| {
+        storage::blob(root, digest, LONGEST_MANIFEST)
+    })
+}
+
 /// What is wrong with an image of a containerd store whose export broke off:
 /// it stops at the first blob that is gone or damaged, wherever that stands, so
 /// that the rest is missing from the export and not from the store.
 fn in_content(facts: &EngineFacts, image: &Image, export: &Export, why: String) -> String {
-    let blob = |digest: &str| {
-        let root = facts.containerd_root.as_ref()?;
-        storage::blob(root, digest, LONGEST_MANIFEST)
-    };
-    let parts = parts(&image.id, blob);
+    let parts = in_store(facts, image);
     let place = |digest: &String| {
         let part = parts.iter().find(|part| part.digest == *digest);
         part.map_or_else(|| format!("the blob {digest}"), |part| part.place.clone())
@@ -134,10 +192,14 @@ fn in_content(facts: &EngineFacts, image: &Image, export: &Export, why: String) 
     let damaged = damaged(export)
         .into_iter()
         .map(|(digest, hash)| differs(&place(&digest), &hash));
-    let lost = parts.iter().filter(|part| !part.here);
-    let lost = lost.map(|part| format!("{} is missing", part.place));
-    let all: Vec<String> = damaged.chain(lost).collect();
+    let all: Vec<String> = damaged.chain(missing(&parts)).collect();
     if all.is_empty() { why } else { all.join("; ") }
+}
+
+fn missing(parts: &[Part]) -> Vec<String> {
+    let lost = parts.iter().filter(|part| !part.here);
+    lost.map(|part| format!("{} is missing", part.place))
+        .collect()
 }
 
 /// The engine names the file, not its layer: `file integrity checksum failed

@@ -134,6 +134,19 @@ impl Archive {
         tar(&files)
     }
 
+    pub fn layers(&self) -> &[Vec<u8>] {
+        &self.layers
+    }
+
+    /// Its configuration, for Linux on another architecture than this one.
+    pub fn config_for(&self, architecture: &str) -> Vec<u8> {
+        let digests: Vec<String> = self.layers.iter().map(|layer| sha256(layer)).collect();
+        let config = self.config(&digests);
+        let mut config: Value = serde_json::from_slice(&config).expect("JSON");
+        config["architecture"] = json!(architecture);
+        config.to_string().into_bytes()
+    }
+
     fn config(&self, digests: &[String]) -> Vec<u8> {
         let diff_ids: Vec<String> = digests
             .iter()
@@ -145,7 +158,7 @@ impl Archive {
             .map(|(key, value)| (key.clone(), json!(value)))
             .collect();
         let mut config = json!({
-            "architecture": if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" },
+            "architecture": super::index::HERE,
             "os": "linux",
             "config": {"Labels": labels, "Cmd": self.cmd},
             "rootfs": {"type": "layers", "diff_ids": diff_ids},

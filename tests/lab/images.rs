@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::engine::{Engine, text};
 use super::http::{self, Request, Response, encode};
 use super::image::{self, Archive};
+use super::index::Index;
 
 const TAR: &[(&str, &str)] = &[("Content-Type", "application/x-tar")];
 
@@ -55,6 +56,15 @@ impl Engine {
             .trim();
         assert!(id.starts_with("sha256:"), "loaded: {said}");
         id.to_owned()
+    }
+
+    /// As `docker load` of an index. Of one that lacks something, the engine may keep what there
+    /// is and say that it cannot unpack it.
+    #[track_caller]
+    pub fn load_index(&self, name: &str, index: Index) {
+        let archive = index.build(&format!("docker.io/library/{name}"));
+        let answer = self.try_api("POST", "/images/load?quiet=1", TAR, &archive);
+        answer.expect("load").ok("load");
     }
 
     /// Many images without a tag at once. Returns their ids, sorted.
@@ -149,6 +159,13 @@ impl Engine {
         self.pull_in_background(name, auth).done().expect("pull")
     }
 
+    /// As `docker pull --platform linux/ARCHITECTURE`.
+    #[track_caller]
+    pub fn pull_for(&self, architecture: &str, name: &str, auth: &str) {
+        let name = format!("{}&platform=linux/{architecture}", encode(name));
+        self.pull_by(&name, Some(auth)).done().expect("pull");
+    }
+
     /// What is missing or damaged of an image, in the archive that `docker save` gives of it.
     /// For engines that save in the OCI form: 25 and later.
     #[track_caller]
@@ -163,8 +180,12 @@ impl Engine {
     /// Starts a pull, which goes on until it is done, cancelled, or its engine ends.
     #[track_caller]
     pub fn pull_in_background(&self, name: &str, auth: Option<&str>) -> Pull {
+        self.pull_by(&encode(name), auth)
+    }
+
+    fn pull_by(&self, query: &str, auth: Option<&str>) -> Pull {
         let mut stream = http::unix(&self.socket()).expect("the engine's socket");
-        let path = format!("/images/create?fromImage={}", encode(name));
+        let path = format!("/images/create?fromImage={query}");
         let auth = auth.map(str::to_owned);
         let connection = stream.try_clone().expect("a second handle");
         let answer = std::thread::spawn(move || {

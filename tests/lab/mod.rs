@@ -21,6 +21,7 @@ mod engine;
 mod http;
 pub mod image;
 mod images;
+pub mod index;
 mod kind;
 mod machine;
 pub mod other;

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::http::{self, Request, Response};
 use super::image::{Archive, unique};
+use super::index::Index;
 use super::room::{Inside, Room};
 use super::slow_line::SlowLine;
 use super::{loopback, wait_until};
@@ -131,9 +132,20 @@ impl Registry {
     /// Stores an image as `app:v1`. Returns the digest.
     #[track_caller]
     pub fn put(&self, image: &str, archive: &Archive) -> String {
+        self.put_archive("docker-archive", &archive.build(), image)
+    }
+
+    /// Stores an image for many platforms as `app:v1`. Returns the digest.
+    #[track_caller]
+    pub fn put_index(&self, image: &str, index: Index) -> String {
+        self.put_archive("oci-archive", &index.build(image), image)
+    }
+
+    #[track_caller]
+    fn put_archive(&self, form: &str, archive: &[u8], image: &str) -> String {
         let file = self.room.dir().join(unique());
-        fs::write(&file, archive.build()).expect("archive");
-        self.copy(&format!("docker-archive:{}", file.display()), image);
+        fs::write(&file, archive).expect("archive");
+        self.copy(&format!("{form}:{}", file.display()), image);
         fs::remove_file(&file).expect("archive");
         self.digest(image)
     }
@@ -148,7 +160,7 @@ impl Registry {
     fn copy(&self, from: &str, to: &str) {
         let credentials = format!("{USER}:{}", self.password);
         let to = format!("docker://{}", self.name(to));
-        let mut command = vec!["skopeo", "copy", "--quiet", "--insecure-policy"];
+        let mut command = vec!["skopeo", "copy", "--all", "--quiet", "--insecure-policy"];
         command.extend(["--dest-tls-verify=false", "--dest-creds", &credentials]);
         if from.starts_with("docker://") {
             command.extend(["--src-tls-verify=false", "--src-creds", &credentials]);

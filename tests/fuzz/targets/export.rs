@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use secateur::model::{ImageId, Store};
-use secateur::verify_cache::layers::{Export, judge};
+use secateur::verify_cache::layers::{Beside, Export, judge};
 use secateur::verify_cache::tar::Reader;
 
 fn read(bytes: &[u8], size: usize) -> Option<(Export, Option<Vec<u8>>)> {
@@ -24,6 +24,7 @@ fuzz_target!(|bytes: &[u8]| {
     };
     assert_eq!(end, cut_end);
     for store in [Store::Graphdriver, Store::Containerd] {
-        assert_eq!(judge(&whole, &id, store), judge(&cut, &id, store));
+        let judge = |export| judge(export, &id, store, &Beside::default());
+        assert_eq!(judge(&whole), judge(&cut));
     }
 });
