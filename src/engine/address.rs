@@ -53,11 +53,11 @@ impl Environment {
     pub fn read() -> Self {
         let text = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
         let config = text("DOCKER_CONFIG").map(PathBuf::from);
-        let home = text("HOME").map(|home| Path::new(&home).join(".docker"));
+        let home = || Some(crate::host::user::home()?.join(".docker"));
         Self {
             docker_host: text("DOCKER_HOST"),
             docker_context: text("DOCKER_CONTEXT"),
-            docker_config: config.or(home),
+            docker_config: config.or_else(home),
         }
     }
 }

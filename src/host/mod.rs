@@ -12,6 +12,7 @@ mod process;
 pub mod signs;
 pub mod storage;
 pub mod systemd;
+pub mod user;
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;

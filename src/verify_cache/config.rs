@@ -11,8 +11,7 @@
 use std::collections::BTreeMap;
 
 use base64::Engine as _;
-use base64::alphabet::STANDARD;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
 use crate::secret::{Credentials, Secret};
@@ -56,17 +55,40 @@ pub fn key(registry: &str) -> &str {
     }
 }
 
-/// Looks a registry up in a config.json, or in $DOCKER_AUTH_CONFIG, which is
-/// of the same form. The error never quotes the text.
+/// Looks a registry up in $DOCKER_AUTH_CONFIG, as docker does from 28.3 on: by its
+/// very key, and in nothing that holds more than logins or one that does not
+/// read. The error never quotes the text.
+pub fn look_up_environment(text: &[u8], registry: &str) -> Result<Said, String> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Variable {
+        auths: Option<BTreeMap<String, Login>>,
+    }
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Login {
+        auth: String,
+    }
+    let variable: Variable = serde_json::from_slice(text).map_err(|error| position(&error))?;
+    let mut said = Said::Nothing;
+    for (name, login) in variable.auths.unwrap_or_default() {
+        let found = decode(&login.auth)?;
+        if name == key(registry) {
+            said = Said::Credentials(found);
+        }
+    }
+    Ok(said)
+}
+
+/// serde's own words would quote the value that it stumbled over.
+fn position(error: &serde_json::Error) -> String {
+    let (line, column) = (error.line(), error.column());
+    format!("it does not read at line {line}, column {column}")
+}
+
+/// Looks a registry up in a config.json. The error never quotes the text.
 pub fn look_up(text: &[u8], registry: &str) -> Result<Said, String> {
-    let file: File = serde_json::from_slice(text).map_err(|error| {
-        // serde's own words would quote the value that it stumbled over.
-        format!(
-            "it does not read at line {}, column {}",
-            error.line(),
-            error.column()
-        )
-    })?;
+    let file: File = serde_json::from_slice(text).map_err(|error| position(&error))?;
     let key = key(registry);
     let helpers = file.helpers.unwrap_or_default();
     let helper = helpers.get(key).or(file.store.as_ref());
@@ -83,7 +105,7 @@ pub fn look_up(text: &[u8], registry: &str) -> Result<Said, String> {
     let auths = file.auths.unwrap_or_default();
     let exact = auths.get(key);
     let entry = exact.or_else(|| {
-        let alike = |found: &&String| host_of(found) == host_of(key);
+        let alike = |found: &&String| host_of(found) == key;
         auths.keys().find(alike).and_then(|found| auths.get(found))
     });
     match entry {
@@ -120,31 +142,33 @@ fn credentials(entry: &Entry) -> Result<Said, String> {
             token,
         ))));
     }
-    let pair = match some(&entry.auth) {
-        Some(auth) => Some(decode(&auth)?),
-        None => some(&entry.username).zip(some(&entry.password)),
-    };
-    Ok(match pair {
-        None => Said::Nothing,
-        Some((user, password)) => Said::Credentials(Credentials::Login {
-            user,
-            password: Secret::new(password),
-        }),
-    })
+    if let Some(auth) = some(&entry.auth) {
+        return Ok(Said::Credentials(decode(&auth)?));
+    }
+    let pair = some(&entry.username).zip(some(&entry.password));
+    Ok(pair.map_or(Said::Nothing, |(user, password)| {
+        Said::Credentials(login(&user, &password))
+    }))
 }
 
-fn decode(auth: &str) -> Result<(String, String), String> {
-    let engine = GeneralPurpose::new(
-        &STANDARD,
-        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-    );
-    let bytes = engine
+fn login(user: &str, password: &str) -> Credentials {
+    Credentials::Login {
+        user: user.to_owned(),
+        password: Secret::new(password),
+    }
+}
+
+/// With its padding, or docker refuses it.
+fn decode(auth: &str) -> Result<Credentials, String> {
+    let bytes = STANDARD
         .decode(auth.trim())
         .map_err(|_| "its auth is no base64")?;
     let text = String::from_utf8(bytes).map_err(|_| "its auth is no UTF-8")?;
-    let (user, password) = text.split_once(':').ok_or("its auth is no user:password")?;
-    // docker pads old files so.
-    Ok((user.to_owned(), password.trim_end_matches('\0').to_owned()))
+    match text.split_once(':') {
+        // docker pads old files so.
+        Some((user, password)) if !user.is_empty() => Ok(login(user, password.trim_matches('\0'))),
+        _ => Err("its auth is no user:password".into()),
+    }
 }
 
 #[cfg(test)]
@@ -184,10 +208,26 @@ mod tests {
 
     #[test]
     fn docker_hub_and_old_files_have_keys_of_their_own() {
-        let hub = r#"{"auths":{"https://index.docker.io/v1/":{"auth":"bWU6cA"}}}"#;
+        let hub = r#"{"auths":{"https://index.docker.io/v1/":{"auth":"bWU6cA=="}}}"#;
         assert_eq!(said(hub, "docker.io"), "me/p");
         let old = r#"{"auths":{"https://r.example/v1/":{"auth":"bWU6cA=="}}}"#;
         assert_eq!(said(old, "r.example"), "me/p");
+    }
+
+    #[test]
+    fn an_old_key_stands_for_its_host_and_none_for_docker_hub_but_its_own() {
+        // Docker Hub's own key is no host, so nothing is ever taken for it.
+        for alike in [
+            "index.docker.io",
+            "docker.io",
+            "https://index.docker.io/v2/",
+        ] {
+            let config = format!(r#"{{"auths":{{"{alike}":{{"auth":"bWU6cA=="}}}}}}"#);
+            assert_eq!(said(&config, "docker.io"), "nothing", "{alike}");
+        }
+        let old = r#"{"auths":{"http://r.example:5000/x":{"auth":"bWU6cA=="}}}"#;
+        assert_eq!(said(old, "r.example:5000"), "me/p");
+        assert_eq!(said(old, "r.example"), "nothing");
     }
 
     #[test]
@@ -218,6 +258,8 @@ mod tests {
         for config in [
             r#"{"auths":{"r.example":"hunter2"}}"#,
             r#"{"auths":{"r.example":{"auth":"hunter2!"}}}"#,
+            r#"{"auths":{"r.example":{"auth":"aHVudGVyMg"}}}"#,
+            r#"{"auths":{"r.example":{"auth":"Omh1bnRlcjI="}}}"#,
             r#"{"credHelpers":"hunter2"}"#,
             "hunter2",
         ] {

@@ -11,11 +11,12 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use nix::libc;
+use nix::unistd::{Uid, User, geteuid};
 use serde::Deserialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 
-use super::config::{Said, key, look_up};
+use super::config::{Said, key, look_up, look_up_environment};
 use crate::secret::{Credentials, Secret};
 use crate::text::escape;
 
@@ -44,6 +45,8 @@ pub enum Lookup {
 #[derive(Default)]
 pub struct Finder {
     dir: Option<PathBuf>,
+    /// Whether somebody named the folder.
+    named: bool,
     environment: Option<Secret>,
 }
 
@@ -56,12 +59,14 @@ impl Finder {
             // Another user's environment is not ours.
             return Self {
                 dir: Some(dir.to_owned()),
+                named: true,
                 environment: None,
             };
         }
-        let home = || variable("HOME").map(|home| Path::new(&home).join(".docker"));
+        let home = || Some(crate::host::user::home()?.join(".docker"));
         Self {
             dir: variable("DOCKER_CONFIG").map(PathBuf::from).or_else(home),
+            named: false,
             environment: variable("DOCKER_AUTH_CONFIG")
                 .and_then(|value| value.into_string().ok())
                 .map(Secret::new),
@@ -70,14 +75,25 @@ impl Finder {
 
     /// Looks one registry up.
     pub async fn find(&self, registry: &str) -> Lookup {
-        if let Some(text) = &self.environment {
-            // One that does not read is passed over, as docker does.
-            if let Ok(Said::Credentials(found)) = look_up(text.expose().as_bytes(), registry) {
-                return Lookup::Found(found, "DOCKER_AUTH_CONFIG".into());
-            }
+        let Some(text) = &self.environment else {
+            return self.find_in_file(registry).await;
+        };
+        match look_up_environment(text.expose().as_bytes(), registry) {
+            Ok(Said::Credentials(found)) => Lookup::Found(found, "DOCKER_AUTH_CONFIG".into()),
+            Ok(_) => self.find_in_file(registry).await,
+            // Passed over, as docker does; it, too, says so.
+            Err(odd) => match self.find_in_file(registry).await {
+                Lookup::None(why) => Lookup::None(format!(
+                    "DOCKER_AUTH_CONFIG is passed over, for {odd}; {why}"
+                )),
+                found => found,
+            },
         }
+    }
+
+    async fn find_in_file(&self, registry: &str) -> Lookup {
         let Some(dir) = &self.dir else {
-            return Lookup::None("there is no HOME and no DOCKER_CONFIG to look in".into());
+            return Lookup::None("there is no home and no DOCKER_CONFIG to look in".into());
         };
         let path = dir.join("config.json");
         let shown = escape(&path.to_string_lossy());
@@ -90,17 +106,20 @@ impl Finder {
             Err(why) => Lookup::Unreadable(format!("{shown}: {why}")),
             Ok(Said::Nothing) => Lookup::None(format!("{shown} has none")),
             Ok(Said::Credentials(found)) => Lookup::Found(found, shown),
-            Ok(Said::Helper(name)) => ask(&name, registry, dir, owner).await,
+            Ok(Said::Helper(name)) => {
+                let program = format!("docker-credential-{name}");
+                match helper(&program, dir, self.named, owner) {
+                    Ok(command) => ask(&program, command, registry).await,
+                    Err(why) => Lookup::HelperFailed(format!("{program} {why}")),
+                }
+            }
         }
     }
 }
 
-/// User and group.
-type Owner = (u32, u32);
-
 /// What the file has, and whose it is. Links are followed; a FIFO would be waited
 /// for.
-fn read(path: &Path) -> Result<Option<(Vec<u8>, Owner)>, String> {
+fn read(path: &Path) -> Result<Option<(Vec<u8>, Uid)>, String> {
     use std::io::Read as _;
     let mut options = std::fs::OpenOptions::new();
     options.read(true).custom_flags(libc::O_NONBLOCK);
@@ -117,7 +136,7 @@ fn read(path: &Path) -> Result<Option<(Vec<u8>, Owner)>, String> {
     file.take(LONGEST)
         .read_to_end(&mut text)
         .map_err(|error| error.to_string())?;
-    Ok(Some((text, (meta.uid(), meta.gid()))))
+    Ok(Some((text, Uid::from_raw(meta.uid()))))
 }
 
 #[derive(Deserialize)]
@@ -127,21 +146,19 @@ struct Answer {
     secret: String,
 }
 
-async fn ask(name: &str, registry: &str, dir: &Path, owner: Owner) -> Lookup {
-    let program = format!("docker-credential-{name}");
+async fn ask(program: &str, mut command: Command, registry: &str) -> Lookup {
     let failed = |why: String| Lookup::HelperFailed(format!("{program} {why}"));
-    let mut command = Command::new(&program);
     command
         .arg("get")
-        .env("DOCKER_CONFIG", dir)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .kill_on_drop(true);
-    as_owner(&mut command, owner);
     let mut child = match command.spawn() {
         Ok(child) => child,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Lookup::HelperMissing(program),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return Lookup::HelperMissing(program.to_owned());
+        }
         Err(error) => return failed(format!("cannot be run: {error}")),
     };
     let talk = async {
@@ -160,7 +177,7 @@ async fn ask(name: &str, registry: &str, dir: &Path, owner: Owner) -> Lookup {
         Ok(Err(error)) => return failed(format!("cannot be asked: {error}")),
         Err(_) => return failed(format!("gave no answer within {} s", DEADLINE.as_secs())),
     };
-    judge(&program, status.success(), &status.to_string(), &said)
+    judge(program, status.success(), &status.to_string(), &said)
 }
 
 /// What a helper's answer means. Nothing of it is shown.
@@ -194,17 +211,27 @@ fn judge(program: &str, success: bool, status: &str, said: &[u8]) -> Lookup {
     }
 }
 
-/// A file of somebody else names the program to run: it runs as that user, and
-/// with that user's key ring, not as root.
-fn as_owner(command: &mut Command, (uid, gid): Owner) {
-    if !nix::unistd::geteuid().is_root() || uid == 0 {
-        return;
+/// The helper that a file names, as a command. Root runs that of somebody else as
+/// the file's owner, with that user's key ring and nothing of its own environment
+/// but where programs are and the language. Nobody else can, or needs to.
+fn helper(program: &str, dir: &Path, named: bool, owner: Uid) -> Result<Command, String> {
+    let mut command = Command::new(program);
+    if geteuid().is_root() && (named || !owner.is_root()) {
+        let user = User::from_uid(owner).ok().flatten().ok_or_else(|| {
+            format!("cannot be run: config.json belongs to uid {owner}, which is no user here")
+        })?;
+        command.env_clear();
+        for name in ["PATH", "LANG"] {
+            command.envs(std::env::var_os(name).map(|value| (name, value)));
+        }
+        command
+            .uid(user.uid.as_raw())
+            .gid(user.gid.as_raw())
+            .envs([("USER", &user.name), ("LOGNAME", &user.name)])
+            .env("HOME", user.dir);
     }
-    command.uid(uid).gid(gid);
-    let user = nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(uid));
-    if let Ok(Some(user)) = user {
-        command.env("HOME", user.dir);
-    }
+    command.env("DOCKER_CONFIG", dir);
+    Ok(command)
 }
 
 #[cfg(test)]
@@ -275,6 +302,7 @@ mod tests {
         let odd = Finder {
             dir: Some(folder.path().to_owned()),
             environment: Some(Secret::new("{hunter2")),
+            ..Finder::default()
         };
         std::fs::write(folder.path().join("config.json"), "{}").unwrap();
         let odd = shown(&block_on(odd.find("r.example")));
@@ -289,5 +317,88 @@ mod tests {
         let found = block_on(Finder::of(Some(folder.path())).find("r.example"));
         let found = shown(&found);
         assert!(found.ends_with("it is no plain file"), "{found}");
+    }
+
+    #[test]
+    fn the_environment_is_taken_whole_or_not_at_all_as_docker_takes_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let found = |environment: &str| {
+            let finder = Finder {
+                dir: Some(folder.path().to_owned()),
+                environment: Some(Secret::new(environment)),
+                ..Finder::default()
+            };
+            shown(&block_on(finder.find("r.example")))
+        };
+        let fine = r#"{"auths":{"r.example":{"auth":"bWU6cA=="},"q.example":{"auth":"bWU6cA=="}}}"#;
+        assert_eq!(found(fine), "found by DOCKER_AUTH_CONFIG");
+        for odd in [
+            r#"{"auths":{"r.example":{"auth":"bWU6cA=="}},"credsStore":"x"}"#,
+            r#"{"auths":{"r.example":{"auth":"bWU6cA==","username":"me"}}}"#,
+            r#"{"auths":{"r.example":{"auth":"bWU6cA=="},"q.example":{}}}"#,
+            r#"{"auths":{"r.example":{"auth":"bWU6cA=="},"q.example":{"auth":"hunter2!"}}}"#,
+            r#"{"auths":{"r.example":{"auth":"bWU6cA=="}}} {}"#,
+            // In the file an old key stands for its host, here none does.
+            r#"{"auths":{"https://r.example/v1/":{"auth":"bWU6cA=="}}}"#,
+        ] {
+            assert!(found(odd).starts_with("none: "), "{odd}: {}", found(odd));
+        }
+    }
+
+    /// What a helper is given, line by line.
+    fn environment_of(named: bool, owner: Uid) -> Result<Vec<String>, String> {
+        let mut command = helper("env", Path::new("/d"), named, owner)?;
+        let said = block_on(async { command.output().await }).unwrap();
+        let said = String::from_utf8(said.stdout).unwrap();
+        let mut lines: Vec<_> = said.lines().map(str::to_owned).collect();
+        lines.retain(|line| !line.starts_with("PATH=") && !line.starts_with("LANG="));
+        lines.sort();
+        Ok(lines)
+    }
+
+    #[test]
+    fn root_gives_a_helper_of_somebody_else_nothing_of_its_own_environment() {
+        let own = std::env::vars_os().filter(|(name, _)| name != "PATH" && name != "LANG");
+        let own = own.count();
+        let root = Uid::from_raw(0);
+        // Root's own folder, or that of the user who runs this.
+        for named in [false, !geteuid().is_root()] {
+            assert!(environment_of(named, root).unwrap().len() >= own);
+        }
+        if !geteuid().is_root() {
+            return;
+        }
+        let daemon = User::from_name("daemon").unwrap().unwrap();
+        for (named, owner) in [(false, daemon.uid), (true, daemon.uid), (true, root)] {
+            let User { name, dir, .. } = User::from_uid(owner).unwrap().unwrap();
+            let wanted = [
+                "DOCKER_CONFIG=/d".to_owned(),
+                format!("HOME={}", dir.display()),
+                format!("LOGNAME={name}"),
+                format!("USER={name}"),
+            ];
+            assert_eq!(environment_of(named, owner).unwrap(), wanted);
+        }
+        let why = environment_of(false, Uid::from_raw(4_000_000_000)).unwrap_err();
+        assert!(
+            why.contains("uid 4000000000, which is no user here"),
+            "{why}"
+        );
+    }
+
+    #[test]
+    fn a_helper_runs_as_the_user_of_the_file_and_in_that_users_group() {
+        if !geteuid().is_root() {
+            return;
+        }
+        let daemon = User::from_name("daemon").unwrap().unwrap();
+        let mut command = helper("id", Path::new("/d"), true, daemon.uid).unwrap();
+        let said = block_on(async { command.output().await }).unwrap();
+        let said = String::from_utf8(said.stdout).unwrap();
+        let (uid, gid) = (daemon.uid, daemon.gid);
+        assert!(
+            said.starts_with(&format!("uid={uid}(daemon) gid={gid}(")),
+            "{said}"
+        );
     }
 }

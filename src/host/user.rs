@@ -1,0 +1,32 @@
+//! Who runs this, where the environment does not say.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use nix::unistd::{Uid, User};
+
+/// The home of whoever runs this: $HOME, else the one that the system knows, as
+/// docker does it. A system unit without `User=` has no $HOME.
+pub fn home() -> Option<PathBuf> {
+    home_or_the_systems(std::env::var_os("HOME"))
+}
+
+fn home_or_the_systems(variable: Option<OsString>) -> Option<PathBuf> {
+    match variable.filter(|home| !home.is_empty()) {
+        Some(home) => Some(home.into()),
+        None => Some(User::from_uid(Uid::current()).ok()??.dir),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_no_home_in_the_environment_has_the_one_of_passwd() {
+        let own = User::from_uid(Uid::current()).unwrap().map(|user| user.dir);
+        assert_eq!(home_or_the_systems(None), own);
+        assert_eq!(home_or_the_systems(Some("".into())), own);
+        assert_eq!(home_or_the_systems(Some("/h".into())), Some("/h".into()));
+    }
+}
