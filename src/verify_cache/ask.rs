@@ -10,7 +10,7 @@ use std::path::Path;
 use futures_util::future::join4;
 
 use crate::engine::{EngineError, Reader};
-use crate::model::{Image, ImageId};
+use crate::model::{Image, ImageId, Store};
 use crate::reference::Reference;
 use crate::secret::Credentials;
 use crate::text::escape;
@@ -31,7 +31,9 @@ pub const AT_ONCE: usize = 4;
 pub struct Registries {
     wire: Wire,
     finder: Finder,
+    store: Store,
     found: BTreeMap<String, Lookup>,
+    refused: BTreeSet<String>,
     asked: Vec<Asked>,
 }
 
@@ -88,14 +90,26 @@ impl Question<'_> {
 }
 
 impl Registries {
-    /// `user_config`: the docker folder of the user who deploys.
-    pub async fn new(reader: &Reader, user_config: Option<&Path>) -> Result<Self, EngineError> {
-        Ok(Self {
-            wire: Wire::new(reader.insecure_registries().await?),
-            finder: Finder::of(user_config),
+    /// For an engine with this store; `user_config`: the docker folder of the user
+    /// who deploys.
+    pub async fn new(
+        reader: &Reader,
+        store: Store,
+        user_config: Option<&Path>,
+    ) -> Result<Self, EngineError> {
+        let wire = Wire::new(reader.insecure_registries().await?);
+        Ok(Self::with(wire, store, Finder::of(user_config)))
+    }
+
+    fn with(wire: Wire, store: Store, finder: Finder) -> Self {
+        Self {
+            wire,
+            finder,
+            store,
             found: BTreeMap::new(),
+            refused: BTreeSet::new(),
             asked: Vec::new(),
-        })
+        }
     }
 
     /// What each registry was asked.
@@ -109,6 +123,11 @@ impl Registries {
             Some(Lookup::Found(credentials, _)) => Some(credentials),
             _ => None,
         }
+    }
+
+    /// Whether the registry of this image refuses what was found for it.
+    pub fn refuses(&self, wanted: &Wanted) -> bool {
+        matches!(wanted, Wanted::Name(name) if self.refused.contains(name.domain()))
     }
 
     /// The registry's name for X-Registry-Auth.
@@ -138,26 +157,26 @@ impl Registries {
         }
         let mut answers = Answers::default();
         let (mut done, all) = (0, questions.len());
-        for (name, mut questions) in by_registry {
-            // The first is the one that the registry is entered with: one that
-            // somebody asked for, rather than one that merely was here.
-            questions.sort_by_key(|question| question.promise.by);
+        for (name, questions) in by_registry {
             let found = self.finder.find(name).await;
             let credentials = match &found {
                 Lookup::Found(credentials, _) => Some(credentials),
                 _ => None,
             };
             let usable = matches!(found, Lookup::Found(..) | Lookup::None(_));
-            let registry = Registry::new(&self.wire, name, credentials);
+            let registry = Registry::new(&self.wire, name, credentials, self.store);
             let entry = if usable {
-                Some(registry.enter(questions[0].path()).await)
+                Some(registry.enter().await)
             } else {
                 None
             };
+            if matches!(entry, Some(Entry::Refused(_))) {
+                self.refused.insert(name.to_owned());
+            }
             let reachable = !matches!(entry, None | Some(Entry::Unreachable(_) | Entry::Odd(_)));
             let wanted: Vec<&Question> = if digests && reachable {
                 questions.clone()
-            } else if entry == Some(Entry::Anonymous) {
+            } else if matches!(entry, Some(Entry::Open | Entry::Anonymous)) {
                 one_of_each_repository(&questions)
             } else {
                 Vec::new()
@@ -185,19 +204,12 @@ impl Registries {
                 Box::pin(join4(worker(), worker(), worker(), worker())).await;
             }
             let results = results.into_inner();
-            let denied: BTreeSet<&str> = questions
+            let said = questions
                 .iter()
-                .filter(|q| matches!(results.get(&q.promise.wanted), Some(Upstream::Denied(_))))
-                .map(|question| question.path())
-                .collect();
+                .filter_map(|q| Some((q.path(), results.get(&q.promise.wanted)?)));
+            let repositories = login::repositories(entry.as_ref(), said, self.store);
             for question in &questions {
-                // A token for anybody opens public images only.
-                let entry = match &entry {
-                    Some(Entry::Anonymous) if denied.contains(question.path()) => {
-                        Some(&Entry::Wanted)
-                    }
-                    other => other.as_ref(),
-                };
+                let entry = repositories.get(question.path()).or(entry.as_ref());
                 let check = login::judge(&escape(name), &found, entry);
                 let checks = answers.checks.entry(question.promise.wanted.clone());
                 let checks = checks.or_default();
@@ -258,33 +270,134 @@ fn question<'a>(promise: &'a Promise, here: &BTreeMap<ImageId, Image>) -> Option
 
 #[cfg(test)]
 mod tests {
-    use super::super::registry::tests::served;
+    use super::super::registry::served::served;
     use super::*;
     use crate::engine::Insecure;
     use crate::testing::block_on;
 
+    /// A registry of [`served`], promised images of it, and who asks.
+    struct Host {
+        registries: Registries,
+        address: String,
+        told: std::sync::mpsc::Receiver<String>,
+        _folder: tempfile::TempDir,
+    }
+
+    impl Host {
+        /// `login`: what stands in config.json, in base64.
+        fn new(mode: &'static str, store: Store, login: Option<&str>) -> Host {
+            let (address, told) = served(mode);
+            let folder = tempfile::tempdir().unwrap();
+            if let Some(auth) = login {
+                let config = format!(r#"{{"auths":{{"{address}":{{"auth":"{auth}"}}}}}}"#);
+                std::fs::write(folder.path().join("config.json"), config).unwrap();
+            }
+            let wire = Wire::new(Insecure::default());
+            let registries = Registries::with(wire, store, Finder::of(Some(folder.path())));
+            Host {
+                registries,
+                address,
+                told,
+                _folder: folder,
+            }
+        }
+
+        /// What became of "authenticated" for each name.
+        fn asked(&mut self, names: &[&str], digests: bool) -> Vec<Check> {
+            let promise = |name: &&str| Promise {
+                wanted: Wanted::Name(format!("{}/{name}", self.address).parse().unwrap()),
+                by: By::Policy,
+                recorded: None,
+            };
+            let promises: Vec<_> = names.iter().map(promise).collect();
+            let here = BTreeMap::new();
+            let mut quiet = |_, _| {};
+            let asking = self.registries.ask(&promises, &here, digests, &mut quiet);
+            let answers = block_on(asking);
+            let of = |promise| answers.of(promise).find(|c| c.kind == Kind::Authenticated);
+            promises.iter().filter_map(of).collect()
+        }
+
+        fn statuses(&mut self, names: &[&str]) -> Vec<Status> {
+            let checks = self.asked(names, false);
+            checks.iter().map(|check| check.status).collect()
+        }
+
+        fn heads(&self) -> usize {
+            let heads = self.told.try_iter().filter(|line| line.starts_with("HEAD"));
+            heads.count()
+        }
+    }
+
+    /// `me:hunter2` and `me:wrong`.
+    const RIGHT: Option<&str> = Some("bWU6aHVudGVyMg==");
+    const WRONG: Option<&str> = Some("bWU6d3Jvbmc=");
+
     #[test]
     fn one_repository_that_wants_credentials_is_not_all_of_its_registry() {
-        let (address, told) = served("public");
+        let mut host = Host::new("public", Store::Containerd, None);
         let names = ["open/app:1", "own/app:1", "own/app:2", "open/app:2"];
-        let promises = names.map(|name| Promise {
-            wanted: Wanted::Name(format!("{address}/{name}").parse().unwrap()),
-            by: By::Policy,
-            recorded: None,
-        });
-        let mut registries = Registries {
-            wire: Wire::new(Insecure::default()),
-            finder: Finder::default(),
-            found: BTreeMap::new(),
-            asked: Vec::new(),
-        };
-        let here = BTreeMap::new();
-        let answers = block_on(registries.ask(&promises, &here, false, &mut |_, _| {}));
-        let status = |promise| answers.status(promise, Kind::Authenticated);
-        let found: Vec<_> = promises.iter().filter_map(status).collect();
         let (open, own) = (Status::Ok, Status::Broken);
-        assert_eq!(found, [open, own, own, open]);
-        let heads = told.try_iter().filter(|line| line.starts_with("HEAD"));
-        assert_eq!(heads.count(), 2, "one a repository");
+        assert_eq!(host.statuses(&names), [open, own, own, open]);
+        assert_eq!(host.heads(), 2, "one a repository");
+    }
+
+    #[test]
+    fn a_token_server_that_denies_one_repository_denies_it_alone() {
+        let (open, own) = (Status::Ok, Status::Broken);
+        for (names, found) in [
+            (["own/app:1", "open/app:1"], [own, open]),
+            (["open/app:1", "own/app:1"], [open, own]),
+        ] {
+            let mut host = Host::new("scoped", Store::Containerd, None);
+            assert_eq!(host.statuses(&names), found, "{names:?}");
+        }
+    }
+
+    #[test]
+    fn a_ping_without_a_challenge_says_nothing_of_a_repository() {
+        let names = ["open/app:1", "own/app:1", "busy/app:1"];
+        let (ok, broken, unknown) = (Status::Ok, Status::Broken, Status::Unknown);
+        for (store, login, own, words) in [
+            (Store::Containerd, None, broken, "it wants some"),
+            (Store::Containerd, RIGHT, ok, "lets everybody in"),
+            (Store::Containerd, WRONG, broken, "for this repository"),
+            // This engine gives credentials only to a registry whose /v2/ asks.
+            (Store::Graphdriver, RIGHT, broken, "sends no credentials"),
+            (Store::Graphdriver, None, broken, "sends no credentials"),
+        ] {
+            let mut host = Host::new("open", store, login);
+            let checks = host.asked(&names, false);
+            let seen: Vec<_> = checks.iter().map(|check| check.status).collect();
+            assert_eq!(seen, [ok, own, unknown], "{store} {login:?}: {checks:#?}");
+            assert!(checks[1].message.contains(words), "{}", checks[1].message);
+            assert!(checks[2].message.contains("503"), "{}", checks[2].message);
+        }
+    }
+
+    #[test]
+    fn a_repository_that_could_not_be_asked_is_unknown_and_its_neighbours_are_not() {
+        let mut host = Host::new("anybody", Store::Graphdriver, None);
+        let names = ["open/app:1", "busy/app:1", "many/app:1"];
+        let (ok, unknown) = (Status::Ok, Status::Unknown);
+        assert_eq!(host.statuses(&names), [ok, unknown, unknown]);
+        // Of one that shows another of its images it is known.
+        let checks = host.asked(&["open/app:busy", "open/app:1", "open/app:many"], true);
+        assert!(checks.iter().all(|c| c.status == ok), "{checks:#?}");
+    }
+
+    #[test]
+    fn a_password_that_was_refused_is_not_sent_for_each_image() {
+        for mode in ["login", "basic"] {
+            let mut host = Host::new(mode, Store::Containerd, WRONG);
+            let names = ["a/app:1", "b/app:1", "c/app:1", "d/app:1", "e/app:1"];
+            let checks = host.asked(&names, true);
+            assert!(checks.iter().all(|check| check.message.contains("refuses")));
+            let app = Wanted::Name(format!("{}/a/app:1", host.address).parse().unwrap());
+            assert!(host.registries.refuses(&app));
+            let told: Vec<_> = host.told.try_iter().collect();
+            let sent = told.iter().filter(|line| line.ends_with("Basic")).count();
+            assert_eq!(sent, 1, "{mode}: {told:#?}");
+        }
     }
 }

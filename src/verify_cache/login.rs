@@ -3,12 +3,46 @@
 //! said, so that four faults read as four: none found, refused, helper
 //! missing, registry unreachable. It looks nothing up itself.
 
-use super::helper::Lookup;
-use super::registry::Entry;
-use super::{Check, Kind, Status};
+use std::collections::BTreeMap;
 
-/// The answer for one registry. `entry` is `None` where there was nothing to
-/// ask it with.
+use super::helper::Lookup;
+use super::registry::{Entry, Upstream};
+use super::{Check, Kind, Status};
+use crate::model::Store;
+
+/// What the answers for its images say of each repository, by its path, where the
+/// registry leaves it to each.
+pub fn repositories<'a>(
+    registry: Option<&Entry>,
+    answers: impl Iterator<Item = (&'a str, &'a Upstream)>,
+    store: Store,
+) -> BTreeMap<&'a str, Entry> {
+    let Some(registry @ (Entry::Open | Entry::Anonymous)) = registry else {
+        return BTreeMap::new();
+    };
+    // The last stands: a denial says most, no answer least.
+    let mut ranked: Vec<(u8, &str, Entry)> = answers
+        .map(|(path, upstream)| match upstream {
+            Upstream::Denied(_) if *registry == Entry::Open && store == Store::Graphdriver => {
+                (2, path, Entry::NeverSent)
+            }
+            Upstream::Denied(_) => (2, path, Entry::Wanted),
+            Upstream::Digest(_) | Upstream::Gone => (1, path, registry.clone()),
+            Upstream::Limited => (
+                0,
+                path,
+                Entry::Unreachable("too many requests (429)".into()),
+            ),
+            Upstream::Unknown(why) => (0, path, Entry::Unreachable(why.clone())),
+        })
+        .collect();
+    ranked.sort_by_key(|(rank, ..)| *rank);
+    let entries = ranked.into_iter().map(|(_, path, entry)| (path, entry));
+    entries.collect()
+}
+
+/// The answer for one registry, or for a repository of it. `entry` is `None` where
+/// there was nothing to ask it with.
 pub fn judge(registry: &str, found: &Lookup, entry: Option<&Entry>) -> Check {
     let check = |status, message: String| Check::new(Kind::Authenticated, status, message);
     match found {
@@ -35,7 +69,10 @@ pub fn judge(registry: &str, found: &Lookup, entry: Option<&Entry>) -> Check {
     };
     match entry {
         None => check(Status::Unknown, format!("{registry}: it was not asked")),
-        Some(Entry::Open) => check(Status::Ok, format!("{registry} lets everybody in")),
+        Some(Entry::Open) => check(
+            Status::Ok,
+            format!("{registry} lets everybody in, and answers for this repository"),
+        ),
         Some(Entry::Taken) => check(Status::Ok, format!("{registry} takes {from}")),
         Some(Entry::Anonymous) => check(
             Status::Ok,
@@ -44,6 +81,18 @@ pub fn judge(registry: &str, found: &Lookup, entry: Option<&Entry>) -> Check {
         Some(Entry::Refused(status)) => check(
             Status::Broken,
             format!("{registry} refuses {from} ({status}): log in again as the user that deploys"),
+        ),
+        Some(Entry::Wanted) if matches!(found, Lookup::Found(..)) => check(
+            Status::Broken,
+            format!(
+                "{registry} refuses {from} for this repository: log in as a user that may read it"
+            ),
+        ),
+        Some(Entry::NeverSent) => check(
+            Status::Broken,
+            format!(
+                "{registry} wants credentials for this repository, but its /v2/ asks for none, so this engine sends no credentials (one with the containerd store would)"
+            ),
         ),
         Some(Entry::Wanted) => check(
             Status::Broken,

@@ -10,7 +10,7 @@
 //! | are they here, and if not, since when | [`present`], [`gone`] |
 //! | is every layer what it says | [`tar`], [`layers`], [`blobs`] |
 //! | will they be here tomorrow | [`lasting`] |
-//! | does the deploy get in | [`config`], [`helper`], [`login`], [`challenge`] |
+//! | does the deploy get in | [`config`], [`helper`], [`login`], [`challenge`], [`token`] |
 //! | what does the registry have | [`ask`], [`registry`], [`wire`], [`current`] |
 //! | does a deploy fetch anything | [`redeploy`], [`reused`] |
 //! | all together | [`outcome`], [`run`] |
@@ -34,6 +34,7 @@ pub mod registry;
 pub mod reused;
 pub mod run;
 pub mod tar;
+pub mod token;
 pub mod whole;
 pub mod wire;
 

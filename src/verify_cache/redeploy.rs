@@ -58,7 +58,8 @@ impl Redeploy<'_> {
         image: Option<&Image>,
     ) -> Result<Check, Fault> {
         let current = self.answers.status(promise, Kind::Current);
-        let name = match pulled(promise, image.is_some(), current, self.follow) {
+        let refused = self.registries.refuses(&promise.wanted);
+        let name = match pulled(promise, image.is_some(), current, self.follow, refused) {
             Ok(name) => name,
             Err(check) => return Ok(check),
         };
@@ -99,12 +100,13 @@ impl Redeploy<'_> {
 }
 
 /// The name to pull, or why it is not pulled. `current`: what its registry said
-/// of it; `None`: it was never in one.
+/// of it; `None`: it was never in one. `refused`: it refuses the credentials.
 fn pulled(
     promise: &Promise,
     here: bool,
     current: Option<Status>,
     follow: bool,
+    refused: bool,
 ) -> Result<&Reference, Check> {
     let not = |status, why: &str| Err(Check::new(Kind::Reused, status, why));
     let Wanted::Name(name) = &promise.wanted else {
@@ -112,6 +114,10 @@ fn pulled(
     };
     match current {
         None => not(Status::Unknown, "it was never pulled: built or loaded here"),
+        Some(_) if refused => not(
+            Status::Broken,
+            "not pulled: its registry refuses the credentials, and may lock the account if they come again",
+        ),
         Some(Status::Moved) if !follow => not(
             Status::Moved,
             "not pulled: the tag went on, and a pull would move it here, too (--follow pulls it)",
@@ -138,7 +144,7 @@ mod tests {
             recorded: None,
         };
         let status = |here, current, follow| {
-            pulled(&promise, here, current, follow)
+            pulled(&promise, here, current, follow, false)
                 .err()
                 .map(|check| check.status)
         };
@@ -153,5 +159,10 @@ mod tests {
         );
         assert_eq!(status(false, Some(Status::Broken), false), None);
         assert_eq!(status(true, None, false), Some(Status::Unknown));
+        // Each pull would send a wrong password once more.
+        for here in [true, false] {
+            let check = pulled(&promise, here, Some(Status::Ok), true, true).unwrap_err();
+            assert_eq!(check.status, Status::Broken);
+        }
     }
 }

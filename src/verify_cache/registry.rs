@@ -5,15 +5,15 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
 
 use hyper::Method;
-use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::challenge::{Challenge, parse};
+use super::token::{Token, bearer};
 use super::wire::{Answer, Ask, Url, Wire};
 use crate::host::clock::monotonic;
+use crate::model::Store;
 use crate::reference::Reference;
 use crate::secret::{Credentials, Secret};
 use crate::text::{encode, escape};
@@ -40,19 +40,21 @@ pub struct Cost {
     pub left: Option<String>,
 }
 
-/// Whether the registry lets us in.
+/// Whether the registry lets us in; or, of what is open or anonymous, a repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Entry {
-    /// It asks for nothing.
+    /// It asks for nothing at /v2/: each repository may.
     Open,
     /// It takes the credentials.
     Taken,
-    /// Without credentials it gives tokens to anybody.
+    /// There are none, and its token server decides for each repository.
     Anonymous,
     /// It refuses the credentials: status.
     Refused(u16),
-    /// It wants credentials and there are none.
+    /// It wants credentials, or others than there are.
     Wanted,
+    /// It wants credentials where this engine sends none.
+    NeverSent,
     /// No answer: why.
     Unreachable(String),
     /// An answer that is not a registry's: what.
@@ -79,6 +81,8 @@ pub struct Registry<'a> {
     wire: &'a Wire,
     base: Url,
     credentials: Option<&'a Credentials>,
+    refused: Cell<bool>,
+    store: Store,
     challenge: RefCell<Option<Challenge>>,
     tokens: RefCell<BTreeMap<String, Token>>,
     cost: RefCell<Cost>,
@@ -86,8 +90,14 @@ pub struct Registry<'a> {
 }
 
 impl<'a> Registry<'a> {
-    /// `name` is the first part of its images' names.
-    pub fn new(wire: &'a Wire, name: &str, credentials: Option<&'a Credentials>) -> Self {
+    /// `name` is the first part of its images' names; `store`: the engine's, which
+    /// decides when it sends credentials.
+    pub fn new(
+        wire: &'a Wire,
+        name: &str,
+        credentials: Option<&'a Credentials>,
+        store: Store,
+    ) -> Self {
         let host = match name {
             "docker.io" => "registry-1.docker.io",
             other => other,
@@ -100,6 +110,8 @@ impl<'a> Registry<'a> {
                 path: "/v2/".into(),
             },
             credentials,
+            refused: Cell::new(false),
+            store,
             challenge: RefCell::default(),
             tokens: RefCell::default(),
             cost: RefCell::default(),
@@ -112,8 +124,20 @@ impl<'a> Registry<'a> {
         self.cost.borrow().clone()
     }
 
-    /// Whether it lets us in; `path` is one of the repositories that are wanted.
-    pub async fn enter(&self, path: &str) -> Entry {
+    /// Refused once, they are not sent again: accounts get locked.
+    fn credentials(&self) -> Option<&'a Credentials> {
+        self.credentials.filter(|_| !self.refused.get())
+    }
+
+    /// Whether it lets us in, as `docker login` asks: for no repository, so that
+    /// one that is denied condemns no other.
+    pub async fn enter(&self) -> Entry {
+        let entry = self.knock().await;
+        self.refused.set(matches!(entry, Entry::Refused(_)));
+        entry
+    }
+
+    async fn knock(&self) -> Entry {
         let answer = match self.ask(&Method::GET, "/v2/", None).await {
             Ok(answer) => answer,
             Err(why) => return Entry::Unreachable(why),
@@ -128,18 +152,19 @@ impl<'a> Registry<'a> {
             return Entry::Odd("it answered 401 and does not say what it wants".into());
         };
         self.challenge.replace(Some(challenge.clone()));
-        let authorization = match self.authorization(&challenge, path).await {
+        if self.credentials.is_none() {
+            return match challenge {
+                Challenge::Basic => Entry::Wanted,
+                Challenge::Bearer { .. } => Entry::Anonymous,
+            };
+        }
+        let authorization = match self.authorization(&challenge, "").await {
             Ok(Some(secret)) => secret,
-            Ok(None) => return Entry::Wanted,
-            Err(Denied::Status(status)) if self.credentials.is_some() => {
-                return Entry::Refused(status);
-            }
-            Err(Denied::Status(_)) => return Entry::Wanted,
+            // A token, where it wants a password.
+            Ok(None) => return Entry::Refused(answer.status),
+            Err(Denied::Status(status)) => return Entry::Refused(status),
             Err(Denied::Unreachable(why)) => return Entry::Unreachable(why),
         };
-        if self.credentials.is_none() {
-            return Entry::Anonymous;
-        }
         match self.ask(&Method::GET, "/v2/", Some(&authorization)).await {
             Ok(answer) if answer.status == 200 => Entry::Taken,
             Ok(answer) if matches!(answer.status, 401 | 403) => Entry::Refused(answer.status),
@@ -192,7 +217,9 @@ impl<'a> Registry<'a> {
             secret = self.admission(challenge, path).await?;
         }
         let answer = self.ask(method, target, secret.as_ref()).await?;
-        let first = answer.status == 401 && known.is_none();
+        // On a graphdriver the engine heeds the challenge of /v2/ alone.
+        let heeded = self.store != Store::Graphdriver;
+        let first = answer.status == 401 && known.is_none() && heeded;
         let Some(challenge) = challenge(&answer).filter(|_| first) else {
             return Ok(answer);
         };
@@ -214,42 +241,31 @@ impl<'a> Registry<'a> {
         }
     }
 
-    /// The header's value; `None`: there is nothing to give.
+    /// The header's value; `None`: there is nothing to give. No path: for /v2/.
     async fn authorization(
         &self,
         challenge: &Challenge,
         path: &str,
     ) -> Result<Option<Secret>, Denied> {
-        if let Some(Credentials::RegistryToken(token)) = self.credentials {
+        if let Some(Credentials::RegistryToken(token)) = self.credentials() {
             return Ok(Some(bearer(token.expose())));
         }
         let (realm, service) = match challenge {
-            Challenge::Basic => return Ok(self.credentials.and_then(Credentials::basic)),
+            Challenge::Basic => return Ok(self.credentials().and_then(Credentials::basic)),
             Challenge::Bearer { realm, service } => (realm, service.as_deref()),
         };
-        let asked = monotonic();
         if let Some(known) = self.tokens.borrow().get(path)
-            && asked < known.until
+            && known.is_good(monotonic())
         {
-            return Ok(Some(known.header.clone()));
+            return Ok(Some(known.header().clone()));
         }
-        let (header, lasts) = self
-            .token(realm, service, &format!("repository:{path}:pull"))
-            .await?;
-        let token = Token {
-            header: header.clone(),
-            until: asked + lasts.saturating_sub(ON_THE_WAY),
-        };
+        let token = self.token(realm, service, path).await?;
+        let header = token.header().clone();
         self.tokens.borrow_mut().insert(path.to_owned(), token);
         Ok(Some(header))
     }
 
-    async fn token(
-        &self,
-        realm: &str,
-        service: Option<&str>,
-        scope: &str,
-    ) -> Result<(Secret, Duration), Denied> {
+    async fn token(&self, realm: &str, service: Option<&str>, path: &str) -> Result<Token, Denied> {
         let mut url = Url::parse(realm, &self.base)
             .filter(|url| !url.plain || (self.base.plain && self.wire.may_be_plain(&url.host)))
             .ok_or_else(|| {
@@ -258,18 +274,21 @@ impl<'a> Registry<'a> {
                     escape(realm)
                 ))
             })?;
-        let mut query = format!("scope={}", encode(scope));
-        if let Some(service) = service {
-            query = format!("service={}&{query}", encode(service));
-        }
-        let identity = match self.credentials {
+        let service = service.map(|service| format!("service={}", encode(service)));
+        let scope = encode(&format!("repository:{path}:pull"));
+        let scope = (!path.is_empty()).then(|| format!("scope={scope}"));
+        let query: Vec<String> = service.into_iter().chain(scope).collect();
+        let query = query.join("&");
+        let identity = match self.credentials() {
             Some(Credentials::IdentityToken(token)) => Some(token),
             _ => None,
         };
-        let basic = self.credentials.and_then(Credentials::basic);
+        let basic = self.credentials().and_then(Credentials::basic);
         let ask = if let Some(token) = identity {
+            // As docker's, which always has a scope.
+            let empty = if path.is_empty() { "&scope=" } else { "" };
             let form = format!(
-                "grant_type=refresh_token&client_id=secateur&{query}&refresh_token={}",
+                "grant_type=refresh_token&client_id=secateur&{query}{empty}&refresh_token={}",
                 encode(token.expose())
             );
             Ask {
@@ -291,6 +310,7 @@ impl<'a> Registry<'a> {
             }
         };
         self.cost.borrow_mut().others += 1;
+        let asked = monotonic();
         let answer = self
             .wire
             .send(ask)
@@ -305,12 +325,7 @@ impl<'a> Registry<'a> {
                 )));
             }
         }
-        let grant: Option<Grant> = serde_json::from_slice(&answer.body).ok();
-        let lasts = grant.as_ref().and_then(|grant| grant.expires_in);
-        let lasts = lasts.map_or(SHORTEST, Duration::from_secs).min(LONGEST);
-        grant
-            .and_then(|grant| grant.token.or(grant.access_token))
-            .map(|token| (bearer(&token), lasts))
+        Token::read(&answer.body, asked)
             .ok_or_else(|| Denied::Unreachable("its token server gave no token".into()))
     }
 
@@ -360,35 +375,9 @@ impl<'a> Registry<'a> {
     }
 }
 
-/// What a token server gives.
-#[derive(Deserialize)]
-struct Grant {
-    token: Option<String>,
-    access_token: Option<String>,
-    /// Seconds.
-    expires_in: Option<u64>,
-}
-
-/// A token, as the header's value, and until when it is sent.
-struct Token {
-    header: Secret,
-    until: Instant,
-}
-
-/// How long a token lasts that does not say so (the token specification).
-const SHORTEST: Duration = Duration::from_secs(60);
-/// No run lasts longer than the longest that is believed.
-const LONGEST: Duration = Duration::from_hours(1);
-/// A token must still be good when the registry reads it.
-const ON_THE_WAY: Duration = Duration::from_secs(10);
-
 enum Denied {
     Status(u16),
     Unreachable(String),
-}
-
-fn bearer(token: &str) -> Secret {
-    Secret::new(format!("Bearer {token}"))
 }
 
 fn challenge(answer: &Answer) -> Option<Challenge> {
@@ -414,7 +403,11 @@ fn is_digest(text: &str) -> bool {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(super) mod served;
+
+#[cfg(test)]
+mod tests {
+    use super::served::served;
     use super::*;
     use crate::testing::block_on;
 
@@ -445,86 +438,16 @@ pub(super) mod tests {
         assert!(matches!(read(&answer(503, None)), Upstream::Unknown(_)));
     }
 
-    /// A registry with a token server, on one address: it gives tokens to
-    /// `me`/`hunter2`, to the identity token `ID`, and to nobody else; or to
-    /// anybody, once, briefly, or good for what is below `open/` alone.
-    pub(in crate::verify_cache) fn served(
-        asked: &'static str,
-    ) -> (String, std::sync::mpsc::Receiver<String>) {
-        use std::io::{BufRead, BufReader, Read, Write};
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        let (tell, told) = std::sync::mpsc::channel();
-        let realm = format!("http://{address}/token?x=1");
-        std::thread::spawn(move || {
-            let mut given = 0;
-            for mut stream in listener.incoming().map_while(Result::ok) {
-                let mut reader = BufReader::new(stream.try_clone().unwrap());
-                let mut head = String::new();
-                while !head.ends_with("\r\n\r\n")
-                    && reader.read_line(&mut head).is_ok_and(|n| n > 0)
-                {}
-                let length = head
-                    .to_lowercase()
-                    .split("content-length: ")
-                    .nth(1)
-                    .and_then(|rest| rest.lines().next()?.parse::<usize>().ok());
-                let mut body = vec![0; length.unwrap_or(0)];
-                reader.read_exact(&mut body).unwrap();
-                let body = String::from_utf8(body).unwrap();
-                let first = head.lines().next().unwrap_or_default().to_owned();
-                let basic = base64::Engine::encode(
-                    &base64::engine::general_purpose::STANDARD,
-                    "me:hunter2",
-                );
-                let answer = if first.contains("/token") {
-                    let lets_in = match asked {
-                        "identity" => {
-                            body.contains("refresh_token=ID&") || body.ends_with("refresh_token=ID")
-                        }
-                        "anybody" | "once" | "public" => true,
-                        _ => head.contains(&basic),
-                    };
-                    given += 1;
-                    if asked == "once" && given > 1 {
-                        "503 busy\r\nContent-Length: 0\r\n\r\n".to_owned()
-                    } else if asked == "briefly" {
-                        "200 OK\r\nContent-Length: 30\r\n\r\n{\"token\":\"TOK\",\"expires_in\":5}"
-                            .to_owned()
-                    } else if lets_in {
-                        "200 OK\r\nContent-Length: 15\r\n\r\n{\"token\":\"TOK\"}".to_owned()
-                    } else {
-                        "401 no\r\nContent-Length: 0\r\n\r\n".to_owned()
-                    }
-                } else if head.contains("Bearer TOK")
-                    && (asked != "public" || first.contains("/open/"))
-                {
-                    format!(
-                        "200 OK\r\nDocker-Content-Digest: sha256:{}\r\nContent-Length: 0\r\n\r\n",
-                        "a".repeat(64)
-                    )
-                } else {
-                    format!(
-                        "401 no\r\nWWW-Authenticate: Bearer realm=\"{realm}\",service=\"s t\"\r\nContent-Length: 0\r\n\r\n"
-                    )
-                };
-                let _ = tell.send(first);
-                let _ = stream.write_all(format!("HTTP/1.1 {answer}").as_bytes());
-            }
-        });
-        (address, told)
-    }
-
     fn entered(
         asked: &'static str,
         credentials: Option<&Credentials>,
     ) -> (Entry, Upstream, Cost, Vec<String>) {
         let (address, told) = served(asked);
         let wire = Wire::new(crate::engine::Insecure::default());
-        let registry = Registry::new(&wire, &address, credentials);
+        let registry = Registry::new(&wire, &address, credentials, Store::Containerd);
         let name: Reference = format!("{address}/a/app:1").parse().unwrap();
         let (entry, upstream) =
-            block_on(async { (registry.enter("a/app").await, registry.digest(&name).await) });
+            block_on(async { (registry.enter().await, registry.digest(&name).await) });
         (entry, upstream, registry.cost(), told.try_iter().collect())
     }
 
@@ -532,7 +455,7 @@ pub(super) mod tests {
     fn asked_for(asked: &'static str, names: &[&str]) -> (Vec<Upstream>, Vec<String>) {
         let (address, told) = served(asked);
         let wire = Wire::new(crate::engine::Insecure::default());
-        let registry = Registry::new(&wire, &address, None);
+        let registry = Registry::new(&wire, &address, None, Store::Containerd);
         let seen = names.iter().map(|name| {
             let name: Reference = format!("{address}/{name}").parse().unwrap();
             block_on(registry.digest(&name))
@@ -568,18 +491,19 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_token_is_asked_for_once_and_opens_the_repository() {
+    fn a_token_is_asked_for_the_registry_and_one_for_the_repository() {
         let (entry, upstream, cost, asked) = entered("login", Some(&login("hunter2")));
         assert_eq!(entry, Entry::Taken);
         assert!(matches!(upstream, Upstream::Digest(_)), "{upstream:?}");
-        assert_eq!((cost.heads, cost.gets, cost.others), (1, 0, 3));
-        let token = "GET /token?x=1&service=s%20t&scope=repository%3Aa%2Fapp%3Apull HTTP/1.1";
+        assert_eq!((cost.heads, cost.gets, cost.others), (1, 0, 4));
+        let token = "/token?x=1&service=s%20t";
         assert_eq!(
             asked,
             [
                 "GET /v2/ HTTP/1.1",
-                token,
+                &format!("GET {token} HTTP/1.1 Basic"),
                 "GET /v2/ HTTP/1.1",
+                &format!("GET {token}&scope=repository%3Aa%2Fapp%3Apull HTTP/1.1 Basic"),
                 "HEAD /v2/a/app/manifests/1 HTTP/1.1"
             ]
         );
@@ -591,8 +515,11 @@ pub(super) mod tests {
             entered("login", Some(&login("wrong"))).0,
             Entry::Refused(401)
         );
-        assert_eq!(entered("login", None).0, Entry::Wanted);
-        assert_eq!(entered("anybody", None).0, Entry::Anonymous);
+        for mode in ["login", "anybody"] {
+            assert_eq!(entered(mode, None).0, Entry::Anonymous);
+        }
+        assert_eq!(entered("basic", None).0, Entry::Wanted);
+        assert!(matches!(entered("login", None).1, Upstream::Denied(401)));
     }
 
     #[test]
@@ -601,6 +528,8 @@ pub(super) mod tests {
         assert_eq!(entered("identity", Some(&right)).0, Entry::Taken);
         let wrong = Credentials::IdentityToken(Secret::new("OLD"));
         assert_eq!(entered("identity", Some(&wrong)).0, Entry::Refused(401));
+        // It is no password.
+        assert_eq!(entered("basic", Some(&right)).0, Entry::Refused(401));
         let sent = Credentials::RegistryToken(Secret::new("TOK"));
         assert_eq!(entered("nobody", Some(&sent)).0, Entry::Taken);
     }
@@ -611,7 +540,8 @@ pub(super) mod tests {
         let address = listener.local_addr().unwrap().to_string();
         drop(listener);
         let wire = Wire::new(crate::engine::Insecure::default());
-        let entry = block_on(Registry::new(&wire, &address, None).enter("app"));
+        let registry = Registry::new(&wire, &address, None, Store::Containerd);
+        let entry = block_on(registry.enter());
         assert!(matches!(entry, Entry::Unreachable(_)), "{entry:?}");
     }
 }

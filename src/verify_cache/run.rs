@@ -134,8 +134,10 @@ impl Run<'_> {
     /// Looks at everything that is asked for, one promise after the other.
     async fn look(&mut self, promises: &[Promise], findings: &mut Findings) -> Result<(), Fault> {
         let engine_fault = |error| survey::engine_fault(&error);
-        let store = lasting::judge(&store_folders(self.info));
-        let mut registries = Registries::new(self.reader, self.args.user_config.as_deref())
+        let lasting = lasting::judge(&store_folders(self.info));
+        let user_config = self.args.user_config.as_deref();
+        let store = self.info.facts.store;
+        let mut registries = Registries::new(self.reader, store, user_config)
             .await
             .map_err(engine_fault)?;
         let digests = self.args.registry || self.args.redeploy;
@@ -164,13 +166,13 @@ impl Run<'_> {
             if self.args.deep {
                 checks.push(self.whole(promise, &place).await?);
             }
-            checks.push(store.clone());
+            checks.push(lasting.clone());
             checks.extend(answers.of(promise));
             checks.extend(reused.next());
             let image = escape(&promise.wanted.to_string());
             findings.images.push(Line { image, checks });
         }
-        findings.store = Some(store);
+        findings.store = Some(lasting);
         findings.asked = registries.asked();
         findings.not_looked = not_looked(self.args);
         findings.sort();

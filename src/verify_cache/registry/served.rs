@@ -1,0 +1,78 @@
+//! A small registry for unit tests. Nothing here is in the program.
+
+use std::io::{BufRead, BufReader, Read, Write};
+
+/// A registry with a token server, on one address: it gives tokens to
+/// `me`/`hunter2`, to the identity token `ID`, and to nobody else; or to
+/// anybody, once, briefly, or good for what is below `open/` alone
+/// (`scoped`: gives them for that alone). `open`: its /v2/ asks for nothing;
+/// `basic`: it knows no tokens. What is called `busy` or `many` cannot be
+/// asked for. It tells each request, with ` Basic` where a password came.
+pub fn served(asked: &'static str) -> (String, std::sync::mpsc::Receiver<String>) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let (tell, told) = std::sync::mpsc::channel();
+    let realm = format!("http://{address}/token?x=1");
+    std::thread::spawn(move || {
+        let mut given = 0;
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let mut reader = BufReader::new(stream.try_clone().unwrap());
+            let mut head = String::new();
+            while !head.ends_with("\r\n\r\n") && reader.read_line(&mut head).is_ok_and(|n| n > 0) {}
+            let length = head
+                .to_lowercase()
+                .split("content-length: ")
+                .nth(1)
+                .and_then(|rest| rest.lines().next()?.parse::<usize>().ok());
+            let mut body = vec![0; length.unwrap_or(0)];
+            reader.read_exact(&mut body).unwrap();
+            let body = String::from_utf8(body).unwrap();
+            let first = head.lines().next().unwrap_or_default().to_owned();
+            let basic = "bWU6aHVudGVyMg==";
+            let open = first.contains("/open/");
+            let answer = if first.contains("/token") {
+                let lets_in = match asked {
+                    "identity" => {
+                        body.contains("refresh_token=ID&") || body.ends_with("refresh_token=ID")
+                    }
+                    "anybody" | "once" | "public" => true,
+                    "scoped" if first.contains("scope=repository%3Aopen") => true,
+                    _ => head.contains(basic),
+                };
+                given += 1;
+                if asked == "once" && given > 1 {
+                    "503 busy\r\nContent-Length: 0\r\n\r\n".to_owned()
+                } else if asked == "briefly" {
+                    "200 OK\r\nContent-Length: 30\r\n\r\n{\"token\":\"TOK\",\"expires_in\":5}"
+                        .to_owned()
+                } else if lets_in {
+                    "200 OK\r\nContent-Length: 15\r\n\r\n{\"token\":\"TOK\"}".to_owned()
+                } else {
+                    "401 no\r\nContent-Length: 0\r\n\r\n".to_owned()
+                }
+            } else if first.contains("busy") {
+                "503 busy\r\nContent-Length: 0\r\n\r\n".to_owned()
+            } else if first.contains("many") {
+                "429 many\r\nContent-Length: 0\r\n\r\n".to_owned()
+            } else if head.contains("Bearer TOK") && (asked != "public" || open)
+                || asked == "open" && (open || first.contains(" /v2/ "))
+            {
+                format!(
+                    "200 OK\r\nDocker-Content-Digest: sha256:{}\r\nContent-Length: 0\r\n\r\n",
+                    "a".repeat(64)
+                )
+            } else if asked == "basic" {
+                "401 no\r\nWWW-Authenticate: Basic realm=\"x\"\r\nContent-Length: 0\r\n\r\n"
+                    .to_owned()
+            } else {
+                format!(
+                    "401 no\r\nWWW-Authenticate: Bearer realm=\"{realm}\",service=\"s t\"\r\nContent-Length: 0\r\n\r\n"
+                )
+            };
+            let password = head.contains("authorization: Basic");
+            let _ = tell.send(first + if password { " Basic" } else { "" });
+            let _ = stream.write_all(format!("HTTP/1.1 {answer}").as_bytes());
+        }
+    });
+    (address, told)
+}
