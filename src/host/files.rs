@@ -291,19 +291,33 @@ fn read_up_to(file: File, path: &Path, max_bytes: u64) -> Result<Vec<u8>, FileEr
 /// [`FileError::Io`], also if it is no plain file (a FIFO would be waited for)
 /// or longer than `max_bytes`.
 pub fn read_untrusted(path: &Path, max_bytes: u64) -> Result<Option<Vec<u8>>, FileError> {
+    match read_plain(path, libc::O_NOFOLLOW, max_bytes) {
+        Err(error) if error.is_not_found() => Ok(None),
+        other => other.map(Some),
+    }
+}
+
+/// Reads a file that somebody named on the command line, and that others may have
+/// written; it may be a symbolic link, and must be there.
+///
+/// # Errors
+///
+/// As [`read_untrusted`].
+pub fn read_named(path: &Path, max_bytes: u64) -> Result<Vec<u8>, FileError> {
+    read_plain(path, 0, max_bytes)
+}
+
+fn read_plain(path: &Path, flags: libc::c_int, max_bytes: u64) -> Result<Vec<u8>, FileError> {
     let file = OpenOptions::new()
         .read(true)
-        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
-        .open(path);
-    let file = match file {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        other => other.map_err(FileError::io("open", path))?,
-    };
+        .custom_flags(libc::O_NONBLOCK | flags)
+        .open(path)
+        .map_err(FileError::io("open", path))?;
     let meta = file.metadata().map_err(FileError::io("look at", path))?;
     if !meta.is_file() {
         return Err(FileError::io("read", path)(no_plain_file(&meta)));
     }
-    read_up_to(file, path, max_bytes).map(Some)
+    read_up_to(file, path, max_bytes)
 }
 
 fn no_plain_file(meta: &fs::Metadata) -> io::Error {

@@ -37,7 +37,9 @@ pub fn judge(pulled: &Pulled, before: Before, took: Duration, first: Option<u64>
     };
     let (fetched, here) = (pulled.fetched(), pulled.reused());
     match (&pulled.end, before) {
-        (End::Error(why), _) => check(
+        // Without its time, which says nothing of how long a pull takes.
+        (End::Error(why), _) => Check::new(
+            Kind::Reused,
             Status::Broken,
             format!("the pull failed after {time}: {}", escape(why)),
         ),
@@ -134,5 +136,15 @@ mod tests {
         let check = judge(&failed, Before::Same, Duration::ZERO, None);
         assert_eq!(check.status, Status::Broken);
         assert!(!check.message.contains('\u{1b}'));
+    }
+
+    #[test]
+    fn a_pull_that_failed_has_no_time_to_compare_others_with() {
+        let mut failed = Pulled::default();
+        failed.end = End::Error("no".into());
+        let check = judge(&failed, Before::Same, Duration::from_secs(1), None);
+        assert_eq!(check.milliseconds, None);
+        let fetched = judged(&[("a", "Pull complete")], Before::Same);
+        assert_eq!(fetched.milliseconds, Some(20));
     }
 }

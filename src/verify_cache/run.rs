@@ -12,7 +12,7 @@ use crate::engine::{Info, Reader};
 use crate::exit::{Exit, Fault};
 use crate::guards::Refusal;
 use crate::host::clock::read as clock;
-use crate::host::files::{StateDir, write_atomic};
+use crate::host::files::{StateDir, read_named, write_atomic};
 use crate::host::storage;
 use crate::host::systemd::Priority;
 use crate::ledger::Ledger;
@@ -287,15 +287,10 @@ fn past(global: &Global, key: &str, notes: &mut Vec<String>) -> Past {
 }
 
 fn read_baseline(path: &Path) -> Result<Baseline, Fault> {
-    use std::io::Read as _;
+    let fault = |why: String| Fault::new(Exit::Usage, format!("--against: {why}"));
+    let bytes = read_named(path, LONGEST_BASELINE).map_err(|error| fault(error.to_string()))?;
     let shown = escape(&path.to_string_lossy());
-    let fault = |why: String| Fault::new(Exit::Usage, format!("--against {shown}: {why}"));
-    let file = std::fs::File::open(path).map_err(|error| fault(error.to_string()))?;
-    let mut bytes = Vec::new();
-    file.take(LONGEST_BASELINE)
-        .read_to_end(&mut bytes)
-        .map_err(|error| fault(error.to_string()))?;
-    Baseline::from_json(&bytes).map_err(fault)
+    Baseline::from_json(&bytes).map_err(|why| fault(format!("{shown}: {why}")))
 }
 
 /// The folders that an image of this store needs after a restart.
@@ -337,4 +332,36 @@ fn finish(global: &Global, findings: &Findings, context: &Context) -> Result<Exi
         );
     }
     Ok(findings.exit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_baseline_is_a_plain_file_of_a_size_that_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let said = |name: &str| {
+            let path = folder.path().join(name);
+            read_baseline(&path).map(|_| ()).unwrap_err()
+        };
+        let long = std::fs::File::create(folder.path().join("long")).unwrap();
+        long.set_len(LONGEST_BASELINE + 1).unwrap();
+        std::os::unix::fs::symlink("long", folder.path().join("link")).unwrap();
+        for name in ["long", "link"] {
+            let fault = said(name);
+            assert_eq!(fault.exit, Exit::Usage);
+            assert!(
+                fault.message.contains("longer than 67108864 bytes"),
+                "{}",
+                fault.message
+            );
+        }
+        assert!(said("absent").message.contains("No such file"));
+        assert!(said(".").message.contains("a folder"));
+        // Nobody writes into it: who waited for that would wait for ever.
+        let fifo = folder.path().join("fifo");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRUSR).unwrap();
+        assert!(said("fifo").message.contains("FIFO"));
+    }
 }
