@@ -3,6 +3,7 @@
 //! redirect may lead; it knows nothing of manifests or tokens. Proxies of the
 //! environment are not looked at.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -16,7 +17,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
 use tokio_rustls::TlsConnector;
 
 use crate::engine::{Insecure, host_and_port as split};
@@ -25,6 +26,9 @@ use crate::text::escape;
 
 /// How long one request may take, from the name's look-up to the last byte.
 const DEADLINE: Duration = Duration::from_secs(20);
+
+/// The most that one of a host's addresses is waited for, where there are others.
+const ONE_ADDRESS: Duration = Duration::from_secs(3);
 
 /// The longest answer that is read: a manifest is a few KB, 4 MiB the limit
 /// that registries themselves keep.
@@ -168,9 +172,10 @@ impl Wire {
     async fn once(&self, ask: &Ask<'_>) -> Result<Answer, String> {
         let (name, port) = split(&ask.url.host, if ask.url.plain { 80 } else { 443 });
         let bare = name.trim_matches(['[', ']']);
-        let stream = TcpStream::connect((bare, port))
-            .await
-            .map_err(|error| escape(&error.to_string()))?;
+        let words = |error: std::io::Error| escape(&error.to_string());
+        let addresses = lookup_host((bare, port)).await.map_err(words)?;
+        let addresses: Vec<_> = addresses.collect();
+        let stream = connect(&addresses).await.map_err(words)?;
         if ask.url.plain {
             return talk(stream, ask).await;
         }
@@ -218,6 +223,22 @@ impl Wire {
             config.with_root_certificates(roots).with_no_client_auth(),
         ))
     }
+}
+
+/// To the first of a host's addresses that answers: one that leads nowhere, such as
+/// an IPv6 address on a host without a way out, must leave time for the rest.
+async fn connect(addresses: &[SocketAddr]) -> std::io::Result<TcpStream> {
+    let Some((last, others)) = addresses.split_last() else {
+        return Err(std::io::Error::other("its name has no address"));
+    };
+    let share = DEADLINE / 2 / u32::try_from(addresses.len()).unwrap_or(u32::MAX);
+    for address in others {
+        let attempt = TcpStream::connect(address);
+        if let Ok(Ok(stream)) = tokio::time::timeout(share.min(ONE_ADDRESS), attempt).await {
+            return Ok(stream);
+        }
+    }
+    TcpStream::connect(last).await
 }
 
 async fn talk<S>(stream: S, ask: &Ask<'_>) -> Result<Answer, String>
@@ -401,6 +422,29 @@ mod tests {
                 .await
                 .unwrap_err();
             assert!(refused.contains("away from TLS"), "{refused}");
+        });
+    }
+
+    #[test]
+    fn an_address_that_leads_nowhere_does_not_use_up_the_time_of_the_next() {
+        block_on(async {
+            let any = "127.0.0.1:0".parse().unwrap();
+            let nowhere = tokio::net::TcpSocket::new_v4().unwrap();
+            nowhere.bind(any).unwrap();
+            let nowhere = nowhere.listen(1).unwrap();
+            let full = nowhere.local_addr().unwrap();
+            let mut waiting = Vec::new();
+            // Nobody takes them, and for one more there is no room.
+            let soon = Duration::from_millis(300);
+            while let Ok(Ok(stream)) = tokio::time::timeout(soon, TcpStream::connect(full)).await {
+                waiting.push(stream);
+                assert!(waiting.len() < 100, "it is never full");
+            }
+            let live = tokio::net::TcpListener::bind(any).await.unwrap();
+            let address = live.local_addr().unwrap();
+            tokio::time::pause();
+            let found = tokio::time::timeout(DEADLINE, connect(&[full, address])).await;
+            assert_eq!(found.unwrap().unwrap().peer_addr().unwrap(), address);
         });
     }
 }
