@@ -11,11 +11,12 @@ mod support;
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
+use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Condvar, Mutex};
 
 use lab::image::Archive;
-use lab::{Engine, Kind, Registry, loopback};
-use serde_json::Value;
+use lab::{Engine, Kind, Registry, base64url, loopback};
+use serde_json::{Value, json};
 use support::proxy::Proxy;
 use support::{EAGER, Secateur};
 
@@ -151,5 +152,79 @@ fn without_redeploy_the_engine_is_asked_nothing_that_changes_anything() {
         );
         assert_eq!(engine.images(), before, "{}", kind.name());
         assert!(!secateur.state().exists(), "nor is anything remembered");
+    }
+}
+
+/// A registry whose /v2/ asks for nothing and whose repositories want a password; it tells of
+/// each request for a repository whether one came.
+fn open_at_the_door() -> (String, Receiver<bool>) {
+    let listener = TcpListener::bind(format!("{}:0", loopback())).expect("a port");
+    let address = listener.local_addr().expect("an address").to_string();
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let lines = BufReader::new(stream.try_clone().expect("a handle")).lines();
+            let head: Vec<String> = lines
+                .map_while(Result::ok)
+                .take_while(|line| !line.is_empty())
+                .map(|line| line.to_lowercase())
+                .collect();
+            let door = head.first().is_none_or(|line| line.contains(" /v2/ "));
+            let password = head
+                .iter()
+                .any(|line| line.starts_with("authorization: basic"));
+            let answer = if door || password {
+                format!("200 OK\r\nDocker-Content-Digest: sha256:{}", "a".repeat(64))
+            } else {
+                "401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"x\"".to_owned()
+            };
+            if !door {
+                let _ = tell.send(password);
+            }
+            let rest = "Content-Length: 0\r\nConnection: close\r\n\r\n";
+            let _ = stream.write_all(format!("HTTP/1.1 {answer}\r\n{rest}").as_bytes());
+        }
+    });
+    (address, told)
+}
+
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn credentials_are_sent_where_the_engine_would_send_them_and_nowhere_else() {
+    for kind in Kind::MAIN {
+        let engine = Engine::start(kind);
+        let (address, told) = open_at_the_door();
+        let app = format!("{address}/app:1");
+        let login = json!({"username": "me", "password": "hunter2", "serveraddress": address});
+        let login = base64url(login.to_string().as_bytes());
+        let _ = engine.pull_in_background(&app, Some(&login)).done();
+        let by_engine = told.try_iter().any(|password| password);
+        assert_eq!(by_engine, kind.containerd(), "{}", kind.name());
+
+        let secateur = Secateur::on(&engine);
+        let user = secateur.dir().join("docker");
+        std::fs::create_dir_all(&user).expect("a folder");
+        let config = json!({"auths": {address.as_str(): {"auth": "bWU6aHVudGVyMg=="}}});
+        std::fs::write(user.join("config.json"), config.to_string()).expect("a file");
+        let user = user.to_str().expect("UTF-8");
+        let args = [
+            "verify-cache",
+            "--format",
+            "json",
+            "--user-config",
+            user,
+            &app,
+        ];
+        // The image is not here, which is broken, and is not what this is about.
+        let report = secateur.run(&args).ended(1).json();
+        assert_eq!(
+            told.try_iter().any(|password| password),
+            by_engine,
+            "{report:#}"
+        );
+        let checks = report["images"][0]["checks"].as_array().expect("checks");
+        let entry = checks.iter().find(|check| check["kind"] == "authenticated");
+        let status = if by_engine { "ok" } else { "broken" };
+        assert_eq!(entry.expect("an answer")["status"], status, "{report:#}");
     }
 }
