@@ -316,8 +316,10 @@ mod tests {
     use super::*;
     use crate::model::Store;
 
+    type Files = Vec<(String, Vec<u8>)>;
+
     /// As the containerd store writes it: blobs, compressed layers.
-    fn oci(layers: &[&[u8]]) -> (Vec<(String, Vec<u8>)>, ImageId) {
+    fn oci(layers: &[&[u8]]) -> (Files, ImageId) {
         let blob = |bytes: &[u8]| (format!("blobs/sha256/{}", hash(bytes)), bytes.to_vec());
         let config = b"{\"rootfs\":{\"diff_ids\":[]}}".to_vec();
         let descriptors: Vec<_> = layers
@@ -339,15 +341,14 @@ mod tests {
         (entries, hash(index.as_bytes()).parse().unwrap())
     }
 
+    fn plainly(files: &Files, id: &ImageId) -> Verdict {
+        judge(&export(files), id, Store::Containerd, &Beside::default())
+    }
+
     #[test]
     fn blobs_are_held_against_their_names_and_the_manifest() {
         let (entries, id) = oci(&[b"one", b"two"]);
-        let whole = judge(
-            &export(&entries),
-            &id,
-            Store::Containerd,
-            &Beside::default(),
-        );
+        let whole = plainly(&entries, &id);
         assert!(
             matches!(whole, Verdict::Whole { layers: 2, .. }),
             "{whole:?}"
@@ -355,12 +356,7 @@ mod tests {
 
         let mut flipped = entries.clone();
         flipped[1].1 = b"twO".to_vec();
-        let Verdict::Broken(problems) = judge(
-            &export(&flipped),
-            &id,
-            Store::Containerd,
-            &Beside::default(),
-        ) else {
+        let Verdict::Broken(problems) = plainly(&flipped, &id) else {
             panic!()
         };
         assert_eq!(problems.len(), 1, "{problems:?}");
@@ -368,12 +364,7 @@ mod tests {
 
         let mut missing = entries.clone();
         missing.remove(0);
-        let Verdict::Broken(problems) = judge(
-            &export(&missing),
-            &id,
-            Store::Containerd,
-            &Beside::default(),
-        ) else {
+        let Verdict::Broken(problems) = plainly(&missing, &id) else {
             panic!()
         };
         assert!(
@@ -386,10 +377,7 @@ mod tests {
             .filter(|(_, bytes)| bytes.len() > 60)
             .cloned()
             .collect();
-        assert!(matches!(
-            judge(&export(&none), &id, Store::Containerd, &Beside::default()),
-            Verdict::Broken(_)
-        ));
+        assert!(matches!(plainly(&none, &id), Verdict::Broken(_)));
     }
 
     #[test]
@@ -422,25 +410,9 @@ mod tests {
         let (mut entries, id) = oci(&[b"one"]);
         let last = entries.len() - 1;
         entries[last].1 = b"{\"manifests\":[]}".to_vec();
-        assert!(matches!(
-            judge(
-                &export(&entries),
-                &id,
-                Store::Containerd,
-                &Beside::default()
-            ),
-            Verdict::Broken(_)
-        ));
+        assert!(matches!(plainly(&entries, &id), Verdict::Broken(_)));
         entries.remove(last);
-        assert!(matches!(
-            judge(
-                &export(&entries),
-                &id,
-                Store::Containerd,
-                &Beside::default()
-            ),
-            Verdict::Broken(_)
-        ));
+        assert!(matches!(plainly(&entries, &id), Verdict::Broken(_)));
     }
 
     fn platform(name: &str) -> Platform {
@@ -473,8 +445,6 @@ mod tests {
             has,
         }
     }
-
-    type Files = Vec<(String, Vec<u8>)>;
 
     /// An index as BuildKit writes it. An export has all parts of a manifest,
     /// or none.
