@@ -105,7 +105,11 @@ impl Claims {
 
 /// Whether an image stayed for a name that it got while its last one was dropped.
 pub fn was_kept(stayed: &Stayed) -> bool {
-    stayed.why.starts_with(KEPT)
+    is_kept(&stayed.why)
+}
+
+fn is_kept(why: &str) -> bool {
+    why.starts_with(KEPT)
 }
 
 /// Tags that somebody set on an image while the run before this one removed it,
@@ -190,9 +194,7 @@ fn end(record: &Record) -> Option<End> {
     match &record.what {
         What::Outcome { result, detail } => match result {
             Came::Removed | Came::Collateral | Came::Unknown => Some(End::Gone),
-            Came::Skipped if detail.as_ref().is_some_and(|why| why.starts_with(KEPT)) => {
-                Some(End::Kept)
-            }
+            Came::Skipped if detail.as_deref().is_some_and(is_kept) => Some(End::Kept),
             Came::Skipped | Came::Failed => None,
         },
         What::Intent { .. } => None,

@@ -82,7 +82,7 @@ fn every_candidate_goes(limits: &DiskLimits) -> bool {
 pub fn pressure(limits: &DiskLimits, disk: &Disk) -> Pressure {
     let percent = disk.used_percent();
     let free = disk.free();
-    let short = limits.min_free.filter(|min| free < *min);
+    let short = limits.min_free.and_then(|min| below(free, min));
     let why = if limits.start_above_percent == 0.0 {
         ALWAYS.to_owned()
     } else if percent > limits.start_above_percent {
@@ -90,8 +90,8 @@ pub fn pressure(limits: &DiskLimits, disk: &Disk) -> Pressure {
             "{percent:.1} % used, above {} % (disk.start_above_percent)",
             limits.start_above_percent
         )
-    } else if let Some(min) = short {
-        format!("{free} free, below {min} (disk.min_free)")
+    } else if let Some(why) = short {
+        why
     } else {
         let why = format!(
             "{percent:.1} % used, at most {} % wanted (disk.start_above_percent)",
@@ -108,16 +108,23 @@ pub fn pressure(limits: &DiskLimits, disk: &Disk) -> Pressure {
 /// Whether a disk of which only the free space is known asks for more of it.
 fn by_free(limits: &DiskLimits, disk: &Disk) -> Pressure {
     let free = disk.free();
-    match limits.min_free {
-        None => Pressure::Unknown(ONLY_FREE.to_owned()),
-        Some(min) if free < min => Pressure::Asked {
-            why: format!("{free} free, below {min} (disk.min_free)"),
+    let Some(min) = limits.min_free else {
+        return Pressure::Unknown(ONLY_FREE.to_owned());
+    };
+    match below(free, min) {
+        Some(why) => Pressure::Asked {
+            why,
             wanted: Some(Bytes(min.0 - free.0)),
         },
-        Some(min) => Pressure::Room {
+        None => Pressure::Room {
             why: format!("{free} free, at least {min} wanted (disk.min_free)"),
         },
     }
+}
+
+/// That this much free space is too little, in words.
+fn below(free: Bytes, min: Bytes) -> Option<String> {
+    (free < min).then(|| format!("{free} free, below {min} (disk.min_free)"))
 }
 
 /// Bytes to free until the disk is content; `None` where bytes cannot tell.

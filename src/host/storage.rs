@@ -1,6 +1,6 @@
 //! What a folder of the image store lies on, whether a graphdriver's layer
-//! folders are there, and what its store says of an image. It looks and never judges; see
-//! `verify_cache::lasting` and `verify_cache::whole`.
+//! folders are there, and what its store says of an image. It looks and never
+//! judges; see `verify_cache::lasting` and `verify_cache::whole`.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -64,10 +64,7 @@ pub fn look(path: &Path) -> Storage {
 /// An image's configuration as a graphdriver's store keeps it; none where it
 /// cannot be read or is longer than `longest`.
 pub fn config(data_root: &Path, driver: &str, hex: &str, longest: u64) -> Option<Vec<u8>> {
-    if driver.contains(['/', '.']) {
-        return None;
-    }
-    let images = data_root.join("image").join(driver);
+    let images = image_records(data_root, driver)?;
     let file = images.join("imagedb/content/sha256").join(hex);
     let size = file.metadata().ok()?.len();
     (size <= longest).then(|| std::fs::read(file).ok())?
@@ -117,16 +114,23 @@ pub fn blob(containerd_root: &Path, digest: &str, longest: u64) -> Option<Option
     )
 }
 
+/// Where a graphdriver's store keeps what it knows of images; none where the
+/// driver's name would lead out of it.
+fn image_records(data_root: &Path, driver: &str) -> Option<PathBuf> {
+    let plain = !driver.contains(['/', '.']);
+    plain.then(|| data_root.join("image").join(driver))
+}
+
 fn places(
     data_root: &Path,
     driver: &str,
     chain_ids: &[String],
     wanted: impl Fn(PathBuf) -> bool,
 ) -> Vec<usize> {
-    if driver.contains(['/', '.']) {
+    let Some(records) = image_records(data_root, driver) else {
         return Vec::new();
-    }
-    let records = data_root.join("image").join(driver).join("layerdb/sha256");
+    };
+    let records = records.join("layerdb/sha256");
     let found = |chain: &String| {
         let record = records
             .join(chain.trim_start_matches("sha256:"))

@@ -26,8 +26,7 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
                 self.confirm_last().await?;
                 return Err(ending);
             }
-            let before = self.ask_all(entry).await?;
-            if self.builds_quickly {
+            if let Some(before) = self.ask_all(entry).await? {
                 return Ok(before);
             }
         }
@@ -83,7 +82,9 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
         }
     }
 
-    async fn ask_all(&mut self, entry: &'a Entry) -> Result<Before, Ending> {
+    /// `None` where it took long: what was seen is old, and the locks may have been
+    /// let go.
+    async fn ask_all(&mut self, entry: &'a Entry) -> Result<Option<Before>, Ending> {
         let (engine, asked) = (self.engine, self.host.elapsed());
         let last = self.last.as_ref().map(|last| &last.entry.image().id);
         let last_look = futures_util::future::OptionFuture::from(last.map(|id| engine.look(id)));
@@ -103,12 +104,11 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
         if let Some(last) = last {
             self.confirm(last).await?;
         }
-        // Slow this time: what was seen is old, and the locks may have been let go.
         let took = self.host.elapsed().saturating_sub(asked);
-        self.builds_quickly = took < LONGEST_HOLD && self.host.held_for().is_some();
+        let quick = took < LONGEST_HOLD && self.host.held_for().is_some();
         let (swarm, builds) = (swarm.map_err(lost)?, builds.map_err(lost)?);
         let at_work = AtWork { swarm, builds };
-        Ok(Before { at_work, seen })
+        Ok(quick.then_some(Before { at_work, seen }))
     }
 
     /// Holds the deploy locks for the next removal. Now and then they are let

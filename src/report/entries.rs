@@ -220,11 +220,8 @@ fn disk(outcome: &Outcome, plan: Option<&Plan>) -> Option<String> {
 }
 
 fn percent(plan: Option<&Plan>, disk: &Observed<Disk>) -> Option<String> {
-    let disk = disk.known()?;
-    let percent = match plan {
-        Some(plan) => plan.engine().used_percent(disk)?,
-        None => disk.used_percent(),
-    };
+    // Without a plan nothing was measured.
+    let percent = plan?.engine().used_percent(disk.known()?)?;
     Some(format!("{percent:.1}"))
 }
 

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
@@ -30,6 +31,9 @@ use crate::reviewed::{NoReview, Reviewed};
 use crate::state::{Memory, State};
 use crate::survey::{self, NoSurvey, Survey};
 use crate::watch::Armed;
+
+/// How long it is asked what earlier runs lost.
+const LATE: Duration = Duration::from_secs(30);
 
 pub(super) async fn prune(global: &Global, args: &PruneArgs) -> Result<Exit, Fault> {
     let began = Began::now();
@@ -109,7 +113,7 @@ async fn look_and_prune(
     context.notes.extend(unmeasured(&survey.plan));
     let (seen, ledger) = (&survey.inventory, survey.ledger);
     let earlier = late::of_earlier_runs(seen, &reader, &mut state, &memory, &run);
-    let earlier = in_time(&interrupted, earlier).await;
+    let earlier = in_time(LATE, &interrupted, earlier, told_nothing).await;
     let ledger = remember(&mut state, &memory, seen, ledger, &earlier)?;
     let Some(earlier) = earlier? else {
         return Ok((ended(Ending::Interrupted, Vec::new()), Some(survey.plan)));
@@ -190,14 +194,11 @@ async fn look_around<'a>(
         Ok((reader, memory, survey))
     });
     let limit = policy.limits.max_run;
-    match tokio::time::timeout(limit, unless(interrupted, read)).await {
-        Ok(read) => read.transpose(),
-        Err(_) => {
-            let limit = humantime::format_duration(limit);
-            let why = format!("the engine could not be read within {limit} (limits.max_run)");
-            Err(Fault::new(Exit::Engine, why))
-        }
-    }
+    let read = in_time(limit, interrupted, read, || {
+        let limit = humantime::format_duration(limit);
+        format!("the engine could not be read within {limit} (limits.max_run)")
+    });
+    read.await
 }
 
 /// Puts on disk what was seen, whatever comes of the rest of the run. Gives the
@@ -217,24 +218,27 @@ fn remember(
     Ok(ledger)
 }
 
-/// What earlier runs lost; `None` where the run is asked to end before that is
-/// known.
-async fn in_time(
+/// What the engine is asked for; `None` where the run is asked to end before. Too
+/// late is a fault, with these words.
+async fn in_time<T>(
+    limit: Duration,
     interrupted: &AtomicBool,
-    asked: impl Future<Output = Result<Vec<Collateral>, Fault>>,
-) -> Result<Option<Vec<Collateral>>, Fault> {
-    const LIMIT: std::time::Duration = std::time::Duration::from_secs(30);
-    match tokio::time::timeout(LIMIT, unless(interrupted, asked)).await {
-        Ok(lost) => lost.transpose(),
-        Err(_) => {
-            let why = format!(
-                "the engine does not say within {} s what came of tags and containers \
-                 that were made while an earlier run removed images",
-                LIMIT.as_secs()
-            );
-            Err(Fault::new(Exit::Engine, why))
-        }
+    asked: impl Future<Output = Result<T, Fault>>,
+    late: impl FnOnce() -> String,
+) -> Result<Option<T>, Fault> {
+    match tokio::time::timeout(limit, unless(interrupted, asked)).await {
+        Ok(said) => said.transpose(),
+        Err(_) => Err(Fault::new(Exit::Engine, late())),
     }
+}
+
+/// Where it does not say in time what earlier runs lost.
+fn told_nothing() -> String {
+    format!(
+        "the engine does not say within {} s what came of tags and containers \
+         that were made while an earlier run removed images",
+        LATE.as_secs()
+    )
 }
 
 /// By when it began, and by its process: no two have the same.
@@ -375,7 +379,7 @@ fn on_signals() -> Result<Arc<AtomicBool>, Fault> {
 
 /// What this gives, unless the run is asked to end before: then `None`.
 async fn unless<T>(asked: &AtomicBool, work: impl Future<Output = T>) -> Option<T> {
-    const TICK: std::time::Duration = std::time::Duration::from_millis(100);
+    const TICK: Duration = Duration::from_millis(100);
     let ends = async {
         while !asked.load(Ordering::Relaxed) {
             tokio::time::sleep(TICK).await;

@@ -256,11 +256,7 @@ fn diffs(export: &Export, id: &ImageId, beside: &Beside) -> Result<(usize, Vec<S
 /// An image for a platform that this engine does not run. The store keeps no
 /// index that would tell whether its name has one for ours, too.
 fn elsewhere(image: &Platform, beside: &Beside) -> Option<String> {
-    let known = !image.os.is_empty() && !image.architecture.is_empty();
-    let engine = beside
-        .platform
-        .as_ref()
-        .filter(|_| known && beside.pulled)?;
+    let engine = beside.platform.as_ref().filter(|_| beside.pulled)?;
     let only = || only(&image.to_string(), &engine.to_string());
     (!engine.runs(image)).then(|| format!("{} where the registry has it", only()))
 }
