@@ -10,12 +10,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::engine::{Claim, EngineError, Failure, Info, Leads, Reader};
-use crate::journal::{Came, Record, TOGETHER, What};
+use crate::journal::{Because, Came, Record, What};
+use crate::lost::{ContainerName, Lost};
 use crate::model::{Container, Event, ImageId, Inventory};
 use crate::outcome::{Collateral, Outcome, Stayed};
-use crate::prune::KEPT;
 use crate::reference::Reference;
-use crate::text::escape;
 
 /// The engine remembers 256 events; a removal makes some five.
 const AT_A_TIME: usize = 16;
@@ -84,17 +83,17 @@ impl Claims {
         };
         let mut lost = Vec::new();
         for claim in self.found.take() {
-            let what = escape(&claim.name.familiar());
+            let what = Lost::Name(claim.name.clone());
             let told = outcome.collateral.iter().any(|known| known.what == what);
             let Some(end) = end(&claim.image).filter(|_| !told) else {
                 continue;
             };
             if end.lost(reader.leads(&claim.name).await?) {
                 let removed = outcome.removed.iter().find(|it| it.id == claim.image);
-                let names = removed.into_iter().flat_map(|removed| &removed.names);
+                let names = removed.map(|removed| removed.names.clone());
                 lost.push(Collateral {
                     what,
-                    digests: names.filter_map(|name| name.parse().ok()).collect(),
+                    digests: names.unwrap_or_default(),
                     with: claim.image,
                 });
             }
@@ -105,11 +104,7 @@ impl Claims {
 
 /// Whether an image stayed for a name that it got while its last one was dropped.
 pub fn was_kept(stayed: &Stayed) -> bool {
-    is_kept(&stayed.why)
-}
-
-fn is_kept(why: &str) -> bool {
-    why.starts_with(KEPT)
+    stayed.because == Some(Because::KeptMeanwhile)
 }
 
 /// Tags that somebody set on an image while the run before this one removed it,
@@ -124,8 +119,8 @@ pub async fn late_tags(
     for (claim, end) in set_while_it_went(events, journal) {
         if end.lost(reader.leads(&claim.name).await?) {
             lost.push(Collateral {
-                what: escape(&claim.name.familiar()),
                 digests: digests(journal, &claim.image),
+                what: Lost::Name(claim.name),
                 with: claim.image,
             });
         }
@@ -140,7 +135,7 @@ fn set_while_it_went(events: &[Event], journal: &[Record]) -> Vec<(Claim, End)> 
         // been removed by whoever set it.
         let meanwhile = |record: &&Record| record.id == claim.image && at <= record.at + LATE;
         let end = journal.iter().filter(meanwhile).find_map(end)?;
-        let what = escape(&claim.name.familiar());
+        let what = Lost::Name(claim.name.clone());
         (!told(journal, &claim.image, &what)).then_some((claim, end))
     };
     tags_given(events).into_iter().filter_map(untold).collect()
@@ -192,9 +187,11 @@ impl End {
 
 fn end(record: &Record) -> Option<End> {
     match &record.what {
-        What::Outcome { result, detail } => match result {
+        What::Outcome {
+            result, because, ..
+        } => match result {
             Came::Removed | Came::Collateral | Came::Unknown => Some(End::Gone),
-            Came::Skipped if detail.as_deref().is_some_and(is_kept) => Some(End::Kept),
+            Came::Skipped if *because == Some(Because::KeptMeanwhile) => Some(End::Kept),
             Came::Skipped | Came::Failed => None,
         },
         What::Intent { .. } => None,
@@ -252,25 +249,28 @@ pub async fn orphans(
 }
 
 /// The images that it was made of or has mounted, as far as they are known by
-/// their ids, and what to call each. With the container's id: another one may
-/// get its name.
-fn images_of(container: &Container) -> Vec<(ImageId, String)> {
-    let id: String = container.id.raw().chars().take(12).collect();
-    let name = format!("{} ({})", container.name.escaped(), escape(&id));
+/// their ids.
+fn images_of(container: &Container) -> Vec<(ImageId, Lost)> {
+    let name = ContainerName {
+        id: container.id.clone(),
+        name: container.name.clone(),
+    };
     let own = container.image_ids.iter().cloned();
-    let own = own.map(|id| (id, format!("the image of container {name}")));
+    let own = own.map(|id| (id, Lost::MadeOf(name.clone())));
     let mounts = container.image_mounts.iter();
     let mounts = mounts.filter_map(|mount| mount.raw().parse().ok());
-    let mounts = mounts.map(|id| (id, format!("an image mounted by container {name}")));
+    let mounts = mounts.map(|id| (id, Lost::MountedBy(name.clone())));
     own.chain(mounts).collect()
 }
 
-fn told(journal: &[Record], image: &ImageId, what: &str) -> bool {
+fn told(journal: &[Record], image: &ImageId, what: &Lost) -> bool {
     journal.iter().any(|record| match &record.what {
+        // One without values is by a version that wrote only words.
         What::Outcome {
             result: Came::Collateral,
-            detail: Some(detail),
-        } => record.id == *image && detail.split(TOGETHER).any(|one| one == what),
+            lost,
+            ..
+        } => record.id == *image && (lost.is_empty() || lost.contains(what)),
         What::Outcome { .. } | What::Intent { .. } => false,
     })
 }
@@ -297,10 +297,8 @@ pub fn removed(journal: &[Record], since: Option<DateTime<Utc>>) -> BTreeSet<Ima
 
 /// The records of these losses.
 pub fn records(run: &str, at: DateTime<Utc>, lost: &[Collateral]) -> Vec<Record> {
-    let record = |lost: &Collateral| {
-        let detail = Some(lost.what.clone());
-        Record::outcome(run, at, lost.with.clone(), Came::Collateral, detail)
-    };
+    let record =
+        |lost: &Collateral| Record::collateral(run, at, lost.with.clone(), vec![lost.what.clone()]);
     lost.iter().map(record).collect()
 }
 
@@ -333,9 +331,9 @@ mod tests {
         }
         assert_eq!(without_image(&host), host.containers[2..]);
         let found = without_image(&host);
-        let words: Vec<_> = found.iter().flat_map(images_of).collect();
+        let images = found.iter().flat_map(images_of);
         assert_eq!(
-            words.iter().map(|(_, what)| &**what).collect::<Vec<_>>(),
+            images.map(|(_, what)| what.words()).collect::<Vec<_>>(),
             [
                 "the image of container web (0123456789ab)",
                 "the image of container web (0123456789ab)",
@@ -355,7 +353,13 @@ mod tests {
         let journal = records("r", at(0), &[lost]);
         assert!(told(&journal, &id(1), &what));
         assert!(!told(&journal, &id(2), &what));
-        assert!(!told(&journal, &id(1), "the image of container other (ab)"));
+        let other = Lost::MadeOf(ContainerName {
+            id: Untrusted::new("fedcba9876543210"),
+            name: Untrusted::new("web"),
+        });
+        assert!(!told(&journal, &id(1), &other));
+        let words = Record::outcome("r", at(0), id(1), Came::Collateral, Some("web".into()));
+        assert!(told(&[words], &id(1), &other), "what it was is not said");
         assert_eq!(removed(&journal, None), [id(1)].into());
     }
 
@@ -367,15 +371,15 @@ mod tests {
             what: EventKind::Named,
             tag: Some(Untrusted::new(name)),
         };
-        let of = |n, came, detail: &str| {
-            Record::outcome("r", at(100), id(n), came, Some(detail.to_owned()))
-        };
+        let removed = |n| Record::outcome("r", at(100), id(n), Came::Removed, None);
+        let stayed = |n, because| Record::stayed("r", at(100), id(n), "why".into(), because);
+        let went = ["app:4", "app:40.1"].map(Lost::of).to_vec();
         let journal = [
-            of(1, Came::Removed, ""),
-            of(2, Came::Skipped, KEPT),
-            of(3, Came::Skipped, "it has the tag app:3 now"),
-            of(4, Came::Removed, ""),
-            of(4, Came::Collateral, "app:4, app:40.1"),
+            removed(1),
+            stayed(2, Some(Because::KeptMeanwhile)),
+            stayed(3, None),
+            removed(4),
+            Record::collateral("r", at(100), id(4), went),
         ];
         let events = [
             given(1, "app:1", 110),

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::lost::Lost;
 use crate::model::ImageId;
 use crate::plan::Entry;
 
@@ -55,7 +56,23 @@ pub enum What {
         /// Why, where that is not plain.
         #[serde(skip_serializing_if = "Option::is_none")]
         detail: Option<String>,
+        /// The same for a later run, where that goes by the reason.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        because: Option<Because>,
+        /// What went that was not meant to.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        lost: Vec<Lost>,
     },
+}
+
+/// A reason for staying that a later step goes by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Because {
+    /// It got another name, or an image on top, while its last name was dropped.
+    KeptMeanwhile,
+    /// The engine itself kept it.
+    EngineWouldNot,
 }
 
 /// What came of an intent.
@@ -110,8 +127,38 @@ impl Record {
             at,
             run: run.into(),
             id,
-            what: What::Outcome { result, detail },
+            what: What::Outcome {
+                result,
+                detail,
+                because: None,
+                lost: Vec::new(),
+            },
         }
+    }
+
+    /// An image that stayed, and why.
+    pub fn stayed(
+        run: &str,
+        at: DateTime<Utc>,
+        id: ImageId,
+        why: String,
+        reason: Option<Because>,
+    ) -> Self {
+        let mut record = Self::outcome(run, at, id, Came::Skipped, Some(why));
+        if let What::Outcome { because, .. } = &mut record.what {
+            *because = reason;
+        }
+        record
+    }
+
+    /// What went with an image that was removed.
+    pub fn collateral(run: &str, at: DateTime<Utc>, id: ImageId, went: Vec<Lost>) -> Self {
+        let words: Vec<String> = went.iter().map(Lost::words).collect();
+        let mut record = Self::outcome(run, at, id, Came::Collateral, Some(words.join(", ")));
+        if let What::Outcome { lost, .. } = &mut record.what {
+            *lost = went;
+        }
+        record
     }
 
     /// Whether it is, or may be, of this engine.
@@ -130,24 +177,20 @@ impl Record {
     }
 }
 
-/// What an outcome begins with where the engine itself kept the image.
-pub const WOULD_NOT: &str = "the engine would not";
-
-/// Between the things that went with one image, in one outcome: in no name.
-pub const TOGETHER: &str = ", ";
-
 /// Images that the engine did not let go when they were last tried: tried again
 /// they are, but nothing else waits for them.
 pub fn resisting(journal: &[u8]) -> BTreeSet<ImageId> {
     let mut resisting = BTreeSet::new();
     for record in records(journal) {
-        if let What::Outcome { result, detail } = &record.what {
-            let kept = detail
-                .as_ref()
-                .is_some_and(|why| why.starts_with(WOULD_NOT));
+        if let What::Outcome {
+            result, because, ..
+        } = &record.what
+        {
             match result {
                 Came::Failed => resisting.insert(record.id),
-                Came::Skipped if kept => resisting.insert(record.id),
+                Came::Skipped if *because == Some(Because::EngineWouldNot) => {
+                    resisting.insert(record.id)
+                }
                 // Its turn did not come: nothing new is known of it.
                 Came::Skipped => false,
                 Came::Removed | Came::Collateral | Came::Unknown => resisting.remove(&record.id),
@@ -249,10 +292,10 @@ mod tests {
         let came = |n, came, why: &str| {
             Record::outcome("r", at(0), id(n), came, Some(why.into())).to_line()
         };
-        let refused = format!("{WOULD_NOT}: being used");
+        let reason = Some(Because::EngineWouldNot);
         let mut journal = [
-            came(1, Came::Skipped, &refused),
-            came(2, Came::Skipped, "it was tagged since the plan"),
+            Record::stayed("r", at(0), id(1), "being used".into(), reason).to_line(),
+            came(2, Came::Skipped, "the engine would not, say the words"),
             came(3, Came::Failed, "500"),
             came(1, Came::Skipped, "the run stopped before its turn"),
         ]

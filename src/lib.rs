@@ -12,7 +12,7 @@
 //!
 //! | what | modules |
 //! |---|---|
-//! | values | [`text`], [`secret`], [`reference`], [`labels`], [`model`], [`activity`], [`exit`] |
+//! | values | [`text`], [`secret`], [`reference`], [`labels`], [`model`], [`lost`], [`activity`], [`exit`] |
 //! | pure steps | [`users`], [`clock`], [`policy`], [`ledger`], [`plan`] |
 //! | the decision | [`decide`], [`guards`], [`journal`], [`outcome`] |
 //! | the edges | [`engine`] (the only one to name bollard), [`host`] (nix, /proc) |
@@ -32,6 +32,7 @@ pub mod host;
 pub mod journal;
 pub mod labels;
 pub mod ledger;
+pub mod lost;
 pub mod metrics;
 pub mod model;
 pub mod outcome;

@@ -6,6 +6,8 @@ use chrono::{DateTime, Utc};
 use crate::activity::Disk;
 use crate::exit::Exit;
 use crate::guards::Refusal;
+use crate::journal::Because;
+use crate::lost::Lost;
 use crate::model::{Bytes, ImageId, Observed};
 use crate::plan::{Class, Entry, Unneeded};
 use crate::reference::Reference;
@@ -38,8 +40,8 @@ pub enum Ending {
 pub struct Removed {
     /// Its id.
     pub id: ImageId,
-    /// The names that it had.
-    pub names: Vec<String>,
+    /// The digest references that it had.
+    pub names: Vec<Reference>,
     /// Its class.
     pub class: Class,
     /// What removing it frees at least.
@@ -53,12 +55,7 @@ impl Removed {
     pub fn of(entry: &Entry) -> Self {
         Self {
             id: entry.image().id.clone(),
-            names: entry
-                .image()
-                .digests
-                .iter()
-                .map(ToString::to_string)
-                .collect(),
+            names: entry.image().digests.iter().cloned().collect(),
             class: entry.class(),
             reclaimable: entry.reclaimable(),
             unneeded: entry.unneeded(),
@@ -73,13 +70,15 @@ pub struct Stayed {
     pub id: ImageId,
     /// Fit to print.
     pub why: String,
+    /// Where a later step goes by the reason.
+    pub because: Option<Because>,
 }
 
 /// Something that the plan did not name and that went with a removal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Collateral {
-    /// The name or image that went, fit to print.
-    pub what: String,
+    /// What went.
+    pub what: Lost,
     /// While this image was being removed.
     pub with: ImageId,
     /// The digest references that this image had, as far as they are known.
@@ -89,7 +88,7 @@ pub struct Collateral {
 impl Collateral {
     /// The command that brings it back, where a registry is known to have it.
     pub fn way_back(&self) -> Option<String> {
-        let name = self.name()?;
+        let name = self.what.name()?;
         if name.is_digest() {
             return Some(format!("docker pull {}", name.familiar()));
         }
@@ -104,12 +103,7 @@ impl Collateral {
 
     /// Whether a name went that no registry is known to have.
     pub fn is_to_be_built(&self) -> bool {
-        self.name().is_some() && self.way_back().is_none()
-    }
-
-    fn name(&self) -> Option<Reference> {
-        // An image without a name cannot be asked for by its id.
-        self.what.parse().ok()
+        self.what.name().is_some() && self.way_back().is_none()
     }
 }
 

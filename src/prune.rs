@@ -19,7 +19,7 @@ use crate::activity::Disk;
 use crate::decide::target_reached;
 use crate::engine::{Dropped, EngineError, Failure, Seen};
 use crate::guards::{Cleared, Refusal};
-use crate::journal::{Came, Record};
+use crate::journal::{Because, Came, Record};
 use crate::model::{AtWork, Container, Event, ImageId, Observed, Swarm};
 use crate::outcome::{Ending, Outcome, Removed, Stayed};
 use crate::plan::{Entry, Plan};
@@ -52,7 +52,7 @@ const FRESH: Duration = Duration::from_secs(1);
 const SLOW: &str = "the engine answers slowly, and the deploy locks were let go meanwhile";
 
 /// Said of an image that got another name while its last one was dropped.
-pub(crate) const KEPT: &str = "something keeps it since: another name, or an image built on it";
+const KEPT: &str = "something keeps it since: another name, or an image built on it";
 
 /// What a run asks of an engine.
 #[expect(async_fn_in_trait, reason = "used with static dispatch, on one thread")]
@@ -178,6 +178,8 @@ enum Fate {
     /// Gone; with what was odd about it.
     Removed(Option<String>),
     Skipped(String),
+    /// Skipped for a reason that a later step goes by.
+    Stayed(String, Because),
     Failed(String),
 }
 
@@ -261,31 +263,42 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
     /// Writes down what came of an image.
     fn settle(&mut self, entry: &Entry, fate: Fate) -> Result<(), Ending> {
         let id = entry.image().id.clone();
-        let (came, detail) = match fate {
+        match fate {
             Fate::Removed(odd) => {
                 self.outcome.removed.push(Removed::of(entry));
-                (Came::Removed, odd)
+                self.journal(id, Came::Removed, odd)
             }
-            Fate::Skipped(why) => {
-                self.outcome.skipped.push(Stayed {
-                    id: id.clone(),
-                    why: why.clone(),
-                });
-                (Came::Skipped, Some(why))
-            }
+            Fate::Skipped(why) => self.skipped(id, why, None),
+            Fate::Stayed(why, because) => self.skipped(id, why, Some(because)),
             Fate::Failed(why) => {
                 self.outcome.failed.push(Stayed {
                     id: id.clone(),
                     why: why.clone(),
+                    because: None,
                 });
-                (Came::Failed, Some(why))
+                self.journal(id, Came::Failed, Some(why))
             }
-        };
-        self.journal(id, came, detail)
+        }
+    }
+
+    fn skipped(
+        &mut self,
+        id: ImageId,
+        why: String,
+        because: Option<Because>,
+    ) -> Result<(), Ending> {
+        let (run, now) = (&self.outcome.run, self.host.now());
+        let record = Record::stayed(run, now, id.clone(), why.clone(), because);
+        self.outcome.skipped.push(Stayed { id, why, because });
+        self.write(record)
     }
 
     fn journal(&mut self, id: ImageId, came: Came, detail: Option<String>) -> Result<(), Ending> {
-        let record = Record::outcome(&self.outcome.run, self.host.now(), id, came, detail);
+        let now = self.host.now();
+        self.write(Record::outcome(&self.outcome.run, now, id, came, detail))
+    }
+
+    fn write(&mut self, record: Record) -> Result<(), Ending> {
         self.host
             .record(&[record], false)
             .map_err(Ending::StateLost)

@@ -73,6 +73,7 @@ impl Reviewed {
             Some(Stayed {
                 id: id.clone(),
                 why,
+                because: None,
             })
         };
         self.images.iter().filter_map(stayed).collect()

@@ -6,12 +6,12 @@ use std::collections::BTreeSet;
 use super::remove::having_lost;
 use super::{Engine, Fate, Host, KEPT, Pruning};
 use crate::engine::{Dropped, EngineError, Failure, Seen};
-use crate::journal::{Came, TOGETHER};
+use crate::journal::{Because, Record};
+use crate::lost::Lost;
 use crate::model::ImageId;
 use crate::outcome::{Collateral, Ending, Removed};
 use crate::plan::Entry;
 use crate::reference::Reference;
-use crate::text::escape;
 
 impl<E: Engine, H: Host> Pruning<'_, E, H> {
     /// Looks whether the last image is gone.
@@ -54,7 +54,7 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
             // The containerd store calls an image gone before it is, and keeps
             // one that is tagged in that moment.
             Ok(Some(seen)) if last.deleted && kept_by_a_tag(&seen, &last.names) => {
-                Fate::Skipped(having_lost(KEPT, &last.names))
+                kept(&last.names)
             }
             Ok(Some(_)) if last.deleted => {
                 let why = "the engine said that it is gone, and still has it";
@@ -67,7 +67,7 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
                 let why = "the engine said that its name is gone, and still has it";
                 return Err(self.unconfirmed(entry, why.into()));
             }
-            Ok(Some(_)) => Fate::Skipped(having_lost(KEPT, &last.names)),
+            Ok(Some(_)) => kept(&last.names),
             Err(error) => {
                 let why = format!("it is gone, and its id is not: {error}");
                 return Err(self.unconfirmed(entry, why));
@@ -102,7 +102,7 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
         let went: Vec<Collateral> = names
             .chain(images.cloned())
             .map(|what| Collateral {
-                what: escape(&what),
+                what: Lost::of(&what),
                 with: id.clone(),
                 digests: entry.image().digests.iter().cloned().collect(),
             })
@@ -113,13 +113,10 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
         if deletes(dropped, id) {
             self.outcome.removed.push(Removed::of(entry));
         }
-        let detail = went
-            .iter()
-            .map(|c| c.what.as_str())
-            .collect::<Vec<_>>()
-            .join(TOGETHER);
+        let lost = went.iter().map(|lost| lost.what.clone()).collect();
         self.outcome.collateral.extend(went);
-        self.journal(id.clone(), Came::Collateral, Some(detail))?;
+        let record = Record::collateral(&self.outcome.run, self.host.now(), id.clone(), lost);
+        self.write(record)?;
         Err(Ending::Surprised)
     }
 
@@ -130,6 +127,10 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
             other => other,
         }
     }
+}
+
+fn kept(dropped: &[Reference]) -> Fate {
+    Fate::Stayed(having_lost(KEPT, dropped), Because::KeptMeanwhile)
 }
 
 /// Whether the image still has this name.

@@ -3,7 +3,8 @@
 use super::confirm::{deletes, spellings};
 use super::{Engine, Host, Pruning};
 use crate::engine::Seen;
-use crate::journal::Came;
+use crate::journal::Record;
+use crate::lost::Lost;
 use crate::outcome::{Collateral, Ending};
 use crate::plan::Verdict;
 
@@ -47,13 +48,15 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
                     self.collateral(entry, &dropped, &spellings(&name).into_iter().collect())?;
                     if deletes(&dropped, &image.id) {
                         let id = image.id.clone();
+                        let lost = Lost::Image(id.clone());
+                        let (run, now) = (&self.outcome.run, self.host.now());
+                        let record = Record::collateral(run, now, id.clone(), vec![lost.clone()]);
                         self.outcome.collateral.push(Collateral {
-                            what: id.to_string(),
-                            with: id.clone(),
+                            what: lost,
+                            with: id,
                             digests: image.digests.iter().cloned().collect(),
                         });
-                        let why = "it lost its last name while ours was dropped".to_owned();
-                        self.journal(id, Came::Collateral, Some(why))?;
+                        self.write(record)?;
                         return Err(Ending::Surprised);
                     }
                 }

@@ -7,7 +7,7 @@ use super::changed::{changed, used_by_container, wanted_by_swarm, wanted_since};
 use super::confirm::{deletes, spellings};
 use super::{Before, Engine, Fate, Host, Last, Pruning, SLOW, failed};
 use crate::engine::{EngineError, Failure, Seen};
-use crate::journal::{Came, WOULD_NOT};
+use crate::journal::{Because, Came};
 use crate::outcome::{Ending, Stayed};
 use crate::plan::Entry;
 use crate::reference::Reference;
@@ -108,8 +108,9 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
                         break;
                     }
                     Failure::Conflict => {
-                        let why = format!("{WOULD_NOT}: {}", error.why);
-                        return Ok(Some(Fate::Skipped(having_lost(&why, lost))));
+                        let why = format!("the engine would not: {}", error.why);
+                        let why = having_lost(&why, lost);
+                        return Ok(Some(Fate::Stayed(why, Because::EngineWouldNot)));
                     }
                     Failure::Status(_)
                     | Failure::Lost
@@ -161,6 +162,7 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
         self.outcome.unconfirmed.push(Stayed {
             id: id.clone(),
             why: why.clone(),
+            because: None,
         });
         match self.journal(id, Came::Unknown, Some(why.clone())) {
             Ok(()) => Ending::EngineLost(why),

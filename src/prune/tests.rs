@@ -14,6 +14,7 @@ use crate::decide::{Trust, decide};
 use crate::exit::Exit;
 use crate::guards::clear;
 use crate::ledger::Ledger;
+use crate::lost::Lost;
 use crate::model::{Bytes, EventKind, Image, Inventory, ServiceImage, Spec, Store};
 use crate::testing::{at, clock, digest, disk, id, image, inventory, pinned, tagged};
 use crate::text::Untrusted;
@@ -686,6 +687,24 @@ async fn a_name_that_went_and_was_not_meant_stops_the_run() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_longest_lost_name_has_a_command_that_brings_it_back() {
+    let scene = scene([pinned(1, "app")]);
+    let name = format!("r.example/{}:{}", "a".repeat(245), "t".repeat(128));
+    scene.answers(Ok(Dropped {
+        untagged: vec![name.clone()],
+        deleted: vec![],
+    }));
+    let outcome = scene.prune().await;
+    let digest = digest("app", 1001).familiar();
+    assert_eq!(
+        outcome.collateral[0].way_back(),
+        Some(format!(
+            "docker pull {digest} && docker tag {digest} {name}"
+        ))
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn another_image_of_the_host_that_went_stops_the_run() {
     let scene = scene([image(1), tagged(2, "prod:1")]);
     scene.answers(Ok(Dropped {
@@ -693,7 +712,7 @@ async fn another_image_of_the_host_that_went_stops_the_run() {
         deleted: vec![id(1).to_string(), id(2).to_string()],
     }));
     let outcome = scene.prune().await;
-    assert_eq!(outcome.collateral[0].what, id(2).to_string());
+    assert_eq!(outcome.collateral[0].what, Lost::Image(id(2)));
     assert_eq!(outcome.exit(), Exit::Collateral);
 }
 

@@ -47,13 +47,13 @@ pub fn outcome(outcome: &Outcome, plan: Option<&Plan>, context: &Context) -> Vec
         };
         let message = format!(
             "lost: {} went together with image {}{way_back}",
-            lost.what,
+            lost.what.words(),
             lost.with.short(),
         );
         let fields = vec![
             ("OUTCOME", "collateral".to_owned()),
             ("IMAGE", lost.with.as_str().to_owned()),
-            ("NAMES", lost.what.clone()),
+            ("NAMES", lost.what.full()),
             ("REASON", "went and should not have".to_owned()),
         ];
         entries.push(entry(LOST, Priority::Critical, message, fields));
@@ -101,7 +101,8 @@ fn removed(one: &Removed, outcome: &Outcome) -> Entry {
         ),
         None => (String::new(), String::new()),
     };
-    let names = one.names.join(" ");
+    let names: Vec<String> = one.names.iter().map(ToString::to_string).collect();
+    let names = names.join(" ");
     let shown = if names.is_empty() { "no name" } else { &names };
     let message = format!(
         "removed image {}: {class}, at least {}{since}: {shown}",

@@ -118,7 +118,7 @@ struct OutcomeDocument<'a> {
 #[derive(Serialize)]
 struct RemovedPart<'a> {
     id: &'a ImageId,
-    names: &'a [String],
+    names: &'a [Reference],
     class: &'static str,
     reclaimable_bytes: u64,
     evidence: Option<EvidencePart>,
@@ -145,7 +145,7 @@ struct Failed<'a> {
 
 #[derive(Serialize)]
 struct CollateralPart<'a> {
-    what: &'a str,
+    what: String,
     with: &'a ImageId,
     way_back: Option<String>,
 }
@@ -248,7 +248,7 @@ pub fn outcome(outcome: &Outcome, facts: Option<&EngineFacts>, context: &Context
             .collateral
             .iter()
             .map(|c| CollateralPart {
-                what: &c.what,
+                what: c.what.full(),
                 with: &c.with,
                 way_back: c.way_back(),
             })

@@ -12,6 +12,7 @@ use crate::exit::{Exit, Fault};
 use crate::guards::Refusal;
 use crate::host::systemd::{Entry, Priority};
 use crate::ledger::Ledger;
+use crate::lost::Lost;
 use crate::model::{Bytes, Container, Image, Inventory, Observed};
 use crate::outcome::{Collateral, Ending, Outcome, Removed, Stayed};
 use crate::plan::Plan;
@@ -152,6 +153,7 @@ fn stayed(n: u64, why: &str) -> Stayed {
     Stayed {
         id: id(n),
         why: why.into(),
+        because: None,
     }
 }
 
@@ -177,7 +179,7 @@ pub(crate) fn run(plan: &Plan, why: impl Fn(&str) -> String) -> Outcome {
     )];
     outcome.unconfirmed = vec![stayed(10, &why("the engine did not answer within 30 s"))];
     let lost = |what: &str, digests: &[Reference]| Collateral {
-        what: why(what),
+        what: Lost::of(what),
         with: id(4),
         digests: digests.to_vec(),
     };

@@ -49,7 +49,7 @@ pub fn outcome(outcome: &Outcome, plan: Option<&Plan>, context: &Context, verbos
     }
     for lost in &outcome.collateral {
         let with = lost.with.short();
-        let mut text = format!("{} went together with image {with}", lost.what);
+        let mut text = format!("{} went together with image {with}", lost.what.words());
         if lost.is_to_be_built() {
             let _ = write!(text, ": {TO_BE_BUILT}");
         }

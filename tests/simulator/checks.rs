@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use secateur::activity::{ClockReading, LockKind};
 use secateur::engine::Dropped;
 use secateur::journal::{Came, Record, What, open_intents};
+use secateur::lost::Lost;
 use secateur::model::{Event, Image, ImageId, Store};
 use secateur::outcome::{Ending, Outcome};
 use secateur::reference::Reference;
@@ -386,8 +387,8 @@ impl World {
             .map(|stayed| &stayed.id)
             .collect();
         let told = |id: &ImageId| {
-            let what = [id.to_string()];
-            said.contains(id) || outcome.collateral.iter().any(|c| what.contains(&c.what))
+            let what = Lost::Image(id.clone());
+            said.contains(id) || outcome.collateral.iter().any(|c| c.what == what)
         };
         let back: BTreeSet<&ImageId> = outcome.skipped.iter().map(|stayed| &stayed.id).collect();
         let may_be_silent =
@@ -416,8 +417,8 @@ impl World {
         }
         let (mut reported, mut silent) = (0, 0);
         for (tag, answer_lost) in &ran.lost {
-            let spelled = [tag.to_string(), tag.familiar()];
-            if outcome.collateral.iter().any(|c| spelled.contains(&c.what)) {
+            let what = Lost::Name(tag.clone());
+            if outcome.collateral.iter().any(|c| c.what == what) {
                 reported += 1;
             } else if *answer_lost {
                 silent += 1;
