@@ -3,19 +3,22 @@
 //! It never looks at a host, and it has no default for `age.min_age`.
 
 mod file;
+mod pattern;
 #[cfg(test)]
 pub(crate) mod schema;
+mod shape;
+mod unmatched;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use wildmatch::WildMatch;
-
 use crate::activity::LockKind;
 use crate::model::{Bytes, Image};
-use crate::reference::{Reference, looks_like_host};
+use crate::reference::Reference;
 
 pub use file::PolicyError;
+pub use pattern::NamePattern;
+pub use unmatched::Unmatched;
 
 /// The built-in default, which is the file that the package installs.
 pub const DEFAULT: &str = include_str!("../config/policy.toml");
@@ -108,90 +111,6 @@ pub struct DeployLock {
     pub kind: LockKind,
 }
 
-/// A name of `keep.images`: exact, or with `*`, compared with the normalised
-/// form of every name of an image.
-#[derive(Debug, Clone, PartialEq)]
-pub struct NamePattern {
-    /// As it was typed.
-    pub text: String,
-    matcher: Matcher,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-enum Matcher {
-    Exact(Reference),
-    /// Over `docker.io/library/postgres:16`: all ways to read it.
-    Pattern(Vec<WildMatch>),
-}
-
-impl NamePattern {
-    fn parse(text: &str) -> Result<Self, String> {
-        let matcher = if text.contains('*') {
-            if let Some(bad) = text
-                .chars()
-                .find(|c| c.is_whitespace() || c.is_control() || *c == '?')
-            {
-                return Err(format!(
-                    "{:?} has no place in an image name",
-                    bad.to_string()
-                ));
-            }
-            Matcher::Pattern(readings(text).iter().map(|it| WildMatch::new(it)).collect())
-        } else {
-            Matcher::Exact(
-                text.parse()
-                    .map_err(|e: crate::reference::BadReference| e.to_string())?,
-            )
-        };
-        Ok(Self {
-            text: text.to_owned(),
-            matcher,
-        })
-    }
-
-    /// The name, where the pattern is one name and no more.
-    pub fn exact(&self) -> Option<&Reference> {
-        match &self.matcher {
-            Matcher::Exact(name) => Some(name),
-            Matcher::Pattern(_) => None,
-        }
-    }
-
-    /// Whether it covers this name. A digest reference is covered by a pattern
-    /// of its repository, too: `ghcr.io/acme/*` covers `ghcr.io/acme/app@sha256:…`.
-    pub fn covers(&self, name: &Reference) -> bool {
-        match &self.matcher {
-            Matcher::Exact(exact) => exact == name || exact.without_tag().as_ref() == Some(name),
-            Matcher::Pattern(readings) => {
-                let texts = [name.to_string(), name.repository()];
-                let any = |reading: &WildMatch| texts.iter().any(|text| reading.matches(text));
-                readings.iter().any(any)
-            }
-        }
-    }
-}
-
-/// All that a pattern may mean: as it was typed, and as docker would complete
-/// the name. Where a `*` stands for a part of the name that decides which
-/// (`acme*/app` on Docker Hub, or on a registry?), both: a rule can only keep
-/// more. `app:*` stands for every tag, so it means `app@sha256:…`, too.
-fn readings(text: &str) -> Vec<String> {
-    let hub = ["docker.io/", "index.docker.io/"];
-    let on_hub = hub.into_iter().find_map(|host| text.strip_prefix(host));
-    let elsewhere = text.split_once('/').is_some_and(|(first, _)| {
-        on_hub.is_none() && !first.contains('*') && looks_like_host(first)
-    });
-    let mut all = vec![text.to_owned()];
-    if !elsewhere {
-        let name = on_hub.unwrap_or(text);
-        all.extend(["docker.io/", "docker.io/library/"].map(|start| format!("{start}{name}")));
-    }
-    let any_tag: Vec<_> = all.iter().filter_map(|it| it.strip_suffix(":*")).collect();
-    let any_tag: Vec<_> = any_tag.into_iter().map(str::to_owned).collect();
-    all.extend(any_tag);
-    all
-}
-
 /// A label of `keep.labels`: `key`, or `key=value`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LabelRule {
@@ -259,73 +178,6 @@ impl Policy {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn covers(pattern: &str, name: &str) -> bool {
-        NamePattern::parse(pattern)
-            .unwrap()
-            .covers(&name.parse().unwrap())
-    }
-
-    #[test]
-    fn a_pattern_is_read_as_docker_reads_a_name() {
-        assert!(covers("postgres:16", "docker.io/library/postgres:16"));
-        assert!(covers("docker.io/library/postgres:16", "postgres:16"));
-        assert!(!covers("postgres:16", "postgres:17"));
-        assert!(covers("postgres:*", "docker.io/library/postgres:17"));
-        assert!(!covers("postgres:*", "ghcr.io/x/postgres:17"));
-        assert!(covers("acme/*", "docker.io/acme/app:1"));
-        assert!(covers("ghcr.io/acme/*", "ghcr.io/acme/app:1"));
-        assert!(!covers("ghcr.io/acme/*", "ghcr.io/acmeville/app:1"));
-        assert!(covers("*", "anything.example/at/all:1"));
-        assert!(covers("localhost:5000/*", "localhost:5000/app:1"));
-        assert!(!covers("localhost/*", "docker.io/localhost/app:1"));
-    }
-
-    #[test]
-    fn a_pattern_that_can_be_read_in_two_ways_covers_both() {
-        for (pattern, name) in [
-            ("acme*/*", "acme-corp/app:1"),
-            ("acme*/app", "acme-corp/app:1"),
-            ("acme*/app", "acme.example/app:1"),
-            ("*/app", "acme/app:1"),
-            ("*.example/app", "acme.example/app:1"),
-            ("acme*", "acme/app:1"),
-            ("ghcr*", "ghcr.io/acme/app:1"),
-            ("docker.io/postgres*", "postgres:16"),
-            ("docker.io/postgres*", "postgresml/app:1"),
-            ("docker.io/library/postgres*", "postgres:16"),
-            ("index.docker.io/acme/*", "acme/app:1"),
-            ("index.docker.io/postgres:*", "postgres:16"),
-        ] {
-            assert!(covers(pattern, name), "{pattern} covers {name}");
-        }
-        for (pattern, name) in [
-            ("acme*/*", "ghcr.io/acme/app:1"),
-            ("acme*/app", "acme-corp/application:1"),
-            ("docker.io/postgres*", "ghcr.io/library/postgres:16"),
-            ("index.docker.io/acme/*", "ghcr.io/acme/app:1"),
-            ("ghcr.io/acme*", "acme/app:1"),
-        ] {
-            assert!(!covers(pattern, name), "{pattern} covers no {name}");
-        }
-    }
-
-    #[test]
-    fn a_pattern_of_every_tag_covers_digest_references_and_no_other_repository() {
-        let digest = |name: &str| format!("{name}@sha256:{}", "a".repeat(64));
-        assert!(covers("ghcr.io/acme/app:*", &digest("ghcr.io/acme/app")));
-        assert!(covers("postgres:*", &digest("postgres")));
-        assert!(covers("acme*/app:*", &digest("acme-corp/app")));
-        assert!(!covers("postgres:*", &digest("postgres-exporter")));
-        assert!(!covers("ghcr.io/acme/app:1*", &digest("ghcr.io/acme/app")));
-    }
-
-    #[test]
-    fn a_repository_pattern_covers_its_digest_references() {
-        let digest = format!("ghcr.io/acme/app@sha256:{}", "a".repeat(64));
-        assert!(covers("ghcr.io/acme/*", &digest));
-        assert!(covers("ghcr.io/*/app", &digest));
-    }
 
     #[test]
     fn a_label_rule_compares_the_value_only_where_it_names_one() {

@@ -8,6 +8,10 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+mod typed;
+
+pub(crate) use typed::{meant, read_as_id};
+
 /// The repository of the names that secateur itself gives an image that has
 /// none, so that it can be removed by name. `.invalid` is reserved (RFC 2606):
 /// no registry can ever be there, and nobody else has a reason to use it. The
@@ -35,16 +39,30 @@ pub struct Reference {
 pub struct BadReference {
     seen: String,
     wanted: &'static str,
+    /// What was probably meant.
+    meant: Option<String>,
+}
+
+impl BadReference {
+    /// What is wrong with it, without its text.
+    pub fn wanted(&self) -> &'static str {
+        self.wanted
+    }
 }
 
 impl fmt::Display for BadReference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use crate::text::escape;
         write!(
             f,
             "`{}` is no image name: {}",
-            crate::text::escape(&self.seen),
+            escape(&self.seen),
             self.wanted
-        )
+        )?;
+        match &self.meant {
+            Some(meant) => write!(f, "; did you mean {:?}?", escape(meant)),
+            None => Ok(()),
+        }
     }
 }
 
@@ -166,6 +184,7 @@ impl FromStr for Reference {
         let bad = |wanted| BadReference {
             seen: text.to_owned(),
             wanted,
+            meant: None,
         };
         // docker reads these as an image's id or digest, never as a name.
         if is_digest(text) || is_digest(&format!("sha256:{text}")) {

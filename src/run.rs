@@ -6,6 +6,7 @@ mod plan;
 mod prune;
 mod settings;
 mod tell;
+mod unmatched;
 
 use crate::cli::{Cli, Command};
 use crate::decide::Trust;

@@ -141,6 +141,10 @@ fn zsh_reads_its_completion() {
 
 /// Policies that both the program and an editor refuse.
 const WRONG: &[&str] = &[
+    "[age]\nmin_age = \"1d\"\n[keep]\nimages = [\"redis:.*\"]",
+    "[age]\nmin_age = \"1d\"\n[keep]\nimages = [\"https://ghcr.io/acme/*\"]",
+    "[age]\nmin_age = \"1d\"\n[keep]\nimages = [\"sha256:abc\"]",
+    "[age]\nmin_age = \"1d\"\n[keep]\nimages = [\"0123456789ab\"]",
     "",
     "[age]",
     "[age]\nmin_age = 14",
@@ -195,7 +199,7 @@ const RIGHT: &[&str] = &[
     "[age]\nmin_age = \"1d\"\n[disk]\nmin_free = \"10g\"",
     "[age]\nmin_age = \"1d\"\n[limits]\nmax_images = 1\nmax_fraction = 1",
     "[age]\nmin_age = \"1d\"\n[keep]\nprevious = 0\nlabels = [\"a\", \"b=\", \"c=d=e\"]",
-    "[age]\nmin_age = \"1d\"\n[keep]\nimages = [\"*\", \"acme/*\", \"localhost:5000/a/b__c:V-1\", \"[::1]:5000/x\"]",
+    "[age]\nmin_age = \"1d\"\n[keep]\nimages = [\"*\", \"acme/*\", \"localhost:5000/a/b__c:V-1\", \"[::1]:5000/x\", \"redis:7.*\", \"[::1]:5000*\", \"cafe\", \"docker.io/library/0123456789ab\"]",
     "[age]\nmin_age = \"1d\"\n[[guard.lock]]\npath = \"/a b/lock-*\"\n[[guard.lock]]\npath = \"/x\"\nkind = \"exists\"",
     "[age]\nmin_age = \"1d\"\n[guard]\npulls = \"best-effort\"\n[engine]\ndata_root = \"/host/var/lib/docker\"",
     "[age]\nmin_age = \"1d\"\n[cache]\nimages = [\"postgres\", \"Registry.example/a:1@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\"]",
@@ -206,6 +210,8 @@ const ONLY_THE_PROGRAM: &[&str] = &[
     "[age]\nmin_age = \"1d\"\n[disk]\nstart_above_percent = 70\nstop_below_percent = 71",
     "[age]\nmin_age = \"1d\"\n[disk]\nstart_above_percent = 70",
     "[age]\nmin_age = \"99999999999999999y\"",
+    "[age]\nmin_age = \"1d\"\n[keep]\nimages = [\"redis:[0-9]*\"]",
+    "[age]\nmin_age = \"1d\"\n[keep]\nimages = [\"ghcr.io/Acme/*\"]",
 ];
 
 /// Judges documents by the schema, with somebody else's validator.

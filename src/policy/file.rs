@@ -15,6 +15,7 @@ use super::{
 };
 use crate::activity::LockKind;
 use crate::model::Bytes;
+use crate::reference::Reference;
 
 // Keys and sections stand in the schema, their words in config/policy.toml.
 #[cfg(test)]
@@ -297,8 +298,7 @@ fn validate(file: PolicyFile) -> Result<Policy, Fault> {
             .map(|text| absolute("engine.data_root", &text))
             .transpose()?,
         cache_images: each("cache.images", &file.cache.images, |text| {
-            text.parse()
-                .map_err(|e: crate::reference::BadReference| e.to_string())
+            Reference::typed(text).map_err(|error| error.to_string())
         })?,
     })
 }
@@ -655,6 +655,49 @@ mod tests {
         ] {
             let seen = with_age(text);
             assert!(seen.contains(wanted), "{text:?}: {seen}");
+        }
+    }
+
+    #[test]
+    fn a_rule_that_no_name_can_match_is_an_error_that_says_what_was_probably_meant() {
+        for (rule, meant) in [
+            ("redis:.*", "\"redis:*\""),
+            ("^redis:7.*$", "\"redis:7*\""),
+            ("redis:[0-9]+", "\"redis:*\""),
+            ("redis:7-[a-z]*", "\"redis:7-*\""),
+            ("ghcr\\\\.io/acme/.*", "\"ghcr.io/acme/*\""),
+            ("ghcr.io/(app|web):*", "\"ghcr.io/*:*\""),
+            ("https://ghcr.io/acme/*", "\"ghcr.io/acme/*\""),
+            ("docker://ghcr.io/acme/app:1", "\"ghcr.io/acme/app:1\""),
+            ("https://hub.docker.com/_/redis", "\"redis\""),
+            ("https://hub.docker.com/r/acme/app", "\"acme/app\""),
+            ("ghcr.io/Acme/*", "\"ghcr.io/acme/*\""),
+            ("ghcr.io/acme/App:Rc1", "\"ghcr.io/acme/app:Rc1\""),
+            ("Redis:*", "\"redis:*\""),
+            ("ghcr.io/acme/", "\"ghcr.io/acme/*\""),
+            ("redis:7.?", "\"redis:7.*\""),
+            (" redis:7", "\"redis:7\""),
+            ("sha256:abc", "keep.labels"),
+            ("sha256:abc*", "keep.labels"),
+            ("0123456789ab", "keep.labels"),
+            ("app@sha256:abc", "64 hex digits"),
+            ("app@sha256:ab*", "accepted"),
+            ("redis.*", "accepted"),
+            ("Acme/app:*", "accepted"),
+            ("[::1]:5000/*", "accepted"),
+            ("localhost:5000*", "accepted"),
+            ("**/app__x:*", "accepted"),
+            ("cafe", "accepted"),
+            ("docker.io/library/0123456789ab:*", "accepted"),
+        ] {
+            let seen = with_age(&format!("[keep]\nimages = [\"{rule}\"]"));
+            assert!(seen.contains(meant), "{rule}: {seen}");
+            let placed = "policy p.toml, line 4, column 11: keep.images: ";
+            assert!(seen == "accepted" || seen.starts_with(placed), "{seen}");
+        }
+        for name in ["redis:*", "sha256:abc", "0123456789ab"] {
+            let seen = with_age(&format!("[cache]\nimages = [\"{name}\"]"));
+            assert!(seen.contains("cache.images: "), "{name}: {seen}");
         }
     }
 

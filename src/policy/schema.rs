@@ -38,6 +38,12 @@ const NOTHING: &str = "^[^1-9]*$";
 /// As docker writes them.
 const NAME: &str = "^((\\[[0-9a-fA-F:]+\\]|[A-Za-z0-9-]+(\\.[A-Za-z0-9-]+)*)(:[0-9]+)?/)?[a-z0-9]+((\\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\\.|_|__|-+)[a-z0-9]+)*)*(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}))?$";
 
+/// Characters of a name, and nothing that begins a tag or a component and cannot.
+const PATTERN: &str = "^(?!.*([:/][.-]|://))[A-Za-z0-9._/:@*\\[\\]-]*\\*[A-Za-z0-9._/:@*\\[\\]-]*$";
+
+/// What is read as an image's id.
+const ID: &str = "^(sha(256|512):.*|(?=[a-f]*[0-9])[0-9a-f]{12,64})$";
+
 form! {
     Age: {"type": "string", "pattern": DURATION, "not": {"pattern": NOTHING}}
     AgeOrKeep: {"anyOf": [
@@ -52,10 +58,10 @@ form! {
     Fraction: {"type": "number", "exclusiveMinimum": 0, "maximum": 1}
     Count: {"type": "integer", "minimum": 0, "maximum": u32::MAX}
     AtLeastOne: {"type": "integer", "minimum": 1, "maximum": u32::MAX}
-    ImageName: {"type": "string", "pattern": NAME}
-    ImagePattern: {"type": "string", "anyOf": [
+    ImageName: {"type": "string", "pattern": NAME, "not": {"pattern": ID}}
+    ImagePattern: {"type": "string", "not": {"pattern": ID}, "anyOf": [
         {"pattern": NAME},
-        {"pattern": "^[^\\s?]*\\*[^\\s?]*$"},
+        {"pattern": PATTERN},
     ]}
     Label: {"type": "string", "pattern": "^[^=]*[^=\\s]"}
     AbsolutePath: {"type": "string", "pattern": "^/"}

@@ -126,11 +126,7 @@ mod tests {
             file: None,
             fingerprint: String::new(),
         };
-        let context = Context {
-            policy,
-            refusals: vec![],
-            notes: vec![],
-        };
+        let context = Context::new(policy, Vec::new());
         let json: serde_json::Value = serde_json::from_str(&report(&findings, &context)).unwrap();
         assert_eq!(json["schema"], "secateur/cache/1");
         assert_eq!(json["result"], "broken");

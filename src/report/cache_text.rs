@@ -173,11 +173,7 @@ mod tests {
             file: None,
             fingerprint: String::new(),
         };
-        Context {
-            policy,
-            refusals: Vec::new(),
-            notes: Vec::new(),
-        }
+        Context::new(policy, Vec::new())
     }
 
     fn line(image: &str, status: Status, message: &str) -> Line {

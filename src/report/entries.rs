@@ -257,7 +257,14 @@ pub(super) fn refusal(refusal: &Refusal) -> Entry {
 
 pub(super) fn notes(context: &Context) -> Vec<Entry> {
     let note = |text: &String| entry(NOTE, Priority::Notice, format!("note: {text}"), Vec::new());
-    context.notes.iter().map(note).collect()
+    let mut notes: Vec<Entry> = context.notes.iter().map(note).collect();
+    // Of every run, and right where one policy serves many hosts: nothing to be told of
+    // at the loudness of a note.
+    let unmatched = context
+        .unmatched()
+        .map(|text| entry(NOTE, Priority::Info, format!("note: {text}"), Vec::new()));
+    notes.extend(unmatched);
+    notes
 }
 
 /// As loud as the exit code: 75 is no failure.

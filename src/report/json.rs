@@ -14,6 +14,7 @@ use crate::guards::Refusal;
 use crate::model::{EngineFacts, ImageId, Observed};
 use crate::outcome::{Outcome, Stayed};
 use crate::plan::{Entry, KeepReason, Plan, Pressure, Unneeded, Verdict};
+use crate::policy::Unmatched;
 use crate::reference::Reference;
 use crate::text::{escape, is_invisible};
 
@@ -26,6 +27,7 @@ struct PlanDocument<'a> {
     disk: DiskPart,
     refusals: Vec<Message>,
     notes: &'a [String],
+    unmatched_rules: &'a [Unmatched],
     images: Vec<ImagePart<'a>>,
     summary: Summary,
 }
@@ -106,6 +108,7 @@ struct OutcomeDocument<'a> {
     engine: Option<EnginePart<'a>>,
     refusals: Vec<Message>,
     notes: &'a [String],
+    unmatched_rules: &'a [Unmatched],
     removed: Vec<RemovedPart<'a>>,
     skipped: Vec<Skipped<'a>>,
     failed: Vec<Failed<'a>>,
@@ -172,6 +175,7 @@ pub fn plan(plan: &Plan, context: &Context) -> String {
         disk: disk(plan),
         refusals: context.refusals.iter().map(refusal).collect(),
         notes: &context.notes,
+        unmatched_rules: &context.unmatched,
         images: plan.entries().iter().map(image).collect(),
         summary: Summary {
             keep: of(|verdict| matches!(verdict, Verdict::Keep)),
@@ -212,6 +216,7 @@ pub fn outcome(outcome: &Outcome, facts: Option<&EngineFacts>, context: &Context
         engine: facts.map(engine),
         refusals: outcome.refusals.iter().map(refusal).collect(),
         notes: &context.notes,
+        unmatched_rules: &context.unmatched,
         removed: outcome
             .removed
             .iter()

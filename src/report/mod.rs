@@ -18,6 +18,8 @@ pub(crate) mod tests;
 use std::path::PathBuf;
 
 use crate::guards::Refusal;
+use crate::policy::Unmatched;
+use crate::text::escape_up_to;
 
 /// Where the policy came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,15 +50,34 @@ pub struct Context {
     /// Stale signs of pulls, policy warnings, a ledger set aside: in words fit
     /// to print.
     pub notes: Vec<String>,
+    /// Rules of the policy that match nothing on this host.
+    pub unmatched: Vec<Unmatched>,
 }
 
 impl Context {
+    /// The same as a note, as long as one may be: a policy may serve many hosts.
+    fn unmatched(&self) -> Option<String> {
+        const SHOWN: usize = 5;
+        const WIDTH: usize = 100;
+        let rules = self.unmatched.iter().take(SHOWN);
+        let rules = rules.map(|it| format!("{} {}", it.key, escape_up_to(&it.rule, WIDTH)));
+        let (rules, count) = (rules.collect::<Vec<_>>().join(", "), self.unmatched.len());
+        let more = match count.saturating_sub(SHOWN) {
+            0 => String::new(),
+            more => format!(" and {more} more (--format json has all)"),
+        };
+        let (s, es) = if count == 1 { ("", "es") } else { ("s", "") };
+        (count > 0)
+            .then(|| format!("{count} rule{s} of the policy match{es} nothing here: {rules}{more}"))
+    }
+
     /// Before anything was looked at.
     pub fn new(policy: PolicySource, notes: Vec<String>) -> Context {
         Context {
             policy,
             refusals: Vec::new(),
             notes,
+            unmatched: Vec::new(),
         }
     }
 }

@@ -124,6 +124,7 @@ pub(crate) fn context(refusals: Vec<Refusal>, notes: &[&str]) -> Context {
         },
         refusals,
         notes: notes.iter().map(ToString::to_string).collect(),
+        unmatched: Vec::new(),
     }
 }
 
@@ -231,6 +232,69 @@ fn a_plan_with_removals() {
         "plan-verbose.txt",
         &text::plan(&plan, &context(vec![], &[]), true),
     );
+}
+
+#[test]
+fn rules_that_match_nothing_are_one_note_that_is_bounded_and_no_loud_one() {
+    let (plan, _) = planned(ENOUGH);
+    let outcome = Outcome::new("run".into(), at(0), Observed::Unknown("why".into()));
+    let mut context = context(vec![], &[]);
+    let rule = |rule: String| crate::policy::Unmatched {
+        key: "keep.images",
+        rule,
+    };
+    context.unmatched = vec![rule("ghcr.io/acmee/*".into())];
+    let one = "note    1 rule of the policy matches nothing here: keep.images ghcr.io/acmee/*\n";
+    assert!(text::plan(&plan, &context, false).contains(one));
+    assert!(text::outcome(&outcome, Some(&plan), &context, false).contains(one));
+    context.unmatched = (0..1000)
+        .map(|n| rule(format!("\u{1b}[2J{n}{}", "x".repeat(1000))))
+        .collect();
+    let shown = plain(&text::plan(&plan, &context, false));
+    let unmatched = shown
+        .split("note    1000 rules of the policy match nothing here")
+        .nth(1);
+    let (unmatched, _) = unmatched.unwrap().split_once("disk  ").unwrap();
+    assert!(
+        unmatched.contains("and 995 more (--format json has all)"),
+        "{unmatched}"
+    );
+    assert!(unmatched.len() < 1000, "{unmatched}");
+    let entries = entries::outcome(&outcome, Some(&plan), &context);
+    let told: Vec<_> = entries
+        .iter()
+        .filter(|entry| entry.id == entries::NOTE)
+        .collect();
+    assert_eq!(
+        told.iter().map(|it| it.priority).collect::<Vec<_>>(),
+        [Priority::Info]
+    );
+    for document in [
+        crate::report::json::plan(&plan, &context),
+        crate::report::json::outcome(&outcome, None, &context),
+    ] {
+        let document: serde_json::Value = serde_json::from_str(&document).unwrap();
+        assert_eq!(document["unmatched_rules"].as_array().unwrap().len(), 1000);
+        assert_eq!(document["unmatched_rules"][0]["key"], "keep.images");
+    }
+}
+
+#[test]
+fn the_command_that_brings_the_longest_name_back_is_whole() {
+    let mut outcome = Outcome::new("run".into(), at(0), Observed::Unknown("why".into()));
+    let name = format!("r.example/{}:{}", "a".repeat(245), "t".repeat(128));
+    let digest = format!("r.example/{}@sha256:{:064x}", "a".repeat(245), 1);
+    outcome.collateral = vec![Collateral {
+        what: Lost::of(&name),
+        with: id(4),
+        digests: vec![digest.parse().unwrap()],
+    }];
+    let way_back = format!("docker pull {digest} && docker tag {digest} {name}");
+    let shown = text::outcome(&outcome, None, &context(vec![], &[]), false);
+    assert!(shown.contains(&format!("  -> {way_back}\n")), "{shown}");
+    assert!(!shown.contains('…'), "the name, too: {shown}");
+    let told = entries::outcome(&outcome, None, &context(vec![], &[]));
+    assert!(told[0].message.ends_with(&way_back), "{}", told[0].message);
 }
 
 #[test]

@@ -126,7 +126,7 @@ pub(super) fn head(out: &mut String, engine: &EngineFacts, context: &Context) {
 }
 
 fn notes(out: &mut String, context: &Context) {
-    for note in &context.notes {
+    for note in context.notes.iter().chain(&context.unmatched()) {
         wrapped(out, "note    ", note);
     }
 }

@@ -6,10 +6,17 @@ use std::fmt::Write as _;
 
 use anstyle::Style;
 
-use crate::text::escape;
+use crate::text::escape_up_to;
 
 /// How many columns a line may take.
 pub(super) const COLUMNS: usize = 80;
+
+/// The longest image name has some 520 characters, and half of one is none.
+const LONGEST_WORD: usize = 600;
+
+fn whole(word: &str) -> String {
+    escape_up_to(word, LONGEST_WORD)
+}
 
 /// `lead`, then the text, which goes on below where it began.
 pub(super) fn wrapped(out: &mut String, lead: &str, text: &str) {
@@ -33,7 +40,7 @@ pub(super) fn hanging(out: &mut String, lead: &str, indent: usize, text: &str) {
 
 /// A command to copy: the one thing that is never broken, however long it is.
 pub(super) fn command(out: &mut String, text: &str) {
-    let words: Vec<String> = text.split(' ').map(escape).collect();
+    let words: Vec<String> = text.split(' ').map(whole).collect();
     let _ = writeln!(out, "  -> {}", words.join(" "));
 }
 
@@ -55,7 +62,7 @@ fn flow(out: &mut String, mut column: usize, indent: usize, text: &str) {
     };
     let mut words = text.split(' ').filter(|word| !word.is_empty()).peekable();
     while let Some(number) = words.next() {
-        let word = escape(number);
+        let word = whole(number);
         let unit = words.peek().filter(|unit| is_amount(number, unit));
         let wanted = word.chars().count() + unit.map_or(0, |unit| 1 + unit.chars().count());
         if column > indent && column + 1 + wanted > COLUMNS {

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::tell::say;
+use super::unmatched::unmatched;
 use super::{connect, own_record, policy, removal_warnings, state_dir, trust};
 use crate::cli::{Format, Global, PlanArgs};
 use crate::decide::decide;
@@ -13,6 +14,7 @@ use crate::guards::against;
 use crate::host::files::{StateDir, write_atomic};
 use crate::model::ImageId;
 use crate::plan::{Entry, Plan};
+use crate::reference::{Reference, read_as_id};
 use crate::report::{Context, explain, json, text};
 use crate::state::{self, state_fault};
 use crate::survey::{self, SavedHost};
@@ -25,6 +27,7 @@ pub(super) async fn plan(global: &Global, args: &PlanArgs) -> Result<Exit, Fault
         let (inventory, ledger) = SavedHost::read(path)?;
         let plan = decide(&policy, &inventory, &ledger, trust(args.trust_engine_dates));
         context.refusals = against(&policy, &[], &plan);
+        context.unmatched = unmatched(&policy, &plan, &[]);
         (plan, ledger)
     } else {
         let reader = connect(global).await?;
@@ -43,6 +46,7 @@ pub(super) async fn plan(global: &Global, args: &PlanArgs) -> Result<Exit, Fault
         context.notes.extend(own_record(global));
         context.notes.extend(survey::notes(&memory, &survey.looks));
         context.refusals = against(&policy, &survey.looks, &survey.plan);
+        context.unmatched = unmatched(&policy, &survey.plan, &survey.looks);
         if let Some(path) = &args.save_inventory {
             write_out(path, &SavedHost::of(&survey).to_json())?;
         }
@@ -76,15 +80,43 @@ fn meant<'a>(plan: &'a Plan, text: &str) -> Result<Vec<&'a Entry>, Fault> {
         .cloned()
         .collect();
     if ids.is_empty() {
+        let why = match Reference::typed(text) {
+            Err(error) if read_as_id(text).is_none() => error.to_string(),
+            _ => "no image here has that name or id".to_owned(),
+        };
         let text = crate::text::escape(text);
-        return Err(Fault::new(
-            Exit::Usage,
-            format!("--explain {text}: no image here has that name or id"),
-        ));
+        return Err(Fault::new(Exit::Usage, format!("--explain {text}: {why}")));
     }
     Ok(ids.iter().filter_map(|id| plan.entry(id)).collect())
 }
 
 fn write_out(path: &Path, bytes: &[u8]) -> Result<(), Fault> {
     write_atomic(path, bytes).map_err(|error| state_fault(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::Trust;
+    use crate::ledger::Ledger;
+    use crate::policy::Policy;
+    use crate::testing::{inventory, tagged};
+
+    #[test]
+    fn what_can_be_no_name_is_explained_by_what_was_probably_meant() {
+        let policy = Policy::parse(crate::policy::DEFAULT, "test").unwrap();
+        let host = inventory([tagged(1, "app:1")]);
+        let plan = decide(&policy, &host, &Ledger::empty("e"), Trust::OwnMemory);
+        let said = |text: &str| meant(&plan, text).map_or_else(|f| f.message, |_| "found".into());
+        assert_eq!(said("app:1"), "found");
+        assert_eq!(said("00000001"), "found");
+        let slip = said("https://ghcr.io/acme/app:1");
+        assert!(
+            slip.contains("did you mean \"ghcr.io/acme/app:1\"?"),
+            "{slip}"
+        );
+        for unknown in ["app:2", "0123456789ab", "sha256:0123"] {
+            assert!(said(unknown).ends_with("no image here has that name or id"));
+        }
+    }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use super::unmatched::unmatched;
 use super::{
     Began, connect, late, log, policy, removal_warnings, state_dir, tell, trust, write_metrics,
 };
@@ -109,8 +110,7 @@ async fn look_and_prune(
         }
         Err(NoSurvey::Fault(fault)) => return Err(fault),
     };
-    context.notes.extend(survey::notes(&memory, &survey.looks));
-    context.notes.extend(unmeasured(&survey.plan));
+    note(context, policy, &memory, &survey);
     let (seen, ledger) = (&survey.inventory, survey.ledger);
     let earlier = late::of_earlier_runs(seen, &reader, &mut state, &memory, &run);
     let earlier = in_time(LATE, &interrupted, earlier, told_nothing).await;
@@ -245,6 +245,13 @@ fn told_nothing() -> String {
 fn name_of_run(began: DateTime<Utc>) -> String {
     let began = began.format("%Y%m%dT%H%M%S%3fZ");
     format!("{began}-{}", std::process::id())
+}
+
+fn note(context: &mut Context, policy: &Policy, memory: &Memory, survey: &Survey<'_>) {
+    let Survey { plan, looks, .. } = survey;
+    context.notes.extend(survey::notes(memory, looks));
+    context.notes.extend(unmeasured(plan));
+    context.unmatched = unmatched(policy, plan, looks);
 }
 
 /// Not a failure, but nobody should have to guess why nothing went.

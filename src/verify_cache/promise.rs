@@ -106,7 +106,14 @@ fn argument(text: &str, here: &BTreeMap<ImageId, Image>) -> Result<Wanted, Strin
             return Ok(Wanted::Id(image.id.clone()));
         }
     }
-    name.map_err(|error| format!("{}: {error}", escape(text)))
+    if digits && text.parse::<Reference>().is_ok() && Reference::typed(text).is_err() {
+        let text = escape(text);
+        return Err(format!(
+            "`{text}`: no image here has an id that begins so; wanted a name, or a whole id for an image that is gone"
+        ));
+    }
+    let typed = Reference::typed(text).map(Wanted::Name);
+    typed.map_err(|error| error.to_string())
 }
 
 impl Wanted {
@@ -191,6 +198,27 @@ mod tests {
             "two images, and a name"
         );
         assert!(matches!(asked("abcd"), Wanted::Name(_)));
+    }
+
+    #[test]
+    fn what_can_be_no_name_is_an_error_that_says_so() {
+        let here = inventory([tagged(1, "app:1")]).images;
+        for (text, said) in [
+            ("redis:.*", "in keep.images alone"),
+            ("redis:[0-9]", "a tag is up to 128"),
+            (
+                "https://ghcr.io/acme/app:1",
+                "did you mean \"ghcr.io/acme/app:1\"?",
+            ),
+            ("ghcr.io/Acme/app:1", "did you mean \"ghcr.io/acme/app:1\"?"),
+            ("redis:*", "in keep.images alone"),
+            ("sha256:abc", "is no image name: it is an id"),
+            ("sha256:abcd", "no image here has an id that begins so"),
+            ("0123456789ab", "no image here has an id that begins so"),
+        ] {
+            let seen = argument(text, &here).unwrap_err();
+            assert!(seen.contains(said), "{text}: {seen}");
+        }
     }
 
     #[test]

@@ -169,7 +169,7 @@ impl Run<'_> {
             checks.push(lasting.clone());
             checks.extend(answers.of(promise));
             checks.extend(reused.next());
-            let image = escape(&promise.wanted.to_string());
+            let image = promise.wanted.to_string();
             findings.images.push(Line { image, checks });
         }
         findings.store = Some(lasting);

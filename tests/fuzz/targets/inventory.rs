@@ -42,6 +42,7 @@ fuzz_target!(|bytes: &[u8]| {
             },
             refusals: Vec::new(),
             notes: Vec::new(),
+            unmatched: Vec::new(),
         };
         let report = text::plan(&plan, &context, true);
         // Styles are our own; anstream takes them away where nobody wants them.

@@ -1,0 +1,90 @@
+//! Rules that match nothing on a host: a misspelt one looks like any other, and keeps
+//! nothing. Decides which they are.
+
+use serde::Serialize;
+
+use super::Policy;
+use crate::model::Image;
+
+/// A rule, as it was typed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Unmatched {
+    /// `keep.images`, `guard.lock`: where it stands.
+    pub key: &'static str,
+    /// Raw.
+    pub rule: String,
+}
+
+impl Policy {
+    /// The rules on images that none of these meets.
+    pub fn unmatched<'a>(
+        &self,
+        images: &(impl Iterator<Item = &'a Image> + Clone),
+    ) -> Vec<Unmatched> {
+        let any = |covers: &dyn Fn(&Image) -> bool| images.clone().any(covers);
+        let names = |image: &'a Image| image.tags.iter().chain(&image.digests);
+        let keep = self.keep_images.iter().filter(|rule| {
+            let covered = |image: &Image| {
+                let mut names = image.tags.iter().chain(&image.digests);
+                names.any(|name| rule.covers(name))
+            };
+            !any(&covered)
+        });
+        let keep = keep.map(|rule| ("keep.images", rule.text.clone()));
+        let labels = self.keep_labels.iter();
+        // Of an image that is incomplete not all labels may be known.
+        let unsure = any(&|image| image.incomplete.is_some());
+        let labels = labels
+            .filter(|_| !unsure)
+            .filter(|rule| !any(&|image| rule.covers(image)));
+        let labels = labels.map(|rule| ("keep.labels", rule.text()));
+        let here: std::collections::BTreeSet<_> = images.clone().flat_map(names).collect();
+        let cache = self.cache_images.iter().filter(|name| {
+            let alone = name.without_tag();
+            !here.contains(name) && alone.is_none_or(|name| !here.contains(&name))
+        });
+        let cache = cache.map(|name| ("cache.images", name.familiar()));
+        let rules = keep.chain(labels).chain(cache);
+        rules.map(|(key, rule)| Unmatched { key, rule }).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{digest, inventory, pinned, tagged};
+    use crate::text::Untrusted;
+
+    #[test]
+    fn a_rule_is_unmatched_where_no_image_has_such_a_name_or_label() {
+        let pin = digest("r.example/app", 1002);
+        let text = format!(
+            "[age]\nmin_age = \"1d\"\n\
+             [keep]\nimages = [\"r.example/*\", \"r.example/ap\", \"web:*\"]\n\
+             labels = [\"tier=base\", \"tier=bass\", \"tire\"]\n\
+             [cache]\nimages = [\"web:1\", \"web:2\", \"r.example/app:3@{}\"]",
+            pin.digest().unwrap()
+        );
+        let policy = Policy::parse(&text, "test").unwrap();
+        let mut labelled = tagged(1, "web:1");
+        labelled.labels = [("tier".to_owned(), Untrusted::new("base"))].into();
+        let host = inventory([labelled, pinned(2, "r.example/app")]);
+        let found = policy.unmatched(&host.images.values());
+        let found: Vec<_> = found.iter().map(|it| (it.key, &*it.rule)).collect();
+        assert_eq!(
+            found,
+            [
+                ("keep.images", "r.example/ap"),
+                ("keep.labels", "tier=bass"),
+                ("keep.labels", "tire"),
+                ("cache.images", "web:2"),
+            ]
+        );
+    }
+
+    #[test]
+    fn the_built_in_policy_has_no_rule_that_could_be_unmatched() {
+        let policy = Policy::parse(crate::policy::DEFAULT, "test").unwrap();
+        assert_eq!(policy.unmatched(&std::iter::empty()), []);
+    }
+}
