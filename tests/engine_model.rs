@@ -321,8 +321,8 @@ impl Pair {
             };
             images.values().map(line).collect()
         };
-        let address =
-            Address::resolve(Some(&self.live.host()), &Environment::default()).expect("an address");
+        let address = Address::resolve(Some(&self.live.host()), &Environment::default(), |_| ())
+            .expect("an address");
         let (live, looks) = self.runtime.block_on(async {
             let reader = Reader::connect(&address).await.expect("the engine");
             let info = reader.info().await.expect("what it is");

@@ -6,8 +6,8 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
-
+use super::context::context;
+use crate::exit::Exit;
 use crate::text::escape;
 
 /// Where docker listens unless told otherwise.
@@ -21,11 +21,28 @@ pub struct Address {
 
 /// An address that secateur does not go to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AddressError(String);
+pub struct AddressError {
+    /// 2 where whoever started the command named it; 69 where a docker context leads
+    /// to no engine.
+    pub exit: Exit,
+    message: String,
+}
+
+impl AddressError {
+    pub(super) fn of_context(name: &str, why: &str) -> Self {
+        Self {
+            exit: Exit::Engine,
+            message: format!(
+                "docker context {}: {why}; name the engine with --host",
+                escape(name)
+            ),
+        }
+    }
+}
 
 impl fmt::Display for AddressError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.message)
     }
 }
 
@@ -51,8 +68,10 @@ pub struct Environment {
 impl Environment {
     /// Reads this process's environment.
     pub fn read() -> Self {
-        let text = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let config = text("DOCKER_CONFIG").map(PathBuf::from);
+        let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+        // One that is no UTF-8 leads nowhere, and not to the default.
+        let text = |name| Some(set(name)?.to_string_lossy().into_owned());
+        let config = set("DOCKER_CONFIG").map(PathBuf::from);
         let home = || Some(crate::host::user::home()?.join(".docker"));
         Self {
             docker_host: text("DOCKER_HOST"),
@@ -63,20 +82,32 @@ impl Environment {
 }
 
 impl Address {
-    /// Resolves what was asked for; `host` is `--host`.
-    pub fn resolve(host: Option<&str>, environment: &Environment) -> Result<Self, AddressError> {
-        if let Some(host) = host {
-            return Self::parse(host, "--host");
+    /// Resolves what was asked for; `host` is `--host`. A warning, fit to print, is for
+    /// `warn`.
+    pub fn resolve(
+        host: Option<&str>,
+        environment: &Environment,
+        warn: impl FnOnce(&str),
+    ) -> Result<Self, AddressError> {
+        let named = |(host, from): (&str, &str)| {
+            Self::parse(host).map_err(|why| AddressError {
+                exit: Exit::Usage,
+                message: format!("{from} is {}{why}", escape(host)),
+            })
+        };
+        let variable = environment.docker_host.as_deref();
+        let variable = variable.map(|host| (host, "DOCKER_HOST"));
+        if let Some(asked) = host.map(|host| (host, "--host")).or(variable) {
+            return named(asked);
         }
-        if let Some(host) = &environment.docker_host {
-            return Self::parse(host, "DOCKER_HOST");
-        }
-        match context(environment)? {
-            Some((name, host)) => Self::parse(&host, &format!("docker context {}", escape(&name))),
-            None => Ok(Self {
+        let Some((name, host)) = context(environment, warn)? else {
+            return Ok(Self {
                 socket: DEFAULT.into(),
-            }),
-        }
+            });
+        };
+        Self::parse(&host).map_err(|why| {
+            AddressError::of_context(&name, &format!("its host is {}{why}", escape(&host)))
+        })
     }
 
     /// The socket's path.
@@ -84,100 +115,38 @@ impl Address {
         &self.socket
     }
 
-    fn parse(text: &str, from: &str) -> Result<Self, AddressError> {
+    /// What is wrong goes on after the text itself.
+    fn parse(text: &str) -> Result<Self, String> {
         match text.strip_prefix("unix://") {
             Some(path) if path.starts_with('/') => Ok(Self {
                 socket: path.into(),
             }),
-            _ => Err(AddressError(format!(
-                "{from} is {}: wanted a local socket such as unix://{DEFAULT}, for deploy locks, pulls and the disk \
-                 can only be judged on the engine's own host; run secateur there",
-                escape(text)
-            ))),
+            _ => Err(match text.strip_prefix("unix:").unwrap_or(text) {
+                path if path.starts_with('/') && !path.starts_with("//") => {
+                    format!("; did you mean unix://{}?", escape(path))
+                }
+                _ => format!(
+                    ": wanted a local socket such as unix://{DEFAULT}, for deploy locks, pulls and the disk \
+                     can only be judged on the engine's own host; run secateur there"
+                ),
+            }),
         }
-    }
-}
-
-/// The current docker context and its host, where it is not the default one.
-fn context(environment: &Environment) -> Result<Option<(String, String)>, AddressError> {
-    #[derive(Deserialize)]
-    struct Config {
-        #[serde(rename = "currentContext")]
-        current: Option<String>,
-    }
-    let Some(config) = &environment.docker_config else {
-        return Ok(None);
-    };
-    let current = match &environment.docker_context {
-        Some(name) => Some(name.clone()),
-        None => read::<Config>(&config.join("config.json"))?.and_then(|config| config.current),
-    };
-    let Some(name) = current.filter(|name| !name.is_empty() && name != "default") else {
-        return Ok(None);
-    };
-    find_context(&config.join("contexts/meta"), &name)
-}
-
-/// docker keeps each context below a folder named by a hash of its name; the
-/// name itself stands inside.
-fn find_context(folder: &Path, wanted: &str) -> Result<Option<(String, String)>, AddressError> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "PascalCase")]
-    struct Meta {
-        name: String,
-        endpoints: std::collections::BTreeMap<String, Endpoint>,
-    }
-    #[derive(Deserialize)]
-    #[serde(rename_all = "PascalCase")]
-    struct Endpoint {
-        host: Option<String>,
-    }
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    for entry in entries {
-        let Some(meta) = read::<Meta>(&entry.path().join("meta.json"))? else {
-            continue;
-        };
-        if meta.name == wanted {
-            let host = meta
-                .endpoints
-                .into_iter()
-                .find(|(kind, _)| kind == "docker")
-                .and_then(|(_, e)| e.host);
-            return Ok(host.map(|host| (meta.name, host)));
-        }
-    }
-    Err(AddressError(format!(
-        "docker context {} is not in {}; name the engine with --host",
-        escape(wanted),
-        escape(&folder.to_string_lossy())
-    )))
-}
-
-/// `None` where the file is not there.
-fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>, AddressError> {
-    let fault = |why: String| {
-        AddressError(format!(
-            "{}: {}; name the engine with --host",
-            escape(&path.to_string_lossy()),
-            escape(&why)
-        ))
-    };
-    match std::fs::read(path) {
-        Ok(bytes) => serde_json::from_slice(&bytes)
-            .map(Some)
-            .map_err(|error| fault(error.to_string())),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(fault(error.to_string())),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::context::LONGEST;
     use super::*;
 
     fn resolve(host: Option<&str>, environment: &Environment) -> String {
-        Address::resolve(host, environment).map_or_else(|e| e.to_string(), |a| a.to_string())
+        let mut warned = String::new();
+        let warn = |why: &str| warned = format!("{why}: ");
+        let resolved = Address::resolve(host, environment, warn);
+        warned + &resolved.map_or_else(|e| format!("{} ({:?})", e, e.exit), |a| a.to_string())
     }
+
+    const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
 
     #[test]
     fn the_command_line_goes_before_the_environment() {
@@ -190,53 +159,158 @@ mod tests {
             "unix:///arg.sock"
         );
         assert_eq!(resolve(None, &environment), "unix:///env.sock");
-        assert_eq!(
-            resolve(None, &Environment::default()),
-            "unix:///var/run/docker.sock"
-        );
+        assert_eq!(resolve(None, &Environment::default()), DEFAULT_HOST);
     }
 
     #[test]
-    fn only_a_local_socket_is_taken() {
-        for host in [
-            "tcp://10.0.0.1:2375",
-            "ssh://me@host",
-            "http://x",
-            "unix://relative",
-            "/var/run/docker.sock",
-            "",
+    fn only_a_local_socket_is_taken_and_a_path_is_told_how_to_be_one() {
+        for (host, why) in [
+            ("tcp://10.0.0.1:2375", ": wanted a local socket"),
+            ("ssh://me@host", ": wanted a local socket"),
+            ("http://x", ": wanted a local socket"),
+            ("unix://relative", ": wanted a local socket"),
+            ("unix:relative", ": wanted a local socket"),
+            ("", ": wanted a local socket"),
+            ("/run/x.sock", "; did you mean unix:///run/x.sock? (Usage)"),
+            (
+                "unix:/run/x.sock",
+                "; did you mean unix:///run/x.sock? (Usage)",
+            ),
         ] {
             let seen = resolve(Some(host), &Environment::default());
             assert!(
-                seen.starts_with(&format!("--host is {host}: wanted a local socket")),
+                seen.starts_with(&format!("--host is {host}{why}")),
                 "{seen}"
             );
+            assert!(seen.ends_with("(Usage)"), "{seen}");
         }
     }
 
-    #[test]
-    fn a_docker_context_is_followed_and_a_missing_one_is_an_error() {
+    /// A folder of docker's own, with a context `lab` and this config.json.
+    fn docker(config: Option<&[u8]>) -> (tempfile::TempDir, Environment) {
         let folder = tempfile::tempdir().unwrap();
-        let meta = folder.path().join("contexts/meta/abc");
+        // As docker 28.2 calls it.
+        let meta = "contexts/meta/a51146d38077ff992eba84cf1d5e9b249073503eb74868699016153b031a38f7";
+        let meta = folder.path().join(meta);
         std::fs::create_dir_all(&meta).unwrap();
-        std::fs::write(
-            folder.path().join("config.json"),
-            r#"{"currentContext":"lab"}"#,
-        )
-        .unwrap();
+        if let Some(config) = config {
+            std::fs::write(folder.path().join("config.json"), config).unwrap();
+        }
         std::fs::write(
             meta.join("meta.json"),
             r#"{"Name":"lab","Endpoints":{"docker":{"Host":"unix:///lab.sock"}}}"#,
         )
         .unwrap();
-        let mut environment = Environment {
+        let environment = Environment {
             docker_config: Some(folder.path().into()),
             ..Environment::default()
         };
+        (folder, environment)
+    }
+
+    #[test]
+    fn a_docker_context_is_followed_and_a_missing_one_is_an_error() {
+        let (folder, mut environment) = docker(Some(br#"{"currentContext":"lab"}"#));
         assert_eq!(resolve(None, &environment), "unix:///lab.sock");
         environment.docker_context = Some("default".into());
-        assert_eq!(resolve(None, &environment), "unix:///var/run/docker.sock");
+        assert_eq!(resolve(None, &environment), DEFAULT_HOST);
         environment.docker_context = Some("gone".into());
-        assert!(resolve(None, &environment).contains("docker context gone is not in"));
+        let gone = resolve(None, &environment);
+        assert!(
+            gone.starts_with("docker context gone: cannot open "),
+            "{gone}"
+        );
+        assert!(
+            gone.ends_with("; name the engine with --host (Engine)"),
+            "{gone}"
+        );
+        for (meta, why) in [
+            ("[", "EOF"),
+            ("{}", "missing field"),
+            (
+                r#"{"Endpoints":{"docker":{"Host":"tcp://h:1"}}}"#,
+                "its host is tcp://h:1: wanted a local socket",
+            ),
+        ] {
+            let contexts = folder.path().join("contexts/meta");
+            let own = std::fs::read_dir(contexts)
+                .unwrap()
+                .next()
+                .unwrap()
+                .unwrap();
+            std::fs::write(own.path().join("meta.json"), meta).unwrap();
+            environment.docker_context = Some("lab".into());
+            let seen = resolve(None, &environment);
+            assert!(seen.contains(why) && seen.ends_with("(Engine)"), "{seen}");
+        }
+    }
+
+    #[test]
+    fn a_config_that_cannot_be_read_is_a_warning_and_the_default_context() {
+        let long = [
+            &b"{"[..],
+            &vec![b' '; usize::try_from(LONGEST).unwrap()],
+            b"}",
+        ]
+        .concat();
+        for config in [
+            b"\xef\xbb\xbf{\"currentContext\":\"lab\"}",
+            &b"{\"currentContext"[..],
+            b"\xff\xfe",
+            b"[]",
+            b"{\"currentContext\":1}",
+            &long,
+        ] {
+            let (folder, environment) = docker(Some(config));
+            let seen = resolve(None, &environment);
+            let warned = "the default one, as docker has it: unix:///var/run/docker.sock";
+            assert!(seen.ends_with(warned), "{seen}");
+            assert!(seen.contains("config.json"), "{seen}");
+            drop(folder);
+        }
+        for config in [
+            &b""[..],
+            b" \n",
+            b"{}",
+            b"{\"currentContext\":\"\"}",
+            b"{\"currentContext\":null}",
+        ] {
+            let (_folder, environment) = docker(Some(config));
+            assert_eq!(resolve(None, &environment), DEFAULT_HOST);
+        }
+        for config in [
+            &br#"{"auths":1,"currentContext":"lab"} and more"#[..],
+            br#"{"CURRENTCONTEXT":"lab"}"#,
+        ] {
+            let (_folder, environment) = docker(Some(config));
+            assert_eq!(resolve(None, &environment), "unix:///lab.sock");
+        }
+    }
+
+    #[test]
+    fn a_config_that_is_no_file_is_a_warning_and_is_not_waited_for() {
+        let (_folder, environment) = docker(None);
+        assert_eq!(resolve(None, &environment), DEFAULT_HOST);
+        let warned = |make: &dyn Fn(&Path), what: &str| {
+            let (folder, environment) = docker(None);
+            make(&folder.path().join("config.json"));
+            let seen = resolve(None, &environment);
+            assert!(
+                seen.contains(what) && seen.ends_with(DEFAULT_HOST),
+                "{seen}"
+            );
+            assert!(
+                seen.contains("the docker context is the default one"),
+                "{seen}"
+            );
+        };
+        warned(&|path| std::fs::create_dir(path).unwrap(), "it is a folder");
+        let mode = nix::sys::stat::Mode::S_IRWXU;
+        warned(
+            &|path| nix::unistd::mkfifo(path, mode).unwrap(),
+            "it is a FIFO",
+        );
+        let device = |path: &Path| std::os::unix::fs::symlink("/dev/zero", path).unwrap();
+        warned(&device, "wanted a plain file");
     }
 }

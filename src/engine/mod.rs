@@ -4,6 +4,7 @@
 //! which only a cleared plan leads to, can name one image and drop one name.
 
 mod address;
+mod context;
 mod events;
 mod export;
 mod list;

@@ -231,7 +231,10 @@ fn meaning(exit: Exit) -> &'static str {
              `guard.alert_after`, or a reviewed plan is too old, or for another \
              engine or policy. A person must look."
         }
-        Exit::Engine => "The engine cannot be reached, or its answers contradict each other.",
+        Exit::Engine => {
+            "The engine cannot be reached, the docker context leads to none, or its \
+             answers contradict each other."
+        }
         Exit::Collateral => {
             "Something went that the plan did not name, or a removal could not be \
              confirmed."
@@ -282,7 +285,8 @@ pub(super) const FURTHER: &[(&str, &str, &str)] = &[
         "secateur",
         "host",
         "As docker(1): `DOCKER_HOST`, else the current docker context, else \
-         unix:///var/run/docker.sock. Only a local socket will do: locks, pulls and the \
+         unix:///var/run/docker.sock. A config.json of docker that cannot be read is a \
+         warning, and the context is the default one. Only a local socket will do: locks, pulls and the \
          disk can be judged on the engine's own host alone.",
     ),
     (

@@ -4,10 +4,12 @@
 
 use std::path::{Path, PathBuf};
 
+use super::log;
 use crate::cli::Global;
 use crate::engine::{Address, Environment, Reader};
 use crate::exit::{Exit, Fault};
 use crate::host::files::read_trusted_through_links;
+use crate::host::systemd::Priority;
 use crate::policy::Policy;
 use crate::report::PolicySource;
 use crate::survey;
@@ -18,8 +20,13 @@ const POLICY_PATH: &str = "/etc/secateur/policy.toml";
 const LONGEST_POLICY: u64 = 1 << 20;
 
 pub(crate) async fn connect(global: &Global) -> Result<Reader, Fault> {
-    let address = Address::resolve(global.host.as_deref(), &Environment::read())
-        .map_err(|error| Fault::new(Exit::Usage, error.to_string()))?;
+    let warn = |why: &str| {
+        if !global.quiet {
+            log(Priority::Warning, &format!("warning: {why}"));
+        }
+    };
+    let address = Address::resolve(global.host.as_deref(), &Environment::read(), warn)
+        .map_err(|error| Fault::new(error.exit, error.to_string()))?;
     Reader::connect(&address)
         .await
         .map_err(|error| survey::engine_fault(&error))

@@ -1,0 +1,94 @@
+//! Which docker context is current, and which engine it leads to: from docker's own
+//! files, read as docker reads them.
+
+use std::path::Path;
+
+use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
+
+use super::address::{AddressError, Environment};
+use crate::host::files::read_named;
+use crate::text::escape;
+
+/// Neither docker's config.json nor what it keeps of a context is longer.
+pub(super) const LONGEST: u64 = 1 << 20;
+
+/// The current docker context and its host, where it is not the default one. As docker
+/// does it: a config.json that cannot be read is a warning, and the context is the default
+/// one; a context that cannot be read is an error.
+pub(super) fn context(
+    environment: &Environment,
+    warn: impl FnOnce(&str),
+) -> Result<Option<(String, String)>, AddressError> {
+    let Some(config) = &environment.docker_config else {
+        return Ok(None);
+    };
+    let current = environment.docker_context.clone().or_else(|| {
+        let path = config.join("config.json");
+        current_context(&path).unwrap_or_else(|why| {
+            warn(&format!(
+                "{why}; the docker context is the default one, as docker has it"
+            ));
+            None
+        })
+    });
+    let Some(name) = current.filter(|name| !name.is_empty() && name != "default") else {
+        return Ok(None);
+    };
+    match host_of(&config.join("contexts/meta"), &name) {
+        Ok(host) => Ok(host.map(|host| (name, host))),
+        Err(why) => Err(AddressError::of_context(&name, &why)),
+    }
+}
+
+/// What config.json names. An empty one, and one that is not there, name none; what comes
+/// after the first value, and whether keys are written in capitals, docker does not look at.
+fn current_context(path: &Path) -> Result<Option<String>, String> {
+    use serde_json::Value;
+    let bytes = match read_named(path, LONGEST) {
+        Ok(bytes) => bytes,
+        Err(error) if error.is_not_found() => return Ok(None),
+        Err(error) => return Err(error.to_string()),
+    };
+    let mut values = serde_json::Deserializer::from_slice(&bytes).into_iter::<Value>();
+    let damaged = |why: &str| format!("{}: {why}", escape(&path.to_string_lossy()));
+    let no_json = |error: serde_json::Error| {
+        damaged(&format!("it is no JSON: {}", escape(&error.to_string())))
+    };
+    match values.next().transpose().map_err(no_json)? {
+        None => Ok(None),
+        Some(Value::Object(keys)) => {
+            let is_it = |key: &str| key.eq_ignore_ascii_case("currentContext");
+            match keys.into_iter().find(|(key, _)| is_it(key)) {
+                None | Some((_, Value::Null)) => Ok(None),
+                Some((_, Value::String(name))) => Ok(Some(name)),
+                Some(_) => Err(damaged("currentContext is no text")),
+            }
+        }
+        Some(_) => Err(damaged("it is no JSON object")),
+    }
+}
+
+/// docker keeps each context below a folder named by the hash of its name.
+fn host_of(folder: &Path, name: &str) -> Result<Option<String>, String> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Meta {
+        endpoints: std::collections::BTreeMap<String, Endpoint>,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Endpoint {
+        host: Option<String>,
+    }
+    let hash = format!("{:x}", Sha256::digest(name));
+    let path = folder.join(hash).join("meta.json");
+    let bytes = read_named(&path, LONGEST).map_err(|error| error.to_string())?;
+    let meta: Meta = serde_json::from_slice(&bytes).map_err(|error| {
+        let path = escape(&path.to_string_lossy());
+        format!("{path}: {}", escape(&error.to_string()))
+    })?;
+    let mut endpoints = meta.endpoints;
+    let host = endpoints.remove("docker").and_then(|docker| docker.host);
+    Ok(host.filter(|host| !host.is_empty()))
+}
