@@ -1,7 +1,10 @@
 //! The command line, as types. Decides what may be typed; its help is what a
 //! person reads at three in the morning. It does nothing.
 
+mod hints;
+
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 use clap::builder::{OsStringValueParser, Resettable, TypedValueParser};
 use clap::{
@@ -20,9 +23,21 @@ Exit codes:
   69 engine   70 something unplanned went   74 state
   75 refused for now (no failure)   77 permission   78 policy";
 
+/// With the commit, where whoever built it named one: a tarball has none, and to ask git
+/// would build everything anew after each commit.
+static VERSION: LazyLock<String> = LazyLock::new(|| version(option_env!("SECATEUR_COMMIT")));
+
+fn version(commit: Option<&str>) -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    match commit.filter(|commit| !commit.is_empty()) {
+        Some(commit) => format!("{version} ({})", crate::text::escape(commit)),
+        None => version.to_owned(),
+    }
+}
+
 /// Frees disk on a Docker host without taking what the host will want again
 #[derive(Debug, Parser)]
-#[command(name = "secateur", version, after_help = EXAMPLES, max_term_width = 80, disable_help_subcommand = true)]
+#[command(name = "secateur", version = VERSION.as_str(), after_help = EXAMPLES, max_term_width = 80, disable_help_subcommand = true)]
 pub struct Cli {
     /// What holds for every command.
     #[command(flatten)]
@@ -37,7 +52,9 @@ impl Cli {
     pub fn read() -> Self {
         let short = std::env::args_os().any(|arg| arg == "-h");
         let command = if short { brief() } else { Self::command() };
-        Self::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
+        let typed = command.try_get_matches();
+        let typed = typed.and_then(|matches| Self::from_arg_matches(&matches));
+        typed.unwrap_or_else(|error| hints::with_hint(error).exit())
     }
 }
 
@@ -142,10 +159,10 @@ pub struct PlanArgs {
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
     /// Plan for a saved host instead of a live engine
-    #[arg(long, value_name = "FILE", conflicts_with = "save_inventory")]
+    #[arg(long, value_name = "FILE", value_parser = file(), value_hint = ValueHint::AnyPath, conflicts_with = "save_inventory")]
     pub inventory: Option<PathBuf>,
     /// Save this host and its ledger, for --inventory
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = file(), value_hint = ValueHint::AnyPath)]
     pub save_inventory: Option<PathBuf>,
     /// One image's whole story, by name or (short) id
     #[arg(long, value_name = "IMAGE")]
@@ -169,7 +186,7 @@ not wait for that: an old build may go a minute after it was replaced. On the
 containerd store so may a pulled image whose tag has moved on, a rollback too.")]
 pub struct PruneArgs {
     /// Remove at most what this reviewed plan names
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = file(), value_hint = ValueHint::AnyPath)]
     pub plan: Option<PathBuf>,
     /// How old a reviewed plan may be
     #[arg(long, value_name = "AGE", default_value = "1h", value_parser = humantime::parse_duration, requires = "plan")]
@@ -204,10 +221,10 @@ pub struct VerifyCacheArgs {
     #[arg(value_name = "IMAGE")]
     pub images: Vec<String>,
     /// Write what is here now to FILE, for --against
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = file(), value_hint = ValueHint::AnyPath)]
     pub record: Option<PathBuf>,
     /// Check that what FILE recorded is still here
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = file(), value_hint = ValueHint::AnyPath)]
     pub against: Option<PathBuf>,
     /// Compare with registry digests (HEAD, not counted)
     #[arg(long)]
@@ -232,6 +249,16 @@ pub struct VerifyCacheArgs {
     pub metrics: MetricsFile,
 }
 
+/// A path, but not `-`: who types that means a stream, and would get a file of that name.
+fn file() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().try_map(|text| {
+        if text == "-" {
+            return Err("wanted a file; ./- is one of that name, and --format json writes to standard output");
+        }
+        Ok(PathBuf::from(text))
+    })
+}
+
 /// Where the numbers of a run go.
 #[derive(Debug, Args)]
 pub struct MetricsFile {
@@ -247,4 +274,37 @@ pub struct MetricsFile {
         value_parser = OsStringValueParser::new().map(PathBuf::from)
     )]
     pub file: Option<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_names_the_commit_where_the_build_was_told_it() {
+        let plain = env!("CARGO_PKG_VERSION");
+        assert_eq!(
+            version(Some("0123456789ab")),
+            format!("{plain} (0123456789ab)")
+        );
+        for none in [None, Some("")] {
+            assert_eq!(version(none), plain);
+        }
+    }
+
+    #[test]
+    fn a_dash_is_no_file_but_for_the_plan() {
+        let typed = |line: &str| Cli::try_parse_from(line.split(' '));
+        for line in [
+            "secateur plan --inventory -",
+            "secateur plan --save-inventory -",
+            "secateur prune --plan -",
+            "secateur verify-cache --record -",
+            "secateur verify-cache --against -",
+        ] {
+            let error = typed(line).unwrap_err().to_string();
+            assert!(error.contains("wanted a file"), "{line}: {error}");
+        }
+        typed("secateur plan --out -").unwrap();
+    }
 }

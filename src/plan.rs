@@ -221,13 +221,13 @@ impl KeepReason {
                 "last wanted {} ({}); by age alone it may be removed from {} (minimum age {})",
                 minute(unneeded.since),
                 unneeded.evidence.words(),
-                minute(*ready_at),
+                next_minute(*ready_at),
                 span(TimeDelta::from_std(*wanted).unwrap_or(TimeDelta::MAX))
             ),
             Self::FirstSeen { ready_at } => {
                 format!(
                     "this is the first look that finds it; by age alone it may be removed from {}",
-                    minute(*ready_at)
+                    next_minute(*ready_at)
                 )
             }
             Self::AgeUnknown(why) => format!("its age is not known: {why}"),
@@ -255,18 +255,17 @@ impl KeepReason {
     }
 }
 
-/// `2026-11-21 03:00 UTC`: to the minute, and rounded up, so that a moment at
-/// which something may happen is never named too early.
+/// `2026-11-21 03:00 UTC`: the minute in which something was. Rounded down: what was is
+/// never told to be still to come.
 pub fn minute(at: DateTime<Utc>) -> String {
-    let up = if at.timestamp() % 60 == 0 {
-        at
-    } else {
-        at.checked_add_signed(chrono::TimeDelta::seconds(
-            60 - at.timestamp().rem_euclid(60),
-        ))
-        .unwrap_or(at)
-    };
-    up.format("%Y-%m-%d %H:%M UTC").to_string()
+    at.format("%Y-%m-%d %H:%M UTC").to_string()
+}
+
+/// The first full minute at which something may happen: it is never named too early.
+pub fn next_minute(at: DateTime<Utc>) -> String {
+    let over = at.timestamp().rem_euclid(60);
+    let left = TimeDelta::seconds((60 - over) % 60);
+    minute(at.checked_add_signed(left).unwrap_or(at))
 }
 
 /// Why a candidate is not removed in this run.
@@ -483,14 +482,29 @@ pub fn ago(then: DateTime<Utc>, now: DateTime<Utc>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::at;
 
     #[test]
     fn the_last_of_all_dates_can_be_shown() {
         let shown = minute(DateTime::<Utc>::MAX_UTC);
         assert!(shown.contains("262142"), "{shown}");
-        assert_eq!(
-            minute(crate::testing::at(1)),
-            minute(crate::testing::at(60))
-        );
+        assert_eq!(next_minute(at(1)), minute(at(60)));
+        assert_eq!(minute(at(59)), next_minute(at(0)));
+    }
+
+    #[test]
+    fn what_was_is_not_told_to_be_to_come_nor_what_is_to_come_too_early() {
+        let reason = KeepReason::TooYoung {
+            unneeded: Unneeded {
+                since: at(59),
+                evidence: Evidence::LastTagged,
+            },
+            ready_at: at(119),
+            wanted: Duration::from_mins(1),
+        };
+        let [was, comes] = [at(0), at(120)].map(|at| at.format("%Y-%m-%d %H:%M UTC"));
+        let said = reason.message();
+        assert!(said.contains(&format!("last wanted {was} (")), "{said}");
+        assert!(said.contains(&format!("removed from {comes} (")), "{said}");
     }
 }

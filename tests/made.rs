@@ -61,6 +61,54 @@ fn command(begin: &str) -> String {
     found.unwrap_or_else(|| panic!("the README has no {begin}"))
 }
 
+/// `tests/run --fast` where cargo does nothing, shellcheck is missing, and apt-get makes one.
+fn runs_fast_as(user: u32) -> Ran {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    let dir = tempfile::tempdir().expect("a folder");
+    for tool in ["bash", "dirname", "find", "env"] {
+        let found = ["/usr/bin", "/bin"].map(|folder| Path::new(folder).join(tool));
+        let found = found.iter().find(|path| path.exists()).expect("a tool");
+        symlink(found, dir.path().join(tool)).expect("a link");
+    }
+    let stub = |name: &str, does: &str| {
+        let path = dir.path().join(name);
+        fs::write(&path, format!("#!{}/bash\n{does}\n", dir.path().display())).expect("a stub");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("a mode");
+    };
+    stub("cargo", "echo cargo \"$@\"");
+    stub("id", &format!("echo {user}"));
+    let shellcheck = dir.path().join("shellcheck");
+    let made = format!(
+        "printf '#!/bin/bash\\necho checked' >{0}; /bin/chmod +x {0}",
+        shellcheck.display()
+    );
+    stub(
+        "apt-get",
+        &format!("echo apt-get \"$@\"; [[ $* != *install* ]] || {{ {made}; }}"),
+    );
+    let output = Command::new(page::file("tests/run"))
+        .arg("--fast")
+        .env("PATH", dir.path())
+        .stdin(Stdio::null())
+        .output();
+    Ran::of(output.expect("tests/run")).ended(0)
+}
+
+#[test]
+fn what_is_tested_without_an_engine_is_tested_where_shellcheck_is_missing() {
+    let said = runs_fast_as(0).stdout;
+    assert!(
+        said.contains("apt-get install") && said.contains("checked"),
+        "{said}"
+    );
+    assert!(said.contains("cargo test --locked"), "{said}");
+    let ran = runs_fast_as(1000);
+    assert!(!ran.stdout.contains("apt-get"), "{ran:?}");
+    assert!(ran.stdout.contains("cargo test --locked"), "{ran:?}");
+    let last = ran.stderr.lines().last().unwrap_or_default();
+    assert!(last.contains("left out: shellcheck"), "{ran:?}");
+}
+
 #[test]
 #[ignore = "needs the lab: run tests/run"]
 fn the_program_and_its_package_are_made_by_the_commands_of_the_readme() {

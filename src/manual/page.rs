@@ -297,6 +297,11 @@ pub(super) const FURTHER: &[(&str, &str, &str)] = &[
     ),
     (
         "plan",
+        "out",
+        "`-` writes it to standard output, instead of the report.",
+    ),
+    (
+        "plan",
         "explain",
         "As text alone: with `--format json`, every image of the host is in the document.",
     ),

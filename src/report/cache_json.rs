@@ -48,6 +48,8 @@ struct Summary {
     broken: usize,
     moved: usize,
     unknown: usize,
+    /// Single answers: an image that is broken may have some as well.
+    unknown_answers: usize,
 }
 
 /// What a run found.
@@ -99,6 +101,7 @@ pub fn report(findings: &Findings, context: &Context) -> String {
             broken: worst(Status::Broken),
             moved: worst(Status::Moved),
             unknown: worst(Status::Unknown),
+            unknown_answers: findings.answers(Status::Unknown),
         },
     })
 }
@@ -113,7 +116,10 @@ mod tests {
 
     #[test]
     fn the_fields_of_the_contract_are_there() {
-        let checks = vec![Check::new(Kind::Present, Status::Broken, "gone")];
+        let checks = vec![
+            Check::new(Kind::Present, Status::Broken, "gone"),
+            Check::new(Kind::Current, Status::Unknown, "not asked"),
+        ];
         let images = vec![Line {
             image: "app:1".into(),
             checks,
@@ -131,6 +137,9 @@ mod tests {
         assert_eq!(json["schema"], "secateur/cache/1");
         assert_eq!(json["result"], "broken");
         assert_eq!(json["images"][0]["image"], "app:1");
+        // Of images, by the worst of their answers; and of answers.
+        assert_eq!(json["summary"]["unknown"], 0);
+        assert_eq!(json["summary"]["unknown_answers"], 1);
         let wanted = serde_json::json!({"kind": "present", "status": "broken", "message": "gone"});
         assert_eq!(json["images"][0]["checks"][0], wanted);
     }

@@ -8,8 +8,7 @@ use anstyle::{AnsiColor, Style};
 use super::Context;
 use super::text::{HEAD, LOUD, blank_after, head, refusals};
 use super::wrap::{headed, wrapped};
-use crate::verify_cache::outcome::{Findings, Line};
-use crate::verify_cache::registry::Cost;
+use crate::verify_cache::outcome::{Asked, Findings, Line};
 use crate::verify_cache::{Check, Kind, Status};
 
 /// How many images that are fine are shown before they are only counted.
@@ -63,7 +62,7 @@ pub fn report(findings: &Findings, context: &Context, verbose: bool) -> String {
         wrapped(
             &mut out,
             "asked    ",
-            &format!("{}: {}", asked.registry, cost(&asked.cost)),
+            &format!("{}: {}", asked.registry, cost(asked)),
         );
     }
     if !findings.not_looked.is_empty() {
@@ -117,7 +116,14 @@ fn style(status: Status) -> Style {
     }
 }
 
-fn cost(cost: &Cost) -> String {
+fn cost(asked: &Asked) -> String {
+    let cost = &asked.cost;
+    // Its limit counts requests by their kind; what another registry counts is its own.
+    let [free, counted] = if asked.registry == "docker.io" {
+        [" (not counted by Docker Hub)", " (counted)"]
+    } else {
+        [""; 2]
+    };
     let left = cost
         .left
         .as_ref()
@@ -125,7 +131,7 @@ fn cost(cost: &Cost) -> String {
         .unwrap_or_default();
     let s = if cost.others == 1 { "" } else { "s" };
     format!(
-        "{} HEAD (not counted by Docker Hub), {} GET (counted), {} other{s}{left}",
+        "{} HEAD{free}, {} GET{counted}, {} other{s}{left}",
         cost.heads, cost.gets, cost.others
     )
 }
@@ -211,6 +217,38 @@ mod tests {
         let at = |needle: &str| seen.find(needle).unwrap();
         assert!(at("db:2") < at("x:3") && at("x:3") < at("app:1"), "{seen}");
         assert_eq!(seen.lines().last(), Some("broken: 1 of 3 images; 1 moved"));
+    }
+
+    #[test]
+    fn of_docker_hub_alone_it_is_said_what_it_counts() {
+        let asked = |registry: &str| {
+            let cost = crate::verify_cache::registry::Cost {
+                heads: 2,
+                gets: 1,
+                others: 1,
+                left: None,
+            };
+            Asked {
+                registry: registry.into(),
+                cost,
+            }
+        };
+        let findings = Findings {
+            asked: vec![asked("docker.io"), asked("r.example:5000")],
+            ..Findings::new(at(0), inventory([]).engine, false)
+        };
+        let seen = report(&findings, &context(), false);
+        let seen: Vec<_> = seen
+            .lines()
+            .filter(|line| line.starts_with("asked"))
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                "asked    docker.io: 2 HEAD (not counted by Docker Hub), 1 GET (counted), 1 other",
+                "asked    r.example:5000: 2 HEAD, 1 GET, 1 other",
+            ]
+        );
     }
 
     #[test]

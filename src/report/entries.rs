@@ -11,7 +11,7 @@ use crate::guards::Refusal;
 use crate::host::systemd::{Entry, Priority};
 use crate::model::Observed;
 use crate::outcome::{Ending, Outcome, Removed, Stayed};
-use crate::plan::{Plan, Pressure, Verdict, ago, minute};
+use crate::plan::{Plan, Pressure, Verdict, ago, minute, next_minute};
 
 /// How a prune ended.
 pub const PRUNED: &str = "65707a70ceda4b28a1233fafb47abcc7";
@@ -189,7 +189,7 @@ fn result(outcome: &Outcome, plan: Option<&Plan>, context: &Context) -> Entry {
         fields.push(("CANDIDATES", could.to_string()));
         parts.push(format!("kept {count} ({})", by.join(", ")));
         if let Some(at) = plan.next_ready() {
-            parts.push(format!("the next is old enough at {}", minute(at)));
+            parts.push(format!("the next is old enough at {}", next_minute(at)));
         }
         fields.push(("KEPT", count.to_string()));
         fields.push(("ENGINE", engine(plan.engine())));

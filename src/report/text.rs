@@ -13,7 +13,7 @@ use crate::activity::Disk;
 use crate::guards::Refusal;
 use crate::model::{Bytes, EngineFacts, Observed};
 use crate::outcome::{Ending, Outcome};
-use crate::plan::{Entry, HeldBack, Plan, Pressure, Verdict, ago, minute};
+use crate::plan::{Entry, HeldBack, Plan, Pressure, Verdict, ago, next_minute};
 
 pub(super) const LOUD: Style = AnsiColor::Red.on_default().bold();
 pub(super) const HEAD: Style = Style::new().bold();
@@ -252,7 +252,7 @@ fn closing(out: &mut String, plan: &Plan, short: Option<String>, verbose: bool) 
     if let Some(at) = next {
         let text = format!(
             "{} (in {}): the next image becomes old enough",
-            minute(at),
+            next_minute(at),
             ago(plan.now(), at)
         );
         wrapped(out, "next    ", &text);

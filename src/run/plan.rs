@@ -52,18 +52,27 @@ pub(super) async fn plan(global: &Global, args: &PlanArgs) -> Result<Exit, Fault
         }
         (survey.plan, survey.ledger)
     };
-    if let Some(path) = &args.out {
+    let on_stdout = args
+        .out
+        .as_ref()
+        .is_some_and(|path| path.as_os_str() == "-");
+    if let Some(path) = args.out.as_ref().filter(|_| !on_stdout) {
         write_out(path, json::plan(&plan, &context).as_bytes())?;
     }
     let explained = args.explain.as_ref();
     let explained = explained.map(|image| meant(&plan, image)).transpose()?;
-    let report = match (explained, global.format) {
+    let format = if on_stdout {
+        Format::Json
+    } else {
+        global.format
+    };
+    let report = match (explained, format) {
         // Every image of the host is in a document, whatever is explained.
         (_, Format::Json) => json::plan(&plan, &context),
         (Some(entries), Format::Text) => explain::explain(&plan, &ledger, &entries),
         (None, Format::Text) => text::plan(&plan, &context, global.verbose),
     };
-    say(&report, global.format)?;
+    say(&report, format)?;
     Ok(Exit::Done)
 }
 
