@@ -35,6 +35,31 @@ pub enum Ending {
     StateLost(String),
 }
 
+/// What a run comes to, in a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    /// Nothing had to go.
+    Nothing,
+    /// Images went, and the run came to its end.
+    Pruned,
+    /// Something spoke against it before anything went.
+    Refused,
+    /// It ended before its end.
+    Stopped,
+}
+
+impl How {
+    /// As it stands in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing",
+            Self::Pruned => "pruned",
+            Self::Refused => "refused",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
 /// An image that is gone by this run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Removed {
@@ -154,20 +179,25 @@ impl Outcome {
         }
     }
 
-    /// As it stands in JSON.
-    pub fn result(&self) -> &'static str {
+    /// In a word.
+    pub fn how(&self) -> How {
         match &self.ending {
-            Ending::Done if self.removed.is_empty() => "nothing",
-            Ending::Done => "pruned",
-            Ending::Refused if self.removed.is_empty() => "refused",
-            Ending::PlanRefused(_) => "refused",
+            Ending::Done if self.removed.is_empty() => How::Nothing,
+            Ending::Done => How::Pruned,
+            Ending::Refused if self.removed.is_empty() => How::Refused,
+            Ending::PlanRefused(_) => How::Refused,
             Ending::Refused
             | Ending::OutOfTime
             | Ending::Interrupted
             | Ending::EngineLost(_)
             | Ending::Surprised
-            | Ending::StateLost(_) => "stopped",
+            | Ending::StateLost(_) => How::Stopped,
         }
+    }
+
+    /// As it stands in JSON.
+    pub fn result(&self) -> &'static str {
+        self.how().name()
     }
 
     /// Measured on the disk, not summed from sizes: layers are shared, and

@@ -148,44 +148,100 @@ pub enum KeepReason {
     Incomplete(String),
 }
 
-/// How many kinds of keep reasons there are; see [`KeepReason::KINDS`].
+/// What kind of reason it is: the reason without its particulars.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "each is a reason of the same name")]
+pub enum KeepKind {
+    Tagged,
+    InUse,
+    ImageMount,
+    Service,
+    Parent,
+    KeepImage,
+    KeepLabel,
+    Previous,
+    TooYoung,
+    FirstSeen,
+    AgeUnknown,
+    DigestPinned,
+    Incomplete,
+}
+
+/// How many kinds of keep reasons there are.
 const REASONS: usize = 13;
 
-impl KeepReason {
-    /// All kinds, in the order of the contract.
-    pub const KINDS: [&'static str; REASONS] = [
-        "tagged",
-        "in-use",
-        "image-mount",
-        "service",
-        "parent",
-        "keep-image",
-        "keep-label",
-        "previous",
-        "too-young",
-        "first-seen",
-        "age-unknown",
-        "digest-pinned",
-        "incomplete",
+impl KeepKind {
+    /// All, in the order of the contract.
+    pub const ALL: [Self; REASONS] = [
+        Self::Tagged,
+        Self::InUse,
+        Self::ImageMount,
+        Self::Service,
+        Self::Parent,
+        Self::KeepImage,
+        Self::KeepLabel,
+        Self::Previous,
+        Self::TooYoung,
+        Self::FirstSeen,
+        Self::AgeUnknown,
+        Self::DigestPinned,
+        Self::Incomplete,
     ];
 
     /// As it stands in JSON.
-    pub fn kind(&self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
-            Self::Tagged(_) => "tagged",
-            Self::InUse { .. } => "in-use",
-            Self::ImageMount { .. } => "image-mount",
-            Self::Service { .. } => "service",
-            Self::Parent { .. } => "parent",
-            Self::KeepImage { .. } => "keep-image",
-            Self::KeepLabel { .. } => "keep-label",
-            Self::Previous { .. } => "previous",
-            Self::TooYoung { .. } => "too-young",
-            Self::FirstSeen { .. } => "first-seen",
-            Self::AgeUnknown(_) => "age-unknown",
-            Self::DigestPinned(_) => "digest-pinned",
-            Self::Incomplete(_) => "incomplete",
+            Self::Tagged => "tagged",
+            Self::InUse => "in-use",
+            Self::ImageMount => "image-mount",
+            Self::Service => "service",
+            Self::Parent => "parent",
+            Self::KeepImage => "keep-image",
+            Self::KeepLabel => "keep-label",
+            Self::Previous => "previous",
+            Self::TooYoung => "too-young",
+            Self::FirstSeen => "first-seen",
+            Self::AgeUnknown => "age-unknown",
+            Self::DigestPinned => "digest-pinned",
+            Self::Incomplete => "incomplete",
         }
+    }
+}
+
+impl KeepReason {
+    /// The names of all kinds, in the order of the contract.
+    pub const KINDS: [&'static str; REASONS] = {
+        let mut names = [""; REASONS];
+        let mut at = 0;
+        while at < REASONS {
+            names[at] = KeepKind::ALL[at].name();
+            at += 1;
+        }
+        names
+    };
+
+    /// Its kind.
+    pub fn which(&self) -> KeepKind {
+        match self {
+            Self::Tagged(_) => KeepKind::Tagged,
+            Self::InUse { .. } => KeepKind::InUse,
+            Self::ImageMount { .. } => KeepKind::ImageMount,
+            Self::Service { .. } => KeepKind::Service,
+            Self::Parent { .. } => KeepKind::Parent,
+            Self::KeepImage { .. } => KeepKind::KeepImage,
+            Self::KeepLabel { .. } => KeepKind::KeepLabel,
+            Self::Previous { .. } => KeepKind::Previous,
+            Self::TooYoung { .. } => KeepKind::TooYoung,
+            Self::FirstSeen { .. } => KeepKind::FirstSeen,
+            Self::AgeUnknown(_) => KeepKind::AgeUnknown,
+            Self::DigestPinned(_) => KeepKind::DigestPinned,
+            Self::Incomplete(_) => KeepKind::Incomplete,
+        }
+    }
+
+    /// As it stands in JSON.
+    pub fn kind(&self) -> &'static str {
+        self.which().name()
     }
 
     /// One line for people.
@@ -435,11 +491,11 @@ impl Plan {
             .map(|index| &self.entries[index])
     }
     /// Every image that stays, counted once, under the first of its reasons, in
-    /// the order of [`KeepReason::KINDS`]: how many, and their sizes together,
+    /// the order of [`KeepKind::ALL`]: how many, and their sizes together,
     /// layers that they share counted for each.
-    pub fn kept(&self) -> [(&'static str, usize, Bytes); REASONS] {
-        KeepReason::KINDS.map(|kind| {
-            let first = |entry: &&Entry| entry.reasons.first().map(KeepReason::kind) == Some(kind);
+    pub fn kept(&self) -> [(KeepKind, usize, Bytes); REASONS] {
+        KeepKind::ALL.map(|kind| {
+            let first = |entry: &&Entry| entry.reasons.first().map(KeepReason::which) == Some(kind);
             let sizes = self.entries.iter().filter(first);
             let sizes = sizes.map(|entry| entry.image.size.known().copied().unwrap_or_default());
             (kind, sizes.clone().count(), sizes.sum())

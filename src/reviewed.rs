@@ -141,9 +141,7 @@ fn check(
             document.schema
         ));
     }
-    if document.engine.id != engine.id.escaped()
-        || document.engine.store != engine.store.to_string()
-    {
+    if document.engine.id != engine.id.raw() || document.engine.store != engine.store.to_string() {
         return Err("it is of another engine or store".into());
     }
     if document.policy.fingerprint != policy.fingerprint {
@@ -167,6 +165,35 @@ mod tests {
     use crate::decide::{Trust, decide};
     use crate::ledger::Ledger;
     use crate::testing::{id, image, inventory, tagged};
+
+    #[test]
+    fn engines_whose_ids_differ_late_are_two_engines() {
+        let policy = crate::policy::Policy::parse("[age]\nmin_age = \"1d\"", "test").unwrap();
+        let mut host = inventory([image(1)]);
+        let id = |end: &str| crate::text::Untrusted::new("x".repeat(300) + end);
+        host.engine.id = id("1");
+        let ledger = Ledger::empty(&host.engine.key());
+        let plan = decide(&policy, &host, &ledger, Trust::OwnMemory);
+        let source = PolicySource {
+            file: None,
+            fingerprint: "f".into(),
+        };
+        let context = crate::report::Context::new(source.clone(), Vec::new());
+        let text = crate::report::json::plan(&plan, &context);
+        let document: Document = serde_json::from_str(&text).unwrap();
+        let is_of = |engine: &EngineFacts| {
+            check(
+                &document,
+                engine,
+                &source,
+                plan.now(),
+                Duration::from_hours(1),
+            )
+        };
+        assert_eq!(is_of(&host.engine), Ok(()));
+        host.engine.id = id("2");
+        is_of(&host.engine).unwrap_err();
+    }
 
     #[test]
     fn each_reviewed_image_that_stays_is_named_with_its_reason() {

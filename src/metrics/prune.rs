@@ -106,13 +106,13 @@ fn planned(page: &mut Page, plan: &Plan) {
         "kept_images",
         "Images that stay, each counted under the first of its reasons.",
         "reason",
-        kept.map(|(reason, count, _)| (reason, count as f64)),
+        kept.map(|(reason, count, _)| (reason.name(), count as f64)),
     );
     page.gauges(
         "kept_bytes",
         "Their sizes; layers that they share are counted for each.",
         "reason",
-        kept.map(|(reason, _, bytes)| (reason, bytes.0 as f64)),
+        kept.map(|(reason, _, bytes)| (reason.name(), bytes.0 as f64)),
     );
     page.gauges(
         "next_candidate_timestamp_seconds",

@@ -34,8 +34,8 @@ pub fn findings(findings: &Findings, context: &Context) -> Vec<Entry> {
             .count()
     };
     let word = findings.result();
-    let mut message = match (word, all) {
-        ("refused", _) => "refused, nothing was looked at".to_owned(),
+    let mut message = match (findings.refusals.is_empty(), all) {
+        (false, _) => "refused, nothing was looked at".to_owned(),
         (_, 0) => format!("{word}: no image is promised"),
         _ => format!(
             "{word}: {} of {all} images are as promised",

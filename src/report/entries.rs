@@ -10,7 +10,7 @@ use crate::exit::{Exit, Fault};
 use crate::guards::Refusal;
 use crate::host::systemd::{Entry, Priority};
 use crate::model::Observed;
-use crate::outcome::{Ending, Outcome, Removed, Stayed};
+use crate::outcome::{Ending, How, Outcome, Removed, Stayed};
 use crate::plan::{Plan, Pressure, Verdict, ago, minute, next_minute};
 
 /// How a prune ended.
@@ -142,9 +142,9 @@ fn image_fields(one: &Stayed, came: &str, plan: Option<&Plan>) -> Fields {
 /// The one entry that every run ends with.
 fn result(outcome: &Outcome, plan: Option<&Plan>, context: &Context) -> Entry {
     let exit = outcome.exit();
-    let word = outcome.result();
+    let how = outcome.how();
     let mut parts = Vec::new();
-    if let Some(why) = ending(&outcome.ending).filter(|_| word == "stopped") {
+    if let Some(why) = ending(&outcome.ending).filter(|_| how == How::Stopped) {
         parts.push(format!("stopped: {why}"));
     }
     if let Ending::PlanRefused(why) = &outcome.ending {
@@ -154,14 +154,14 @@ fn result(outcome: &Outcome, plan: Option<&Plan>, context: &Context) -> Entry {
         format!(" of {} images", plan.entries().len())
     });
     parts.push(match outcome.removed.len() {
-        0 if word == "refused" => format!("refused, removed nothing{all}"),
+        0 if how == How::Refused => format!("refused, removed nothing{all}"),
         0 => format!("removed nothing{all}"),
         count => format!("removed {count}{all}"),
     });
     parts.extend(disk(outcome, plan));
     let mut fields = vec![
         ("RUN", outcome.run.clone()),
-        ("RESULT", word.to_owned()),
+        ("RESULT", how.name().to_owned()),
         ("EXIT", (exit as u8).to_string()),
         ("REMOVED", outcome.removed.len().to_string()),
         ("POLICY", context.policy.shown()),
@@ -181,7 +181,7 @@ fn result(outcome: &Outcome, plan: Option<&Plan>, context: &Context) -> Entry {
         let by: Vec<String> = kept
             .iter()
             .filter(|(_, count, _)| *count > 0)
-            .map(|(kind, count, _)| format!("{count} {kind}"))
+            .map(|(kind, count, _)| format!("{count} {}", kind.name()))
             .collect();
         if could > 0 {
             parts.push(format!("{could} removable, but not now"));

@@ -40,7 +40,8 @@ pub(super) struct PolicyPart {
 
 #[derive(Serialize)]
 pub(super) struct EnginePart<'a> {
-    id: String,
+    /// Raw, for it is compared; what a terminal would act on is escaped as JSON.
+    id: &'a str,
     version: String,
     store: String,
     root_dir: &'a PathBuf,
@@ -305,7 +306,7 @@ pub(super) fn policy(context: &Context) -> PolicyPart {
 
 pub(super) fn engine(facts: &EngineFacts) -> EnginePart<'_> {
     EnginePart {
-        id: facts.id.escaped(),
+        id: facts.id.raw(),
         version: facts.version.escaped(),
         store: facts.store.to_string(),
         root_dir: &facts.root_dir,

@@ -10,7 +10,7 @@ use super::text::HEAD;
 use super::wrap::{COLUMNS, fitted, hanging, headed, wrapped};
 use crate::model::{Bytes, ImageId};
 use crate::outcome::{Ending, Outcome, Stayed};
-use crate::plan::{Entry, HeldBack, Plan, Verdict, ago, minute};
+use crate::plan::{Entry, HeldBack, KeepKind, Plan, Verdict, ago, minute};
 
 /// How many images a list shows before it only counts; --verbose shows all.
 const SHOWN: usize = 20;
@@ -157,25 +157,30 @@ pub(super) fn kept(out: &mut String, plan: &Plan) {
     let _ = writeln!(out, "  {:>6}  {:>9}  FIRST REASON", "IMAGES", "UP TO");
     for (kind, count, bytes) in counts.iter().filter(|(_, count, _)| *count > 0) {
         let bytes = bytes.to_string();
-        let _ = writeln!(out, "  {count:>6}  {bytes:>9}  {kind:<13}  {}", words(kind));
+        let _ = writeln!(
+            out,
+            "  {count:>6}  {bytes:>9}  {:<13}  {}",
+            kind.name(),
+            words(*kind)
+        );
     }
 }
 
-fn words(kind: &str) -> &'static str {
+fn words(kind: KeepKind) -> &'static str {
     match kind {
-        "tagged" => "has a tag",
-        "in-use" => "a container uses it",
-        "image-mount" => "mounted into a container",
-        "service" => "a Swarm service wants it",
-        "parent" => "another image is built on it",
-        "keep-image" => "keep.images has its name",
-        "keep-label" => "keep.labels has a label of it",
-        "previous" => "a rollback (keep.previous)",
-        "too-young" => "not unneeded for long enough",
-        "first-seen" => "seen for the first time: ages begin now",
-        "age-unknown" => "no date to go by (-v says why)",
-        "digest-pinned" => "pulled by digest: the next deploy's cache",
-        _ => "not enough is known of it (-v says why)",
+        KeepKind::Tagged => "has a tag",
+        KeepKind::InUse => "a container uses it",
+        KeepKind::ImageMount => "mounted into a container",
+        KeepKind::Service => "a Swarm service wants it",
+        KeepKind::Parent => "another image is built on it",
+        KeepKind::KeepImage => "keep.images has its name",
+        KeepKind::KeepLabel => "keep.labels has a label of it",
+        KeepKind::Previous => "a rollback (keep.previous)",
+        KeepKind::TooYoung => "not unneeded for long enough",
+        KeepKind::FirstSeen => "seen for the first time: ages begin now",
+        KeepKind::AgeUnknown => "no date to go by (-v says why)",
+        KeepKind::DigestPinned => "pulled by digest: the next deploy's cache",
+        KeepKind::Incomplete => "not enough is known of it (-v says why)",
     }
 }
 

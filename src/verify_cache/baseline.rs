@@ -30,7 +30,7 @@ pub struct Baseline {
 /// The engine, as far as a comparison needs it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Engine {
-    /// Its id, escaped.
+    /// Its id, raw: it is compared and not shown.
     pub id: String,
     /// Its version, escaped.
     pub version: String,
@@ -85,7 +85,7 @@ impl Baseline {
             schema: SCHEMA.into(),
             recorded_at: at,
             engine: Engine {
-                id: engine.id.escaped(),
+                id: engine.id.raw().to_owned(),
                 version: engine.version.escaped(),
                 store: engine.store,
             },
@@ -137,7 +137,7 @@ impl Baseline {
     /// digests can be compared then, ids cannot. The text says so.
     pub fn for_engine(mut self, engine: &EngineFacts) -> (Self, Option<String>) {
         let same_store = self.engine.store == engine.store;
-        if self.engine.id == engine.id.escaped() && same_store {
+        if self.engine.id == engine.id.raw() && same_store {
             return (self, None);
         }
         let what = if same_store {

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use crate::journal::{Came, Record, What};
 use crate::ledger::Ledger;
 use crate::model::ImageId;
+use crate::reference::Reference;
 use crate::text::escape;
 
 use super::promise::{Promise, Wanted};
@@ -81,16 +82,23 @@ fn removed_by_us(
     id: Option<&ImageId>,
     journal: &[Record],
 ) -> Option<(String, DateTime<Utc>)> {
-    let name = match &promise.wanted {
-        Wanted::Name(name) => Some(name.to_string()),
-        Wanted::Id(_) => None,
+    // The journal has digest references without the tag that they were pulled with.
+    let names: Vec<String> = match &promise.wanted {
+        Wanted::Name(name) => {
+            let alone = name.without_tag();
+            std::iter::once(name)
+                .chain(&alone)
+                .map(Reference::to_string)
+                .collect()
+        }
+        Wanted::Id(_) => Vec::new(),
     };
     let mut meant: Vec<&ImageId> = id.into_iter().collect();
     let mut found = None;
     for record in journal {
         match &record.what {
-            What::Intent { names, .. } => {
-                if name.as_ref().is_some_and(|name| names.contains(name)) {
+            What::Intent { names: had, .. } => {
+                if names.iter().any(|name| had.contains(name)) {
                     meant.push(&record.id);
                 }
             }
@@ -151,6 +159,25 @@ mod tests {
     #[test]
     fn what_was_never_seen_is_said_so() {
         assert!(story(&by_name(), &past(vec![], false)).contains("never saw it here"));
+    }
+
+    #[test]
+    fn a_pin_with_a_tag_beside_it_is_known_as_the_digest_that_was_removed() {
+        let digest = crate::testing::digest("r.example/app", 1);
+        let wanted = format!("r.example/app:1@{}", digest.digest().unwrap());
+        let promise = Promise {
+            wanted: Wanted::Name(wanted.parse().unwrap()),
+            ..by_name()
+        };
+        let line = serde_json::json!({
+            "schema": "secateur/journal/1", "at": at(1), "run": "RUN", "id": id(1),
+            "event": "intent", "names": [digest], "class": "superseded",
+            "unneeded_since": null, "evidence": null, "reclaimable_bytes": 1,
+        });
+        let intent: Record = serde_json::from_value(line).unwrap();
+        let removed = Record::outcome("RUN", at(2), id(1), Came::Removed, None);
+        let story = story(&promise, &past(vec![intent, removed], false));
+        assert!(story.contains("removed by secateur"), "{story}");
     }
 
     #[test]
