@@ -105,7 +105,7 @@ pub struct Global {
     /// Every image, with every reason
     #[arg(short, long, global = true, action = ArgAction::SetTrue, conflicts_with = "quiet")]
     pub verbose: bool,
-    /// Log only errors; the report stays
+    /// A report of a few lines; log only errors
     #[arg(short, long, global = true, action = ArgAction::SetTrue)]
     pub quiet: bool,
 }

@@ -30,7 +30,7 @@ complete -c secateur -n "__fish_secateur_needs_command" -l state-dir -d 'State f
 complete -c secateur -n "__fish_secateur_needs_command" -l format -d 'How the report is written' -r -f -a "text\t'For people'
 json\t'For programs'"
 complete -c secateur -n "__fish_secateur_needs_command" -s v -l verbose -d 'Every image, with every reason'
-complete -c secateur -n "__fish_secateur_needs_command" -s q -l quiet -d 'Log only errors; the report stays'
+complete -c secateur -n "__fish_secateur_needs_command" -s q -l quiet -d 'A report of a few lines; log only errors'
 complete -c secateur -n "__fish_secateur_needs_command" -s h -l help -d 'Print help'
 complete -c secateur -n "__fish_secateur_needs_command" -s V -l version -d 'Print version'
 complete -c secateur -n "__fish_secateur_needs_command" -f -a "plan" -d 'Show what would go, what stays, and why; changes nothing'
@@ -47,7 +47,7 @@ complete -c secateur -n "__fish_secateur_using_subcommand plan" -l format -d 'Ho
 json\t'For programs'"
 complete -c secateur -n "__fish_secateur_using_subcommand plan" -l trust-engine-dates -d 'Show what prune --trust-engine-dates would remove'
 complete -c secateur -n "__fish_secateur_using_subcommand plan" -s v -l verbose -d 'Every image, with every reason'
-complete -c secateur -n "__fish_secateur_using_subcommand plan" -s q -l quiet -d 'Log only errors; the report stays'
+complete -c secateur -n "__fish_secateur_using_subcommand plan" -s q -l quiet -d 'A report of a few lines; log only errors'
 complete -c secateur -n "__fish_secateur_using_subcommand plan" -s h -l help -d 'Print help'
 complete -c secateur -n "__fish_secateur_using_subcommand prune" -l plan -d 'Remove at most what this reviewed plan names' -r -F
 complete -c secateur -n "__fish_secateur_using_subcommand prune" -l max-plan-age -d 'How old a reviewed plan may be' -r
@@ -59,7 +59,7 @@ complete -c secateur -n "__fish_secateur_using_subcommand prune" -l format -d 'H
 json\t'For programs'"
 complete -c secateur -n "__fish_secateur_using_subcommand prune" -l trust-engine-dates -d 'Take untagged images\' age from the engine\'s dates'
 complete -c secateur -n "__fish_secateur_using_subcommand prune" -s v -l verbose -d 'Every image, with every reason'
-complete -c secateur -n "__fish_secateur_using_subcommand prune" -s q -l quiet -d 'Log only errors; the report stays'
+complete -c secateur -n "__fish_secateur_using_subcommand prune" -s q -l quiet -d 'A report of a few lines; log only errors'
 complete -c secateur -n "__fish_secateur_using_subcommand prune" -s h -l help -d 'Print help'
 complete -c secateur -n "__fish_secateur_using_subcommand verify-cache" -l record -d 'Write what is here now to FILE, for --against' -r -F
 complete -c secateur -n "__fish_secateur_using_subcommand verify-cache" -l against -d 'Check that what FILE recorded is still here' -r -F
@@ -76,5 +76,5 @@ complete -c secateur -n "__fish_secateur_using_subcommand verify-cache" -l follo
 complete -c secateur -n "__fish_secateur_using_subcommand verify-cache" -l deep -d 'Read every layer out of the engine and hash it'
 complete -c secateur -n "__fish_secateur_using_subcommand verify-cache" -l strict -d 'Treat "unknown" as broken'
 complete -c secateur -n "__fish_secateur_using_subcommand verify-cache" -s v -l verbose -d 'Every image, with every reason'
-complete -c secateur -n "__fish_secateur_using_subcommand verify-cache" -s q -l quiet -d 'Log only errors; the report stays'
+complete -c secateur -n "__fish_secateur_using_subcommand verify-cache" -s q -l quiet -d 'A report of a few lines; log only errors'
 complete -c secateur -n "__fish_secateur_using_subcommand verify-cache" -s h -l help -d 'Print help'

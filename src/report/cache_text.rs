@@ -77,6 +77,24 @@ pub fn report(findings: &Findings, context: &Context, verbose: bool) -> String {
     out
 }
 
+/// The same for --quiet: what is not as it should be, the worst last, and the result.
+pub fn brief(findings: &Findings) -> String {
+    let mut out = String::new();
+    let bad = findings.images.iter().rev();
+    for line in bad.filter(|line| line.status() != Status::Ok) {
+        one(&mut out, line, false);
+    }
+    if let Some(check) = findings.store.as_ref().filter(|it| it.status != Status::Ok) {
+        let word = format!("store   {}:", check.status.word());
+        headed(&mut out, style(check.status), &word, &check.message);
+    }
+    refusals(&mut out, "refused:", &findings.refusals);
+    if findings.refusals.is_empty() {
+        out.push_str(&last(findings));
+    }
+    super::brief::fit(&out)
+}
+
 fn one(out: &mut String, line: &Line, verbose: bool) {
     let status = line.status();
     let style = style(status);
@@ -249,6 +267,26 @@ mod tests {
                 "asked    r.example:5000: 2 HEAD, 1 GET, 1 other",
             ]
         );
+    }
+
+    #[test]
+    fn what_quiet_leaves_ends_with_the_worst_and_the_result() {
+        let mut images: Vec<Line> = (0..30)
+            .map(|n| line(&format!("moved:{n}"), Status::Moved, "on"))
+            .collect();
+        images.push(line("fine:1", Status::Ok, ""));
+        images.push(line("db:2", Status::Broken, "gone"));
+        let mut findings = Findings {
+            images,
+            ..Findings::new(at(0), inventory([]).engine, false)
+        };
+        findings.sort();
+        let seen = anstream::adapter::strip_str(&brief(&findings)).to_string();
+        let lines: Vec<&str> = seen.lines().collect();
+        assert_eq!(lines.len(), 23, "{seen}");
+        assert!(!seen.contains("fine:1"), "{seen}");
+        assert!(lines[19].starts_with("broken   db:2"), "{seen}");
+        assert_eq!(lines[22], "broken: 1 of 32 images; 30 moved");
     }
 
     #[test]

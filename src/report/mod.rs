@@ -2,6 +2,7 @@
 //! for systemd's journal. It decides only the wording; every figure comes from a
 //! plan or an outcome.
 
+pub mod brief;
 pub mod cache_entries;
 pub mod cache_json;
 pub mod cache_text;

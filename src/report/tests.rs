@@ -3,6 +3,7 @@
 
 use chrono::TimeDelta;
 
+use super::brief;
 use super::text::{HEAD, LOUD};
 use super::wrap::COLUMNS;
 use super::{Context, PolicySource, cache_entries, entries, explain, text};
@@ -277,6 +278,38 @@ fn rules_that_match_nothing_are_one_note_that_is_bounded_and_no_loud_one() {
         assert_eq!(document["unmatched_rules"].as_array().unwrap().len(), 1000);
         assert_eq!(document["unmatched_rules"][0]["key"], "keep.images");
     }
+}
+
+#[test]
+fn what_quiet_leaves_fits_a_terminal_and_ends_with_what_matters() {
+    let last = |report: &str| plain(report).lines().last().unwrap().to_owned();
+    let fits = |report: &str| assert!(plain(report).lines().count() <= 23, "{report}");
+    let (plan, _) = planned(ENOUGH);
+    let quiet = brief::plan(&plan, &context(vec![], &[]));
+    assert!(last(&quiet).starts_with("would remove "), "{quiet}");
+    let quiet = brief::plan(&plan, &context(refusals(), &[]));
+    let way_out = refusals().last().unwrap().way_out();
+    assert!(
+        quiet
+            .replace("\n     ", " ")
+            .ends_with(&format!("{way_out}\n")),
+        "{quiet}"
+    );
+    fits(&quiet);
+
+    let mut outcome = run(&plan, str::to_owned);
+    let quiet = brief::outcome(&outcome, Some(&plan));
+    assert!(quiet.ends_with(": build it again\n"), "{quiet}");
+    for _ in 0..4 {
+        outcome.collateral.extend(outcome.collateral.clone());
+    }
+    let quiet = brief::outcome(&outcome, Some(&plan));
+    fits(&quiet);
+    assert!(quiet.contains("more lines without --quiet)"), "{quiet}");
+    assert!(quiet.ends_with(": build it again\n"), "{quiet}");
+    let nothing = Outcome::new("run".into(), at(0), Observed::Unknown("why".into()));
+    let quiet = brief::outcome(&nothing, Some(&plan));
+    assert!(last(&quiet).starts_with("removed nothing"), "{quiet}");
 }
 
 #[test]

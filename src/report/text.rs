@@ -42,22 +42,8 @@ pub(super) const TO_BE_BUILT: &str = "no registry is known to have it: build it 
 pub fn outcome(outcome: &Outcome, plan: Option<&Plan>, context: &Context, verbose: bool) -> String {
     let mut out = String::new();
     refusals(&mut out, "refused:", &outcome.refusals);
-    if let Some(why) = ending(&outcome.ending).filter(|_| outcome.ending != Ending::Refused) {
-        let refused = matches!(outcome.ending, Ending::PlanRefused(_));
-        let head = if refused { "refused:" } else { "stopped:" };
-        headed(&mut out, LOUD, head, &why);
-    }
-    for lost in &outcome.collateral {
-        let with = lost.with.short();
-        let mut text = format!("{} went together with image {with}", lost.what.words());
-        if lost.is_to_be_built() {
-            let _ = write!(text, ": {TO_BE_BUILT}");
-        }
-        headed(&mut out, LOUD, "lost:", &text);
-        if let Some(way_back) = lost.way_back() {
-            command(&mut out, &way_back);
-        }
-    }
+    how_it_ended(&mut out, outcome);
+    lost(&mut out, outcome);
     stayed(&mut out, LOUD, "not confirmed", &outcome.unconfirmed, true);
     stayed(&mut out, LOUD, "failed", &outcome.failed, true);
     blank_after(&mut out);
@@ -96,6 +82,30 @@ pub fn outcome(outcome: &Outcome, plan: Option<&Plan>, context: &Context, verbos
     out
 }
 
+/// Why a run did not come to its end, but for a refusal, which has its own words.
+pub(super) fn how_it_ended(out: &mut String, outcome: &Outcome) {
+    if let Some(why) = ending(&outcome.ending).filter(|_| outcome.ending != Ending::Refused) {
+        let refused = matches!(outcome.ending, Ending::PlanRefused(_));
+        let head = if refused { "refused:" } else { "stopped:" };
+        headed(out, LOUD, head, &why);
+    }
+}
+
+/// What went that no plan named, and how it comes back.
+pub(super) fn lost(out: &mut String, outcome: &Outcome) {
+    for lost in &outcome.collateral {
+        let with = lost.with.short();
+        let mut text = format!("{} went together with image {with}", lost.what.words());
+        if lost.is_to_be_built() {
+            let _ = write!(text, ": {TO_BE_BUILT}");
+        }
+        headed(out, LOUD, "lost:", &text);
+        if let Some(way_back) = lost.way_back() {
+            command(out, &way_back);
+        }
+    }
+}
+
 /// How a run ended, where that needs words.
 pub fn ending(ending: &Ending) -> Option<String> {
     match ending {
@@ -132,7 +142,7 @@ fn notes(out: &mut String, context: &Context) {
 }
 
 /// Whether the disk needs space, why, and how much.
-fn disk(out: &mut String, disk: &Observed<Disk>, pressure: &Pressure) {
+pub(super) fn disk(out: &mut String, disk: &Observed<Disk>, pressure: &Pressure) {
     let mut text = match pressure {
         Pressure::Asked { why, .. } => format!("needs space: {why}"),
         Pressure::Room { why } => format!("has room: {why}"),
@@ -163,7 +173,7 @@ fn room(disk: &Disk) -> String {
     }
 }
 
-fn disk_after(out: &mut String, engine: &EngineFacts, outcome: &Outcome) {
+pub(super) fn disk_after(out: &mut String, engine: &EngineFacts, outcome: &Outcome) {
     let text = match (&outcome.disk_before, &outcome.disk_after) {
         (Observed::Known(before), Observed::Known(after)) => {
             let percents = [before, after].map(|disk| engine.used_percent(disk));
@@ -201,6 +211,14 @@ pub(super) fn blank_after(out: &mut String) {
 }
 
 fn removals(out: &mut String, plan: &Plan, refused: bool, verbose: bool) {
+    removals_head(out, plan, refused, ":");
+    if plan.removals().len() > 0 {
+        let ids = plan.removals().map(|entry| &entry.image().id);
+        table(out, plan, ids, verbose);
+    }
+}
+
+pub(super) fn removals_head(out: &mut String, plan: &Plan, refused: bool, end: &str) {
     let (count, all) = (plan.removals().len(), plan.entries().len());
     if count == 0 {
         let here = format!("({} here)", images(all));
@@ -210,12 +228,18 @@ fn removals(out: &mut String, plan: &Plan, refused: bool, verbose: bool) {
     let least: Bytes = plan.removals().map(Entry::reclaimable).sum();
     let head = format!("would remove {count} of {}", images(all));
     let but = if refused { ", were it not refused" } else { "" };
-    let _ = writeln!(out, "{HEAD}{head}{HEAD:#}, at least {least}{but}:");
-    let ids = plan.removals().map(|entry| &entry.image().id);
-    table(out, plan, ids, verbose);
+    let _ = writeln!(out, "{HEAD}{head}{HEAD:#}, at least {least}{but}{end}");
 }
 
 fn removed(out: &mut String, outcome: &Outcome, plan: Option<&Plan>, verbose: bool) {
+    removed_head(out, outcome, plan, ":");
+    if let Some(plan) = plan.filter(|_| !outcome.removed.is_empty()) {
+        let ids = outcome.removed.iter().map(|removed| &removed.id);
+        table(out, plan, ids, verbose);
+    }
+}
+
+pub(super) fn removed_head(out: &mut String, outcome: &Outcome, plan: Option<&Plan>, end: &str) {
     let planned: Option<Bytes> = plan
         .filter(|plan| plan.removals().len() > 0)
         .map(|plan| plan.removals().map(Entry::reclaimable).sum());
@@ -233,11 +257,7 @@ fn removed(out: &mut String, outcome: &Outcome, plan: Option<&Plan>, verbose: bo
     }
     let least: Bytes = outcome.removed.iter().map(|one| one.reclaimable).sum();
     let count = images(outcome.removed.len());
-    let _ = writeln!(out, "{HEAD}removed {count}{HEAD:#}, at least {least}:");
-    if let Some(plan) = plan {
-        let ids = outcome.removed.iter().map(|removed| &removed.id);
-        table(out, plan, ids, verbose);
-    }
+    let _ = writeln!(out, "{HEAD}removed {count}{HEAD:#}, at least {least}{end}");
 }
 
 /// What holds the space, when the next image may go, and with --verbose all.

@@ -15,7 +15,7 @@ use crate::host::files::{StateDir, write_atomic};
 use crate::model::ImageId;
 use crate::plan::{Entry, Plan};
 use crate::reference::{Reference, read_as_id};
-use crate::report::{Context, explain, json, text};
+use crate::report::{Context, brief, explain, json, text};
 use crate::state::{self, state_fault};
 use crate::survey::{self, SavedHost};
 use crate::users::Names;
@@ -70,6 +70,7 @@ pub(super) async fn plan(global: &Global, args: &PlanArgs) -> Result<Exit, Fault
         // Every image of the host is in a document, whatever is explained.
         (_, Format::Json) => json::plan(&plan, &context),
         (Some(entries), Format::Text) => explain::explain(&plan, &ledger, &entries),
+        (None, Format::Text) if global.quiet => brief::plan(&plan, &context),
         (None, Format::Text) => text::plan(&plan, &context, global.verbose),
     };
     say(&report, format)?;

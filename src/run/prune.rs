@@ -27,7 +27,7 @@ use crate::outcome::{Collateral, Ending, Outcome, Stayed};
 use crate::plan::{Plan, Pressure};
 use crate::policy::Policy;
 use crate::progress::Progress;
-use crate::report::{Context, entries, json, text};
+use crate::report::{Context, brief, entries, json, text};
 use crate::reviewed::{NoReview, Reviewed};
 use crate::state::{Memory, State};
 use crate::survey::{self, NoSurvey, Survey};
@@ -267,6 +267,7 @@ fn unmeasured(plan: &Plan) -> Option<String> {
 fn report(global: &Global, done: &Done) -> Result<Exit, Fault> {
     let (outcome, plan, context) = (&done.outcome, done.plan.as_ref(), &done.context);
     let text = || match global.format {
+        Format::Text if global.quiet => brief::outcome(outcome, plan),
         Format::Text => text::outcome(outcome, plan, context, global.verbose),
         Format::Json => json::outcome(outcome, plan.map(Plan::engine), context),
     };

@@ -310,6 +310,7 @@ fn store_folders(info: &Info) -> Vec<storage::Storage> {
 
 fn finish(global: &Global, findings: &Findings, context: &Context) -> Result<Exit, Fault> {
     let report = || match global.format {
+        Format::Text if global.quiet => cache_text::brief(findings),
         Format::Text => cache_text::report(findings, context, global.verbose),
         Format::Json => cache_json::report(findings, context),
     };
