@@ -456,12 +456,14 @@ fn keep_labels_covers_the_images_that_carry_one_and_no_others() {
         let base = engine.load(&Archive::new().label("tier", "base"));
         let kept = engine.load(&Archive::new().label("com.example.keep", ""));
         let other = engine.load(&Archive::new().label("tier", "basement"));
-        let labels = r#"labels = ["tier=base", "com.example.keep"]"#;
+        let labels = r#"labels = ["tier=base", "com.example.keep", "tire=base"]"#;
         let secateur = Secateur::at(&engine.host(), &keeping(labels));
         secateur.remember_all();
         let plan = secateur.plan();
         assert_eq!(reasons(&plan, &base), ["keep-label"], "{}", kind.name());
         assert_eq!(reasons(&plan, &kept), ["keep-label"], "{}", kind.name());
+        let misspelt = serde_json::json!([{"key": "keep.labels", "rule": "tire=base"}]);
+        assert_eq!(plan["unmatched_rules"], misspelt, "{}", kind.name());
         secateur.prune_takes(&engine, &[&other], &[&base, &kept]);
     }
 }

@@ -285,8 +285,8 @@ pub(super) const FURTHER: &[(&str, &str, &str)] = &[
         "secateur",
         "host",
         "As docker(1): `DOCKER_HOST`, else the current docker context, else \
-         unix:///var/run/docker.sock. A config.json of docker that cannot be read is a \
-         warning, and the context is the default one. Only a local socket will do: locks, pulls and the \
+         unix:///var/run/docker.sock. Where docker's config.json cannot be read, \
+         the context is the default one, and standard error says so. Only a local socket will do: locks, pulls and the \
          disk can be judged on the engine's own host alone.",
     ),
     (
