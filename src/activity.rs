@@ -112,6 +112,8 @@ pub enum SignState {
     /// Under way: the engine has it open, or it changed a moment ago. The text
     /// says which.
     Live(String),
+    /// A build is under way, or has left it behind: nothing tells.
+    Build,
     /// Left behind by a pull that is over: not open, and unchanged for `quiet`.
     Stale {
         /// How long it has been unchanged.

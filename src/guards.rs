@@ -138,6 +138,22 @@ impl Refusal {
         }
     }
 
+    /// Whether it may be over in a moment, so that it is worth waiting for: a
+    /// deploy lock that somebody holds, and not for long as far as is known.
+    pub fn may_end_at_any_moment(&self) -> bool {
+        match self {
+            Self::DeployLock { alert, unclear, .. } => !alert && unclear.is_none(),
+            Self::Pull { .. }
+            | Self::Build(_)
+            | Self::Deploy(_)
+            | Self::OtherRun(_)
+            | Self::Clock(_)
+            | Self::MaxFraction { .. }
+            | Self::EngineInconsistent(_)
+            | Self::SignsUnreadable { .. } => false,
+        }
+    }
+
     /// The fact, the limit, the knob: one line for people.
     pub fn message(&self) -> String {
         match self {
@@ -352,6 +368,7 @@ fn pulls(policy: &Policy, signs: &PullSigns) -> Vec<Refusal> {
             path: sign.path.clone(),
             sign: how.clone(),
         }),
+        SignState::Build => Some(Refusal::Build(format!("{} is there", shown(&sign.path)))),
         SignState::Stale { .. } => None,
     });
     let unreadable = signs

@@ -37,6 +37,15 @@ const LONGEST_HOLD: Duration = Duration::from_secs(1);
 /// How long the lock is left alone after that, so that who waits can take it.
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// How long a run waits for deploy locks that others hold: a deploy that takes
+/// one for milliseconds, however often, ends no run. It is part of
+/// `limits.max_run`.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
+
+/// How often such locks are tried meanwhile. Never queued for: the kernel would
+/// give them to us before a deploy that asks later.
+pub(crate) const RETRY: Duration = Duration::from_millis(10);
+
 /// How often a slow engine's answer is looked for, and the signals with it.
 const TICK: Duration = Duration::from_millis(100);
 

@@ -315,7 +315,7 @@ pub fn notes(memory: &Memory, looks: &[Look]) -> Vec<String> {
             let path = escape(&sign.path.to_string_lossy());
             Some(format!("{path} is left from a pull that is over (untouched for {quiet}); it holds nothing up"))
         }
-        SignState::Live(_) => None,
+        SignState::Live(_) | SignState::Build => None,
     });
     memory.note.iter().cloned().chain(stale).collect()
 }

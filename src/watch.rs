@@ -22,7 +22,7 @@ use crate::journal::Record;
 use crate::ledger::Ledger;
 use crate::model::{AtWork, EngineFacts, Observed, Store};
 use crate::policy::Policy;
-use crate::prune::Host;
+use crate::prune::{Host, PATIENCE, RETRY};
 use crate::state::State;
 
 /// What a run watches.
@@ -69,6 +69,11 @@ impl<'a> Watch<'a> {
         }
     }
 
+    /// Time since the watch began, by a clock that nobody sets.
+    fn ran_for(&self) -> Duration {
+        clock::monotonic().saturating_duration_since(self.started)
+    }
+
     fn pulls(&self, now: &ClockReading) -> PullSigns {
         match &self.roots {
             Some(roots) => signs::look(roots, now),
@@ -82,6 +87,33 @@ impl<'a> Watch<'a> {
                 }],
             },
         }
+    }
+
+    /// Waits a moment for deploy locks that others held in one of these looks. Where
+    /// all are free meanwhile, the looks say so, and it is true.
+    pub async fn wait_for_locks(&self, looks: &mut [Look]) -> bool {
+        let held = |look: &Look| held_locks(self.policy, look.at, &look.locks);
+        let in_the_way: Vec<Refusal> = looks.iter().flat_map(held).collect();
+        if in_the_way.is_empty() || !in_the_way.iter().all(Refusal::may_end_at_any_moment) {
+            return false;
+        }
+        let mut waited = Duration::ZERO;
+        while waited < PATIENCE
+            && self.ran_for() < self.policy.limits.max_run
+            && !self.interrupted.load(Ordering::Relaxed)
+        {
+            let sights = remembered_by_nobody(self.locks());
+            let now = clock::now();
+            if held_locks(self.policy, now, &sights).is_empty() {
+                for look in looks {
+                    look.locks.clone_from(&sights);
+                }
+                return true;
+            }
+            tokio::time::sleep(RETRY).await;
+            waited += RETRY;
+        }
+        false
     }
 
     /// Every deploy lock of the policy; while we hold them, those that we lost.
@@ -116,6 +148,10 @@ fn remembered(sights: Vec<LockSight>, ledger: &Ledger) -> Vec<(LockSight, Option
             (sight, since)
         })
         .collect()
+}
+
+fn remembered_by_nobody(sights: Vec<LockSight>) -> Vec<(LockSight, Option<DateTime<Utc>>)> {
+    sights.into_iter().map(|sight| (sight, None)).collect()
 }
 
 /// Where the layers themselves are: the driver's own folder may be another
@@ -214,7 +250,7 @@ impl Host for Armed<'_> {
     }
 
     fn elapsed(&self) -> Duration {
-        clock::monotonic().saturating_duration_since(self.watch.started)
+        self.watch.ran_for()
     }
 
     fn now(&self) -> DateTime<Utc> {

@@ -12,12 +12,12 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use lab::image::Archive;
-use lab::{Engine, Kind, Registry, SlowLine, wait_until};
+use lab::image::{Archive, tar};
+use lab::{Engine, Kind, Pull, Registry, SlowLine, wait_until};
 use serde_json::Value;
 use support::proxy::Proxy;
 use support::scene::{Deploy, Running, left_names, tags, untagged};
-use support::{EAGER, Secateur, ids, refusals};
+use support::{EAGER, Secateur, dangling, ids, refusals};
 
 const MIB: usize = 1 << 20;
 
@@ -334,7 +334,7 @@ fn entries(folder: &Path, prefix: &str) -> Vec<PathBuf> {
 }
 
 /// A pull that has begun, and goes on slowly.
-fn slow_pull(registry: &Registry, engine: &Engine) -> (SlowLine, lab::Pull) {
+fn slow_pull(registry: &Registry, engine: &Engine) -> (SlowLine, Pull) {
     registry.put("big:v1", &Archive::new().noise(16 * MIB));
     let line = registry.slow_line(500_000);
     let auth = registry.auth_header_for(line.address());
@@ -409,6 +409,73 @@ fn a_pull_that_begins_in_the_middle_of_a_run_stops_it() {
         pull.done()
             .unwrap_or_else(|error| panic!("{}: {error}", kind.name()));
     }
+}
+
+/// A classic build, until it waits in its last command for the file
+/// /go; the container that it runs in.
+fn waiting_build(engine: &Engine, name: &str) -> (Pull, String) {
+    let dockerfile = format!(
+        "FROM base:v1 AS stage\nCOPY Dockerfile /staged\nFROM base:v1\nENV NAME={name}\n\
+        RUN [\"/bin/busybox\", \"sh\", \"-c\", \"until [ -e /go ]; do sleep 0.1; done\"]\n\
+        COPY --from=stage /staged /copied\n"
+    );
+    let build = engine.build_in_background(name, &dockerfile);
+    let container = wait_until("the build runs its command", || {
+        let running = engine.get("/containers/json");
+        Some(running[0]["Id"].as_str()?.to_owned())
+    });
+    (build, container)
+}
+
+fn classic_build(kind: Kind) {
+    let mut engine = Engine::start(kind);
+    let secateur = Secateur::on(&engine);
+    engine.runnable("base:v1");
+    let (olds, _) = untagged(&engine, 1);
+    secateur.remember();
+
+    let (build, container) = waiting_build(&engine, "built:v1");
+    let stages = dangling(&engine);
+    assert!(stages.len() > 1, "{}: {stages:?}", kind.name());
+    let outcome = refused(&secateur, 75, "build");
+    assert!(
+        message(&outcome).contains("tmp/docker-builder"),
+        "{outcome:#}"
+    );
+    only(&secateur.plan(), "build");
+    // However many runs see its stages grow old.
+    let policy = EAGER.replace("\"1s\"", "\"1ms\"");
+    secateur.policy(&policy);
+    refused(&secateur, 75, "build");
+    assert!(stages.iter().all(|stage| engine.has(stage)));
+
+    let path = format!("/containers/{container}/archive?path=/");
+    let go = engine.try_api("PUT", &path, &[], &tar(&[("go", b"")]));
+    go.expect("PUT").ok("the file that it waits for");
+    let said = build.done().unwrap_or_else(|error| panic!("{}: {error}", kind.name()));
+    assert!(engine.has("built:v1"), "{}: {said:?}", kind.name());
+    let outcome = secateur.prune(0);
+    assert!(ids(&outcome, "removed").contains(&olds[0]), "{outcome:#}");
+
+    // What a build leaves whose engine is killed goes at the engine's next start.
+    let (build, _) = waiting_build(&engine, "built:v2");
+    let contexts = |engine: &Engine| entries(&engine.data_root().join("tmp"), "docker-build");
+    assert_eq!(contexts(&engine).len(), 1, "{}", kind.name());
+    engine.kill();
+    drop(build);
+    assert_eq!(contexts(&engine).len(), 1, "{}", kind.name());
+    engine.restart();
+    assert_eq!(contexts(&engine), [] as [PathBuf; 0], "{}", kind.name());
+}
+
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn nothing_is_removed_beside_a_classic_build_and_the_build_ends_well() {
+    std::thread::scope(|scope| {
+        for kind in Kind::MAIN {
+            scope.spawn(move || classic_build(kind));
+        }
+    });
 }
 
 /// As [`wait_until`], for what takes a minute in itself: a sign that changed

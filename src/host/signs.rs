@@ -22,8 +22,8 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 
 use self::open_files::FileId;
-use self::places::{Owner, Place};
-use crate::activity::{ClockReading, Cure, PullSign, PullSigns, Unreadable};
+use self::places::{Lasts, Owner, Place};
+use crate::activity::{ClockReading, Cure, PullSign, PullSigns, SignState, Unreadable};
 use crate::host::{moment, process};
 
 /// More entries than this, in one folder or below one sign, are not looked at.
@@ -79,6 +79,7 @@ struct Trace {
     files: Vec<(FileId, OsString)>,
     /// The newest change of any of them.
     changed: DateTime<Utc>,
+    lasts: Lasts,
     owner: Owner,
 }
 
@@ -104,8 +105,8 @@ fn traces(
         if number == ENTRY_LIMIT {
             return Err(too_many(&place.folder));
         }
-        if place.is_sign(&entry.file_name()) {
-            match trace(&entry.path(), &place.owner) {
+        if let Some(lasts) = place.sign(&entry.file_name()) {
+            match trace(&entry.path(), lasts, &place.owner) {
                 Ok(trace) => found.extend(trace),
                 Err(problem) => unreadable_signs.push(problem),
             }
@@ -116,7 +117,7 @@ fn traces(
 
 /// Collects a sign and everything below it; `None` if it went meanwhile, as
 /// files of a running pull do at any moment.
-fn trace(path: &Path, owner: &Owner) -> Result<Option<Trace>, Unreadable> {
+fn trace(path: &Path, lasts: Lasts, owner: &Owner) -> Result<Option<Trace>, Unreadable> {
     let mut files = Vec::new();
     let mut changed = None;
     let mut ahead = vec![path.to_owned()];
@@ -151,6 +152,7 @@ fn trace(path: &Path, owner: &Owner) -> Result<Option<Trace>, Unreadable> {
         path: path.to_owned(),
         files,
         changed,
+        lasts,
         owner: owner.clone(),
     }))
 }
@@ -187,11 +189,14 @@ fn judge_all(mut traces: Vec<Trace>, now: &ClockReading) -> Vec<PullSign> {
         .zip(anchors)
         .map(|(trace, anchor)| {
             let user = trace.files.iter().find_map(|(id, _)| open.get(id));
-            let state = judge::judge(
-                user.copied().map(process::describe),
-                anchor.is_some_and(|id| open.contains_key(&id)),
-                now.wall - trace.changed,
-            );
+            let state = match trace.lasts {
+                Lasts::WhileItIsThere => SignState::Build,
+                Lasts::WhileItChanges => judge::judge(
+                    user.copied().map(process::describe),
+                    anchor.is_some_and(|id| open.contains_key(&id)),
+                    now.wall - trace.changed,
+                ),
+            };
             PullSign {
                 path: trace.path,
                 state,

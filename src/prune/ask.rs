@@ -8,9 +8,10 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::{
-    Before, Ending, Engine, EngineError, FRESH, Failure, Host, LAST_PATIENCE, LONGEST_HOLD, PAUSE,
-    Pruning, TICK, lost,
+    Before, Ending, Engine, EngineError, FRESH, Failure, Host, LAST_PATIENCE, LONGEST_HOLD, PATIENCE,
+    PAUSE, Pruning, RETRY, TICK, lost,
 };
+use crate::guards::Refusal;
 use crate::model::{AtWork, Event};
 use crate::plan::Entry;
 
@@ -111,8 +112,9 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
         Ok(quick.then_some(Before { at_work, seen }))
     }
 
-    /// Holds the deploy locks for the next removal. Now and then they are let
-    /// go for a moment, or a deploy that waits would wait for the whole run.
+    /// Holds the deploy locks for the next removal, and waits a moment for those
+    /// of others. Now and then they are let go, or a deploy that waits would wait
+    /// for the whole run.
     pub(super) async fn take_locks(&mut self) -> Result<(), Ending> {
         if self
             .host
@@ -123,7 +125,20 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
             self.host.progress(self.turn, self.plan.removals().count());
             tokio::time::sleep(PAUSE).await;
         }
-        self.host.hold().map_err(|refusals| self.refused(refusals))
+        let mut waited = Duration::ZERO;
+        loop {
+            let refusals = match self.host.hold() {
+                Ok(()) => return Ok(()),
+                Err(refusals) => refusals,
+            };
+            let brief = refusals.iter().all(Refusal::may_end_at_any_moment);
+            if !brief || waited >= PATIENCE {
+                return Err(self.refused(refusals));
+            }
+            self.may_go_on()?;
+            tokio::time::sleep(RETRY).await;
+            waited += RETRY;
+        }
     }
 
     /// One request, most often under the deploy locks. If the answer takes long,

@@ -29,6 +29,8 @@ enum Locks {
     Free,
     /// A deploy holds one.
     Theirs,
+    /// Deploys hold one so long from the run's start on, and then let it go.
+    TheirsFor(Duration),
 }
 
 /// What both fakes look at and change.
@@ -160,7 +162,12 @@ impl Host for Fake {
         }
         self.notes("hold");
         let mut world = self.0.borrow_mut();
-        if world.locks == Locks::Theirs {
+        let begun = world.started.elapsed();
+        if match world.locks {
+            Locks::None | Locks::Free => false,
+            Locks::Theirs => true,
+            Locks::TheirsFor(time) => begun < time,
+        } {
             return Err(vec![a_lock()]);
         }
         world.held_since = Some(Instant::now());
@@ -171,7 +178,7 @@ impl Host for Fake {
         let held = world.held_since?.elapsed();
         Some(match world.locks {
             Locks::None => Duration::ZERO,
-            Locks::Free | Locks::Theirs => held,
+            Locks::Free | Locks::Theirs | Locks::TheirsFor(_) => held,
         })
     }
     fn let_go(&mut self) {
@@ -824,6 +831,65 @@ async fn without_the_deploy_locks_nothing_is_asked_or_removed() {
     );
     assert_eq!(outcome.exit(), Exit::RefusedForNow);
     assert!(scene.log(&["look", "name", "drop"]).is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_that_is_let_go_within_moments_is_waited_for() {
+    let scene = scene([image(1), image(2)]);
+    scene.world().locks = Locks::TheirsFor(PATIENCE - Duration::from_millis(50));
+    let outcome = scene.prune().await;
+    assert_eq!((removed(&outcome), outcome.exit()), (vec![1, 2], Exit::Done));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_that_is_met_between_two_images_is_waited_for_as_well() {
+    let scene = scene([image(1), image(2)]);
+    scene.before("Removed 1", |world| {
+        world.locks = Locks::TheirsFor(world.started.elapsed() + PATIENCE / 2);
+    });
+    scene.world().slow = Some(("drop", LONGEST_HOLD));
+    assert_eq!(removed(&scene.prune().await), [1, 2]);
+    assert!(scene.world().longest_held <= 2 * LONGEST_HOLD);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_is_waited_for_within_the_runs_time_and_not_after_it_was_asked_to_end() {
+    let mut busy = scene([image(1)]);
+    busy.policy.limits.max_run = PATIENCE / 2;
+    busy.world().locks = Locks::Theirs;
+    assert_eq!(busy.prune().await.ending, Ending::OutOfTime);
+    assert!(busy.world().started.elapsed() < PATIENCE);
+
+    let asked = scene([image(1)]);
+    asked.world().locks = Locks::Theirs;
+    asked.before("hold", |world| world.interrupted = true);
+    assert_eq!(asked.prune().await.ending, Ending::Interrupted);
+    assert!(asked.log(&["hold"]).len() <= 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_that_does_not_end_by_itself_is_not_waited_for() {
+    let stays = [
+        Refusal::DeployLock {
+            path: "/l".into(),
+            kind: LockKind::Flock,
+            holder: None,
+            held_for: None,
+            alert: true,
+            unclear: None,
+        },
+        Refusal::DeployLock {
+            path: "/l".into(),
+            kind: LockKind::Flock,
+            holder: None,
+            held_for: None,
+            alert: false,
+            unclear: Some("EIO".into()),
+        },
+        Refusal::Clock("it was set back".into()),
+    ];
+    assert!(a_lock().may_end_at_any_moment());
+    assert!(stays.iter().all(|refusal| !refusal.may_end_at_any_moment()));
 }
 
 #[tokio::test(start_paused = true)]

@@ -103,7 +103,7 @@ async fn look_and_prune(
         return Ok((ended(Ending::Interrupted, Vec::new()), None));
     };
     let survey = match survey {
-        Ok(survey) => survey,
+        Ok(survey) => after_brief_locks(survey).await,
         Err(NoSurvey::Contradiction(why)) => {
             let refusals = vec![Refusal::EngineInconsistent(why)];
             return Ok((ended(Ending::Refused, refusals), None));
@@ -199,6 +199,16 @@ async fn look_around<'a>(
         format!("the engine could not be read within {limit} (limits.max_run)")
     });
     read.await
+}
+
+/// Waits a moment for deploy locks that were held while the host was looked at. What
+/// their deploys did since is seen before each removal.
+async fn after_brief_locks(mut survey: Survey<'_>) -> Survey<'_> {
+    if survey.watch.wait_for_locks(&mut survey.looks).await {
+        let at = survey.inventory.taken_at;
+        survey.ledger = survey.ledger.with_held_locks([], at);
+    }
+    survey
 }
 
 /// Puts on disk what was seen, whatever comes of the rest of the run. Gives the

@@ -106,6 +106,28 @@ impl Engine {
         self.id(name)
     }
 
+    /// Starts the same, which goes on until it is done or its engine ends.
+    #[track_caller]
+    pub fn build_in_background(&self, name: &str, dockerfile: &str) -> Pull {
+        let context = image::tar(&[("Dockerfile", dockerfile.as_bytes())]);
+        let name = encode(name);
+        let path = format!("/build?version=1&rm=1&forcerm=1&networkmode=none&t={name}");
+        let mut stream = http::unix(&self.socket()).expect("the engine's socket");
+        let connection = stream.try_clone().expect("a second handle");
+        let answer = std::thread::spawn(move || {
+            http::exchange(
+                &mut stream,
+                &Request {
+                    method: "POST",
+                    path: &path,
+                    headers: TAR,
+                    body: &context,
+                },
+            )
+        });
+        Pull { connection, answer }
+    }
+
     /// Changes of a container as an image; without a name it is untagged.
     #[track_caller]
     pub fn commit(&self, container: &str, name: Option<&str>) -> String {
@@ -205,7 +227,7 @@ impl Engine {
     }
 }
 
-/// A pull under way.
+/// A pull or build under way.
 #[derive(Debug)]
 pub struct Pull {
     connection: UnixStream,

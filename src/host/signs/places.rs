@@ -27,6 +27,17 @@ pub(super) struct Owner {
     pub(super) anchor: PathBuf,
 }
 
+/// How a sign goes on while what made it is at work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lasts {
+    /// It is open, or it grows: one that is quiet is left behind.
+    WhileItChanges,
+    /// It is there, quiet or not: a build leaves its context alone for as long as one
+    /// of its commands takes. One that is left behind cannot be told from it, and
+    /// goes at the engine's next start.
+    WhileItIsThere,
+}
+
 /// A folder, and which of its entries are signs.
 #[derive(Debug)]
 pub(super) struct Place {
@@ -34,7 +45,7 @@ pub(super) struct Place {
     root: PathBuf,
     pub(super) folder: PathBuf,
     /// Names that begin so; any name where this is empty.
-    prefixes: &'static [&'static str],
+    prefixes: &'static [(&'static str, Lasts)],
     /// Whether an engine makes it at each start, so that a missing one is
     /// another folder than the one it uses.
     pub(super) always_there: bool,
@@ -78,12 +89,17 @@ fn places_of_dockerd(roots: &Roots) -> Vec<Place> {
     };
     let mut places = vec![
         Place {
-            // On the containerd store only what is loaded and saved passes here.
+            // On the containerd store only what is built from passes here.
             always_there: roots.driver.is_some(),
-            // Downloaded layers; images loaded and saved.
             ..place(
                 root.join("tmp"),
-                &["GetImageBlob", "docker-import-", "docker-export-"],
+                &[
+                    ("GetImageBlob", Lasts::WhileItChanges),
+                    ("docker-import-", Lasts::WhileItChanges),
+                    ("docker-export-", Lasts::WhileItChanges),
+                    // docker-builder for an archive, docker-build-git for a repository.
+                    ("docker-build", Lasts::WhileItIsThere),
+                ],
             )
         },
         // Layers that BuildKit pulls for a build.
@@ -92,7 +108,7 @@ fn places_of_dockerd(roots: &Roots) -> Vec<Place> {
     if let Some(driver) = &roots.driver {
         // Layers that are being extracted.
         let layers = root.join("image").join(driver).join("layerdb");
-        places.push(place(layers.join("tmp"), &["write-set-"]));
+        places.push(place(layers.join("tmp"), &[("write-set-", Lasts::WhileItChanges)]));
     }
     places
 }
@@ -197,13 +213,14 @@ fn require_one_of(root: &Path, folders: &[PathBuf]) -> Result<(), Unreadable> {
 }
 
 impl Place {
-    pub(super) fn is_sign(&self, name: &OsStr) -> bool {
+    /// How long an entry of this name is a sign, if it is one.
+    pub(super) fn sign(&self, name: &OsStr) -> Option<Lasts> {
+        if self.prefixes.is_empty() {
+            return Some(Lasts::WhileItChanges);
+        }
         let name = name.as_encoded_bytes();
-        self.prefixes.is_empty()
-            || self
-                .prefixes
-                .iter()
-                .any(|prefix| name.starts_with(prefix.as_bytes()))
+        let begins = |(prefix, _): &&(&str, Lasts)| name.starts_with(prefix.as_bytes());
+        self.prefixes.iter().find(begins).map(|(_, lasts)| *lasts)
     }
 
     /// A folder that is linked to where only the engine can follow is not a

@@ -189,6 +189,21 @@ fn every_sign_of_the_containerd_store_is_seen_in_order() {
 }
 
 #[test]
+fn a_classic_build_is_seen_on_either_store_however_long_it_is_quiet() {
+    for scene in [Scene::graphdriver(), Scene::containerd()] {
+        let context = scene.file("tmp/docker-builder123/Dockerfile");
+        let database = scene.path("volumes/metadata.db");
+        let _engine = Process::with_open(&database, &database);
+        for days in [0, 30, -30] {
+            assert_eq!(scene.state_after(TimeDelta::days(days)), SignState::Build);
+        }
+        fs::remove_dir_all(context.parent().unwrap()).unwrap();
+        scene.file("tmp/docker-build-git123/Dockerfile");
+        assert_eq!(scene.signs(), ["tmp/docker-build-git123"]);
+    }
+}
+
+#[test]
 fn a_sign_that_is_quiet_and_not_open_is_stale_after_a_minute_if_the_engine_is_seen() {
     let scene = Scene::graphdriver();
     let database = scene.path("volumes/metadata.db");
@@ -476,11 +491,9 @@ fn a_sign_that_goes_while_we_look_is_none() {
     let owner = Owner {
         anchor: scene.path("volumes/metadata.db"),
     };
-    assert!(
-        trace(&scene.path("tmp/GetImageBlob1"), &owner)
-            .unwrap()
-            .is_none()
-    );
+    let path = scene.path("tmp/GetImageBlob1");
+    let trace = trace(&path, Lasts::WhileItChanges, &owner);
+    assert!(trace.unwrap().is_none());
 }
 
 #[test]
