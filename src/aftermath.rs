@@ -4,119 +4,50 @@
 //! prevents none, which only a lock that deploys share can do, and decides
 //! nothing about images.
 
-use std::cell::{Cell, RefCell};
+mod claims;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::engine::{Claim, EngineError, Failure, Info, Leads, Reader};
+use crate::engine::{Claim, Did, EngineError, Failure, Info, Leads, Meanwhile, Reader};
 use crate::journal::{Because, Came, Record, What};
 use crate::lost::{ContainerName, Lost};
-use crate::model::{Container, Event, ImageId, Inventory};
-use crate::outcome::{Collateral, Outcome, Stayed};
+use crate::model::{Container, Event, EventKind, ImageId, Inventory};
+use crate::outcome::{Collateral, Stayed};
 use crate::reference::Reference;
 
-/// The engine remembers 256 events; a removal makes some five.
-const AT_A_TIME: usize = 16;
+pub use claims::Claims;
 
 /// How long after a removal an engine may acknowledge a tag that it took up
 /// before.
 const LATE: TimeDelta = TimeDelta::seconds(10);
-
-/// Tags set while a run removes images, gathered before the engine forgets them.
-#[derive(Debug)]
-pub struct Claims {
-    since: Cell<DateTime<Utc>>,
-    images: Cell<usize>,
-    found: RefCell<BTreeSet<Claim>>,
-}
-
-impl Claims {
-    /// From this moment on.
-    pub fn since(began: DateTime<Utc>) -> Self {
-        Self {
-            since: Cell::new(began),
-            images: Cell::new(0),
-            found: RefCell::default(),
-        }
-    }
-
-    /// To be called before each removal: now and then it asks. What cannot be
-    /// asked now is asked the next time.
-    pub async fn keep_up(&self, reader: &Reader, info: &Info, now: DateTime<Utc>) {
-        self.images.set(self.images.get() + 1);
-        if self.images.get().is_multiple_of(AT_A_TIME) {
-            let _ = self.ask(reader, info, now).await;
-        }
-    }
-
-    async fn ask(
-        &self,
-        reader: &Reader,
-        info: &Info,
-        now: DateTime<Utc>,
-    ) -> Result<(), EngineError> {
-        let claims = reader.claims(info, self.since.get(), now).await?;
-        self.found.borrow_mut().extend(claims);
-        self.since.set(now);
-        Ok(())
-    }
-
-    /// Tags that somebody set on an image of this run and that lead nowhere
-    /// now, though no answer of the engine said that they went.
-    pub async fn lost(
-        &self,
-        reader: &Reader,
-        info: &Info,
-        outcome: &Outcome,
-        now: DateTime<Utc>,
-    ) -> Result<Vec<Collateral>, EngineError> {
-        self.ask(reader, info, now).await?;
-        let end = |id: &ImageId| {
-            let is_it = |stayed: &Stayed| stayed.id == *id;
-            let removed = outcome.removed.iter().any(|removed| removed.id == *id);
-            if removed || outcome.unconfirmed.iter().any(is_it) {
-                return Some(End::Gone);
-            }
-            let kept = |stayed: &Stayed| is_it(stayed) && was_kept(stayed);
-            outcome.skipped.iter().any(kept).then_some(End::Kept)
-        };
-        let mut lost = Vec::new();
-        for claim in self.found.take() {
-            let what = Lost::Name(claim.name.clone());
-            let told = outcome.collateral.iter().any(|known| known.what == what);
-            let Some(end) = end(&claim.image).filter(|_| !told) else {
-                continue;
-            };
-            if end.lost(reader.leads(&claim.name).await?) {
-                let removed = outcome.removed.iter().find(|it| it.id == claim.image);
-                let names = removed.map(|removed| removed.names.clone());
-                lost.push(Collateral {
-                    what,
-                    digests: names.unwrap_or_default(),
-                    with: claim.image,
-                });
-            }
-        }
-        Ok(lost)
-    }
-}
 
 /// Whether an image stayed for a name that it got while its last one was dropped.
 pub fn was_kept(stayed: &Stayed) -> bool {
     stayed.because == Some(Because::KeptMeanwhile)
 }
 
-/// Tags that somebody set on an image while the run before this one removed it,
-/// and that the engine acknowledged when that run had ended: they lead nowhere.
-/// Each is told once, by the journal.
-pub async fn late_tags(
+/// Names that somebody gave to an image, or pulled it by, while the run before this
+/// one removed it, and that the engine acknowledged when that run had ended: they lead
+/// nowhere. Each is told once, by the journal.
+pub async fn late_names(
     reader: &Reader,
-    events: &[Event],
+    info: &Info,
+    seen: &Inventory,
+    since: Option<DateTime<Utc>>,
     journal: &[Record],
 ) -> Result<Vec<Collateral>, EngineError> {
+    let suspects = asked_for_while_it_went(&seen.events, journal);
+    let Some(since) = since.filter(|_| !suspects.is_empty()) else {
+        return Ok(Vec::new());
+    };
+    let meanwhile = reader.meanwhile(info, since, seen.taken_at).await?;
     let mut lost = Vec::new();
-    for (claim, end) in set_while_it_went(events, journal) {
+    for (claim, end) in suspects {
+        if came_again(&meanwhile, &claim.image) {
+            continue;
+        }
         if end.lost(reader.leads(&claim.name).await?) {
             lost.push(Collateral {
                 digests: digests(journal, &claim.image),
@@ -128,8 +59,16 @@ pub async fn late_tags(
     Ok(lost)
 }
 
-/// Names given to images that a run of ours was removing, and not told of yet.
-fn set_while_it_went(events: &[Event], journal: &[Record]) -> Vec<(Claim, End)> {
+/// Whether an image went more than once: then it had come again after our removal, and
+/// somebody else removed it.
+fn came_again<'a>(meanwhile: impl IntoIterator<Item = &'a Meanwhile>, image: &ImageId) -> bool {
+    let gone = |done: &&Meanwhile| matches!(&done.what, Did::Delete(id) if id == image);
+    meanwhile.into_iter().filter(gone).count() > 1
+}
+
+/// Names of images that a run of ours was removing, given or pulled by just then, and
+/// not told of yet.
+fn asked_for_while_it_went(events: &[Event], journal: &[Record]) -> Vec<(Claim, End)> {
     let untold = |(claim, at): (Claim, DateTime<Utc>)| {
         // Not one of later on: the image came again then, and its name may have
         // been removed by whoever set it.
@@ -138,11 +77,44 @@ fn set_while_it_went(events: &[Event], journal: &[Record]) -> Vec<(Claim, End)> 
         let what = Lost::Name(claim.name.clone());
         (!told(journal, &claim.image, &what)).then_some((claim, end))
     };
-    tags_given(events).into_iter().filter_map(untold).collect()
+    let pulled = names_pulled(events).filter_map(|(name, at)| {
+        let intent = whose(journal, &name).filter(|intent| intent.at <= at)?;
+        let image = intent.id.clone();
+        Some((Claim { image, name }, at))
+    });
+    let mut found = Vec::new();
+    for suspect in tags_given(events).into_iter().chain(pulled) {
+        found.extend(untold(suspect).filter(|suspect| !found.contains(suspect)));
+    }
+    found
+}
+
+/// Whether any of these events may be of a name that was lost.
+pub fn may_be_late(events: &[Event]) -> bool {
+    !tags_given(events).is_empty() || names_pulled(events).next().is_some()
+}
+
+/// By which digest references something was pulled, and when.
+fn names_pulled(events: &[Event]) -> impl Iterator<Item = (Reference, DateTime<Utc>)> {
+    events.iter().filter_map(|event| {
+        let name: Reference = event.image.raw().parse().ok()?;
+        let named = event.what == EventKind::Named && event.tag.is_none();
+        Some((name.without_tag()?, event.at)).filter(|_| named)
+    })
+}
+
+/// The last intent to remove an image that had this digest reference.
+fn whose<'a>(journal: &'a [Record], name: &Reference) -> Option<&'a Record> {
+    let text = name.to_string();
+    let had = |record: &&Record| match &record.what {
+        What::Intent { names, .. } => names.contains(&text),
+        What::Outcome { .. } => false,
+    };
+    journal.iter().rev().find(had)
 }
 
 /// Which images were given which names, by events that tell both, and when.
-pub fn tags_given(events: &[Event]) -> Vec<(Claim, DateTime<Utc>)> {
+fn tags_given(events: &[Event]) -> Vec<(Claim, DateTime<Utc>)> {
     let given = |event: &Event| {
         let claim = Claim {
             image: event.image.raw().parse().ok()?,
@@ -305,8 +277,8 @@ pub fn records(run: &str, at: DateTime<Utc>, lost: &[Collateral]) -> Vec<Record>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::EventKind;
-    use crate::testing::{at, id, image, inventory};
+    use crate::decide::{Trust, decide};
+    use crate::testing::{at, id, image, inventory, pinned};
     use crate::text::Untrusted;
 
     fn container(image: u64, mount: Option<u64>) -> Container {
@@ -390,7 +362,7 @@ mod tests {
             given(4, "app:40", 100),
             given(5, "app:5", 100),
         ];
-        let found = set_while_it_went(&events, &journal);
+        let found = asked_for_while_it_went(&events, &journal);
         let names = found
             .iter()
             .map(|(claim, end)| (claim.name.familiar(), *end));
@@ -401,6 +373,34 @@ mod tests {
                 ("app:2".to_owned(), End::Kept),
                 ("app:40".to_owned(), End::Gone)
             ]
+        );
+    }
+
+    #[test]
+    fn a_pull_of_the_moment_of_a_removal_is_a_loss_and_one_from_before_or_later_is_not() {
+        let host = inventory([pinned(1, "app")]);
+        let policy = crate::policy::Policy::parse("[age]\nmin_age = \"1s\"", "test").unwrap();
+        let ledger = crate::ledger::Ledger::empty("e");
+        let plan = decide(&policy, &host, &ledger, Trust::OwnMemory);
+        let entry = plan.entry(&id(1)).unwrap();
+        let journal = [
+            Record::intent("r", at(100), "e", entry),
+            Record::outcome("r", at(102), id(1), Came::Removed, None),
+        ];
+        let name = entry.image().digests.first().unwrap();
+        let pulled = |seconds| Event {
+            at: at(seconds),
+            image: Untrusted::new(name.familiar()),
+            what: EventKind::Named,
+            tag: None,
+        };
+        for (seconds, lost) in [(99, 0), (100, 1), (112, 1), (113, 0)] {
+            let found = asked_for_while_it_went(&[pulled(seconds)], &journal);
+            assert_eq!(found.len(), lost, "{seconds}");
+        }
+        assert_eq!(
+            asked_for_while_it_went(&[pulled(101), pulled(102)], &journal).len(),
+            1
         );
     }
 

@@ -53,9 +53,6 @@ const TICK: Duration = Duration::from_millis(100);
 /// that did is then unknown, and found out by the next run.
 const LAST_PATIENCE: Duration = Duration::from_secs(8);
 
-/// For so long, what the engine told to have happened is believed to be all.
-const FRESH: Duration = Duration::from_secs(1);
-
 /// Said of an image that cannot be removed within the time that a deploy may
 /// be kept waiting.
 const SLOW: &str = "the engine answers slowly, and the deploy locks were let go meanwhile";
@@ -130,7 +127,6 @@ pub async fn prune<E: Engine, H: Host>(
         builds_quickly: false,
         happened: Vec::new(),
         told_until: plan.now(),
-        asked_what_happened: None,
         asked_to_end: None,
     };
     let ending = match pruning.everything().await {
@@ -157,10 +153,9 @@ struct Pruning<'a, E, H> {
     /// Whether the engine told what it builds within a tick, the last time.
     builds_quickly: bool,
     /// What the engine told to have happened since the plan, one event for each
-    /// image; up to when, and when in the run it was asked for that.
+    /// image; and up to when.
     happened: Vec<Event>,
     told_until: DateTime<Utc>,
-    asked_what_happened: Option<Duration>,
     /// When in the run it was first noticed that it was asked to end.
     asked_to_end: Option<Duration>,
 }
@@ -170,6 +165,8 @@ struct Last<'a> {
     entry: &'a Entry,
     /// Those that are gone from it.
     names: Vec<Reference>,
+    /// Just before the first of them was dropped.
+    since: DateTime<Utc>,
     /// The engine said that the image is gone.
     deleted: bool,
     /// The engine said that a name was gone already.

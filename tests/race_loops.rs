@@ -11,6 +11,8 @@
 mod arrivals;
 #[path = "lab/mod.rs"]
 mod lab;
+#[path = "race_loops/pulls.rs"]
+mod pulls;
 #[path = "race_loops/racer.rs"]
 mod racer;
 #[path = "race_loops/rounds.rs"]
@@ -25,6 +27,7 @@ use std::io::Write;
 
 use arrivals::{Arrival, Host};
 use lab::Kind;
+use pulls::Pulls;
 use racer::Act;
 use rounds::Loop;
 use tally::Tally;
@@ -152,4 +155,29 @@ fn no_pull_beside_a_janitor_on_the_containerd_store_is_broken() {
 fn no_load_beside_a_janitor_is_broken() {
     arrives_whole(Kind::Overlay28, Arrival::Load);
     arrives_whole(Kind::Containerd28, Arrival::Load);
+}
+
+/// What is lost of pulls of what is being removed is reported, and nothing else.
+#[track_caller]
+fn same_image(kind: Kind) {
+    let pulled = Pulls::on(kind).until_acknowledged(wanted("SECATEUR_SAME", 24));
+    say(&format!(
+        "{}, pulls of the same image, no lock: {pulled}",
+        kind.name()
+    ));
+    assert!(pulled.removed > 0, "nobody raced: {pulled}");
+    assert_eq!(pulled.silent, [] as [String; 0], "{pulled}");
+    assert_eq!(pulled.false_alarms, [] as [String; 0], "{pulled}");
+}
+
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn every_pull_lost_beside_a_prune_of_overlay2_is_reported_and_no_other() {
+    same_image(Kind::Overlay28);
+}
+
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn every_pull_lost_beside_a_prune_of_the_containerd_store_is_reported_and_no_other() {
+    same_image(Kind::Containerd28);
 }

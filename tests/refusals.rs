@@ -10,6 +10,7 @@ mod support;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use lab::image::{Archive, tar};
@@ -146,6 +147,9 @@ fn a_deploy_lock_that_is_held_for_too_long_wants_a_person() {
     );
 
     // Whose lock it is since when, only our own memory tells: that file is old.
+    let lock = secateur.dir().join("flock.lock");
+    let file = File::create(&lock).expect("the lock");
+    file.set_modified(hours(7)).expect("its date");
     let impatient = with_lock(&lock, "flock").replace(
         "[[guard.lock]]",
         "[guard]\nalert_after = \"1s\"\n[[guard.lock]]",
@@ -275,6 +279,38 @@ fn a_deploy_that_waits_gets_the_lock_in_the_middle_of_a_long_run() {
     assert_eq!(secateur.open_intents(), [] as [String; 0]);
     assert_eq!(left_names(&engine), [] as [String; 0]);
     deploy.end();
+}
+
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn deploys_that_take_the_lock_for_milliseconds_end_no_run_and_go_on_beside_it() {
+    let engine = Engine::start(Kind::Overlay28);
+    let secateur = Secateur::on(&engine);
+    let lock = secateur.dir().join("deploy.lock");
+    fs::write(&lock, "").expect("the lock");
+    let (olds, _) = untagged(&engine, 40);
+    secateur.remember_all();
+    secateur.policy(&with_lock(&lock, "flock"));
+    let over = AtomicBool::new(false);
+    let (deploys, outcome) = std::thread::scope(|scope| {
+        let deployer = scope.spawn(|| {
+            let file = File::open(&lock).expect("the lock");
+            let mut deploys = 0;
+            while !over.load(Ordering::SeqCst) {
+                file.lock_shared().expect("the lock");
+                std::thread::sleep(Duration::from_millis(4)); // a short deploy
+                file.unlock().expect("the lock");
+                deploys += 1;
+                std::thread::sleep(Duration::from_millis(2)); // and the next
+            }
+            deploys
+        });
+        let ran = secateur.run(&["prune", "--format", "json"]);
+        over.store(true, Ordering::SeqCst);
+        (deployer.join().expect("the deployer"), ran.ended(0).json())
+    });
+    assert_eq!(ids(&outcome, "removed"), olds, "{outcome:#}");
+    assert!(deploys > 2, "nobody deployed");
 }
 
 #[test]
@@ -452,7 +488,9 @@ fn classic_build(kind: Kind) {
     let path = format!("/containers/{container}/archive?path=/");
     let go = engine.try_api("PUT", &path, &[], &tar(&[("go", b"")]));
     go.expect("PUT").ok("the file that it waits for");
-    let said = build.done().unwrap_or_else(|error| panic!("{}: {error}", kind.name()));
+    let said = build
+        .done()
+        .unwrap_or_else(|error| panic!("{}: {error}", kind.name()));
     assert!(engine.has("built:v1"), "{}: {said:?}", kind.name());
     let outcome = secateur.prune(0);
     assert!(ids(&outcome, "removed").contains(&olds[0]), "{outcome:#}");

@@ -38,17 +38,36 @@ impl Reader {
             .await
     }
 
-    /// Names that images got between two moments, the second of which has
-    /// passed: those that somebody gave, not ours.
-    pub async fn claims(
+    /// What shows that an image is wanted though no look at it does: asked for before
+    /// each removal, so without the events of our own removals, of names (they are
+    /// seen in the look) and of containers that are there anyway.
+    pub async fn wanted(
         &self,
         info: &Info,
         since: DateTime<Utc>,
         until: DateTime<Utc>,
-    ) -> Result<Vec<Claim>, EngineError> {
-        let doing = "read which tags were set meanwhile (GET /events)";
-        let filter = r#"{"type":["image"],"event":["tag"]}"#;
-        let keep = |message: Message| Ok(claim(&message).into_iter().collect());
+    ) -> Result<Vec<Event>, EngineError> {
+        let since = since
+            .checked_sub_signed(TimeDelta::seconds(1))
+            .unwrap_or(since)
+            .min(until);
+        let doing = "read what was pulled or used meanwhile (GET /events)";
+        let filter = r#"{"type":["image","container"],"event":["pull","load","import","push","save","create","start","die","destroy","commit"]}"#;
+        let keep = |message: Message| Ok(wanted(&message));
+        self.happened(doing, (since, until), filter, info, keep)
+            .await
+    }
+
+    /// What was done to images between two moments, the second of which has passed.
+    pub async fn meanwhile(
+        &self,
+        info: &Info,
+        since: DateTime<Utc>,
+        until: DateTime<Utc>,
+    ) -> Result<Vec<Meanwhile>, EngineError> {
+        let doing = "read what was done to images meanwhile (GET /events)";
+        let filter = r#"{"type":["image"],"event":["tag","pull","load","untag","delete"]}"#;
+        let keep = |message: Message| Ok(meanwhile(&message).into_iter().collect());
         self.happened(doing, (since, until), filter, info, keep)
             .await
     }
@@ -90,6 +109,13 @@ struct Message {
     time_nano: Option<i64>,
 }
 
+impl Message {
+    fn at(&self) -> Option<DateTime<Utc>> {
+        let nanos = self.time_nano.map(DateTime::from_timestamp_nanos);
+        nanos.or_else(|| DateTime::from_timestamp(self.time?, 0))
+    }
+}
+
 #[derive(Deserialize)]
 struct Actor {
     #[serde(rename = "ID")]
@@ -111,7 +137,7 @@ impl Weighed for Event {
     }
 }
 
-impl Weighed for Claim {
+impl Weighed for Meanwhile {
     fn weight(&self) -> usize {
         size_of::<Self>() + 400
     }
@@ -124,6 +150,47 @@ pub struct Claim {
     pub image: ImageId,
     /// The name.
     pub name: Reference,
+}
+
+/// What was done to an image while a run removed some.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Meanwhile {
+    /// When the engine was done with it.
+    pub at: DateTime<Utc>,
+    /// What.
+    pub what: Did,
+}
+
+/// What was done.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Did {
+    /// Somebody gave it a name.
+    Tag(Claim),
+    /// It was pulled by this name; the engine does not say which image that is.
+    Pull(Reference),
+    /// It was loaded.
+    Load(ImageId),
+    /// It lost a name, by us or by others.
+    Untag(ImageId),
+    /// It went, by us or by others.
+    Delete(ImageId),
+}
+
+fn meanwhile(message: &Message) -> Option<Meanwhile> {
+    let actor = message.actor.as_ref()?;
+    let id = || actor.id.as_ref()?.parse().ok();
+    let what = match message.action.as_deref()? {
+        "tag" => Did::Tag(claim(message)?),
+        "pull" => Did::Pull(actor.id.as_ref()?.parse().ok()?),
+        "load" => Did::Load(id()?),
+        "untag" => Did::Untag(id()?),
+        "delete" => Did::Delete(id()?),
+        _ => return None,
+    };
+    Some(Meanwhile {
+        at: message.at()?,
+        what,
+    })
 }
 
 fn claim(message: &Message) -> Option<Claim> {
@@ -140,8 +207,7 @@ fn claim(message: &Message) -> Option<Claim> {
 fn wanted(message: &Message) -> Vec<Event> {
     let actor = message.actor.as_ref();
     let attributes = actor.and_then(|actor| actor.attributes.as_ref());
-    let nanos = message.time_nano.map(DateTime::from_timestamp_nanos);
-    let Some(at) = nanos.or_else(|| DateTime::from_timestamp(message.time?, 0)) else {
+    let Some(at) = message.at() else {
         return Vec::new();
     };
     let event = |image: String, what, tag: Option<String>| Event {

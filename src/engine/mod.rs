@@ -29,7 +29,7 @@ use bollard::errors::Error as Bollard;
 use crate::text::escape;
 
 pub use address::{Address, AddressError, Environment};
-pub use events::Claim;
+pub use events::{Claim, Did, Meanwhile};
 pub use export::{Described, Export};
 pub use platform::Platform;
 pub use pull::Puller;

@@ -115,6 +115,14 @@ impl Reader {
         }
     }
 
+    /// The image that a name leads to, be it there or gone.
+    pub async fn named(&self, name: &Reference) -> Option<ImageId> {
+        let doing = format!("look at image {name}");
+        let path = format!("/images/{name}/json");
+        let body = self.whole(&doing, &path, LONGEST_WHOLE).await.ok()?;
+        object::<Inspected>(&body).ok()?.id?.parse().ok()
+    }
+
     /// The same engine, with the means to remove what was cleared.
     pub fn into_remover(self, cleared: Cleared) -> (Remover, Cleared) {
         (Remover { reader: self }, cleared)

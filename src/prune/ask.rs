@@ -8,7 +8,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::{
-    Before, Ending, Engine, EngineError, FRESH, Failure, Host, LAST_PATIENCE, LONGEST_HOLD, PATIENCE,
+    Before, Ending, Engine, EngineError, Failure, Host, LAST_PATIENCE, LONGEST_HOLD, PATIENCE,
     PAUSE, Pruning, RETRY, TICK, lost,
 };
 use crate::guards::Refusal;
@@ -22,25 +22,21 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
     /// already, all of it is asked at once.
     pub(super) async fn get_ready(&mut self, entry: &'a Entry) -> Result<Before, Ending> {
         let locked = self.host.held_for().is_some_and(|held| held < LONGEST_HOLD);
-        if self.may_go_on().is_ok() && locked && self.builds_quickly {
-            if let Err(ending) = self.keep_up().await {
-                self.confirm_last().await?;
-                return Err(ending);
-            }
-            if let Some(before) = self.ask_all(entry).await? {
-                return Ok(before);
-            }
+        if self.may_go_on().is_ok()
+            && locked
+            && self.builds_quickly
+            && let Some(before) = self.ask_all(entry).await?
+        {
+            return Ok(before);
         }
         self.confirm_last().await?;
         self.may_go_on()?;
-        // The bulk of it, while nobody waits for the locks.
-        self.keep_up().await?;
         let engine = self.engine;
         let asked = self.host.elapsed();
         let builds = self.patiently(engine.builds()).await.map_err(lost)?;
         self.builds_quickly = self.host.elapsed().saturating_sub(asked) < TICK;
         self.take_locks().await?;
-        let (asked, now) = (self.host.elapsed(), self.host.now());
+        let now = self.host.now();
         let look = futures_util::future::join3(
             engine.swarm(),
             engine.look(&entry.image().id),
@@ -48,30 +44,13 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
         );
         let (swarm, seen, happened) = self.patiently(ok(look)).await.map_err(lost)?;
         let swarm = swarm.map_err(lost)?;
-        self.learn(happened.map_err(lost)?, asked, now);
+        self.learn(happened.map_err(lost)?, now);
         let at_work = AtWork { swarm, builds };
         Ok(Before { at_work, seen })
     }
 
-    /// Asks what happened since it was asked the last time, now and then: what was
-    /// pulled or used since the plan, and is not any more, shows in no look at the
-    /// image. With the locks held it is for those who use none.
-    async fn keep_up(&mut self) -> Result<(), Ending> {
-        let (asked, now) = (self.host.elapsed(), self.host.now());
-        let fresh = |last: Duration| asked.saturating_sub(last) < FRESH;
-        if self.asked_what_happened.is_some_and(fresh) {
-            return Ok(());
-        }
-        let engine = self.engine;
-        let happened = engine.happened(self.told_until);
-        let events = self.patiently(happened).await.map_err(lost)?;
-        self.learn(events, asked, now);
-        Ok(())
-    }
-
     /// What the engine told when it was asked at this moment.
-    fn learn(&mut self, events: Vec<Event>, asked: Duration, now: DateTime<Utc>) {
-        self.asked_what_happened = Some(asked);
+    fn learn(&mut self, events: Vec<Event>, now: DateTime<Utc>) {
         self.told_until = self.told_until.max(now);
         for event in events {
             // The plan knows what came before it.
@@ -86,16 +65,19 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
     /// `None` where it took long: what was seen is old, and the locks may have been
     /// let go.
     async fn ask_all(&mut self, entry: &'a Entry) -> Result<Option<Before>, Ending> {
-        let (engine, asked) = (self.engine, self.host.elapsed());
+        let (engine, asked, now) = (self.engine, self.host.elapsed(), self.host.now());
         let last = self.last.as_ref().map(|last| &last.entry.image().id);
         let last_look = futures_util::future::OptionFuture::from(last.map(|id| engine.look(id)));
-        let all = futures_util::future::join4(
+        // What was pulled or used since the plan, and is not any more, shows in no
+        // look at the image.
+        let all = futures_util::future::join5(
             last_look,
             engine.builds(),
             engine.swarm(),
             engine.look(&entry.image().id),
+            engine.happened(self.told_until),
         );
-        let (last, builds, swarm, seen) = match self.patiently(ok(all)).await {
+        let (last, builds, swarm, seen, happened) = match self.patiently(ok(all)).await {
             Ok(answers) => answers,
             Err(error) => {
                 self.confirm(Err(error.clone())).await?;
@@ -108,6 +90,7 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
         let took = self.host.elapsed().saturating_sub(asked);
         let quick = took < LONGEST_HOLD && self.host.held_for().is_some();
         let (swarm, builds) = (swarm.map_err(lost)?, builds.map_err(lost)?);
+        self.learn(happened.map_err(lost)?, now);
         let at_work = AtWork { swarm, builds };
         Ok(quick.then_some(Before { at_work, seen }))
     }

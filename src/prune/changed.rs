@@ -3,8 +3,10 @@
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, Utc};
+
 use crate::engine::Seen;
-use crate::model::{AtWork, Container, Event, Image, ImageId, Swarm};
+use crate::model::{AtWork, Container, Event, EventKind, Image, ImageId, Swarm};
 use crate::plan::Entry;
 use crate::users::Names;
 
@@ -63,6 +65,26 @@ pub(super) fn wanted_since(entry: &Entry, happened: &[Event]) -> Option<String> 
         .iter()
         .any(|event| means(event.image.raw()))
         .then(|| "it was pulled or used since the plan".to_owned())
+}
+
+/// Whether what is there now was pulled or loaded after this moment.
+pub(super) fn came_again(
+    entry: &Entry,
+    seen: &Seen,
+    happened: &[Event],
+    since: DateTime<Utc>,
+) -> bool {
+    let image = Image {
+        tags: seen.tags.clone(),
+        digests: seen.digests.clone(),
+        ..entry.image().clone()
+    };
+    let alone = [(image.id.clone(), image)].into();
+    let means = meant(&alone);
+    let named = |event: &Event| event.what == EventKind::Named && event.at >= since;
+    happened
+        .iter()
+        .any(|event| named(event) && means(event.image.raw()))
 }
 
 /// A service that appeared since the plan. Containers need no such look where

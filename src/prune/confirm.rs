@@ -3,8 +3,9 @@
 
 use std::collections::BTreeSet;
 
+use super::changed::came_again;
 use super::remove::having_lost;
-use super::{Engine, Fate, Host, KEPT, Pruning};
+use super::{Engine, Fate, Host, KEPT, Last, Pruning, TICK};
 use crate::engine::{Dropped, EngineError, Failure, Seen};
 use crate::journal::{Because, Record};
 use crate::lost::Lost;
@@ -56,16 +57,22 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
             Ok(Some(seen)) if last.deleted && kept_by_a_tag(&seen, &last.names) => {
                 kept(&last.names)
             }
-            Ok(Some(_)) if last.deleted => {
-                let why = "the engine said that it is gone, and still has it";
-                return Err(self.unconfirmed(entry, why.into()));
+            Ok(Some(seen)) if last.deleted => {
+                if !self.came_again(&last, &seen).await {
+                    let why = "the engine said that it is gone, and still has it";
+                    return Err(self.unconfirmed(entry, why.into()));
+                }
+                Fate::Removed(Some("it was pulled or loaded again since".into()))
             }
             Ok(Some(_)) if last.name_gone => {
                 Fate::Skipped(having_lost("one of its names went meanwhile", &last.names))
             }
             Ok(Some(seen)) if last.names.iter().any(|name| has(&seen, name)) => {
-                let why = "the engine said that its name is gone, and still has it";
-                return Err(self.unconfirmed(entry, why.into()));
+                if !self.came_again(&last, &seen).await {
+                    let why = "the engine said that its name is gone, and still has it";
+                    return Err(self.unconfirmed(entry, why.into()));
+                }
+                Fate::Skipped("it was pulled again while its name was dropped".into())
             }
             Ok(Some(_)) => kept(&last.names),
             Err(error) => {
@@ -74,6 +81,24 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
             }
         };
         self.settle(entry, fate)
+    }
+
+    /// Whether an image that the engine said to be gone came again. Its event comes
+    /// after it, so it is waited for a moment, and not under the locks.
+    async fn came_again(&mut self, last: &Last<'_>, seen: &Seen) -> bool {
+        const TRIES: usize = 10;
+        let engine = self.engine;
+        for _ in 0..TRIES {
+            let Ok(happened) = self.patiently(engine.happened(last.since)).await else {
+                return false;
+            };
+            if came_again(last.entry, seen, &happened, last.since) {
+                return true;
+            }
+            self.host.let_go();
+            tokio::time::sleep(TICK).await;
+        }
+        false
     }
 
     /// Anything in the engine's answer that is neither a name that we meant

@@ -93,6 +93,7 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
         let (engine, id) = (self.engine, &entry.image().id);
         let meant: BTreeSet<String> = names.iter().flat_map(spellings).collect();
         let (mut deleted, mut name_gone, mut tried) = (false, false, 0);
+        let since = self.host.now();
         for (number, name) in names.iter().enumerate() {
             let lost = &names[..number];
             tried = number + 1;
@@ -128,6 +129,7 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
         self.last = Some(Last {
             entry,
             names,
+            since,
             deleted,
             name_gone,
         });

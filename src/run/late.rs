@@ -17,22 +17,24 @@ use crate::watch::Armed;
 /// Containers that were made of an image while the run before this one removed
 /// it, and tags that it was given, which were not there yet when it ended.
 pub(super) async fn of_earlier_runs(
-    seen: &Inventory,
+    (seen, info): (&Inventory, &Info),
     reader: &Reader,
     state: &mut State,
     memory: &Memory,
     run: &str,
 ) -> Result<Vec<Collateral>, Fault> {
     let suspects = aftermath::without_image(seen);
-    if suspects.is_empty() && aftermath::tags_given(&seen.events).is_empty() {
+    if suspects.is_empty() && !aftermath::may_be_late(&seen.events) {
         return Ok(Vec::new());
     }
     let mut journal = state.history()?;
     journal.extend(aftermath::cut_off(&journal, &memory.pending, seen));
-    let removed = aftermath::removed(&journal, memory.ledger.asks_since());
+    let since = memory.ledger.asks_since();
+    let removed = aftermath::removed(&journal, since);
     let lost = async {
         let mut lost = aftermath::orphans(reader, &suspects, &removed, &journal).await?;
-        lost.extend(aftermath::late_tags(reader, &seen.events, &journal).await?);
+        let names = aftermath::late_names(reader, info, seen, since, &journal);
+        lost.extend(names.await?);
         Ok(lost)
     };
     let lost = lost

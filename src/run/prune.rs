@@ -112,7 +112,7 @@ async fn look_and_prune(
     };
     note(context, policy, &memory, &survey);
     let (seen, ledger) = (&survey.inventory, survey.ledger);
-    let earlier = late::of_earlier_runs(seen, &reader, &mut state, &memory, &run);
+    let earlier = late::of_earlier_runs((seen, &survey.info), &reader, &mut state, &memory, &run);
     let earlier = in_time(LATE, &interrupted, earlier, told_nothing).await;
     let ledger = remember(&mut state, &memory, seen, ledger, &earlier)?;
     let Some(earlier) = earlier? else {
@@ -373,7 +373,7 @@ impl crate::prune::Engine for Live<'_> {
     async fn happened(&self, since: DateTime<Utc>) -> Result<Vec<Event>, EngineError> {
         let until = host::clock::now().max(since);
         let reader = self.remover.reader();
-        reader.events(self.info, Some(since), until).await
+        reader.wanted(self.info, since, until).await
     }
 }
 

@@ -108,7 +108,10 @@ fn places_of_dockerd(roots: &Roots) -> Vec<Place> {
     if let Some(driver) = &roots.driver {
         // Layers that are being extracted.
         let layers = root.join("image").join(driver).join("layerdb");
-        places.push(place(layers.join("tmp"), &[("write-set-", Lasts::WhileItChanges)]));
+        places.push(place(
+            layers.join("tmp"),
+            &[("write-set-", Lasts::WhileItChanges)],
+        ));
     }
     places
 }
