@@ -20,7 +20,7 @@ use crate::policy::{DigestPinned, Policy};
 use crate::reference::Reference;
 use crate::users::{User, users};
 
-pub use choose::{pressure, target_reached};
+pub use choose::pressure;
 
 /// Whose word counts for the age of untagged images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

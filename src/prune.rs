@@ -16,13 +16,12 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use crate::activity::Disk;
-use crate::decide::target_reached;
 use crate::engine::{Dropped, EngineError, Failure, Seen};
 use crate::guards::{Cleared, Refusal};
 use crate::journal::{Because, Came, Record};
 use crate::model::{AtWork, Container, Event, ImageId, Observed, Swarm};
 use crate::outcome::{Ending, Outcome, Removed, Stayed};
-use crate::plan::{Entry, Plan};
+use crate::plan::{Entry, Plan, Pressure};
 use crate::policy::Policy;
 use crate::reference::Reference;
 
@@ -260,10 +259,13 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
 
     /// Measured, not summed: shared layers make every sum of sizes wrong.
     fn roomy(&mut self) -> bool {
+        let Pressure::Asked { until, .. } = self.plan.pressure() else {
+            return false;
+        };
         self.host
             .disk()
             .known()
-            .is_some_and(|disk| target_reached(&self.policy.disk, disk))
+            .is_some_and(|disk| until.is_reached(disk))
     }
 
     /// Writes down what came of an image.

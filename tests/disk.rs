@@ -143,12 +143,18 @@ fn while_the_disk_has_room_candidates_stay() {
         assert_eq!(outcome["result"], "nothing", "{outcome:#}");
         assert_eq!(scene.here(), [true; IMAGES], "{}", scene.name());
 
-        // min_free asks although the percentage does not.
-        let policy = thresholds(scene.full + 2.0, scene.full + 2.0);
-        let policy = policy.replace("[disk]", "[disk]\nmin_free = \"1GiB\"");
-        scene.secateur.policy(&policy);
+        // min_free asks although the percentage does not, and is what ends the run.
+        let min_free = |bytes: u64| {
+            let policy = thresholds(scene.full + 2.0, scene.full - 3.5 * scene.share);
+            policy.replace("[disk]", &format!("[disk]\nmin_free = \"{bytes}B\""))
+        };
+        let free = plan["disk"]["free_bytes"].as_u64().expect("bytes");
+        scene.secateur.policy(&min_free(free + 2 * MIB as u64));
         let outcome = scene.secateur.prune(0);
-        assert_eq!(scene.removed(&outcome), scene.olds, "{outcome:#}");
+        assert_eq!(scene.removed(&outcome), scene.olds[..1], "{outcome:#}");
+        scene.secateur.policy(&min_free(1 << 30));
+        let outcome = scene.secateur.prune(0);
+        assert_eq!(scene.removed(&outcome), scene.olds[1..], "{outcome:#}");
     }
 }
 

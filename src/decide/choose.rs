@@ -2,9 +2,9 @@
 //! by the disk and the limits alone; why an image is a candidate is no matter
 //! here.
 
-use crate::activity::{Disk, Room};
+use crate::activity::Disk;
 use crate::model::{Bytes, Inventory, Measure, Observed};
-use crate::plan::{Entry, HeldBack, Plan, Pressure, Verdict};
+use crate::plan::{Entry, HeldBack, Plan, Pressure, Target, Verdict};
 use crate::policy::{DiskLimits, Policy};
 
 /// Which candidates this run removes: oldest unneeded first, then by id, until
@@ -17,6 +17,7 @@ pub(super) fn choose(policy: &Policy, inventory: &Inventory, mut entries: Vec<En
         _ if every_candidate_goes(&policy.disk) => Pressure::Asked {
             why: ALWAYS.to_owned(),
             wanted: None,
+            until: Target::NEVER,
         },
         (Observed::Unknown(why), _) => Pressure::Unknown(why.clone()),
         (Observed::Known(disk), Measure::All) => pressure(&policy.disk, disk),
@@ -78,30 +79,39 @@ fn every_candidate_goes(limits: &DiskLimits) -> bool {
     limits.start_above_percent == 0.0 && limits.stop_below_percent == 0.0
 }
 
-/// Whether this disk asks for space, by these limits.
+/// Whether this disk asks for space, by these limits. What is crossed is what is
+/// to be reached again: a run that only `disk.min_free` started does not go on to
+/// `disk.stop_below_percent`.
 pub fn pressure(limits: &DiskLimits, disk: &Disk) -> Pressure {
     let percent = disk.used_percent();
-    let free = disk.free();
-    let short = limits.min_free.and_then(|min| below(free, min));
-    let why = if limits.start_above_percent == 0.0 {
-        ALWAYS.to_owned()
+    let short = limits.min_free.and_then(|min| below(disk.free(), min));
+    let full = if limits.start_above_percent == 0.0 {
+        Some(ALWAYS.to_owned())
     } else if percent > limits.start_above_percent {
-        format!(
+        Some(format!(
             "{percent:.1} % used, above {} % (disk.start_above_percent)",
             limits.start_above_percent
-        )
-    } else if let Some(why) = short {
-        why
+        ))
     } else {
-        let why = format!(
-            "{percent:.1} % used, at most {} % wanted (disk.start_above_percent)",
-            limits.start_above_percent
-        );
-        return Pressure::Room { why };
+        None
     };
+    let until = Target {
+        percent: full.as_ref().map(|_| limits.stop_below_percent),
+        free: limits.min_free.filter(|_| short.is_some()),
+    };
+    let why: Vec<String> = full.into_iter().chain(short).collect();
+    if why.is_empty() {
+        return Pressure::Room {
+            why: format!(
+                "{percent:.1} % used, at most {} % wanted (disk.start_above_percent)",
+                limits.start_above_percent
+            ),
+        };
+    }
     Pressure::Asked {
-        why,
-        wanted: wanted(limits, disk),
+        why: why.join("; "),
+        wanted: until.missing(disk),
+        until,
     }
 }
 
@@ -111,10 +121,15 @@ fn by_free(limits: &DiskLimits, disk: &Disk) -> Pressure {
     let Some(min) = limits.min_free else {
         return Pressure::Unknown(ONLY_FREE.to_owned());
     };
+    let until = Target {
+        percent: None,
+        free: Some(min),
+    };
     match below(free, min) {
         Some(why) => Pressure::Asked {
             why,
-            wanted: Some(Bytes(min.0 - free.0)),
+            wanted: until.missing(disk),
+            until,
         },
         None => Pressure::Room {
             why: format!("{free} free, at least {min} wanted (disk.min_free)"),
@@ -125,35 +140,4 @@ fn by_free(limits: &DiskLimits, disk: &Disk) -> Pressure {
 /// That this much free space is too little, in words.
 fn below(free: Bytes, min: Bytes) -> Option<String> {
     (free < min).then(|| format!("{free} free, below {min} (disk.min_free)"))
-}
-
-/// Bytes to free until the disk is content; `None` where bytes cannot tell.
-fn wanted(limits: &DiskLimits, disk: &Disk) -> Option<Bytes> {
-    if limits.stop_below_percent == 0.0 || !is_content(limits, disk.inodes) {
-        return None;
-    }
-    let Room { used, available } = disk.bytes;
-    let allowed = (used as f64 + available as f64) * limits.stop_below_percent / 100.0;
-    // Rounded up: not to be above the threshold.
-    let by_percent = (used as f64 - allowed).max(0.0).ceil();
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "0 or more, at most a u64"
-    )]
-    let by_percent = by_percent as u64;
-    let by_free = limits
-        .min_free
-        .map_or(0, |min| min.0.saturating_sub(available));
-    Some(Bytes(by_percent.max(by_free)))
-}
-
-/// Whether this many inodes are few enough to stop.
-fn is_content(limits: &DiskLimits, inodes: Option<Room>) -> bool {
-    inodes.is_none_or(|inodes| inodes.used_percent() <= limits.stop_below_percent)
-}
-
-/// Whether a run that frees space can stop: the disk has what was asked for.
-pub fn target_reached(limits: &DiskLimits, disk: &Disk) -> bool {
-    wanted(limits, disk) == Some(Bytes(0))
 }

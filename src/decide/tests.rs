@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::activity::{Disk, Room};
 use crate::model::{Bytes, Container, Observed, ServiceImage, Spec, Store, Swarm};
-use crate::plan::{KeepReason, Pressure};
+use crate::plan::{KeepReason, Pressure, Target};
 use crate::testing::{at, clock, digest, disk, id, image, inventory, pinned, tagged};
 use crate::text::Untrusted;
 
@@ -622,25 +622,79 @@ fn inodes_count_as_bytes_do() {
         pressure(&limits, &disk(empty, None)),
         Pressure::Room { .. }
     ));
-    assert!(!target_reached(&limits, &disk(empty, Some(full))));
-    assert!(target_reached(&limits, &disk(empty, Some(empty))));
+    let until = until(&pressure(&limits, &disk(full, Some(full))));
+    assert!(!until.is_reached(&disk(empty, Some(full))));
+    assert!(until.is_reached(&disk(empty, Some(empty))));
+}
+
+fn until(pressure: &Pressure) -> Target {
+    match pressure {
+        Pressure::Asked { until, .. } => *until,
+        Pressure::Room { .. } | Pressure::Unknown(_) => panic!("{pressure:?}"),
+    }
+}
+
+/// What a disk with so many bytes used of 100 is asked for, and with how many used
+/// the run stops.
+fn asked(text: &str, used: u64) -> (Option<Bytes>, Option<u64>) {
+    let limits = policy(&format!("[disk]\n{text}")).disk;
+    let pressure = pressure(&limits, &disk(used));
+    let until = until(&pressure);
+    let stops = (0..=used).rev().find(|used| until.is_reached(&disk(*used)));
+    let Pressure::Asked { wanted, .. } = pressure else {
+        unreachable!("it has an end");
+    };
+    (wanted, stops)
 }
 
 #[test]
-fn min_free_starts_a_run_and_ends_it() {
-    let limits = policy("[disk]\nmin_free = \"50B\"").disk;
-    assert!(matches!(
-        pressure(&limits, &disk(60)),
-        Pressure::Asked {
-            wanted: Some(Bytes(10)),
-            ..
-        }
-    ));
-    assert!(matches!(
-        pressure(&limits, &disk(50)),
-        Pressure::Room { .. }
-    ));
-    assert!(!target_reached(&limits, &disk(51)) && target_reached(&limits, &disk(50)));
+fn a_run_ends_when_what_started_it_is_mended_and_goes_no_further() {
+    let percent = "start_above_percent = 80\nstop_below_percent = 50";
+    let both = format!("{percent}\nmin_free = \"40B\"");
+    let room = policy(&format!("[disk]\n{both}")).disk;
+    assert!(matches!(pressure(&room, &disk(60)), Pressure::Room { .. }));
+    assert_eq!(asked(percent, 81), (Some(Bytes(31)), Some(50)));
+    assert_eq!(
+        asked(&both, 61),
+        (Some(Bytes(1)), Some(60)),
+        "min_free alone"
+    );
+    assert_eq!(asked(&both, 81), (Some(Bytes(31)), Some(50)));
+    let much = format!("{percent}\nmin_free = \"70B\"");
+    assert_eq!(asked(&much, 81), (Some(Bytes(51)), Some(30)), "both");
+    let little = format!("{percent}\nmin_free = \"10B\"");
+    assert_eq!(asked(&little, 81), (Some(Bytes(31)), Some(50)));
+    let all = "start_above_percent = 80\nstop_below_percent = 0\nmin_free = \"40B\"";
+    assert_eq!(asked(all, 81), (None, None));
+    assert_eq!(asked(all, 61), (Some(Bytes(1)), Some(60)));
+    let always = "start_above_percent = 0\nstop_below_percent = 0\nmin_free = \"40B\"";
+    assert_eq!(asked(always, 61), (None, None));
+}
+
+#[test]
+fn all_that_asks_for_space_is_named() {
+    let limits = policy("[disk]\nmin_free = \"40B\"").disk;
+    let why = |used| match pressure(&limits, &disk(used)) {
+        Pressure::Asked { why, .. } => ["start_above_percent", "min_free"].map(|k| why.contains(k)),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(why(61), [false, true]);
+    assert_eq!(why(86), [true, true]);
+}
+
+#[test]
+fn few_inodes_do_not_hold_up_the_end_of_a_run_that_min_free_started() {
+    let limits = policy("[disk]\nmin_free = \"40B\"").disk;
+    let inodes = Room {
+        used: 80,
+        available: 20,
+    };
+    let disk = |used| Disk {
+        inodes: Some(inodes),
+        ..disk(used)
+    };
+    let until = until(&pressure(&limits, &disk(61)));
+    assert!(!until.is_reached(&disk(61)) && until.is_reached(&disk(60)));
 }
 
 /// A host and its story, drawn at random: few names, so that they meet.

@@ -1219,6 +1219,20 @@ async fn a_run_ends_when_the_disk_has_enough() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_run_that_min_free_started_ends_when_that_is_there() {
+    let mut scene = scene((1..=3).map(image));
+    let text = POLICY.replace(
+        "[disk]\nstart_above_percent = 80",
+        "[disk]\nmin_free = \"20B\"\nstart_above_percent = 95",
+    );
+    scene.policy = Policy::parse(&text, "test").unwrap();
+    scene.before("drop ours", |world| world.used = 80);
+    let outcome = scene.prune().await;
+    assert_eq!(removed(&outcome), [1], "10 free at first, and 20 after one");
+    assert_eq!(outcome.ending, Ending::Done);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_disk_that_cannot_be_measured_is_not_a_disk_with_enough_or_without() {
     let scene = scene([image(1)]);
     scene.world().used = 5;

@@ -80,12 +80,16 @@ pub fn chosen(policy: &Policy, host: &Inventory, may_go: &BTreeMap<ImageId, i64>
     let inodes_are_few = disk
         .inodes
         .is_none_or(|inodes| inodes.used_percent() <= limits.stop_below_percent);
+    // What did not start the run does not hold up its end.
+    let full = limits.start_above_percent == 0.0 || fullest > limits.start_above_percent;
     let enough = |freed: u64| {
         let percent = (used as f64 - freed as f64) * 100.0 / (used as f64 + free as f64);
-        limits.stop_below_percent > 0.0
+        let low = limits.stop_below_percent > 0.0
             && inodes_are_few
-            && percent <= limits.stop_below_percent + 1e-9
-            && limits.min_free.is_none_or(|min| free + freed >= min.0)
+            && percent <= limits.stop_below_percent + 1e-9;
+        let all = limits.start_above_percent == 0.0 && limits.stop_below_percent == 0.0;
+        let there = limits.min_free.is_none_or(|min| free + freed >= min.0);
+        !all && (low || !full) && (there || !short)
     };
     let mut freed = 0;
     let mut chosen = Vec::new();
