@@ -14,7 +14,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use crate::ledger::{Ledger, Sighting};
-use crate::model::{Image, ImageId, Inventory};
+use crate::model::{Image, ImageId, Inventory, Store};
 use crate::plan::{Class, Entry, Evidence, HeldBack, Plan, Unneeded, Verdict};
 use crate::policy::{DigestPinned, Policy};
 use crate::reference::Reference;
@@ -52,8 +52,8 @@ struct Host<'a> {
     trust: Trust,
     users: BTreeMap<&'a ImageId, Vec<User<'a>>>,
     children: BTreeMap<&'a ImageId, &'a ImageId>,
-    /// For each image, the tags whose rollback it is, and its rank there.
-    rollbacks: BTreeMap<&'a ImageId, Vec<(&'a Reference, usize)>>,
+    /// For each image, the tags whose rollback it is.
+    rollbacks: BTreeMap<&'a ImageId, Vec<Rollback<'a>>>,
     tags_in_use: BTreeSet<&'a Reference>,
 }
 
@@ -88,8 +88,15 @@ impl<'a> Host<'a> {
             self.sighting(image)
                 .is_some_and(|seen| seen.tags.keys().any(|tag| self.tags_in_use.contains(tag)))
         };
+        let asked = || {
+            self.sighting(image)
+                .is_some_and(|seen| seen.asked_by_digest.is_some())
+        };
         match (image.tags.is_empty(), image.digests.is_empty()) {
             (false, _) => Class::Tagged,
+            // Whoever asked for it by digest may do so again, whatever tag it had beside
+            // that.
+            (true, _) if asked() => Class::DigestPinned,
             (true, true) => Class::Untagged,
             (true, false) if superseded() => Class::Superseded,
             // Also where its tag is nobody's now: whoever untagged it may
@@ -104,13 +111,6 @@ impl<'a> Host<'a> {
             since.map(|since| Unneeded { since, evidence })
         };
         let seen = self.sighting(image);
-        let tag_time = image
-            .last_tag_time
-            .as_ref()
-            .and_then(|looked| looked.known().copied().flatten());
-        // A run that was cut off gave it a name of ours: that tag wants nothing.
-        let tag_time = tag_time
-            .filter(|at| image.ours.is_empty() || image.ours_until.is_none_or(|ours| *at > ours));
         // The one exception to "our memory counts": asked for, for untagged
         // images alone, when they were first seen does not count.
         let by_engine = self.trust == Trust::EngineDates && class == Class::Untagged;
@@ -119,8 +119,9 @@ impl<'a> Host<'a> {
             at(Evidence::FirstSeen, first_seen),
             at(Evidence::LastTagged, seen.and_then(Sighting::last_tagged)),
             at(Evidence::LastUsed, seen.and_then(|s| s.last_used)),
+            at(Evidence::BuiltOn, seen.and_then(|s| s.built_on)),
             at(Evidence::Created, image.dates.created),
-            at(Evidence::LastTagTime, tag_time),
+            at(Evidence::LastTagTime, tag_time(image)),
             at(Evidence::Stored, image.dates.stored),
         ]
         .into_iter()
@@ -139,37 +140,85 @@ impl<'a> Host<'a> {
     }
 }
 
-/// For each tag that an image carries now: who carried it before, newest
-/// first, numbered from 1.
+/// When a tag was last set on it, or, on the containerd store, when it lost its last
+/// one.
+fn tag_time(image: &Image) -> Option<DateTime<Utc>> {
+    let looked = image.last_tag_time.as_ref();
+    let at = looked.and_then(|looked| looked.known().copied().flatten());
+    // A run that was cut off gave it a name of ours: that tag wants nothing.
+    at.filter(|at| image.ours.is_empty() || image.ours_until.is_none_or(|ours| *at > ours))
+}
+
+/// That an image carried a tag before the one that has it now.
+struct Rollback<'a> {
+    tag: &'a Reference,
+    /// 1 for the newest.
+    rank: usize,
+    /// Whether no more is known than that it may have carried the tag then.
+    perhaps: bool,
+}
+
+/// For each tag that an image carries now: who carried it before, newest first,
+/// numbered from 1.
 fn rollbacks<'a>(
     inventory: &'a Inventory,
     ledger: &'a Ledger,
     tags_in_use: &BTreeSet<&'a Reference>,
-) -> BTreeMap<&'a ImageId, Vec<(&'a Reference, usize)>> {
+) -> BTreeMap<&'a ImageId, Vec<Rollback<'a>>> {
     let mut before: BTreeMap<&Reference, Vec<(DateTime<Utc>, &ImageId)>> = BTreeMap::new();
+    let mut perhaps: Vec<(&Reference, DateTime<Utc>, &ImageId)> = Vec::new();
     for (id, sighting) in ledger.sightings() {
         let Some(image) = inventory.images.get(id) else {
             continue;
         };
-        for (tag, last) in &sighting.tags {
-            if tags_in_use.contains(tag) && !image.tags.contains(tag) {
-                before.entry(tag).or_default().push((*last, id));
-            }
+        let moved = |tag: &&Reference| tags_in_use.contains(tag) && !image.tags.contains(tag);
+        for (tag, last) in sighting.tags.iter().filter(|(tag, _)| moved(tag)) {
+            before.entry(tag).or_default().push((*last, id));
         }
+        for (tag, last) in sighting.perhaps.iter().filter(|(tag, _)| moved(tag)) {
+            perhaps.push((tag, *last, id));
+        }
+        // That store dates the moment at which it lost a tag; not which one.
+        let lost = tag_time(image)
+            .filter(|_| inventory.engine.store == Store::Containerd && image.tags.is_empty());
+        let had = sighting.tags.keys().filter(moved);
+        perhaps.extend(
+            lost.into_iter()
+                .flat_map(|at| had.clone().map(move |tag| (tag, at, id))),
+        );
     }
-    let mut ranks: BTreeMap<&ImageId, Vec<(&Reference, usize)>> = BTreeMap::new();
-    for (tag, mut images) in before {
+    let mut ranks: BTreeMap<&ImageId, Vec<Rollback<'a>>> = BTreeMap::new();
+    for (tag, images) in &mut before {
         images.sort_unstable_by(|a, b| b.cmp(a));
         // Images last seen with the tag at the same look cannot be told apart
         // by age: they share a rank, and all of them stay.
         let mut rank = 0;
         let mut newer = None;
         for (last, id) in images {
-            if newer != Some(last) {
+            if newer != Some(*last) {
                 rank += 1;
-                newer = Some(last);
+                newer = Some(*last);
             }
-            ranks.entry(id).or_default().push((tag, rank));
+            let perhaps = false;
+            ranks
+                .entry(id)
+                .or_default()
+                .push(Rollback { tag, rank, perhaps });
+        }
+    }
+    // What may have carried it keeps its own place, and takes nobody else's.
+    for (tag, last, id) in perhaps {
+        let known = before.get(tag).into_iter().flatten();
+        let later = known.filter(|(at, other)| *at >= last && *other != id);
+        let rank = 1 + later.map(|(at, _)| at).collect::<BTreeSet<_>>().len();
+        let mine = ranks.entry(id).or_default();
+        if mine
+            .iter()
+            .all(|other| other.tag != tag || other.rank > rank)
+        {
+            mine.retain(|other| other.tag != tag);
+            let perhaps = true;
+            mine.push(Rollback { tag, rank, perhaps });
         }
     }
     ranks

@@ -4,6 +4,7 @@
 //! younger: an image that the ledger does not know is new today, so losing it
 //! costs delay and never an image. It reads no file and no clock.
 
+mod evidence;
 mod sum;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::activity::ClockReading;
 use crate::clock;
-use crate::model::{Container, EventKind, ImageId, Inventory};
+use crate::model::{Container, Event, EventKind, ImageId, Inventory};
 use crate::reference::Reference;
 use crate::users::{Names, users};
 
@@ -69,6 +70,16 @@ pub struct Sighting {
     /// The last moment that showed it in use.
     #[serde(default)]
     pub last_used: Option<DateTime<Utc>>,
+    /// The last moment at which somebody asked for it by its digest, as far as was
+    /// seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_by_digest: Option<DateTime<Utc>>,
+    /// The last moment at which an image came that was built on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub built_on: Option<DateTime<Utc>>,
+    /// Tags that it may have carried between two looks, and the latest moment of that.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub perhaps: BTreeMap<Reference, DateTime<Utc>>,
     /// Whether it had a tag at the last look.
     #[serde(default)]
     tagged_then: bool,
@@ -84,6 +95,9 @@ impl Sighting {
             tags: BTreeMap::new(),
             last_named: None,
             last_used: None,
+            asked_by_digest: None,
+            built_on: None,
+            perhaps: BTreeMap::new(),
             tagged_then: false,
             used_then: false,
         }
@@ -112,11 +126,28 @@ impl Sighting {
         }
     }
 
+    /// Remembers tags that it may have carried; of all of them the newest.
+    fn may_have_had(&mut self, tags: Vec<&Reference>, now: DateTime<Utc>) {
+        let tags = tags.into_iter().map(|tag| (tag.clone(), now));
+        self.perhaps.extend(tags);
+        let mut all: Vec<_> = self
+            .perhaps
+            .iter()
+            .map(|(tag, at)| (*at, tag.clone()))
+            .collect();
+        all.sort();
+        for (_, tag) in &all[..all.len().saturating_sub(evidence::PERHAPS)] {
+            self.perhaps.remove(tag);
+        }
+    }
+
     fn each_date(&mut self, change: impl Fn(DateTime<Utc>) -> DateTime<Utc>) {
         self.first_seen = change(self.first_seen);
         self.last_named = self.last_named.map(&change);
         self.last_used = self.last_used.map(&change);
-        for at in self.tags.values_mut() {
+        self.asked_by_digest = self.asked_by_digest.map(&change);
+        self.built_on = self.built_on.map(&change);
+        for at in self.tags.values_mut().chain(self.perhaps.values_mut()) {
             *at = change(*at);
         }
     }
@@ -346,6 +377,8 @@ impl Ledger {
             }
         }
         let last_look = self.clock.as_ref().map(|clock| clock.wall);
+        // The engine dated it by the clock as it was before a jump.
+        let when = |event: &Event| event.at.checked_add_signed(shift).unwrap_or(now).min(now);
         for event in &seen.events {
             let text = event.image.raw();
             let then = text
@@ -357,9 +390,7 @@ impl Ledger {
                 let Some(sighting) = images.get_mut(id) else {
                     continue;
                 };
-                // The engine dated it by the clock as it was before a jump.
-                let at = event.at.checked_add_signed(shift).unwrap_or(now);
-                let at = at.min(now);
+                let at = when(event);
                 // A tag that came and moved on between two looks makes a rollback.
                 if last_look.is_none_or(|last| event.at > last)
                     && let Some(tag) = event.tag.as_ref().and_then(|tag| tag.raw().parse().ok())
@@ -369,9 +400,26 @@ impl Ledger {
                 }
                 let at = Some(at);
                 match event.what {
-                    EventKind::Named => sighting.last_named = sighting.last_named.max(at),
+                    EventKind::Named | EventKind::Pulled | EventKind::Loaded => {
+                        sighting.last_named = sighting.last_named.max(at);
+                    }
                     EventKind::Used => sighting.last_used = sighting.last_used.max(at),
                 }
+            }
+        }
+        for (id, at) in evidence::asked_by_digest(seen, &names, when) {
+            if let Some(sighting) = images.get_mut(id) {
+                sighting.asked_by_digest = sighting.asked_by_digest.max(Some(at));
+            }
+        }
+        for id in evidence::built_on(self, seen) {
+            if let Some(sighting) = images.get_mut(id) {
+                sighting.built_on = Some(now);
+            }
+        }
+        for (id, tags) in evidence::may_have_carried(self, seen) {
+            if let Some(sighting) = images.get_mut(id) {
+                sighting.may_have_had(tags, now);
             }
         }
         let gone = self.gone_after(&images, now);
@@ -391,7 +439,6 @@ impl Ledger {
 mod tests {
     use super::*;
     use crate::clock::{Clock, judge};
-    use crate::model::Event;
     use crate::testing::{at, clock, id, image, inventory, tagged};
     use crate::text::Untrusted;
 
@@ -710,6 +757,43 @@ mod tests {
         let has = |tag: &str| tags.contains_key(&tag.parse().unwrap());
         assert!(has("always:here") && !has("app:0-99") && has("app:1-0"));
         assert!(has(&format!("app:{}-99", looks - 1)));
+    }
+
+    #[test]
+    fn of_the_tags_that_an_image_may_have_had_the_newest_are_remembered() {
+        let load = |n| Event {
+            at: at(50),
+            image: Untrusted::new(id(n).as_str()),
+            what: EventKind::Loaded,
+            tag: None,
+        };
+        let with = |name: &str, second| {
+            let mut new = image(2);
+            let tags = (0..=evidence::PERHAPS).map(|n| format!("{name}:{n:03}"));
+            new.tags = tags.map(|tag| tag.parse().unwrap()).collect();
+            Inventory {
+                taken_at: at(second),
+                events: vec![load(1), load(2)],
+                ..inventory([image(1), new])
+            }
+        };
+        let first = look(&Ledger::empty("e"), &with("app", 100));
+        let names = |ledger: &Ledger, name: &str| {
+            let perhaps = &ledger.sighting(&id(1)).unwrap().perhaps;
+            let is = |tag: &&Reference| tag.path().ends_with(name);
+            perhaps.keys().filter(is).count()
+        };
+        assert_eq!(names(&first, "app"), evidence::PERHAPS);
+        let second = look(&first, &with("web", 200));
+        assert_eq!(names(&second, "app"), 0);
+        assert_eq!(names(&second, "web"), evidence::PERHAPS);
+    }
+
+    #[test]
+    fn a_ledger_from_before_knows_nobody_who_asked_by_digest() {
+        let json = r#"{"first_seen":"2027-01-15T08:00:00Z","last_named":null}"#;
+        let seen: Sighting = serde_json::from_str(json).unwrap();
+        assert_eq!(seen, Sighting::new(at(0)));
     }
 
     #[test]

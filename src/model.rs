@@ -424,8 +424,12 @@ pub struct Event {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EventKind {
-    /// An image event: tagged, untagged, pulled, loaded, imported, built.
+    /// An image event: tagged, untagged, built, and what no other kind is.
     Named,
+    /// Pulled; the event has the name that was asked for, and not the image.
+    Pulled,
+    /// Loaded or imported; the event has the image, and not the tags that it got.
+    Loaded,
     /// A container event: created, started, died, destroyed.
     Used,
 }

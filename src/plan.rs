@@ -49,6 +49,8 @@ pub enum Evidence {
     LastTagged,
     /// The last moment at which it may have been in use, as far as was seen.
     LastUsed,
+    /// The last moment at which an image came that was built on it.
+    BuiltOn,
     /// Its build date.
     Created,
     /// The engine's own date of the last tag set here.
@@ -64,6 +66,7 @@ impl Evidence {
             Self::FirstSeen => "first seen here",
             Self::LastTagged => "had a tag up to then",
             Self::LastUsed => "in use up to then",
+            Self::BuiltOn => "an image was built on it then",
             Self::Created => "its build date",
             Self::LastTagTime => "last tagged here, by the engine",
             Self::Stored => "stored here, by the date of its file",
@@ -125,6 +128,8 @@ pub enum KeepReason {
         tag: Reference,
         /// 1 for the newest.
         rank: usize,
+        /// Whether no more is known than that it may have had the tag.
+        perhaps: bool,
     },
     /// Not unneeded for long enough.
     TooYoung {
@@ -266,8 +271,13 @@ impl KeepReason {
                 format!("keep.images has {}", crate::text::escape(pattern))
             }
             Self::KeepLabel { rule } => format!("keep.labels has {}", crate::text::escape(rule)),
-            Self::Previous { tag, rank } => {
-                format!("rollback {rank} of {} (keep.previous)", tag.familiar())
+            Self::Previous { tag, rank, perhaps } => {
+                let is = if *perhaps {
+                    "perhaps rollback"
+                } else {
+                    "rollback"
+                };
+                format!("{is} {rank} of {} (keep.previous)", tag.familiar())
             }
             Self::TooYoung {
                 unneeded,

@@ -68,6 +68,22 @@ impl<'a> Names<'a> {
         found
     }
 
+    /// The digest by which this text names an image, if it does. A bare id or digest
+    /// is no such name: an engine looks for none of a registry by it.
+    pub fn digest(text: &str) -> Option<String> {
+        let name: Reference = text.parse().ok()?;
+        name.digest().map(str::to_owned)
+    }
+
+    /// Every image that the digest in this text leads to, whatever tag stands beside
+    /// it.
+    pub fn of_digest(&self, text: &str) -> Vec<&'a ImageId> {
+        let Some(digest) = Self::digest(text) else {
+            return Vec::new();
+        };
+        self.named(&digest).chain(self.by_id(&digest)).collect()
+    }
+
     fn named(&self, name: &str) -> impl Iterator<Item = &'a ImageId> + use<'_, 'a> {
         self.by_name.get(name).into_iter().flatten().copied()
     }

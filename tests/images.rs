@@ -6,6 +6,8 @@
 #[path = "lab/mod.rs"]
 mod lab;
 mod support;
+#[path = "images/wanted.rs"]
+mod wanted;
 
 use std::fs;
 

@@ -99,7 +99,7 @@ fn every_decision_is_what_a_naive_reading_allows_and_less_knowledge_keeps_more()
 }
 
 /// What must happen now and then, or the simulation proves nothing.
-const MUST_HAPPEN: [&str; 42] = [
+const MUST_HAPPEN: [&str; 43] = [
     "candidate",
     "image removed",
     "image skipped",
@@ -138,6 +138,7 @@ const MUST_HAPPEN: [&str; 42] = [
     "others: deployed",
     "others: deploy waited for the lock",
     "others: container created",
+    "others: container created by tag and digest",
     "others: service task started",
     "others: engine restarted",
     "others: ledger damaged",

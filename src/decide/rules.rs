@@ -115,15 +115,21 @@ fn keep_label(host: &Host<'_>, image: &Image, _: Class, _: Option<Unneeded>) -> 
 fn previous(host: &Host<'_>, image: &Image, _: Class, _: Option<Unneeded>) -> Vec<KeepReason> {
     let ranks = host.rollbacks.get(&image.id).into_iter().flatten();
     ranks
-        .filter(|(_, rank)| *rank <= host.policy.previous)
-        .map(|(tag, rank)| KeepReason::Previous {
-            tag: (*tag).clone(),
-            rank: *rank,
+        .filter(|rollback| rollback.rank <= host.policy.previous)
+        .map(|rollback| KeepReason::Previous {
+            tag: rollback.tag.clone(),
+            rank: rollback.rank,
+            perhaps: rollback.perhaps,
         })
         .collect()
 }
 
-fn digest_pinned(host: &Host<'_>, _: &Image, class: Class, _: Option<Unneeded>) -> Vec<KeepReason> {
+fn digest_pinned(
+    host: &Host<'_>,
+    image: &Image,
+    class: Class,
+    _: Option<Unneeded>,
+) -> Vec<KeepReason> {
     let why = match (class, host.inventory.engine.store) {
         (Class::Tagged | Class::Untagged, _) => None,
         // What a service would start here, or roll back to, it cannot be asked.
@@ -132,13 +138,15 @@ fn digest_pinned(host: &Host<'_>, _: &Image, class: Class, _: Option<Unneeded>) 
         }
         // There, dropping a digest reference also takes the tag beside it:
         // no safe way to remove such an image.
-        (Class::Superseded | Class::DigestPinned, store @ (Store::Containerd | Store::Podman)) => {
+        (Class::Superseded | Class::DigestPinned, store @ (Store::Containerd | Store::Podman))
+            if !image.digests.is_empty() =>
+        {
             Some(format!(
                 "on the {store} store that is a name of its own, and stays"
             ))
         }
-        (Class::Superseded, Store::Graphdriver) => None,
-        (Class::DigestPinned, Store::Graphdriver) => match host.policy.digest_pinned {
+        (Class::Superseded, _) => None,
+        (Class::DigestPinned, _) => match host.policy.digest_pinned {
             DigestPinned::Keep => {
                 Some("cache for the next deploy (age.digest_pinned = \"keep\")".to_owned())
             }

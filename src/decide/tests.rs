@@ -6,7 +6,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::activity::{Disk, Room};
-use crate::model::{Bytes, Container, Observed, ServiceImage, Spec, Store, Swarm};
+use crate::model::{
+    Bytes, Container, Event, EventKind, Observed, ServiceImage, Spec, Store, Swarm,
+};
 use crate::plan::{KeepReason, Pressure, Target};
 use crate::testing::{at, clock, digest, disk, id, image, inventory, pinned, tagged};
 use crate::text::Untrusted;
@@ -56,6 +58,140 @@ impl Story {
         };
         decide(policy, &seen, &self.ledger, Trust::OwnMemory)
     }
+}
+
+/// One look with a tag at image 1 and one at which image 9 has it, with images and
+/// events of the time between; then nothing for long. Which ones are rollbacks?
+#[track_caller]
+fn rollbacks_after(of: Store, came: &[Image], events: &[Event]) -> Vec<u64> {
+    let mut first = inventory([tagged(1, "app:1")]);
+    first.engine.store = of;
+    let images = came.iter().cloned().chain([image(1), tagged(9, "app:1")]);
+    let mut second = inventory(images);
+    second.engine.store = of;
+    second.events = events.to_vec();
+    let quiet = Inventory {
+        events: Vec::new(),
+        ..second.clone()
+    };
+    let story = Story::begins()
+        .look(0, &first)
+        .look(100, &second)
+        .look(1000, &quiet);
+    let one = Policy::parse("[age]\nmin_age = \"10s\"\ndigest_pinned = \"10s\"", "t").unwrap();
+    let plan = story.decide(&one, &quiet);
+    let is = |n: &u64| kinds(&plan, *n).contains(&"previous");
+    let all: Vec<u64> = (1..=8).filter(|n| plan.entry(&id(*n)).is_some()).collect();
+    for n in &all {
+        let kept = plan.entry(&id(*n)).unwrap().verdict() == Verdict::Keep;
+        assert_eq!(kept, is(n), "{n}");
+    }
+    all.into_iter().filter(is).collect()
+}
+
+#[test]
+fn of_two_loads_between_two_looks_the_first_is_kept_as_a_rollback() {
+    let load = |n| {
+        event(
+            EventKind::Loaded,
+            id(n).as_str(),
+            50 + i64::try_from(n).unwrap(),
+        )
+    };
+    for store in [Store::Graphdriver, Store::Containerd] {
+        let after = |images: &[Image], events: &[Event]| rollbacks_after(store, images, events);
+        assert_eq!(after(&[image(2)], &[load(2), load(9)]), [1, 2], "{store}");
+        // Neither came with the tag: the stage of a build, and what was here before.
+        assert_eq!(after(&[image(2)], &[load(9)]), [1], "{store}");
+        assert_eq!(after(&[image(2)], &[load(2)]), [1], "{store}");
+    }
+}
+
+#[test]
+fn of_two_pulls_between_two_looks_the_first_is_kept_as_a_rollback() {
+    let pull = |name: &str, second| event(EventKind::Pulled, name, second);
+    let twice = [pull("app:1", 50), pull("app:1", 60)];
+    let after =
+        |images: &[Image], events: &[Event]| rollbacks_after(Store::Containerd, images, events);
+    assert_eq!(after(&[image(2)], &twice), [1, 2]);
+    assert_eq!(
+        after(&[image(2)], &twice[..1]),
+        [1],
+        "one pull moved it once"
+    );
+    let others = [pull("app:1", 50), pull("app:2", 60)];
+    assert_eq!(after(&[image(2)], &others), [1]);
+    // A graphdriver store keeps the digest of what a pull brought.
+    let after = |images: &[Image]| rollbacks_after(Store::Graphdriver, images, &twice);
+    assert_eq!(after(&[pinned(2, "app")]), [1, 2]);
+    assert_eq!(after(&[pinned(2, "other"), image(3)]), [1]);
+}
+
+#[test]
+fn a_rollback_that_is_no_more_than_possible_goes_when_the_tag_moves_again() {
+    let load = |n| event(EventKind::Loaded, id(n).as_str(), 50);
+    let mut second = inventory([image(1), image(2), tagged(3, "app:1")]);
+    second.events = [2, 3].map(load).to_vec();
+    let third = inventory([image(1), image(2), image(3), tagged(4, "app:1")]);
+    let story = Story::begins()
+        .look(0, &inventory([tagged(1, "app:1")]))
+        .look(100, &second)
+        .look(200, &third)
+        .look(1000, &third);
+    let one = Policy::parse("[age]\nmin_age = \"10s\"", "t").unwrap();
+    let plan = story.decide(&one, &third);
+    let left = [1, 2, 3].map(|n| kinds(&plan, n));
+    assert_eq!(left, [vec![], vec![], vec!["previous"]]);
+}
+
+#[test]
+fn what_the_containerd_store_dates_last_is_a_rollback_and_takes_no_others_place() {
+    // Image 1 had the tag, lost it, and had it again between the last two looks.
+    let host = |n: u64, lost: Option<i64>| {
+        let mut images: Vec<_> = (1..n).map(image).collect();
+        images.push(tagged(n, "app:1"));
+        let mut host = inventory(images);
+        host.engine.store = Store::Containerd;
+        if let Some(first) = host.images.get_mut(&id(1)) {
+            first.last_tag_time = lost.map(|second| Observed::Known(Some(at(second))));
+        }
+        host
+    };
+    let story = Story::begins()
+        .look(0, &host(1, None))
+        .look(100, &host(2, None))
+        .look(200, &host(3, None))
+        .look(1000, &host(3, None));
+    let one = Policy::parse("[age]\nmin_age = \"10s\"", "t").unwrap();
+    let plan = story.decide(&one, &host(3, Some(150)));
+    assert_eq!([1, 2].map(|n| kinds(&plan, n)), [["previous"]; 2]);
+    let plan = story.decide(&one, &host(3, Some(50)));
+    assert_eq!([1, 2].map(|n| kinds(&plan, n)), [vec![], vec!["previous"]]);
+}
+
+#[test]
+fn an_image_is_needed_when_one_is_built_on_it_and_after_that_one_went() {
+    let chain = |n: u64, parent: u64| Image {
+        parent: Some(id(parent)),
+        ..image(n)
+    };
+    let stages = inventory([image(1), chain(2, 1)]);
+    let built = inventory([image(1), chain(2, 1), chain(3, 2)]);
+    let story = Story::begins()
+        .look(0, &stages)
+        .look(100, &stages)
+        .look(200, &built)
+        .look(205, &stages);
+    let plan = story.decide(&policy(""), &stages);
+    assert_eq!(kinds(&plan, 2), ["too-young"]);
+    let unneeded = plan.entry(&id(2)).unwrap().unneeded().unwrap();
+    let newest = (unneeded.since, unneeded.evidence);
+    assert_eq!(newest, (at(200), crate::plan::Evidence::BuiltOn));
+    let at_last = story.ledger.sighting(&id(1)).unwrap().built_on;
+    assert_eq!(at_last, Some(at(200)), "the stage below it, too");
+    let story = story.look(210, &stages);
+    let plan = story.decide(&policy(""), &stages);
+    assert_eq!(plan.entry(&id(2)).unwrap().verdict(), Verdict::Remove);
 }
 
 /// Seen first at second 0 and decided at second 100.
@@ -233,6 +369,137 @@ fn a_digest_only_image_is_pinned_until_memory_saw_its_tag_move() {
         kinds(&story.decide(&policy(""), &untagged), 1),
         ["digest-pinned"]
     );
+}
+
+/// Its tag has moved to image 2, and `asked` is what one look in between showed.
+fn pinned_beside_a_tag(asked: impl Fn(&mut Inventory)) -> Plan {
+    let mut before = pinned(1, "app");
+    before.tags.insert("app:1".parse().unwrap());
+    let first = inventory([before]);
+    let mut shown = first.clone();
+    shown.taken_at = at(10);
+    asked(&mut shown);
+    let moved = inventory([pinned(1, "app"), tagged(2, "app:1")]);
+    let story = Story::begins()
+        .look(0, &first)
+        .look(10, &shown)
+        .look(20, &moved)
+        .look(1000, &moved);
+    story.decide(&policy(""), &moved)
+}
+
+fn event(what: EventKind, text: &str, second: i64) -> Event {
+    Event {
+        at: at(second),
+        image: Untrusted::new(text),
+        what,
+        tag: None,
+    }
+}
+
+#[test]
+fn an_image_that_was_asked_for_by_digest_once_stays_pinned_when_its_tag_moves_on() {
+    let name = digest("app", 1001);
+    let both = format!("app:1@{}", name.digest().unwrap());
+    let other = format!("app:1@{}", digest("app", 7).digest().unwrap());
+    let by_event = |what, text: &str| {
+        let text = text.to_owned();
+        pinned_beside_a_tag(move |host| host.events.push(event(what, &text, 5)))
+    };
+    let by_container = |text: &str| {
+        let text = text.to_owned();
+        pinned_beside_a_tag(move |host| host.containers.push(container(&text)))
+    };
+    let by_mount = |text: &str| {
+        let mount = Untrusted::new(text);
+        pinned_beside_a_tag(move |host| {
+            let mut mounting = container("base:1");
+            mounting.image_mounts.push(mount.clone());
+            host.containers.push(mounting);
+        })
+    };
+    let by_service = |text: &str, spec| {
+        let text = text.to_owned();
+        pinned_beside_a_tag(move |host| host.at_work.swarm = service(&text, spec))
+    };
+    for text in [name.to_string(), both] {
+        for plan in [
+            by_event(EventKind::Pulled, &text),
+            by_event(EventKind::Used, &text),
+            by_container(&text),
+            by_mount(&text),
+            by_service(&text, Spec::Current),
+            by_service(&text, Spec::Previous),
+            by_service(&text, Spec::Task),
+        ] {
+            let entry = plan.entry(&id(1)).unwrap();
+            assert_eq!(entry.class(), Class::DigestPinned, "{text}");
+            assert_eq!(kinds(&plan, 1), ["digest-pinned"], "{text}");
+        }
+    }
+    // A pull by tag leaves a digest reference, too; and a bare id is nobody's name.
+    let bare = name.digest().unwrap().to_owned();
+    for text in ["app:1".to_owned(), id(1).to_string(), bare, other] {
+        for plan in [
+            by_event(EventKind::Pulled, &text),
+            by_event(EventKind::Used, &text),
+            by_container(&text),
+            by_mount(&text),
+            by_service(&text, Spec::Current),
+        ] {
+            let entry = plan.entry(&id(1)).unwrap();
+            assert_eq!(entry.class(), Class::Superseded, "{text}");
+            assert_eq!(entry.verdict(), Verdict::Remove, "{text}");
+        }
+    }
+    // Who drops a digest does not ask for it.
+    let dropped = by_event(EventKind::Named, &name.to_string());
+    assert_eq!(dropped.entry(&id(1)).unwrap().class(), Class::Superseded);
+}
+
+#[test]
+fn a_digest_that_leads_to_another_image_by_now_pinned_the_one_that_it_led_to() {
+    let name = digest("app", 7);
+    let mut used = container(&name.to_string());
+    used.image_ids = vec![id(1)];
+    let with = |n| {
+        let mut image = image(n);
+        image.digests.insert(name.clone());
+        image
+    };
+    // One index, pulled for one platform and then for another.
+    let before = inventory([with(1)]);
+    let mut moved = inventory([image(1), with(2)]);
+    moved.containers.push(used);
+    let after = inventory([image(1), with(2)]);
+    let story = Story::begins()
+        .look(0, &before)
+        .look(10, &moved)
+        .look(20, &after)
+        .look(1000, &after);
+    let plan = story.decide(&policy(""), &after);
+    assert_eq!(kinds(&plan, 1), ["digest-pinned"]);
+    assert_eq!(kinds(&plan, 2), ["digest-pinned"]);
+}
+
+#[test]
+fn what_was_asked_for_by_digest_is_pinned_on_the_containerd_store_and_may_go_by_its_age() {
+    let mut host = inventory([image(1), image(2)]);
+    host.engine.store = Store::Containerd;
+    let mut used = host.clone();
+    used.containers.push(container(&format!("app@{}", id(1))));
+    let story = Story::begins()
+        .look(0, &used)
+        .look(10, &host)
+        .look(1000, &host);
+    let plan = story.decide(&policy(""), &host);
+    assert_eq!(kinds(&plan, 1), ["digest-pinned"]);
+    assert_eq!(kinds(&plan, 2), [""; 0]);
+    let short = Policy {
+        digest_pinned: DigestPinned::After(Duration::from_secs(900)),
+        ..policy("")
+    };
+    assert_eq!(kinds(&story.decide(&short, &host), 1), [""; 0]);
 }
 
 #[test]

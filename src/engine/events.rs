@@ -229,7 +229,12 @@ fn wanted(message: &Message) -> Vec<Event> {
             }
             let tag = name.clone().filter(|_| action == Some("tag"));
             let id = actor.and_then(|actor| actor.id.clone());
-            let by_id = id.map(|id| event(id, EventKind::Named, tag));
+            let what = match action {
+                Some("pull") => EventKind::Pulled,
+                Some("load" | "import") => EventKind::Loaded,
+                _ => EventKind::Named,
+            };
+            let by_id = id.map(|id| event(id, what, tag));
             let by_name = name.map(|name| event(name, EventKind::Named, None));
             by_id.into_iter().chain(by_name).collect()
         }
@@ -279,6 +284,33 @@ mod tests {
         };
         assert_eq!(tags("tag"), [Some("app:2".to_owned()), None]);
         assert_eq!(tags("untag"), [None, None]);
+    }
+
+    #[test]
+    fn a_pull_tells_the_name_that_was_asked_for_and_a_load_the_image() {
+        let kinds = |action: &str, id: &str, name: &str| {
+            let text = format!(
+                r#"{{"Type":"image","Action":"{action}","Actor":{{"ID":"{id}","Attributes":{{"name":"{name}"}}}},"time":1800000000}}"#
+            );
+            images(&text)
+        };
+        let named = |name: &str, what| (name.to_owned(), what);
+        let digest = format!("r.example/app:1@sha256:{:064}", 7);
+        for asked in ["r.example/app:1", &digest] {
+            assert_eq!(
+                kinds("pull", asked, "r.example/app"),
+                [
+                    named(asked, EventKind::Pulled),
+                    named("r.example/app", EventKind::Named)
+                ]
+            );
+        }
+        for action in ["load", "import"] {
+            let seen = kinds(action, "sha256:ab", "sha256:ab");
+            assert_eq!(seen[0], named("sha256:ab", EventKind::Loaded), "{action}");
+        }
+        let dropped = kinds("untag", "sha256:ab", &digest);
+        assert_eq!(dropped[1], named(&digest, EventKind::Named));
     }
 
     #[test]

@@ -82,11 +82,23 @@ fn dates(out: &mut String, ledger: &Ledger, entry: &Entry) {
     line("stored  ", dates.stored);
     line("seen    first ", seen.map(|seen| seen.first_seen));
     line("in use  last ", seen.and_then(|seen| seen.last_used));
+    line(
+        "digest  asked for, last ",
+        seen.and_then(|seen| seen.asked_by_digest),
+    );
+    line(
+        "base    of another, last ",
+        seen.and_then(|seen| seen.built_on),
+    );
     for (tag, last) in seen.into_iter().flat_map(|seen| &seen.tags) {
         wrapped(
             out,
             "had tag ",
             &format!("{}, last {}", tag.familiar(), minute(*last)),
         );
+    }
+    for (tag, last) in seen.into_iter().flat_map(|seen| &seen.perhaps) {
+        let text = format!("had tag {}, until {}", tag.familiar(), minute(*last));
+        wrapped(out, "perhaps ", &text);
     }
 }

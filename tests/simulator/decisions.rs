@@ -210,14 +210,15 @@ fn look(rng: &mut Rng, store: Store, version: &str, now: i64) -> Inventory {
     let event = |rng: &mut Rng| Event {
         at: at(now + rng.i64(-20..3) * 1000),
         image: text(rng, store),
-        what: if chance(rng, 50) {
-            EventKind::Named
-        } else {
-            EventKind::Used
+        what: match rng.u8(0..8) {
+            0..2 => EventKind::Named,
+            2..4 => EventKind::Pulled,
+            4..6 => EventKind::Loaded,
+            _ => EventKind::Used,
         },
         tag: None,
     };
-    let events = (0..rng.usize(0..4) / 2).map(|_| event(rng)).collect();
+    let events = (0..rng.usize(0..6) / 2).map(|_| event(rng)).collect();
     let used = rng.u64(0..101);
     Inventory {
         taken_at: at(now),
@@ -510,7 +511,8 @@ fn variation(
         }
         7 => {
             // Fewer looks: younger. What is also forgotten is which images are
-            // rollbacks; and which digest once had a tag, and stays no longer.
+            // rollbacks, or were asked for by digest; and which digest once had a
+            // tag, and stays no longer.
             let policy = Policy {
                 previous: 0,
                 ..policy.clone()
@@ -525,7 +527,15 @@ fn variation(
             // Which image had a name that went, and is mounted or told of by it,
             // is known by memory alone.
             let silent = |host: &Inventory| {
-                host.events.is_empty() && host.containers.iter().all(|c| c.image_mounts.is_empty())
+                let services = match &host.at_work.swarm {
+                    Swarm::Manager { images, .. } => &images[..],
+                    Swarm::Inactive | Swarm::Worker | Swarm::Unreadable(_) => &[],
+                };
+                let by_digest = |text: &Untrusted| text.raw().contains('@');
+                host.events.is_empty()
+                    && !services.iter().any(|service| by_digest(&service.image))
+                    && host.containers.iter().all(|c| c.image_mounts.is_empty())
+                    && !host.containers.iter().any(|c| by_digest(&c.image))
             };
             if !looks[..=n].iter().all(silent) || *trust == Trust::EngineDates {
                 return Ok(());

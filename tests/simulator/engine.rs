@@ -160,11 +160,25 @@ impl Engine {
         if let Some(name) = name {
             self.give(now, id, name);
         }
-        self.note(now, id.to_string(), id, EventKind::Named);
+        self.note(now, id.to_string(), id, EventKind::Loaded);
     }
 
     /// The end of a pull, by tag or by digest.
     pub fn pulled(
+        &mut self,
+        now: Moment,
+        id: &ImageId,
+        new: Stored,
+        tag: Option<&Reference>,
+        digest: &Reference,
+    ) {
+        self.named_by_pull(now, id, new, tag, digest);
+        let name = tag.unwrap_or(digest).familiar();
+        self.note(now, name, id, EventKind::Pulled);
+    }
+
+    /// What a pull writes, of which it has not told yet.
+    pub fn named_by_pull(
         &mut self,
         now: Moment,
         id: &ImageId,
@@ -182,8 +196,6 @@ impl Engine {
         if let Some(tag) = tag {
             self.give(now, id, tag);
         }
-        let name = tag.unwrap_or(digest).familiar();
-        self.note(now, name, id, EventKind::Named);
     }
 
     fn give(&mut self, now: Moment, id: &ImageId, name: &Reference) {

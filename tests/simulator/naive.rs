@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use secateur::decide::Trust;
-use secateur::model::{Image, ImageId, Inventory, Observed, Store, Swarm};
+use secateur::model::{
+    Container, Event, EventKind, Image, ImageId, Inventory, Observed, Store, Swarm,
+};
 use secateur::policy::{DigestPinned, Policy};
 use secateur::reference::Reference;
 
@@ -186,6 +188,10 @@ impl<'a> Reading<'a> {
             .filter_map(|n| self.here(n, id))
             .flat_map(|image| &image.tags)
             .collect();
+        let perhaps = || {
+            let mut tags = self.perhaps(image).into_iter();
+            tags.any(|(tag, at)| self.is_perhaps_rollback(image, tag, at))
+        };
         let kept = !image.tags.is_empty()
             || image.incomplete.is_some()
             || engine.look_only().is_some()
@@ -193,22 +199,21 @@ impl<'a> Reading<'a> {
             || self.used[self.last()].contains(id)
             || self.parents.contains(id)
             || self.protected(image)
-            || had.iter().any(|tag| self.is_rollback(image, tag));
+            || had.iter().any(|tag| self.is_rollback(image, tag))
+            || perhaps();
         if kept {
             return None;
         }
         let superseded = had.iter().any(|tag| self.tags_now.contains(tag));
-        let wanted = match (
-            image.digests.is_empty(),
-            superseded,
-            self.policy.digest_pinned,
-        ) {
-            (false, _, _) if engine.store != Store::Graphdriver => return None,
-            (false, false, DigestPinned::Keep) => return None,
-            (false, false, DigestPinned::After(age)) => age,
-            (true, _, _) | (false, true, _) => self.policy.min_age,
+        let asked = stay.clone().any(|n| self.asked_by_digest(n, id));
+        let pinned = asked || !image.digests.is_empty() && !superseded;
+        let wanted = match (pinned, self.policy.digest_pinned) {
+            _ if !image.digests.is_empty() && engine.store != Store::Graphdriver => return None,
+            (true, DigestPinned::Keep) => return None,
+            (true, DigestPinned::After(age)) => age,
+            (false, _) => self.policy.min_age,
         };
-        let by_engine = self.trust == Trust::EngineDates && image.digests.is_empty();
+        let by_engine = self.trust == Trust::EngineDates && image.digests.is_empty() && !asked;
         let remembered_since_before = self.past[first].at < last.at;
         let stored_known = image.dates.stored.is_some() || engine.store != Store::Graphdriver;
         let proof = if by_engine {
@@ -246,21 +251,13 @@ impl<'a> Reading<'a> {
             if around().any(tagged) || around().any(used) {
                 ages.push(last.at - self.past[n].at);
             }
+            if self.came_on_top(n, id) {
+                ages.push(last.at - self.past[n].at);
+            }
             let shown = self.past[n].shown.iter().filter(|(shown, _)| shown == id);
             ages.extend(shown.map(|(_, at)| last.at - (*at).min(self.past[n].at)));
         }
-        let tag_time = image
-            .last_tag_time
-            .as_ref()
-            .and_then(|time| time.known().copied().flatten());
-        let our_doing = |at: &DateTime<Utc>| {
-            !image.ours.is_empty() && image.ours_until.is_some_and(|until| *at <= until)
-        };
-        let dates = [
-            image.dates.created,
-            image.dates.stored,
-            tag_time.filter(|at| !our_doing(at)),
-        ];
+        let dates = [image.dates.created, image.dates.stored, tag_time(image)];
         ages.extend(
             dates
                 .into_iter()
@@ -268,6 +265,144 @@ impl<'a> Reading<'a> {
                 .map(|date| (last.host.taken_at - date).num_milliseconds()),
         );
         ages
+    }
+
+    /// Whether anybody asked for it by digest, as this look shows.
+    fn asked_by_digest(&self, n: usize, id: &ImageId) -> bool {
+        let host = &self.past[n].host;
+        let is_digest = |text: &str| text.contains('@');
+        let by = |text: &str| {
+            if !is_digest(text) {
+                return false;
+            }
+            let name = text.parse::<Reference>().ok();
+            let digest = name.as_ref().and_then(Reference::digest).map(str::to_owned);
+            let image = &host.images[id];
+            let mut own = image.digests.iter();
+            digest.is_some_and(|digest| {
+                own.any(|other| other.digest() == Some(&digest)) || image.id.as_str() == digest
+            })
+        };
+        let event = |event: &Event| {
+            let wants = matches!(event.what, EventKind::Pulled | EventKind::Used);
+            wants && by(event.image.raw())
+        };
+        let container = |container: &Container| {
+            let mut mounts = container.image_mounts.iter();
+            by(container.image.raw())
+                || is_digest(container.image.raw()) && container.image_ids.contains(id)
+                || mounts.any(|mount| by(mount.raw()))
+        };
+        let service = match &host.at_work.swarm {
+            Swarm::Manager { images, .. } => images.iter().any(|s| by(s.image.raw())),
+            Swarm::Inactive | Swarm::Worker | Swarm::Unreadable(_) => false,
+        };
+        service || host.events.iter().any(event) || host.containers.iter().any(container)
+    }
+
+    /// Whether an image came by this look that was built on this one.
+    fn came_on_top(&self, n: usize, id: &ImageId) -> bool {
+        let came = |other: &ImageId| n > 0 && self.here(n - 1, other).is_none();
+        let mut new = self.past[n].host.images.values().filter(|i| came(&i.id));
+        let built_on = |image: &Image| image.parent.as_ref() == Some(id);
+        self.past[n].host.images.values().any(built_on)
+            && new.any(|image| {
+                let mut below = image;
+                for _ in 0..self.past[n].host.images.len() {
+                    match below.parent.as_ref().and_then(|id| self.here(n, id)) {
+                        Some(parent) if parent.id == *id => return true,
+                        Some(parent) => below = parent,
+                        None => return false,
+                    }
+                }
+                false
+            })
+    }
+
+    /// Tags that it may have carried between two looks, and when at the latest; and
+    /// on the containerd store, where it had which tag, when it lost the last one.
+    fn perhaps(&self, image: &Image) -> Vec<(&'a Reference, i64)> {
+        let id = &image.id;
+        let mut perhaps = Vec::new();
+        let stay = self.stay(id, self.last());
+        for n in stay.clone() {
+            let host = &self.past[n].host;
+            let then = &host.images[id];
+            let before = n.checked_sub(1).map(|n| self.past[n].host.taken_at);
+            let moves: Vec<&Event> = host
+                .events
+                .iter()
+                .filter(|event| matches!(event.what, EventKind::Pulled | EventKind::Loaded))
+                .filter(|event| before.is_none_or(|before| event.at > before))
+                .collect();
+            if !then.tags.is_empty() || moves.is_empty() {
+                continue;
+            }
+            let events = |what: EventKind, text: &str| {
+                let is = |event: &&Event| event.what == what && event.image.raw() == text;
+                moves.iter().copied().filter(is).count()
+            };
+            let loaded = events(EventKind::Loaded, id.as_str()) > 0;
+            let came = n == 0 || self.here(n - 1, id).is_none();
+            for (holder, tag) in host
+                .images
+                .values()
+                .flat_map(|i| i.tags.iter().map(move |t| (i, t)))
+            {
+                let pulls = moves.iter().filter(|event| {
+                    event.what == EventKind::Pulled
+                        && event
+                            .image
+                            .raw()
+                            .parse()
+                            .is_ok_and(|name: Reference| name == *tag)
+                });
+                let pulls = pulls.count();
+                let times = pulls + events(EventKind::Loaded, holder.id.as_str());
+                let brought = if host.engine.store == Store::Graphdriver {
+                    let mut digests = then.digests.iter();
+                    digests.any(|digest| digest.repository() == tag.repository())
+                } else {
+                    then.digests.is_empty()
+                };
+                if loaded && times > 0 || came && brought && pulls > 0 && times > 1 {
+                    perhaps.push((tag, self.past[n].at));
+                }
+            }
+        }
+        let last = &self.past[self.last()];
+        if last.host.engine.store == Store::Containerd
+            && let Some(lost) = tag_time(image)
+        {
+            let at = last.at - (last.host.taken_at - lost).num_milliseconds();
+            for n in stay {
+                perhaps.extend(
+                    self.here(n, id)
+                        .iter()
+                        .flat_map(|i| &i.tags)
+                        .map(|tag| (tag, at)),
+                );
+            }
+        }
+        perhaps
+    }
+
+    /// As [`Reading::is_rollback`], of a tag that it may have had: it takes nobody's
+    /// place, and who had the tag at that moment counts as later.
+    fn is_perhaps_rollback(&self, image: &Image, tag: &Reference, at: i64) -> bool {
+        let others = self.past[self.last()].host.images.values();
+        let later: BTreeSet<i64> = others
+            .filter(|other| other.id != image.id && !other.tags.contains(tag))
+            .filter_map(|other| self.last_with(&other.id, tag))
+            .filter(|other| *other >= at)
+            .collect();
+        self.tags_now.contains(tag) && later.len() < self.policy.previous
+    }
+
+    fn last_with(&self, id: &ImageId, tag: &Reference) -> Option<i64> {
+        let mut stay = self.stay(id, self.last()).rev();
+        stay.find(|n| self.carried(*n, id, tag))
+            .map(|n| self.past[n].at)
     }
 
     fn protected(&self, image: &Image) -> bool {
@@ -297,22 +432,24 @@ impl<'a> Reading<'a> {
     /// Whether it is one of the newest `previous` that carried a tag which is
     /// another's now. Those last seen with it at one moment share a place.
     fn is_rollback(&self, image: &Image, tag: &Reference) -> bool {
-        let last_with = |id: &ImageId| {
-            let mut stay = self.stay(id, self.last()).rev();
-            stay.find(|n| self.carried(*n, id, tag))
-                .map(|n| self.past[n].at)
-        };
-        let Some(mine) = last_with(&image.id) else {
+        let Some(mine) = self.last_with(&image.id, tag) else {
             return false;
         };
         let others = self.past[self.last()].host.images.values();
         let newer: BTreeSet<i64> = others
             .filter(|other| !other.tags.contains(tag))
-            .filter_map(|other| last_with(&other.id))
+            .filter_map(|other| self.last_with(&other.id, tag))
             .filter(|at| *at > mine)
             .collect();
         self.tags_now.contains(tag) && newer.len() < self.policy.previous
     }
+}
+
+/// The engine's last tag time, where that is not our own doing.
+fn tag_time(image: &Image) -> Option<DateTime<Utc>> {
+    let time = image.last_tag_time.as_ref()?.known().copied()??;
+    let ours = !image.ours.is_empty() && image.ours_until.is_some_and(|until| time <= until);
+    (!ours).then_some(time)
 }
 
 /// Whether a container or service that names its image so may mean this one.

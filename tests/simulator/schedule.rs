@@ -61,6 +61,11 @@ pub enum Action {
     CreateByTag {
         tag: usize,
     },
+    /// By `name:tag@digest`: the digest counts, whatever has the tag.
+    CreateByDigest {
+        image: usize,
+        tag: usize,
+    },
     Mount {
         image: usize,
         tag: Option<usize>,
@@ -307,7 +312,8 @@ fn action(rng: &mut Rng, this: bool) -> Action {
         53..55 => Action::Build,
         55..57 => Action::BuildStep { image },
         57..58 => Action::BuildEnd { tag },
-        58..63 => Action::Create { image },
+        58..61 => Action::Create { image },
+        61..63 => Action::CreateByDigest { image, tag },
         63..65 => Action::CreateByTag { tag },
         65..68 => Action::Mount {
             image,

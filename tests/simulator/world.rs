@@ -360,6 +360,9 @@ impl World {
                 let text = World::pick(image, this).to_string();
                 self.create(now, &text, &[]);
             }
+            Action::CreateByDigest { image, tag } => {
+                self.create_by_digest(now, &World::pick(image, this), &crate::values::tag(tag));
+            }
             Action::CreateByTag { tag: name } => self.create(now, &tag(name).familiar(), &[]),
             Action::Mount { image, tag: name } => {
                 let mounted = name.map_or_else(
@@ -409,6 +412,17 @@ impl World {
                     self.states[0].synced = 0;
                 }
             }
+        }
+    }
+
+    fn create_by_digest(&mut self, now: Moment, image: &ImageId, tag: &Reference) {
+        let image = crate::values::number(image);
+        let digest = digest(self.setting.store, repository(tag), image);
+        let digest = digest.digest().unwrap_or_default();
+        let made = self.engine.containers.len();
+        self.create(now, &format!("{}@{digest}", tag.familiar()), &[]);
+        if self.engine.containers.len() > made {
+            self.count("others: container created by tag and digest");
         }
     }
 
@@ -469,7 +483,7 @@ impl World {
             3 => self.engine.store(now, &content, new),
             // On a graphdriver first the digest reference, then the tag.
             4 if store == Store::Graphdriver => {
-                self.engine.pulled(now, &content, new, None, &digest);
+                self.engine.named_by_pull(now, &content, new, None, &digest);
             }
             4 | 5 => {
                 self.engine
@@ -642,7 +656,8 @@ impl World {
         if let Some(old) = old {
             self.engine.remove_container(now, old);
         }
-        self.services[n].container = self.engine.create(now, image.as_str(), &[]).ok();
+        let text = self.services[n].current.0.clone();
+        self.services[n].container = self.engine.create(now, &text, &[]).ok();
         self.services[n].under_way = None;
         self.services[n].current.2 = self.tick;
         self.count("others: service task started");
