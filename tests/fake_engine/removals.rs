@@ -98,7 +98,7 @@ fn a_name_of_somebody_that_went_along_stops_the_run_and_is_reported() {
     assert_eq!(outcome["result"], "stopped");
     let collateral = outcome["collateral"].as_array().expect("collateral");
     assert_eq!(collateral.len(), 1, "{outcome:#}");
-    assert_eq!(collateral[0]["what"], "somebody/app:1");
+    assert_eq!(collateral[0]["what"], "docker.io/somebody/app:1");
     // Built here: a pull of that name would bring somebody else's image.
     assert_eq!(collateral[0]["way_back"], json!(null));
     host.is_whole_but_for(&litter[..1]);
@@ -244,7 +244,7 @@ fn with_a_late_tag() -> (Host, String) {
 /// The next run tells that the tag is lost, and the one after it does not.
 fn is_told_once((host, first): &(Host, String)) {
     let outcome = host.secateur.prune(70);
-    assert_eq!(outcome["collateral"][0]["what"], "shop:late");
+    assert_eq!(outcome["collateral"][0]["what"], "docker.io/library/shop:late");
     assert_eq!(outcome["collateral"][0]["with"], first.as_str());
     assert_eq!(host.secateur.prune(0)["collateral"], json!([]));
 }
