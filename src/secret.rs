@@ -1,9 +1,12 @@
 //! Passwords and tokens. Decides that they are never shown: a [`Secret`] has no
 //! `Debug`, `Display` or `Serialize`, so that printing one does not compile,
-//! and foreign text that may quote one is cleared of it before it is shown.
+//! and foreign text that may quote one is cleared of it before it is shown:
+//! see [`Credentials::redact`].
+
+mod quoted;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE};
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
 
 /// Something that must not be printed.
 #[derive(Clone, PartialEq, Eq)]
@@ -18,15 +21,6 @@ impl Secret {
     /// To be sent, and for nothing else.
     pub fn expose(&self) -> &str {
         &self.0
-    }
-
-    fn hide(&self, text: &str) -> String {
-        // What is this short hides nothing, and would garble the text.
-        if self.0.len() < 4 {
-            return text.to_owned();
-        }
-        let plain = text.replace(&self.0, "[secret]");
-        plain.replace(&STANDARD.encode(&self.0), "[secret]")
     }
 }
 
@@ -76,18 +70,33 @@ impl Credentials {
         Secret::new(URL_SAFE.encode(value.to_string()))
     }
 
-    /// Foreign text without any of this in it.
+    /// Foreign text without any of this in it, as it is or in base64, alone or as it is sent,
+    /// however it is quoted. To be done before the text is cut.
     pub fn redact(&self, text: &str) -> String {
-        match self {
+        let (secret, sent) = match self {
             Self::Login { user, password } => {
-                // The pair first: it holds the password's own code.
-                let pair = STANDARD.encode(format!("{user}:{}", password.expose()));
-                password.hide(&text.replace(&pair, "[secret]"))
+                let password = password.expose();
+                (password, format!("{user}:{password}"))
             }
-            Self::IdentityToken(token) | Self::RegistryToken(token) => token.hide(text),
+            Self::IdentityToken(token) | Self::RegistryToken(token) => {
+                (token.expose(), token.expose().to_owned())
+            }
+        };
+        // What is this short hides nothing, and would garble the text.
+        let secret = Some(secret).filter(|secret| secret.len() >= SHORTEST);
+        let mut forms: Vec<String> = Vec::new();
+        for plain in secret.into_iter().chain([sent.as_str()]) {
+            for base64 in [STANDARD, URL_SAFE, STANDARD_NO_PAD, URL_SAFE_NO_PAD] {
+                forms.push(base64.encode(plain));
+            }
         }
+        forms.extend(secret.map(str::to_owned));
+        quoted::clear(text, &forms)
     }
 }
+
+/// Of a secret that can be looked for.
+const SHORTEST: usize = 4;
 
 #[cfg(test)]
 mod tests {
@@ -123,5 +132,45 @@ mod tests {
         );
         let shown = login().redact(&said);
         assert_eq!(shown, "bad password [secret] (Basic [secret]) [secret]");
+    }
+
+    #[test]
+    fn however_a_secret_is_quoted_or_cut_no_piece_of_it_is_shown() {
+        let login = Credentials::Login {
+            user: "me".into(),
+            password: Secret::new("p\"<ä~ w/\\rd"),
+        };
+        let pair = STANDARD.encode("me:p\"<ä~ w/\\rd");
+        for said in [
+            "p%22%3C%C3%A4~%20w%2F%5Crd".to_owned(),
+            "p%22%3c%c3%a4%7e+w/%5crd".to_owned(),
+            r#"p\"<ä~ w\/\\rd"#.to_owned(),
+            r"p\u0022\u003c\u00e4~ w/\\rd".to_owned(),
+            r#"p\\\"<ä~ w/\\\\rd"#.to_owned(),
+            pair.clone(),
+            pair.trim_end_matches('=').to_owned(),
+            pair.replace('+', "%2B")
+                .replace('/', "%2F")
+                .replace('=', "%3D"),
+            "p\"<ä~…".to_owned(),
+            format!("{}…", &pair[..9]),
+            "p…".to_owned(),
+        ] {
+            let shown = login.redact(&format!("no: {said}"));
+            let rest = shown.strip_prefix("no: [secret]");
+            let rest = rest.unwrap_or_else(|| panic!("{said}: {shown}"));
+            assert!(rest.chars().all(|c| "=%3D…".contains(c)), "{said}: {shown}");
+        }
+        let innocent = "no such host: registry.lan, pw 403 (p) %20 \\u00";
+        assert_eq!(login.redact(innocent), innocent);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_is_too_odd_to_be_cleared(text in ".{0,80}", password in ".{4,12}") {
+            let login = Credentials::Login { user: "me".into(), password: Secret::new(&password) };
+            let shown = login.redact(&format!("{text}{password}{text}"));
+            proptest::prop_assert!(shown.contains("[secret]"));
+        }
     }
 }
