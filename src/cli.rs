@@ -211,6 +211,7 @@ Examples:
   secateur verify-cache --registry --user-config /home/deploy/.docker
 
 Each check is ok, broken, moved (something newer is upstream) or unknown.
+Silent registries: given up after 4 times 20 s in a row; all, after 10 minutes.
 Exit codes: 0 held   1 broken   69 engine   75 a deploy or pull is under way")]
 #[expect(
     clippy::struct_excessive_bools,

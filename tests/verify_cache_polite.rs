@@ -8,12 +8,16 @@
 mod lab;
 mod support;
 
+#[path = "verify_cache_polite/fronts.rs"]
+mod fronts;
+
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Condvar, Mutex};
 
+use lab::front::{decline_tls, speaks_tls};
 use lab::image::Archive;
 use lab::{Engine, Kind, Registry, base64url, loopback};
 use serde_json::{Value, json};
@@ -51,6 +55,10 @@ impl Counted {
     }
 
     fn answer(&self, mut stream: std::net::TcpStream) {
+        if speaks_tls(&stream) {
+            decline_tls(stream);
+            return;
+        }
         let mut lines = BufReader::new(stream.try_clone().expect("a handle")).lines();
         let first = lines.next().and_then(Result::ok).unwrap_or_default();
         while lines
@@ -58,6 +66,7 @@ impl Counted {
             .is_some_and(|line| line.is_ok_and(|line| !line.is_empty()))
         {}
         let digest = format!("sha256:{}", "a".repeat(64));
+        let length = if first.starts_with("HEAD") { 400 } else { 0 };
         let mut state = self.state.lock().expect("a lock");
         if first.starts_with("HEAD") {
             state.heads += 1;
@@ -75,7 +84,8 @@ impl Counted {
         }
         drop(state);
         let head = format!(
-            "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nDocker-Content-Digest: {digest}\r\n\
+            "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nDocker-Content-Digest: {digest}\r\n\
+             Content-Type: application/vnd.oci.image.manifest.v1+json\r\n\
              RateLimit-Remaining: 76;w=21600\r\nConnection: close\r\n\r\n"
         );
         let _ = stream.write_all(head.as_bytes());
@@ -163,6 +173,10 @@ fn open_at_the_door() -> (String, Receiver<bool>) {
     let (tell, told) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         for mut stream in listener.incoming().map_while(Result::ok) {
+            if speaks_tls(&stream) {
+                decline_tls(stream);
+                continue;
+            }
             let lines = BufReader::new(stream.try_clone().expect("a handle")).lines();
             let head: Vec<String> = lines
                 .map_while(Result::ok)
@@ -174,14 +188,20 @@ fn open_at_the_door() -> (String, Receiver<bool>) {
                 .iter()
                 .any(|line| line.starts_with("authorization: basic"));
             let answer = if door || password {
-                format!("200 OK\r\nDocker-Content-Digest: sha256:{}", "a".repeat(64))
+                format!(
+                    "200 OK\r\nDocker-Content-Digest: sha256:{}\r\n\
+                     Content-Type: application/vnd.oci.image.manifest.v1+json",
+                    "a".repeat(64)
+                )
             } else {
                 "401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"x\"".to_owned()
             };
             if !door {
                 let _ = tell.send(password);
             }
-            let rest = "Content-Length: 0\r\nConnection: close\r\n\r\n";
+            let head_only = head.first().is_some_and(|line| line.starts_with("head"));
+            let length = if head_only { 400 } else { 0 };
+            let rest = format!("Content-Length: {length}\r\nConnection: close\r\n\r\n");
             let _ = stream.write_all(format!("HTTP/1.1 {answer}\r\n{rest}").as_bytes());
         }
     });

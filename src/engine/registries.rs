@@ -20,8 +20,8 @@ pub struct Insecure {
 }
 
 impl Insecure {
-    /// Whether the engine would speak to this host in the clear. Names are not
-    /// looked up: only an address is compared with the networks.
+    /// Whether the engine takes this host for insecure, by what stands there: see
+    /// [`Self::covers_address`] for the addresses that a name leads to.
     pub fn covers(&self, host: &str) -> bool {
         if self.hosts.contains(host) {
             return true;
@@ -33,7 +33,13 @@ impl Insecure {
         let Ok(address) = name.trim_matches(['[', ']']).parse::<IpAddr>() else {
             return false;
         };
-        address.is_loopback() || self.cidrs.iter().any(|cidr| within(address, cidr))
+        address.is_loopback() || self.covers_address(address)
+    }
+
+    /// Whether an address is in one of the networks. One of all that a name leads to is enough
+    /// for the engine.
+    pub fn covers_address(&self, address: IpAddr) -> bool {
+        self.cidrs.iter().any(|cidr| within(address, cidr))
     }
 }
 

@@ -18,6 +18,7 @@ use crate::text::escape;
 use super::config::key;
 use super::helper::{Finder, Lookup};
 use super::outcome::Asked;
+use super::patience::{Patience, Silence};
 use super::promise::{By, Promise, Wanted, digests_in};
 use super::registry::{Entry, Registry, Upstream};
 use super::wire::Wire;
@@ -35,6 +36,7 @@ pub struct Registries {
     found: BTreeMap<String, Lookup>,
     refused: BTreeSet<String>,
     asked: Vec<Asked>,
+    patience: Patience,
 }
 
 /// What they said.
@@ -76,11 +78,18 @@ impl Question<'_> {
         self.name.path()
     }
 
-    /// Whether it is the digest that the registry has now.
-    fn current(&self, upstream: Option<&Upstream>) -> Check {
-        match upstream {
-            Some(upstream) => current::judge(self.promise, &self.digests, upstream),
-            None => Check::new(
+    /// Whether it is the digest that the registry has now. `entry`: of its repository.
+    fn current(&self, upstream: Option<&Upstream>, entry: &Entry) -> Check {
+        match (upstream, entry) {
+            (Some(Upstream::Denied(_)), Entry::NotTried(host)) => Check::new(
+                Kind::Current,
+                Status::Unknown,
+                format!(
+                    "{host}, to which the registry sends on, wants credentials, and none were tried"
+                ),
+            ),
+            (Some(upstream), _) => current::judge(self.promise, &self.digests, upstream),
+            (None, _) => Check::new(
                 Kind::Current,
                 Status::Unknown,
                 "the registry could not be asked",
@@ -109,6 +118,7 @@ impl Registries {
             found: BTreeMap::new(),
             refused: BTreeSet::new(),
             asked: Vec::new(),
+            patience: Patience::begins(),
         }
     }
 
@@ -158,30 +168,33 @@ impl Registries {
         let mut answers = Answers::default();
         let (mut done, all) = (0, questions.len());
         for (name, questions) in by_registry {
-            let found = self.finder.find(name).await;
+            let ended = self.patience.ended();
+            let found = match ended {
+                None => self.finder.find(name).await,
+                Some(_) => Lookup::None("not looked for".into()),
+            };
             let credentials = match &found {
                 Lookup::Found(credentials, _) => Some(credentials),
                 _ => None,
             };
-            let usable = matches!(found, Lookup::Found(..) | Lookup::None(_));
             let registry = Registry::new(&self.wire, name, credentials, self.store);
-            let entry = if usable {
-                Some(registry.enter().await)
-            } else {
-                None
+            let entry = match ended {
+                None => registry.enter().await,
+                Some(why) => Entry::NotAsked(why),
             };
-            if matches!(entry, Some(Entry::Refused(_))) {
+            if matches!(entry, Entry::Refused(_)) {
                 self.refused.insert(name.to_owned());
             }
-            let reachable = !matches!(entry, None | Some(Entry::Unreachable(_) | Entry::Odd(_)));
+            let reachable = !matches!(entry, Entry::Unreachable(_) | Entry::NotAsked(_));
             let wanted: Vec<&Question> = if digests && reachable {
                 questions.clone()
-            } else if matches!(entry, Some(Entry::Open | Entry::Anonymous)) {
+            } else if login::is_for_each(&entry) {
                 one_of_each_repository(&questions)
             } else {
                 Vec::new()
             };
             let results = RefCell::new(BTreeMap::new());
+            let silence = Silence::default();
             {
                 let queue = RefCell::new(wanted.iter());
                 let count = RefCell::new((&mut done, &mut *progress));
@@ -190,7 +203,12 @@ impl Registries {
                         // Taken before the wait, so that no borrow is held over it.
                         let next = queue.borrow_mut().next();
                         let Some(question) = next else { break };
-                        let upstream = registry.digest(question.name).await;
+                        let given_up = silence.given_up().or_else(|| self.patience.ended());
+                        let upstream = match given_up {
+                            None => registry.digest(question.name).await,
+                            Some(why) => Upstream::Unknown(why),
+                        };
+                        silence.heard(&upstream);
                         results
                             .borrow_mut()
                             .insert(&question.promise.wanted, upstream);
@@ -207,15 +225,17 @@ impl Registries {
             let said = questions
                 .iter()
                 .filter_map(|q| Some((q.path(), results.get(&q.promise.wanted)?)));
-            let repositories = login::repositories(entry.as_ref(), said, self.store);
+            let logged_in = credentials.is_some();
+            let repositories = login::repositories(&entry, said, self.store, logged_in);
             for question in &questions {
-                let entry = repositories.get(question.path()).or(entry.as_ref());
+                let entry = repositories.get(question.path()).unwrap_or(&entry);
                 let check = login::judge(&escape(name), &found, entry);
                 let checks = answers.checks.entry(question.promise.wanted.clone());
                 let checks = checks.or_default();
                 checks.push(softened(check, entry, question));
                 if digests {
-                    checks.push(question.current(results.get(&question.promise.wanted)));
+                    let upstream = results.get(&question.promise.wanted);
+                    checks.push(question.current(upstream, entry));
                 }
             }
             self.asked.push(Asked {
@@ -238,10 +258,10 @@ fn one_of_each_repository<'a, 'b>(questions: &[&'b Question<'a>]) -> Vec<&'b Que
 
 /// A baseline holds builds of this host, too: that a registry wants
 /// credentials for such a name is no fault that can be told from here.
-fn softened(check: Check, entry: Option<&Entry>, question: &Question) -> Check {
+fn softened(check: Check, entry: &Entry, question: &Question) -> Check {
     let only_seen = question.promise.by == By::Baseline;
     let registry_named = question.name.domain() != "docker.io";
-    if entry == Some(&Entry::Wanted) && only_seen && !registry_named {
+    if *entry == Entry::Wanted && only_seen && !registry_named {
         return Check {
             status: Status::Unknown,
             ..check
@@ -399,5 +419,22 @@ mod tests {
             let sent = told.iter().filter(|line| line.ends_with("Basic")).count();
             assert_eq!(sent, 1, "{mode}: {told:#?}");
         }
+    }
+
+    #[test]
+    fn a_registry_that_hangs_is_given_up_after_four_silences_and_all_after_the_runs_time() {
+        let mut host = Host::new("hangs", Store::Containerd, None);
+        host.registries.wire = Wire::impatient(Insecure::default());
+        let names: Vec<String> = (0..12).map(|n| format!("open/app:{n}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let checks = host.asked(&names, true);
+        assert!(checks.iter().all(|check| check.status == Status::Unknown));
+        // Those that the other three workers began before the fourth silence end, too.
+        let heads = host.heads();
+        assert!((4..=7).contains(&heads), "{heads}");
+        host.registries.patience = Patience::over();
+        let checks = host.asked(&names[..1], true);
+        assert!(checks[0].message.contains("was not asked"), "{checks:?}");
+        assert_eq!(host.told.try_iter().count(), 0);
     }
 }

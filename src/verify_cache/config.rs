@@ -13,36 +13,18 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
+use serde_json::Value;
 
+use super::fields::{Fields, position};
 use crate::secret::{Credentials, Secret};
-
-/// docker's file, as far as it matters here.
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct File {
-    auths: Option<BTreeMap<String, Option<Entry>>>,
-    #[serde(rename = "credsStore")]
-    store: Option<String>,
-    #[serde(rename = "credHelpers")]
-    helpers: Option<BTreeMap<String, String>>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Entry {
-    auth: Option<String>,
-    username: Option<String>,
-    password: Option<String>,
-    identitytoken: Option<String>,
-    registrytoken: Option<String>,
-}
 
 /// What the text says.
 pub enum Said {
     /// Nothing of this registry.
     Nothing,
-    /// Ask this helper, `docker-credential-<name>`.
-    Helper(String),
+    /// Ask this helper, `docker-credential-<name>`; where it fails or is gone, docker takes what
+    /// stands in the file [T 20.10, 28.5]. Not where it says that it has none.
+    Helper(String, Option<Credentials>),
     /// These.
     Credentials(Credentials),
 }
@@ -80,37 +62,43 @@ pub fn look_up_environment(text: &[u8], registry: &str) -> Result<Said, String> 
     Ok(said)
 }
 
-/// serde's own words would quote the value that it stumbled over.
-fn position(error: &serde_json::Error) -> String {
-    let (line, column) = (error.line(), error.column());
-    format!("it does not read at line {line}, column {column}")
-}
-
 /// Looks a registry up in a config.json. The error never quotes the text.
 pub fn look_up(text: &[u8], registry: &str) -> Result<Said, String> {
-    let file: File = serde_json::from_slice(text).map_err(|error| position(&error))?;
-    let key = key(registry);
-    let helpers = file.helpers.unwrap_or_default();
-    let helper = helpers.get(key).or(file.store.as_ref());
-    if let Some(name) = helper.filter(|name| !name.is_empty()) {
-        return if is_helper_name(name) {
-            Ok(Said::Helper(name.clone()))
-        } else {
-            Err(format!(
-                "{:?} is no name of a credential helper",
-                crate::text::escape(name)
-            ))
-        };
+    // Docker takes an empty file for one that says nothing.
+    if text.trim_ascii().is_empty() {
+        return Ok(Said::Nothing);
     }
-    let auths = file.auths.unwrap_or_default();
-    let exact = auths.get(key);
-    let entry = exact.or_else(|| {
-        let alike = |found: &&String| host_of(found) == key;
-        auths.keys().find(alike).and_then(|found| auths.get(found))
+    let mut file = Fields::read(text)?;
+    let key = key(registry);
+    let helpers = file.object("credhelpers")?;
+    let store = file.text("credsstore")?;
+    let helper = match helpers.get(key) {
+        None | Some(Value::Null) => store,
+        Some(Value::String(name)) => Some(name.clone()),
+        Some(_) => return Err("its credHelpers hold what is no name".into()),
+    };
+    let auths = file.object("auths")?;
+    let entry = auths.get(key).or_else(|| {
+        let mut entries = auths.iter();
+        let alike = entries.find(|(found, _)| host_of(found) == key);
+        alike.map(|(_, entry)| entry)
     });
-    match entry {
-        Some(Some(entry)) => credentials(entry),
-        _ => Ok(Said::Nothing),
+    let stored = match entry {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Object(entry)) => credentials(Fields::of(entry.clone())),
+        Some(_) => Err("its auths hold what is no login".to_owned()),
+    };
+    let said = |found: Option<Credentials>| found.map_or(Said::Nothing, Said::Credentials);
+    match helper.filter(|name| !name.is_empty()) {
+        None => stored.map(said),
+        Some(name) if is_helper_name(&name) => Ok(Said::Helper(name, stored.ok().flatten())),
+        Some(name) => match stored {
+            Ok(Some(found)) => Ok(Said::Credentials(found)),
+            Ok(None) | Err(_) => Err(format!(
+                "{:?} is no name of a credential helper",
+                crate::text::escape(&name)
+            )),
+        },
     }
 }
 
@@ -130,25 +118,19 @@ fn host_of(key: &str) -> &str {
     rest.split('/').next().unwrap_or(rest)
 }
 
-fn credentials(entry: &Entry) -> Result<Said, String> {
-    let some = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
-    if let Some(token) = some(&entry.identitytoken) {
-        return Ok(Said::Credentials(Credentials::IdentityToken(Secret::new(
-            token,
-        ))));
+fn credentials(mut entry: Fields) -> Result<Option<Credentials>, String> {
+    let mut text = |name| Ok::<_, String>(entry.text(name)?.filter(|text| !text.is_empty()));
+    if let Some(token) = text("identitytoken")? {
+        return Ok(Some(Credentials::IdentityToken(Secret::new(token))));
     }
-    if let Some(token) = some(&entry.registrytoken) {
-        return Ok(Said::Credentials(Credentials::RegistryToken(Secret::new(
-            token,
-        ))));
+    if let Some(token) = text("registrytoken")? {
+        return Ok(Some(Credentials::RegistryToken(Secret::new(token))));
     }
-    if let Some(auth) = some(&entry.auth) {
-        return Ok(Said::Credentials(decode(&auth)?));
+    if let Some(auth) = text("auth")? {
+        return decode(&auth).map(Some);
     }
-    let pair = some(&entry.username).zip(some(&entry.password));
-    Ok(pair.map_or(Said::Nothing, |(user, password)| {
-        Said::Credentials(login(&user, &password))
-    }))
+    let pair = text("username")?.zip(text("password")?);
+    Ok(pair.map(|(user, password)| login(&user, &password)))
 }
 
 fn login(user: &str, password: &str) -> Credentials {
@@ -158,10 +140,10 @@ fn login(user: &str, password: &str) -> Credentials {
     }
 }
 
-/// With its padding, or docker refuses it.
+/// With its padding, or docker refuses it. Line ends in it are nothing, to docker.
 fn decode(auth: &str) -> Result<Credentials, String> {
     let bytes = STANDARD
-        .decode(auth.trim())
+        .decode(auth.replace(['\r', '\n'], ""))
         .map_err(|_| "its auth is no base64")?;
     let text = String::from_utf8(bytes).map_err(|_| "its auth is no UTF-8")?;
     match text.split_once(':') {
@@ -179,7 +161,8 @@ mod tests {
         match look_up(config.as_bytes(), registry) {
             Err(why) => format!("error: {why}"),
             Ok(Said::Nothing) => "nothing".into(),
-            Ok(Said::Helper(name)) => format!("helper {name}"),
+            Ok(Said::Helper(name, None)) => format!("helper {name}"),
+            Ok(Said::Helper(name, Some(_))) => format!("helper {name}, or the file"),
             Ok(Said::Credentials(Credentials::Login { user, password })) => {
                 format!("{user}/{}", password.expose())
             }
@@ -234,7 +217,7 @@ mod tests {
     fn a_helper_goes_before_the_store_and_the_store_before_the_file() {
         let all = r#"{"credsStore":"s","credHelpers":{"r.example":"h"},"auths":{"q.example":{"auth":"bWU6cA=="}}}"#;
         assert_eq!(said(all, "r.example"), "helper h");
-        assert_eq!(said(all, "q.example"), "helper s");
+        assert_eq!(said(all, "q.example"), "helper s, or the file");
     }
 
     #[test]
@@ -268,6 +251,52 @@ mod tests {
                 said.starts_with("error: ") && !said.contains("hunter2"),
                 "{said}"
             );
+        }
+    }
+
+    #[test]
+    fn what_docker_reads_is_read() {
+        let auth = r#""r.example":{"auth":"bWU6cA=="}"#;
+        for (config, wanted) in [
+            (
+                r#"{"auths":{"r.example":{"auth":"bWU6\ncA==\r\n"}}}"#,
+                "me/p",
+            ),
+            (r#"{"Auths":{"r.example":{"Auth":"bWU6cA=="}}}"#, "me/p"),
+            (
+                r#"{"auths":{"r.example":{"UserName":"me","PASSWORD":"p"}}}"#,
+                "me/p",
+            ),
+            (&format!("{{\"auths\":{{{auth}}}}} }}}} behind"), "me/p"),
+            (
+                &format!(r#"{{"auths":{{{auth}}},"Auths":{{"q.example":{{}}}}}}"#),
+                "me/p",
+            ),
+            (
+                &format!(r#"{{"credsStore":"gone","auths":{{{auth}}}}}"#),
+                "helper gone, or the file",
+            ),
+            (
+                &format!(r#"{{"credsStore":"../x","auths":{{{auth}}}}}"#),
+                "me/p",
+            ),
+            (
+                &format!(
+                    r#"{{"credsStore":"x","credHelpers":{{"r.example":""}},"auths":{{{auth}}}}}"#
+                ),
+                "me/p",
+            ),
+            ("", "nothing"),
+            ("\n", "nothing"),
+        ] {
+            assert_eq!(said(config, "r.example"), wanted, "{config}");
+        }
+        // Docker takes neither a space in the base64 nor a byte order mark.
+        for config in [
+            r#"{"auths":{"r.example":{"auth":" bWU6cA=="}}}"#,
+            &format!("\u{feff}{{\"auths\":{{{auth}}}}}"),
+        ] {
+            assert!(said(config, "r.example").starts_with("error: "), "{config}");
         }
     }
 }

@@ -58,7 +58,11 @@ pub fn judge(promise: &Promise, here: &[String], upstream: &Upstream) -> Check {
             Status::Unknown,
             "the registry says: too many requests (429)".into(),
         ),
-        Upstream::Unknown(why) => check(
+        Upstream::NoManifest(what) => check(
+            Status::Unknown,
+            format!("the registry gives no manifest: {what}"),
+        ),
+        Upstream::Unknown(why) | Upstream::Silent(why) => check(
             Status::Unknown,
             format!("the registry cannot be asked: {why}"),
         ),
@@ -95,6 +99,8 @@ mod tests {
         assert_eq!(judged(Upstream::Gone), Status::Broken);
         assert_eq!(judged(Upstream::Denied(403)), Status::Broken);
         assert_eq!(judged(Upstream::Limited), Status::Unknown);
+        assert_eq!(judged(Upstream::NoManifest("x".into())), Status::Unknown);
+        assert_eq!(judged(Upstream::Silent("x".into())), Status::Unknown);
         assert_eq!(judged(Upstream::Unknown("x".into())), Status::Unknown);
     }
 

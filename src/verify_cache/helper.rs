@@ -12,11 +12,11 @@ use std::time::Duration;
 
 use nix::libc;
 use nix::unistd::{Uid, User, geteuid};
-use serde::Deserialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 
 use super::config::{Said, key, look_up, look_up_environment};
+use super::fields::Fields;
 use crate::secret::{Credentials, Secret};
 use crate::text::escape;
 
@@ -106,12 +106,20 @@ impl Finder {
             Err(why) => Lookup::Unreadable(format!("{shown}: {why}")),
             Ok(Said::Nothing) => Lookup::None(format!("{shown} has none")),
             Ok(Said::Credentials(found)) => Lookup::Found(found, shown),
-            Ok(Said::Helper(name)) => {
+            Ok(Said::Helper(name, stored)) => {
                 let program = format!("docker-credential-{name}");
-                match helper(&program, dir, self.named, owner) {
+                let found = match helper(&program, dir, self.named, owner) {
                     Ok(command) => ask(&program, command, registry).await,
                     Err(why) => Lookup::HelperFailed(format!("{program} {why}")),
-                }
+                };
+                let why = match (&found, &stored) {
+                    (Lookup::HelperMissing(program), Some(_)) => format!("{program} is missing"),
+                    (Lookup::HelperFailed(why), Some(_)) => why.clone(),
+                    _ => return found,
+                };
+                stored.map_or(found, |stored| {
+                    Lookup::Found(stored, format!("{shown} ({why})"))
+                })
             }
         }
     }
@@ -137,13 +145,6 @@ fn read(path: &Path) -> Result<Option<(Vec<u8>, Uid)>, String> {
         .read_to_end(&mut text)
         .map_err(|error| error.to_string())?;
     Ok(Some((text, Uid::from_raw(meta.uid()))))
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Answer {
-    username: String,
-    secret: String,
 }
 
 async fn ask(program: &str, mut command: Command, registry: &str) -> Lookup {
@@ -191,24 +192,29 @@ fn judge(program: &str, success: bool, status: &str, said: &[u8]) -> Lookup {
             Lookup::HelperFailed(format!("{program} failed ({status})"))
         };
     }
-    match serde_json::from_slice::<Answer>(said) {
-        Err(_) => Lookup::HelperFailed(format!("{program} gave an answer that does not read")),
-        Ok(answer) if answer.username.is_empty() && answer.secret.is_empty() => {
-            Lookup::None(format!("{program} has none"))
-        }
-        Ok(answer) => {
-            let secret = Secret::new(answer.secret);
-            let found = if answer.username == "<token>" {
-                Credentials::IdentityToken(secret)
-            } else {
-                Credentials::Login {
-                    user: answer.username,
-                    password: secret,
-                }
-            };
-            Lookup::Found(found, program.to_owned())
-        }
+    let Ok((user, secret)) = login(said) else {
+        return Lookup::HelperFailed(format!("{program} gave an answer that does not read"));
+    };
+    if user.is_empty() && secret.is_empty() {
+        return Lookup::None(format!("{program} has none"));
     }
+    let secret = Secret::new(secret);
+    let found = if user == "<token>" {
+        Credentials::IdentityToken(secret)
+    } else {
+        Credentials::Login {
+            user,
+            password: secret,
+        }
+    };
+    Lookup::Found(found, program.to_owned())
+}
+
+/// User and secret; empty where the answer has none, as docker reads it.
+fn login(said: &[u8]) -> Result<(String, String), String> {
+    let mut answer = Fields::read(said)?;
+    let mut text = |name| Ok::<_, String>(answer.text(name)?.unwrap_or_default());
+    Ok((text("username")?, text("secret")?))
 }
 
 /// The helper that a file names, as a command. Root runs that of somebody else as
@@ -310,6 +316,14 @@ mod tests {
         let absent = r#"{"credsStore":"absent-of-all"}"#;
         std::fs::write(folder.path().join("config.json"), absent).unwrap();
         assert_eq!(find(), "missing: docker-credential-absent-of-all");
+        // As docker does: what stands beside it serves.
+        let stored = r#"{"credsStore":"absent-of-all","auths":{"r.example":{"auth":"bWU6cA=="}}}"#;
+        std::fs::write(folder.path().join("config.json"), stored).unwrap();
+        let found = find();
+        assert!(
+            found.starts_with("found by ") && found.ends_with("absent-of-all is missing)"),
+            "{found}"
+        );
         // Nobody writes into it: who waited for that would wait for ever.
         let folder = tempfile::tempdir().unwrap();
         let fifo = folder.path().join("config.json");

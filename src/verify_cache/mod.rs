@@ -10,8 +10,8 @@
 //! | are they here, and if not, since when | [`present`], [`gone`] |
 //! | is every layer what it says | [`tar`], [`layers`], [`blobs`] |
 //! | will they be here tomorrow | [`lasting`] |
-//! | does the deploy get in | [`config`], [`helper`], [`login`], [`challenge`], [`token`] |
-//! | what does the registry have | [`ask`], [`registry`], [`wire`], [`current`] |
+//! | does the deploy get in | [`config`], [`helper`], [`fields`], [`login`], [`challenge`], [`token`] |
+//! | what does the registry have | [`ask`], [`patience`], [`registry`], [`wire`], [`current`] |
 //! | does a deploy fetch anything | [`redeploy`], [`reused`] |
 //! | all together | [`outcome`], [`run`] |
 
@@ -21,12 +21,14 @@ pub mod blobs;
 pub mod challenge;
 pub mod config;
 pub mod current;
+pub mod fields;
 pub mod gone;
 pub mod helper;
 pub mod lasting;
 pub mod layers;
 pub mod login;
 pub mod outcome;
+pub mod patience;
 pub mod present;
 pub mod promise;
 pub mod redeploy;

@@ -3,9 +3,11 @@
 //! redirect may lead; it knows nothing of manifests or tokens. Proxies of the
 //! environment are not looked at.
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+mod tls;
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Full, Limited};
@@ -13,22 +15,23 @@ use hyper::body::Bytes;
 use hyper::header::{AUTHORIZATION, HOST, HeaderValue, LOCATION, USER_AGENT};
 use hyper::{HeaderMap, Method, Request};
 use hyper_util::rt::TokioIo;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
 use tokio_rustls::TlsConnector;
 
 use crate::engine::{Insecure, host_and_port as split};
 use crate::secret::Secret;
-use crate::text::escape;
+use tls::Certificates;
 
 /// How long one request may take, from the name's look-up to the last byte.
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// The most that one of a host's addresses is waited for, where there are others.
 const ONE_ADDRESS: Duration = Duration::from_secs(3);
+
+/// The most that an insecure registry is waited for with TLS, before it is asked in the clear.
+const TLS_FIRST: Duration = Duration::from_secs(5);
 
 /// The longest answer that is read: a manifest is a few KB, 4 MiB the limit
 /// that registries themselves keep.
@@ -37,13 +40,24 @@ const LONGEST: usize = 4 << 20;
 /// Redirects that are followed; registry.k8s.io needs one.
 const REDIRECTS: usize = 3;
 
+/// How a host is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheme {
+    /// Over TLS.
+    Tls,
+    /// In the clear.
+    Plain,
+    /// Over TLS; an insecure registry in the clear where it speaks no TLS.
+    AsTheEngine,
+}
+
 /// Where a request goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Url {
     /// With its port, where it has one.
     pub host: String,
-    /// In the clear.
-    pub plain: bool,
+    /// How.
+    pub scheme: Scheme,
     /// With its query.
     pub path: String,
 }
@@ -51,10 +65,10 @@ pub struct Url {
 impl Url {
     /// Reads an absolute URL, or a path on the same host.
     pub fn parse(text: &str, base: &Url) -> Option<Url> {
-        let (plain, rest) = if let Some(rest) = text.strip_prefix("https://") {
-            (false, rest)
+        let (scheme, rest) = if let Some(rest) = text.strip_prefix("https://") {
+            (Scheme::Tls, rest)
         } else if let Some(rest) = text.strip_prefix("http://") {
-            (true, rest)
+            (Scheme::Plain, rest)
         } else if text.starts_with('/') && !text.starts_with("//") {
             return Some(Url {
                 path: text.to_owned(),
@@ -71,9 +85,19 @@ impl Url {
         };
         (!host.is_empty() && host.bytes().all(fine)).then(|| Url {
             host: host.to_owned(),
-            plain,
+            scheme,
             path: format!("/{path}"),
         })
+    }
+
+    /// Whether both are of one host.
+    pub fn same_host(&self, other: &Url) -> bool {
+        let place = |url: &Url| {
+            let port = if url.scheme == Scheme::Plain { 80 } else { 443 };
+            let (name, port) = split(&url.host, port);
+            (name.to_ascii_lowercase(), port)
+        };
+        self.host == other.host || place(self) == place(other)
     }
 }
 
@@ -86,6 +110,29 @@ pub struct Answer {
     pub headers: HeaderMap,
     /// Its body.
     pub body: Bytes,
+    /// Whose it is: after a redirect not that of who was asked.
+    pub url: Url,
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub struct Failed {
+    /// Foreign text may be in it: it is not fit to print.
+    pub why: String,
+    /// Nothing came within the deadline.
+    pub silent: bool,
+}
+
+impl From<String> for Failed {
+    fn from(why: String) -> Self {
+        Self { why, silent: false }
+    }
+}
+
+impl From<&str> for Failed {
+    fn from(why: &str) -> Self {
+        why.to_owned().into()
+    }
 }
 
 impl Answer {
@@ -112,8 +159,10 @@ pub struct Ask<'a> {
 /// Sends requests; one connection for each.
 pub struct Wire {
     insecure: Insecure,
-    certificates: PathBuf,
-    roots: OnceLock<Vec<CertificateDer<'static>>>,
+    certificates: Certificates,
+    deadline: Duration,
+    /// Insecure hosts that speak no TLS.
+    plain: Mutex<BTreeSet<String>>,
 }
 
 impl Wire {
@@ -121,28 +170,55 @@ impl Wire {
     pub fn new(insecure: Insecure) -> Self {
         Self {
             insecure,
-            certificates: "/etc/docker/certs.d".into(),
-            roots: OnceLock::new(),
+            certificates: Certificates::new("/etc/docker/certs.d".into()),
+            deadline: DEADLINE,
+            plain: Mutex::default(),
         }
     }
 
-    /// Whether this host may be spoken to in the clear.
-    pub fn may_be_plain(&self, host: &str) -> bool {
-        self.insecure.covers(host)
-    }
-
-    /// Sends a request and reads the whole answer. The error is fit to print
-    /// and says nothing of what was sent.
-    pub async fn send(&self, ask: Ask<'_>) -> Result<Answer, String> {
-        let whole = tokio::time::timeout(DEADLINE, self.follow(ask));
-        match whole.await {
-            Ok(answer) => answer,
-            Err(_) => Err(format!("no answer within {} s", DEADLINE.as_secs())),
+    /// The same, for tests that wait for the deadline.
+    #[cfg(test)]
+    pub fn impatient(insecure: Insecure) -> Self {
+        Self {
+            deadline: Duration::from_secs(2),
+            ..Self::new(insecure)
         }
     }
 
-    async fn follow(&self, mut ask: Ask<'_>) -> Result<Answer, String> {
-        let first = ask.url.host.clone();
+    /// Whether the engine lists this host as insecure, by its name or by one of its addresses.
+    async fn is_insecure(&self, host: &str) -> bool {
+        if self.insecure.covers(host) {
+            return true;
+        }
+        let (name, port) = split(host, 443);
+        let found = lookup_host((name.trim_matches(['[', ']']), port)).await;
+        found.is_ok_and(|found| self.covers(found.map(|address| address.ip())))
+    }
+
+    fn covers(&self, mut addresses: impl Iterator<Item = IpAddr>) -> bool {
+        addresses.any(|address| self.insecure.covers_address(address))
+    }
+
+    /// Whether what one host says may lead there: never away from TLS, but between registries
+    /// that are both listed as insecure.
+    pub async fn may_lead(&self, from: &Url, to: &Url) -> bool {
+        to.scheme != Scheme::Plain
+            || (self.is_insecure(&from.host).await && self.is_insecure(&to.host).await)
+    }
+
+    /// Sends a request and reads the whole answer.
+    pub async fn send(&self, ask: Ask<'_>) -> Result<Answer, Failed> {
+        let whole = tokio::time::timeout(self.deadline, self.follow(ask));
+        whole.await.unwrap_or_else(|_| {
+            Err(Failed {
+                why: format!("no answer within {} s", self.deadline.as_secs()),
+                silent: true,
+            })
+        })
+    }
+
+    async fn follow(&self, mut ask: Ask<'_>) -> Result<Answer, Failed> {
+        let first = ask.url.clone();
         for _ in 0..=REDIRECTS {
             let answer = self.once(&ask).await?;
             let redirect = matches!(answer.status, 301 | 302 | 303 | 307 | 308);
@@ -154,74 +230,59 @@ impl Wire {
                 .and_then(|text| Url::parse(text, &ask.url));
             let next =
                 next.ok_or_else(|| format!("a redirect ({}) that leads nowhere", answer.status))?;
-            if next.plain && !(ask.url.plain && self.may_be_plain(&next.host)) {
-                return Err(format!(
-                    "a redirect away from TLS, to {}",
-                    escape(&next.host)
-                ));
+            if !self.may_lead(&ask.url, &next).await {
+                return Err(format!("a redirect away from TLS, to {}", next.host).into());
             }
             ask.url = next;
-            if ask.url.host != first {
+            if !ask.url.same_host(&first) {
                 // Credentials are for whom they were given.
                 ask.authorization = None;
             }
         }
-        Err(format!("more than {REDIRECTS} redirects"))
+        Err(format!("more than {REDIRECTS} redirects").into())
     }
 
-    async fn once(&self, ask: &Ask<'_>) -> Result<Answer, String> {
-        let (name, port) = split(&ask.url.host, if ask.url.plain { 80 } else { 443 });
+    async fn once(&self, ask: &Ask<'_>) -> Result<Answer, Failed> {
+        let host = &ask.url.host;
+        let known = || self.plain.lock().unwrap_or_else(PoisonError::into_inner);
+        let as_the_engine = ask.url.scheme == Scheme::AsTheEngine;
+        let plain = ask.url.scheme == Scheme::Plain || as_the_engine && known().contains(host);
+        let (name, port) = split(host, if plain { 80 } else { 443 });
         let bare = name.trim_matches(['[', ']']);
-        let words = |error: std::io::Error| escape(&error.to_string());
+        let words = |error: std::io::Error| error.to_string();
         let addresses = lookup_host((bare, port)).await.map_err(words)?;
-        let addresses: Vec<_> = addresses.collect();
-        let stream = connect(&addresses).await.map_err(words)?;
-        if ask.url.plain {
-            return talk(stream, ask).await;
+        let mut addresses: Vec<_> = addresses.collect();
+        if plain {
+            return talk(connect(&addresses).await.map_err(words)?, ask).await;
         }
+        let insecure = self.insecure.covers(host)
+            || self.covers(addresses.iter().map(std::net::SocketAddr::ip));
         let server = ServerName::try_from(bare.to_owned())
             .map_err(|_| "its name fits no certificate".to_owned())?;
-        let connector = TlsConnector::from(self.tls(&ask.url.host)?);
-        let stream = connector
-            .connect(server, stream)
-            .await
-            .map_err(|error| escape(&error.to_string()))?;
-        talk(stream, ask).await
-    }
-
-    /// The system's certificates, and those that docker is told for this host.
-    fn tls(&self, host: &str) -> Result<Arc<ClientConfig>, String> {
-        let system = self
-            .roots
-            .get_or_init(|| rustls_native_certs::load_native_certs().certs);
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(system.iter().cloned());
-        let files = std::fs::read_dir(self.certificates.join(host))
-            .into_iter()
-            .flatten()
-            .flatten();
-        let own = files
-            .map(|file| file.path())
-            .filter(|path| path.extension().is_some_and(|e| e == "crt"));
-        for path in own {
-            let found = CertificateDer::pem_file_iter(&path)
-                .into_iter()
-                .flatten()
-                .flatten();
-            roots.add_parsable_certificates(found);
+        let connector = TlsConnector::from(self.certificates.config(host, insecure)?);
+        let handshake = async { connector.connect(server, connect(&addresses).await?).await };
+        if !(insecure && as_the_engine) {
+            return talk(handshake.await.map_err(words)?, ask).await;
         }
-        if roots.is_empty() {
-            return Err(
-                "this host has no certificates to check it with (install ca-certificates)".into(),
-            );
+        let over_tls = match tokio::time::timeout(TLS_FIRST, handshake).await {
+            Ok(Ok(stream)) => return talk(stream, ask).await,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("no answer within {} s", TLS_FIRST.as_secs()),
+        };
+        let (_, port) = split(host, 80);
+        for address in &mut addresses {
+            address.set_port(port);
         }
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| error.to_string())?;
-        Ok(Arc::new(
-            config.with_root_certificates(roots).with_no_client_auth(),
-        ))
+        let in_the_clear = async {
+            let stream = connect(&addresses).await.map_err(words)?;
+            talk(stream, ask).await
+        };
+        let answer = in_the_clear.await.map_err(|failed| Failed {
+            why: format!("over TLS: {over_tls}; in the clear: {}", failed.why),
+            ..failed
+        })?;
+        known().insert(host.clone());
+        Ok(answer)
     }
 }
 
@@ -241,7 +302,7 @@ async fn connect(addresses: &[SocketAddr]) -> std::io::Result<TcpStream> {
     TcpStream::connect(last).await
 }
 
-async fn talk<S>(stream: S, ask: &Ask<'_>) -> Result<Answer, String>
+async fn talk<S>(stream: S, ask: &Ask<'_>) -> Result<Answer, Failed>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -250,7 +311,7 @@ where
         if let Some(cause) = std::error::Error::source(&error) {
             text = format!("{text}: {cause}");
         }
-        escape(&text)
+        text
     };
     let mut request = Request::builder()
         .method(ask.method.clone())
@@ -284,11 +345,12 @@ where
     let body = Limited::new(body, LONGEST)
         .collect()
         .await
-        .map_err(|error| escape(&error.to_string()))?;
+        .map_err(|error| error.to_string())?;
     Ok(Answer {
         status: head.status.as_u16(),
         headers: head.headers,
         body: body.to_bytes(),
+        url: ask.url.clone(),
     })
 }
 
@@ -296,23 +358,26 @@ where
 mod tests {
     use super::*;
     use crate::testing::block_on;
+    use rustls::pki_types::CertificateDer;
+    use rustls::pki_types::pem::PemObject;
+    use std::sync::Arc;
 
     #[test]
     fn a_location_is_absolute_or_a_path_here() {
         let base = Url {
             host: "a.example".into(),
-            plain: false,
+            scheme: Scheme::Tls,
             path: "/v2/".into(),
         };
         let parsed = |text| {
-            Url::parse(text, &base).map(|url| format!("{}{} {}", url.host, url.path, url.plain))
+            Url::parse(text, &base).map(|url| format!("{}{} {:?}", url.host, url.path, url.scheme))
         };
         assert_eq!(
             parsed("https://b.example/x?y").unwrap(),
-            "b.example/x?y false"
+            "b.example/x?y Tls"
         );
-        assert_eq!(parsed("http://b.example").unwrap(), "b.example/ true");
-        assert_eq!(parsed("/z").unwrap(), "a.example/z false");
+        assert_eq!(parsed("http://b.example").unwrap(), "b.example/ Plain");
+        assert_eq!(parsed("/z").unwrap(), "a.example/z Tls");
         for bad in [
             "//b.example/x",
             "ftp://b",
@@ -340,7 +405,9 @@ mod tests {
             .unwrap();
         let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap().to_string();
+        // A name, to us: an address of this host would not be checked.
+        let port = listener.local_addr().unwrap().port();
+        let address = format!("0x7f000001:{port}");
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let Ok(mut stream) = acceptor.accept(stream).await else {
@@ -362,7 +429,7 @@ mod tests {
 
     fn wire_with(certificates: &std::path::Path) -> Wire {
         Wire {
-            certificates: certificates.to_owned(),
+            certificates: Certificates::new(certificates.to_owned()),
             ..Wire::new(Insecure::default())
         }
     }
@@ -370,7 +437,7 @@ mod tests {
     async fn asked(wire: &Wire, host: &str) -> Result<Answer, String> {
         let url = Url {
             host: host.to_owned(),
-            plain: false,
+            scheme: Scheme::Tls,
             path: "/v2/".into(),
         };
         let secret = Secret::new("Bearer TOKEN");
@@ -381,7 +448,7 @@ mod tests {
             headers: &[],
             form: None,
         };
-        wire.send(ask).await
+        wire.send(ask).await.map_err(|failed| failed.why)
     }
 
     #[test]
@@ -445,6 +512,24 @@ mod tests {
             tokio::time::pause();
             let found = tokio::time::timeout(DEADLINE, connect(&[full, address])).await;
             assert_eq!(found.unwrap().unwrap().peer_addr().unwrap(), address);
+        });
+    }
+
+    #[test]
+    fn an_insecure_network_holds_for_a_name_that_leads_into_it_and_for_any_certificate() {
+        block_on(async {
+            let (address, _server) = serve("200 OK").await;
+            let folder = tempfile::tempdir().unwrap();
+            let insecure = |cidr: &str| Wire {
+                insecure: Insecure {
+                    cidrs: vec![cidr.to_owned()],
+                    ..Insecure::default()
+                },
+                ..wire_with(folder.path())
+            };
+            let listed = asked(&insecure("127.0.0.0/8"), &address).await;
+            assert_eq!(listed.unwrap().status, 200);
+            asked(&insecure("10.0.0.0/8"), &address).await.unwrap_err();
         });
     }
 }

@@ -18,6 +18,7 @@
 
 mod containers;
 mod engine;
+pub mod front;
 mod http;
 pub mod image;
 mod images;

@@ -5,6 +5,7 @@ use std::io;
 
 use serde_json::json;
 
+use super::front::Behind;
 use super::http::{self, Request, Response};
 use super::image::{Archive, unique};
 use super::index::Index;
@@ -14,7 +15,7 @@ use super::{loopback, wait_until};
 
 const SUITE: &str = "bookworm";
 pub const USER: &str = "gardener";
-const MANIFESTS: &str = "application/vnd.docker.distribution.manifest.v2+json, \
+pub(super) const MANIFESTS: &str = "application/vnd.docker.distribution.manifest.v2+json, \
      application/vnd.oci.image.manifest.v1+json, \
      application/vnd.docker.distribution.manifest.list.v2+json, \
      application/vnd.oci.image.index.v1+json";
@@ -197,6 +198,15 @@ impl Registry {
     /// wait for it.
     pub fn requests(&self) -> Vec<Access> {
         self.process.log().lines().filter_map(access).collect()
+    }
+
+    /// For a server in front of it.
+    pub fn behind(&self) -> Behind {
+        let token = http::base64url(format!("{USER}:{}", self.password).as_bytes());
+        Behind {
+            address: self.address.clone(),
+            authorization: format!("Basic {token}"),
+        }
     }
 
     /// The same registry at another address that lets through so many bytes a second, on each

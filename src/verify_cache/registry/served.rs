@@ -6,7 +6,8 @@ use std::io::{BufRead, BufReader, Read, Write};
 /// `me`/`hunter2`, to the identity token `ID`, and to nobody else; or to
 /// anybody, once, briefly, or good for what is below `open/` alone
 /// (`scoped`: gives them for that alone). `open`: its /v2/ asks for nothing;
-/// `basic`: it knows no tokens. What is called `busy` or `many` cannot be
+/// `basic`: it knows no tokens; `hangs`: it never
+/// answers a HEAD. What is called `busy` or `many` cannot be
 /// asked for. It tells each request, with ` Basic` where a password came.
 pub fn served(asked: &'static str) -> (String, std::sync::mpsc::Receiver<String>) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -15,7 +16,13 @@ pub fn served(asked: &'static str) -> (String, std::sync::mpsc::Receiver<String>
     let realm = format!("http://{address}/token?x=1");
     std::thread::spawn(move || {
         let mut given = 0;
+        let mut silent = Vec::new();
         for mut stream in listener.incoming().map_while(Result::ok) {
+            let mut hello = [0];
+            if stream.peek(&mut hello).is_ok() && hello[0] == 0x16 {
+                // It speaks no TLS, and it is not told that it was tried.
+                continue;
+            }
             let mut reader = BufReader::new(stream.try_clone().unwrap());
             let mut head = String::new();
             while !head.ends_with("\r\n\r\n") && reader.read_line(&mut head).is_ok_and(|n| n > 0) {}
@@ -35,7 +42,7 @@ pub fn served(asked: &'static str) -> (String, std::sync::mpsc::Receiver<String>
                     "identity" => {
                         body.contains("refresh_token=ID&") || body.ends_with("refresh_token=ID")
                     }
-                    "anybody" | "once" | "public" => true,
+                    "anybody" | "once" | "public" | "hangs" => true,
                     "scoped" if first.contains("scope=repository%3Aopen") => true,
                     _ => head.contains(basic),
                 };
@@ -57,8 +64,9 @@ pub fn served(asked: &'static str) -> (String, std::sync::mpsc::Receiver<String>
             } else if head.contains("Bearer TOK") && (asked != "public" || open)
                 || asked == "open" && (open || first.contains(" /v2/ "))
             {
+                let length = if first.starts_with("HEAD") { 400 } else { 0 };
                 format!(
-                    "200 OK\r\nDocker-Content-Digest: sha256:{}\r\nContent-Length: 0\r\n\r\n",
+                    "200 OK\r\nContent-Type: application/vnd.oci.image.manifest.v1+json\r\nDocker-Content-Digest: sha256:{}\r\nContent-Length: {length}\r\n\r\n",
                     "a".repeat(64)
                 )
             } else if asked == "basic" {
@@ -70,7 +78,12 @@ pub fn served(asked: &'static str) -> (String, std::sync::mpsc::Receiver<String>
                 )
             };
             let password = head.contains("authorization: Basic");
+            let hangs = asked == "hangs" && first.starts_with("HEAD");
             let _ = tell.send(first + if password { " Basic" } else { "" });
+            if hangs {
+                silent.push(stream);
+                continue;
+            }
             let _ = stream.write_all(format!("HTTP/1.1 {answer}").as_bytes());
         }
     });
