@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -24,14 +25,24 @@ const OUR_PATH: &str = "remove";
 /// as it does for a name of ours.
 const DANGLING: &str = "moby-dangling";
 
-/// A normalised image name: a tag, or a digest reference.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// A normalised image name: a tag, or a digest reference. Copies share their
+/// text: inventory, ledger and plan hold each name of a host.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Reference {
-    domain: String,
-    path: String,
-    tag: Option<String>,
-    digest: Option<String>,
+pub struct Reference(Arc<Parts>);
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Parts {
+    domain: Box<str>,
+    path: Box<str>,
+    tag: Option<Box<str>>,
+    digest: Option<Box<str>>,
+}
+
+impl fmt::Debug for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
 }
 
 /// Why a text is no image name.
@@ -72,12 +83,12 @@ impl Reference {
     /// The name that secateur gives an otherwise nameless image: its own
     /// repository, and the first 12 digits of the id as tag.
     pub fn ours(id: &crate::model::ImageId) -> Self {
-        Self {
-            domain: OUR_DOMAIN.to_owned(),
-            path: OUR_PATH.to_owned(),
-            tag: Some(id.short().to_owned()),
+        Self(Arc::new(Parts {
+            domain: OUR_DOMAIN.into(),
+            path: OUR_PATH.into(),
+            tag: Some(id.short().into()),
             digest: None,
-        }
+        }))
     }
 
     /// Whether only secateur gives such a name; also the digest reference that
@@ -86,9 +97,9 @@ impl Reference {
         let ours = |tag: &str| {
             tag.len() == 12 && tag.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
         };
-        self.domain == OUR_DOMAIN
-            && self.path == OUR_PATH
-            && self.tag.as_deref().map_or(self.is_digest(), ours)
+        &*self.0.domain == OUR_DOMAIN
+            && &*self.0.path == OUR_PATH
+            && self.0.tag.as_deref().map_or(self.is_digest(), ours)
     }
 
     /// The containerd store's own record of an image that lost its tag, as its
@@ -100,56 +111,56 @@ impl Reference {
     /// Whether it is such a record, of any image.
     pub fn is_dangling_record(&self) -> bool {
         self.is_digest()
-            && self.domain == "docker.io"
-            && self.path.strip_prefix("library/") == Some(DANGLING)
+            && &*self.0.domain == "docker.io"
+            && self.0.path.strip_prefix("library/") == Some(DANGLING)
     }
 
     /// `repo@sha256:…`, with or without a tag beside it.
     pub fn is_digest(&self) -> bool {
-        self.digest.is_some()
+        self.0.digest.is_some()
     }
 
     /// The digest, `sha256:<hex>`.
     pub fn digest(&self) -> Option<&str> {
-        self.digest.as_deref()
+        self.0.digest.as_deref()
     }
 
     /// The tag, without the colon.
     pub fn tag(&self) -> Option<&str> {
-        self.tag.as_deref()
+        self.0.tag.as_deref()
     }
 
     /// `docker.io`: the registry, with its port.
     pub fn domain(&self) -> &str {
-        &self.domain
+        &self.0.domain
     }
 
     /// `library/postgres`: the repository's name in its registry.
     pub fn path(&self) -> &str {
-        &self.path
+        &self.0.path
     }
 
     /// `docker.io/library/postgres`.
     pub fn repository(&self) -> String {
-        format!("{}/{}", self.domain, self.path)
+        format!("{}/{}", self.0.domain, self.0.path)
     }
 
     /// This name without its digest, where it has a tag as well.
     pub fn without_digest(&self) -> Option<Self> {
-        self.tag.as_ref()?;
-        Some(Self {
+        self.0.tag.as_ref()?;
+        Some(Self(Arc::new(Parts {
             digest: None,
-            ..self.clone()
-        })
+            ..(*self.0).clone()
+        })))
     }
 
     /// This name without its tag, where it has a digest.
     pub fn without_tag(&self) -> Option<Self> {
-        self.digest.as_ref()?;
-        Some(Self {
+        self.0.digest.as_ref()?;
+        Some(Self(Arc::new(Parts {
             tag: None,
-            ..self.clone()
-        })
+            ..(*self.0).clone()
+        })))
     }
 
     /// The short form that docker shows: `postgres:16`.
@@ -158,7 +169,7 @@ impl Reference {
         let short = full.strip_prefix("docker.io/").unwrap_or(&full);
         short
             .strip_prefix("library/")
-            .filter(|_| self.domain == "docker.io")
+            .filter(|_| &*self.0.domain == "docker.io")
             .unwrap_or(short)
             .to_owned()
     }
@@ -166,11 +177,11 @@ impl Reference {
 
 impl fmt::Display for Reference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.domain, self.path)?;
-        if let Some(tag) = &self.tag {
+        write!(f, "{}/{}", self.0.domain, self.0.path)?;
+        if let Some(tag) = &self.0.tag {
             write!(f, ":{tag}")?;
         }
-        if let Some(digest) = &self.digest {
+        if let Some(digest) = &self.0.digest {
             write!(f, "@{digest}")?;
         }
         Ok(())
@@ -191,7 +202,7 @@ impl FromStr for Reference {
             return Err(bad("it is a digest or an id"));
         }
         let (rest, digest) = match text.split_once('@') {
-            Some((rest, digest)) if is_digest(digest) => (rest, Some(digest.to_owned())),
+            Some((rest, digest)) if is_digest(digest) => (rest, Some(Box::from(digest))),
             Some(_) => {
                 return Err(bad(
                     "the digest must be sha256: and 64 hex digits, or sha512: and 128",
@@ -235,15 +246,15 @@ impl FromStr for Reference {
             return Err(bad("at most 255 characters"));
         }
         let tag = match (tag, &digest) {
-            (None, None) => Some("latest".to_owned()),
-            (tag, _) => tag.map(str::to_owned),
+            (None, None) => Some("latest".into()),
+            (tag, _) => tag.map(Box::from),
         };
-        Ok(Self {
-            domain: domain.to_owned(),
-            path,
+        Ok(Self(Arc::new(Parts {
+            domain: domain.into(),
+            path: path.into(),
             tag,
             digest,
-        })
+        })))
     }
 }
 

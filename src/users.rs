@@ -23,27 +23,30 @@ pub enum User<'a> {
 /// All names of all images, to look them up by.
 pub struct Names<'a> {
     images: &'a BTreeMap<ImageId, Image>,
-    by_name: BTreeMap<String, Vec<&'a ImageId>>,
+    /// In order, to be searched: each name once more as text would take more
+    /// room than all the rest.
+    tags: Vec<(&'a Reference, &'a ImageId)>,
+    digests: Vec<(&'a str, &'a ImageId)>,
 }
 
 impl<'a> Names<'a> {
     /// Indexes the tags and digest references of all images.
     pub fn of(images: &'a BTreeMap<ImageId, Image>) -> Self {
-        let mut by_name: BTreeMap<String, Vec<&ImageId>> = BTreeMap::new();
+        let (mut tags, mut digests) = (Vec::new(), Vec::new());
         for image in images.values() {
-            for tag in &image.tags {
-                by_name.entry(tag.to_string()).or_default().push(&image.id);
-            }
-            for digest in image.digests.iter().filter_map(Reference::digest) {
-                // By the digest alone: two repositories' references to one
-                // digest are the same bytes.
-                by_name
-                    .entry(digest.to_owned())
-                    .or_default()
-                    .push(&image.id);
-            }
+            tags.extend(image.tags.iter().map(|tag| (tag, &image.id)));
+            // By the digest alone: two repositories' references to one digest are
+            // the same bytes.
+            let own = image.digests.iter().filter_map(Reference::digest);
+            digests.extend(own.map(|digest| (digest, &image.id)));
         }
-        Self { images, by_name }
+        tags.sort_unstable();
+        digests.sort_unstable();
+        Self {
+            images,
+            tags,
+            digests,
+        }
     }
 
     /// Every image that this text may mean. `name:tag@digest` means both what
@@ -57,9 +60,11 @@ impl<'a> Names<'a> {
             } else {
                 Some(name.clone())
             };
-            found.extend(tag.into_iter().flat_map(|tag| self.named(&tag.to_string())));
+            if let Some(tag) = &tag {
+                found.extend(having(&self.tags, tag));
+            }
             if let Some(digest) = name.digest() {
-                found.extend(self.named(digest));
+                found.extend(having(&self.digests, digest));
                 found.extend(self.by_id(digest));
             }
         }
@@ -81,11 +86,9 @@ impl<'a> Names<'a> {
         let Some(digest) = Self::digest(text) else {
             return Vec::new();
         };
-        self.named(&digest).chain(self.by_id(&digest)).collect()
-    }
-
-    fn named(&self, name: &str) -> impl Iterator<Item = &'a ImageId> + use<'_, 'a> {
-        self.by_name.get(name).into_iter().flatten().copied()
+        having(&self.digests, &*digest)
+            .chain(self.by_id(&digest))
+            .collect()
     }
 
     /// A whole id, or the beginning of one: what `docker run 3f5e6a` leaves in
@@ -106,6 +109,17 @@ impl<'a> Names<'a> {
             .take_while(|id| id.hex().starts_with(hex))
             .collect()
     }
+}
+
+/// The images that have this name, of a list in order.
+fn having<'a, T: Ord + ?Sized>(
+    list: &[(&T, &'a ImageId)],
+    name: &T,
+) -> impl Iterator<Item = &'a ImageId> {
+    let first = list.partition_point(|(other, _)| *other < name);
+    let rest = list[first..].iter();
+    rest.take_while(move |(other, _)| *other == name)
+        .map(|(_, id)| *id)
 }
 
 /// For each image that anything refers to, all that does.
