@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use crate::ledger::{Ledger, Sighting};
+use crate::ledger::{Ledger, Printed, Sighting};
 use crate::model::{Image, ImageId, Inventory, Store};
 use crate::plan::{Class, Entry, Evidence, HeldBack, Plan, Unneeded, Verdict};
 use crate::policy::{DigestPinned, Policy};
@@ -166,7 +166,7 @@ fn rollbacks<'a>(
     tags_in_use: &BTreeSet<&'a Reference>,
 ) -> BTreeMap<&'a ImageId, Vec<Rollback<'a>>> {
     let mut before: BTreeMap<&Reference, Vec<(DateTime<Utc>, &ImageId)>> = BTreeMap::new();
-    let mut perhaps: Vec<(&Reference, DateTime<Utc>, &ImageId)> = Vec::new();
+    let mut perhaps = faded(inventory, ledger, tags_in_use);
     for (id, sighting) in ledger.sightings() {
         let Some(image) = inventory.images.get(id) else {
             continue;
@@ -222,6 +222,31 @@ fn rollbacks<'a>(
         }
     }
     ranks
+}
+
+/// What may have carried a tag once, as far as the fingerprints of its names
+/// tell: when, nobody knows any more, so it may be the newest that did.
+fn faded<'a>(
+    inventory: &'a Inventory,
+    ledger: &'a Ledger,
+    tags_in_use: &BTreeSet<&'a Reference>,
+) -> Vec<(&'a Reference, DateTime<Utc>, &'a ImageId)> {
+    let known = |seen: &Sighting| !seen.faded.is_empty() && !seen.faded.is_any();
+    let faded: Vec<_> = ledger.sightings().filter(|(_, seen)| known(seen)).collect();
+    if faded.is_empty() {
+        return Vec::new();
+    }
+    let in_use = Printed::of(tags_in_use.iter().copied());
+    let mut found = Vec::new();
+    for (id, sighting) in faded {
+        let Some(image) = inventory.images.get(id) else {
+            continue;
+        };
+        let had = sighting.faded.among(&in_use).into_iter();
+        let had = had.filter(|tag| !image.tags.contains(*tag));
+        found.extend(had.map(|tag| (tag, DateTime::<Utc>::MAX_UTC, id)));
+    }
+    found
 }
 
 fn entry(host: &Host<'_>, image: &Image) -> Entry {

@@ -21,6 +21,10 @@ pub struct Record {
     pub at: DateTime<Utc>,
     /// Which run.
     pub run: String,
+    /// Whose image it is: [`crate::model::EngineFacts::key`]. Where neither the
+    /// record nor an intent of its run says it, it may be anybody's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    engine: Option<String>,
     /// Which image.
     pub id: ImageId,
     /// What is recorded of it.
@@ -34,10 +38,6 @@ pub struct Record {
 pub enum What {
     /// It is about to be removed.
     Intent {
-        /// Whose image it is: [`crate::model::EngineFacts::key`]. Where it is not
-        /// said, it may be anybody's.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        engine: Option<String>,
         /// Its names.
         names: Vec<String>,
         /// Its class.
@@ -96,7 +96,6 @@ impl Record {
     pub fn intent(run: &str, at: DateTime<Utc>, engine: &str, entry: &Entry) -> Self {
         let names = entry.image().digests.iter().chain(&entry.image().ours);
         let what = What::Intent {
-            engine: Some(engine.to_owned()),
             names: names.map(ToString::to_string).collect(),
             class: entry.class().name().to_owned(),
             unneeded_since: entry.unneeded().map(|unneeded| unneeded.since),
@@ -109,6 +108,7 @@ impl Record {
             schema: SCHEMA.into(),
             at,
             run: run.into(),
+            engine: Some(engine.to_owned()),
             id: entry.image().id.clone(),
             what,
         }
@@ -126,6 +126,7 @@ impl Record {
             schema: SCHEMA.into(),
             at,
             run: run.into(),
+            engine: None,
             id,
             what: What::Outcome {
                 result,
@@ -161,12 +162,11 @@ impl Record {
         record
     }
 
-    /// Whether it is, or may be, of this engine.
-    fn is_of(&self, key: &str) -> bool {
-        match &self.what {
-            What::Intent { engine, .. } => engine.as_ref().is_none_or(|engine| engine == key),
-            What::Outcome { .. } => true,
-        }
+    /// The same, with the engine that it is of.
+    #[must_use]
+    pub fn of(mut self, engine: &str) -> Self {
+        self.engine = Some(engine.to_owned());
+        self
     }
 
     /// One line, with its newline.
@@ -177,11 +177,11 @@ impl Record {
     }
 }
 
-/// Images that the engine did not let go when they were last tried: tried again
+/// Images that this engine did not let go when they were last tried: tried again
 /// they are, but nothing else waits for them.
-pub fn resisting(journal: &[u8]) -> BTreeSet<ImageId> {
+pub fn resisting(journal: &[u8], engine: &str) -> BTreeSet<ImageId> {
     let mut resisting = BTreeSet::new();
-    for record in records(journal) {
+    for record in of_engine(records(journal), engine) {
         if let What::Outcome {
             result, because, ..
         } = &record.what
@@ -204,8 +204,12 @@ pub fn resisting(journal: &[u8]) -> BTreeSet<ImageId> {
 /// (a write was cut off) are passed over, for an intent counts only when it was
 /// written whole, before the removal.
 pub fn open_intents(journal: &[u8]) -> Vec<Record> {
+    open(records(journal))
+}
+
+fn open(records: impl Iterator<Item = Record>) -> Vec<Record> {
     let mut open: Vec<Record> = Vec::new();
-    for record in records(journal) {
+    for record in records {
         match record.what {
             What::Intent { .. } => open.push(record),
             What::Outcome {
@@ -224,8 +228,8 @@ pub fn open_intents(journal: &[u8]) -> Vec<Record> {
 /// Of the [`open_intents`], the last for each image of this engine. Whether an
 /// image of another one is still there, this one cannot say.
 pub fn pending(journal: &[u8], engine: &str) -> BTreeMap<ImageId, Record> {
-    let open = open_intents(journal).into_iter();
-    open.filter(|record| record.is_of(engine))
+    open(of_engine(records(journal), engine))
+        .into_iter()
         .map(|record| (record.id.clone(), record))
         .collect()
 }
@@ -233,16 +237,36 @@ pub fn pending(journal: &[u8], engine: &str) -> BTreeMap<ImageId, Record> {
 /// When each image was last meant to be removed. A name of ours that an image
 /// still has was given then, also where the outcome is known: it failed.
 pub fn intended(journal: &[u8], engine: &str) -> BTreeMap<ImageId, DateTime<Utc>> {
-    records(journal)
-        .filter(|record| matches!(record.what, What::Intent { .. }) && record.is_of(engine))
+    of_engine(records(journal), engine)
+        .filter(|record| matches!(record.what, What::Intent { .. }))
         .map(|record| (record.id, record.at))
         .collect()
 }
 
-fn records(journal: &[u8]) -> impl Iterator<Item = Record> {
+/// Every record that reads.
+pub fn records(journal: &[u8]) -> impl Iterator<Item = Record> {
     journal
         .split(|&byte| byte == b'\n')
         .filter_map(|line| serde_json::from_slice::<Record>(line).ok())
+}
+
+/// The records that are, or may be, of this engine: several engines in turn may
+/// have written into one journal. What says nothing is of the engine of its
+/// run's intents, which stand before it.
+pub fn of_engine(
+    records: impl Iterator<Item = Record>,
+    engine: &str,
+) -> impl Iterator<Item = Record> {
+    let mut runs: BTreeMap<String, String> = BTreeMap::new();
+    records.filter(move |record| {
+        if let (What::Intent { .. }, Some(its)) = (&record.what, &record.engine)
+            && runs.get(&record.run) != Some(its)
+        {
+            runs.insert(record.run.clone(), its.clone());
+        }
+        let its = record.engine.as_ref().or_else(|| runs.get(&record.run));
+        its.is_none_or(|its| its == engine)
+    })
 }
 
 #[cfg(test)]
@@ -252,7 +276,6 @@ mod tests {
 
     fn intent(n: u64) -> Record {
         let what = What::Intent {
-            engine: Some("e".into()),
             names: vec![],
             class: "untagged".into(),
             unneeded_since: None,
@@ -263,6 +286,7 @@ mod tests {
             schema: SCHEMA.into(),
             at: at(0),
             run: "r".into(),
+            engine: Some("e".into()),
             id: id(n),
             what,
         }
@@ -300,17 +324,16 @@ mod tests {
             came(1, Came::Skipped, "the run stopped before its turn"),
         ]
         .concat();
-        assert_eq!(resisting(&journal), [id(1), id(3)].into());
+        assert_eq!(resisting(&journal, "e"), [id(1), id(3)].into());
         journal.extend(came(3, Came::Removed, ""));
-        assert_eq!(resisting(&journal), [id(1)].into());
+        assert_eq!(resisting(&journal, "e"), [id(1)].into());
     }
 
     #[test]
     fn what_became_of_an_intent_only_its_own_engine_and_its_own_run_can_say() {
         let mut unsaid = intent(2);
-        if let What::Intent { engine, .. } = &mut unsaid.what {
-            *engine = None;
-        }
+        unsaid.engine = None;
+        unsaid.run = "r0".into();
         let other_run = Record::outcome("r2", at(1), id(1), Came::Removed, None);
         let lines: Vec<u8> = [intent(1), unsaid, other_run]
             .iter()
@@ -323,5 +346,18 @@ mod tests {
             intended(&lines, "another").into_keys().collect::<Vec<_>>(),
             [id(2)]
         );
+    }
+
+    #[test]
+    fn what_one_engine_did_not_let_go_says_nothing_of_another() {
+        let failed = |run, n| Record::outcome(run, at(0), id(n), Came::Failed, None);
+        // As records were written that did not say whose they are.
+        let by_its_run = [intent(1), failed("r", 1)];
+        let told = [failed("r2", 2).of("e"), failed("r3", 3).of("another")];
+        let nobodys = [failed("r4", 4)];
+        let all = by_its_run.iter().chain(&told).chain(&nobodys);
+        let journal: Vec<u8> = all.flat_map(Record::to_line).collect();
+        assert_eq!(resisting(&journal, "e"), [id(1), id(2), id(4)].into());
+        assert_eq!(resisting(&journal, "another"), [id(3), id(4)].into());
     }
 }

@@ -5,6 +5,8 @@
 //! costs delay and never an image. It reads no file and no clock.
 
 mod evidence;
+mod faded;
+mod names;
 mod sum;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::activity::ClockReading;
 use crate::clock;
@@ -19,16 +22,29 @@ use crate::model::{Container, Event, EventKind, ImageId, Inventory};
 use crate::reference::Reference;
 use crate::users::{Names, users};
 
-/// The format that this version writes, and the highest that it reads.
-pub const FORMAT: u32 = 1;
+pub use faded::{Faded, Printed};
 
-/// How many names of gone images are remembered: some 100 KB.
-const GONE: usize = 1000;
+/// The format that this version writes, and the highest that it reads. From 2
+/// on, each engine's ledger is a file of its own.
+pub const FORMAT: u32 = 2;
 
-/// How many names are remembered that one image had and has no more, the newest
-/// of them. A build that gives the same image another name each time must not
-/// make the ledger grow for ever.
-const LOST_TAGS: usize = 1000;
+/// How much of an engine's key is in its file's name, in hex digits.
+const HASH: usize = 16;
+
+/// The file of this engine's ledger: a name of fixed length, whatever an engine
+/// calls itself.
+pub fn file_of(engine: &str) -> String {
+    let sum = Sha256::digest(engine);
+    let start = sum.first_chunk().copied().unwrap_or_default();
+    format!("ledger-{:0HASH$x}.json", u64::from_be_bytes(start))
+}
+
+/// Whether that is the name of some engine's ledger.
+pub fn is_file_of_one(name: &str) -> bool {
+    let hash = name.strip_prefix("ledger-");
+    let hash = hash.and_then(|rest| rest.strip_suffix(".json"));
+    hash.is_some_and(|hash| hash.len() == HASH && hash.bytes().all(|b| b.is_ascii_hexdigit()))
+}
 
 /// The memory of one engine's store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,6 +80,9 @@ pub struct Sighting {
     /// Each tag that it was seen with, and the last moment that showed it.
     #[serde(default)]
     pub tags: BTreeMap<Reference, DateTime<Utc>>,
+    /// More names that it had and has no more.
+    #[serde(default, skip_serializing_if = "Faded::is_empty")]
+    pub faded: Faded,
     /// The last moment that showed it named or tagged, by the engine's events.
     #[serde(default)]
     pub last_named: Option<DateTime<Utc>>,
@@ -93,6 +112,7 @@ impl Sighting {
         Self {
             first_seen: at,
             tags: BTreeMap::new(),
+            faded: Faded::default(),
             last_named: None,
             last_used: None,
             asked_by_digest: None,
@@ -108,22 +128,9 @@ impl Sighting {
         self.tags.values().copied().max().max(self.last_named)
     }
 
-    /// Of the tags that it does not carry now, keeps the newest [`LOST_TAGS`].
-    fn forget_old_tags(&mut self, now: DateTime<Utc>) {
-        if self.tags.len() <= LOST_TAGS {
-            return;
-        }
-        let mut lost: Vec<(DateTime<Utc>, Reference)> = self
-            .tags
-            .iter()
-            .filter(|(_, at)| **at != now)
-            .map(|(tag, at)| (*at, tag.clone()))
-            .collect();
-        lost.sort();
-        let too_many = lost.len().saturating_sub(LOST_TAGS);
-        for (_, tag) in &lost[..too_many] {
-            self.tags.remove(tag);
-        }
+    /// Whether it had this name once, as far as is known, or may have had it.
+    pub fn had(&self, name: &Reference) -> bool {
+        self.tags.contains_key(name) || self.perhaps.contains_key(name) || self.faded.has(name)
     }
 
     /// Remembers tags that it may have carried; of all of them the newest.
@@ -150,6 +157,19 @@ impl Sighting {
         for at in self.tags.values_mut().chain(self.perhaps.values_mut()) {
             *at = change(*at);
         }
+    }
+}
+
+/// Counts what is written, and keeps none of it.
+struct Length(usize);
+
+impl std::io::Write for Length {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }
 
@@ -186,6 +206,15 @@ impl Ledger {
 
     /// Reads what [`Ledger::to_json`] wrote, for this engine and no other.
     pub fn from_json(bytes: &[u8], engine: &str) -> Result<Self, Unusable> {
+        let ledger = Self::of_any_engine(bytes)?;
+        if ledger.engine != engine {
+            return Err(Unusable::OtherEngine(crate::text::escape(&ledger.engine)));
+        }
+        Ok(ledger)
+    }
+
+    /// The same, whosever it is.
+    pub fn of_any_engine(bytes: &[u8]) -> Result<Self, Unusable> {
         #[derive(Deserialize)]
         struct Head {
             format: u32,
@@ -199,16 +228,22 @@ impl Ledger {
             let why = "it is not what was written: its checksum is another".to_owned();
             return Err(Unusable::Corrupt(why));
         }
-        let ledger: Self = serde_json::from_slice(bytes).map_err(corrupt)?;
-        if ledger.engine != engine {
-            return Err(Unusable::OtherEngine(crate::text::escape(&ledger.engine)));
-        }
-        Ok(ledger)
+        serde_json::from_slice(bytes).map_err(corrupt)
+    }
+
+    /// Whose it is: [`crate::model::EngineFacts::key`].
+    pub fn engine(&self) -> &str {
+        &self.engine
     }
 
     /// One line of JSON, whose last field is a checksum of all before it.
     pub fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {
-        let mut bytes = sum::added(serde_json::to_vec(self)?);
+        // A Vec that grows has up to three times the room that it needs.
+        let mut length = Length(0);
+        serde_json::to_writer(&mut length, self)?;
+        let mut bytes = Vec::with_capacity(length.0 + sum::LENGTH + 1);
+        serde_json::to_writer(&mut bytes, self)?;
+        let mut bytes = sum::added(bytes);
         bytes.push(b'\n');
         Ok(bytes)
     }
@@ -259,9 +294,7 @@ impl Ledger {
             }
             let had = |(id, sighting): (&ImageId, &Sighting)| {
                 let (id, image) = seen.images.get_key_value(id)?;
-                let lost = |name: &Reference| {
-                    sighting.tags.contains_key(name) && !image.tags.contains(name)
-                };
+                let lost = |name: &Reference| sighting.had(name) && !image.tags.contains(name);
                 names.iter().any(lost).then_some((id, container))
             };
             found.extend(self.images.iter().filter_map(had));
@@ -297,32 +330,6 @@ impl Ledger {
     /// When a tag that was gone at the last look had been seen last.
     pub fn gone(&self, tag: &Reference) -> Option<DateTime<Utc>> {
         self.gone.get(tag).copied()
-    }
-
-    /// The newest [`GONE`] of the tags that went.
-    fn gone_after(
-        &self,
-        images: &BTreeMap<ImageId, Sighting>,
-        now: DateTime<Utc>,
-    ) -> BTreeMap<Reference, DateTime<Utc>> {
-        let mut gone = self.gone.clone();
-        for sighting in self.images.values() {
-            for (tag, at) in &sighting.tags {
-                let last = gone.entry(tag.clone()).or_insert(*at);
-                *last = (*last).max(*at).min(now);
-            }
-        }
-        for sighting in images.values() {
-            for (tag, at) in &sighting.tags {
-                if *at == now {
-                    gone.remove(tag);
-                }
-            }
-        }
-        let mut newest: Vec<_> = gone.into_iter().collect();
-        newest.sort_by(|a, b| (b.1, &b.0).cmp(&(a.1, &a.0)));
-        newest.truncate(GONE);
-        newest.into_iter().collect()
     }
 
     /// The memory after one more look. `shift` moves all remembered dates
@@ -361,7 +368,6 @@ impl Ledger {
                 sighting.last_used = Some(now);
             }
             (sighting.tagged_then, sighting.used_then) = (tagged, used);
-            sighting.forget_old_tags(now);
             images.insert(id.clone(), sighting);
         }
         // A name may have moved since the last look: who carried it then and who
@@ -422,7 +428,8 @@ impl Ledger {
                 sighting.may_have_had(tags, now);
             }
         }
-        let gone = self.gone_after(&images, now);
+        names::fade(&mut images, seen, names::Limits::USUAL);
+        let gone = names::gone(self, &images, now);
         Self {
             format: FORMAT,
             engine: seen.engine.key(),
@@ -655,8 +662,8 @@ mod tests {
             Err(Unusable::Corrupt(_))
         ));
         assert!(matches!(
-            Ledger::from_json(b"{\"format\":2}", &key),
-            Err(Unusable::Newer(2))
+            Ledger::from_json(b"{\"format\":3}", &key),
+            Err(Unusable::Newer(3))
         ));
         assert!(matches!(
             Ledger::from_json(&bytes, "another/graphdriver"),
@@ -734,29 +741,6 @@ mod tests {
             Ledger::from_json(older.as_bytes(), &key),
             Err(Unusable::Corrupt(_))
         ));
-    }
-
-    #[test]
-    fn of_the_tags_that_an_image_lost_the_newest_are_remembered() {
-        let at_moment = |seconds, images: Vec<crate::model::Image>| Inventory {
-            taken_at: at(seconds),
-            ..inventory(images)
-        };
-        let mut ledger = Ledger::empty("e");
-        // A hundred at a time, and each time other ones.
-        let looks = i64::try_from(LOST_TAGS).unwrap() / 100 + 2;
-        for n in 0..looks {
-            let mut image = tagged(1, "always:here");
-            let tags = (0..100).map(|m| format!("app:{n}-{m}").parse().unwrap());
-            image.tags.extend(tags);
-            ledger = look(&ledger, &at_moment(n, vec![image]));
-        }
-        let tags = &ledger.sighting(&id(1)).unwrap().tags;
-        // The last ones, and the one that stays, are carried still.
-        assert_eq!(tags.len(), LOST_TAGS + 101);
-        let has = |tag: &str| tags.contains_key(&tag.parse().unwrap());
-        assert!(has("always:here") && !has("app:0-99") && has("app:1-0"));
-        assert!(has(&format!("app:{}-99", looks - 1)));
     }
 
     #[test]

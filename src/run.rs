@@ -12,7 +12,9 @@ use crate::cli::{Cli, Command};
 use crate::decide::Trust;
 use crate::exit::{Exit, Fault};
 
-pub(crate) use settings::{connect, own_record, policy, removal_warnings, state_dir, warnings};
+pub(crate) use settings::{
+    connect, own_record, policy, policy_of_any_host, removal_warnings, state_dir, warnings,
+};
 pub(crate) use tell::{Began, log, tell, write_metrics};
 
 /// Runs the program.

@@ -1,30 +1,28 @@
-//! Our own memory on disk: ledger and journal in one folder, under one run
-//! lock. Decides what becomes of a ledger that cannot be used: it is set aside
-//! and ages start anew, but a newer format is left as it is. It never decides
-//! about images.
+//! Our own memory on disk: ledgers and journal in one folder, under one run
+//! lock. Decides what becomes of what cannot be used: it is set aside and ages
+//! start anew, but a newer format is left as it is. It never decides about
+//! images.
 
+mod ledgers;
+mod policy_file;
+
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
 
 use crate::exit::{Exit, Fault};
-use crate::host::files::{
-    Appender, FileError, StateDir, keep_as, quarantine, read_trusted, read_trusted_end,
-    write_atomic,
-};
+use crate::host::files::{Appender, FileError, StateDir, keep_as, read_trusted_end, write_atomic};
 use crate::host::lock::{HeldBy, RunLock};
-use crate::journal::{Record, intended, open_intents, pending, resisting};
-use crate::ledger::{Ledger, Unusable};
+use crate::journal::{Record, intended, of_engine, open_intents, pending, records, resisting};
+use crate::ledger::Ledger;
 use crate::model::ImageId;
-use crate::text::escape;
 
-const LEDGER: &str = "ledger.json";
+pub use policy_file::{LastPolicy, last_policy};
+
 const JOURNAL: &str = "journal.jsonl";
 const LOCK: &str = "run.lock";
-
-/// A ledger of 100,000 images is some 40 MB.
-const LONGEST_LEDGER: u64 = 64 << 20;
 
 /// Past this the journal is set aside at the start of a run, once, and begun
 /// anew.
@@ -46,8 +44,8 @@ pub struct Memory {
     /// Images that the engine did not let go at the last try.
     pub resisting: BTreeSet<ImageId>,
     /// In words fit to print: why ages start anew, where they do.
-    pub note: Option<String>,
-    unusable: bool,
+    pub notes: Vec<String>,
+    files: ledgers::Files,
 }
 
 /// As much of a memory as a look at a host goes by.
@@ -80,64 +78,35 @@ pub(crate) fn state_fault(error: &FileError) -> Fault {
 /// Reads what is remembered of this engine's store, and changes nothing.
 /// `dir` is `None` where the folder is not there yet.
 pub fn read(dir: Option<&StateDir>, engine: &str) -> Result<Memory, Fault> {
-    let mut memory = Memory {
-        ledger: Ledger::empty(engine),
-        pending: BTreeMap::new(),
-        intended: BTreeMap::new(),
-        resisting: BTreeSet::new(),
-        note: None,
-        unusable: false,
+    let (read, journal) = match dir {
+        None => (ledgers::Read::nothing(engine), None),
+        Some(dir) => {
+            let journal = read_trusted_end(&dir.file(JOURNAL), READ_OF_JOURNAL);
+            let read = ledgers::read(dir, engine)?;
+            (read, journal.map_err(|error| state_fault(&error))?)
+        }
     };
-    let Some(dir) = dir else { return Ok(memory) };
-    let path = dir.file(LEDGER);
-    let shown = escape(&path.to_string_lossy());
-    if let Some(bytes) = read_trusted(&path, LONGEST_LEDGER).map_err(|e| state_fault(&e))? {
-        let why = match Ledger::from_json(&bytes, engine) {
-            Ok(ledger) => {
-                memory.ledger = ledger;
-                None
-            }
-            Err(Unusable::Newer(format)) => {
-                return Err(Fault::new(
-                    Exit::State,
-                    format!(
-                        "{shown}: format {format} was written by a newer secateur, this one reads up to {}; \
-                         install that one, or name another folder with --state-dir",
-                        crate::ledger::FORMAT
-                    ),
-                ));
-            }
-            Err(Unusable::Corrupt(why)) => Some(format!("it does not read: {why}")),
-            Err(Unusable::OtherEngine(key)) => {
-                Some(format!("it is of another engine or store ({key})"))
-            }
-        };
-        memory.unusable = why.is_some();
-        memory.note =
-            why.map(|why| format!("ages start anew: the ledger {shown} is set aside, {why}"));
-    }
-    let journal =
-        read_trusted_end(&dir.file(JOURNAL), READ_OF_JOURNAL).map_err(|e| state_fault(&e))?;
     let journal = journal.unwrap_or_default();
-    memory.pending = pending(&journal, engine);
-    memory.intended = intended(&journal, engine);
-    memory.resisting = resisting(&journal);
-    Ok(memory)
+    Ok(Memory {
+        ledger: read.ledger,
+        pending: pending(&journal, engine),
+        intended: intended(&journal, engine),
+        resisting: resisting(&journal, engine),
+        notes: read.notes,
+        files: read.files,
+    })
 }
 
-/// What our own runs did, oldest first, as far as the journal goes back.
-/// Changes nothing; lines that do not read are passed over.
-pub fn history(dir: &StateDir) -> Result<Vec<Record>, Fault> {
+/// What our own runs did on this engine's store, oldest first, as far as the
+/// journal goes back. Changes nothing; lines that do not read are passed over.
+pub fn history(dir: &StateDir, engine: &str) -> Result<Vec<Record>, Fault> {
     let mut found = Vec::new();
     for name in [format!("{JOURNAL}.1"), JOURNAL.to_owned()] {
         let bytes =
             read_trusted_end(&dir.file(&name), READ_OF_JOURNAL).map_err(|e| state_fault(&e))?;
-        let lines = bytes
-            .iter()
-            .flat_map(|bytes| bytes.split(|&byte| byte == b'\n'));
-        found.extend(lines.filter_map(|line| serde_json::from_slice::<Record>(line).ok()));
+        found.extend(records(&bytes.unwrap_or_default()));
     }
-    Ok(found)
+    Ok(of_engine(found.into_iter(), engine).collect())
 }
 
 /// The state folder, ours alone until dropped.
@@ -145,6 +114,8 @@ pub fn history(dir: &StateDir) -> Result<Vec<Record>, Fault> {
 pub struct State {
     dir: StateDir,
     journal: Appender,
+    /// Whose memory was asked for: whose images the records are of.
+    engine: RefCell<Option<String>>,
     _lock: RunLock,
 }
 
@@ -165,6 +136,7 @@ impl State {
             Ok(Ok(Self {
                 journal: Appender::open(&journal)?,
                 dir,
+                engine: RefCell::default(),
                 _lock: lock,
             }))
         };
@@ -173,33 +145,37 @@ impl State {
 
     /// See [`read`].
     pub fn memory(&self, engine: &str) -> Result<Memory, Fault> {
+        self.engine.replace(Some(engine.to_owned()));
         read(Some(&self.dir), engine)
     }
 
     /// See [`history`].
     pub fn history(&self) -> Result<Vec<Record>, Fault> {
-        history(&self.dir)
+        history(
+            &self.dir,
+            self.engine.borrow().as_deref().unwrap_or_default(),
+        )
     }
 
-    /// Writes the ledger, whole or not at all; one that could not be used is
-    /// set aside first.
+    /// Writes this engine's ledger, whole or not at all; one that could not be
+    /// used is set aside first.
     pub fn save(&self, memory: &Memory, ledger: &Ledger) -> Result<(), Fault> {
-        let path = self.dir.file(LEDGER);
-        let bytes = ledger.to_json().map_err(|error| {
-            Fault::new(Exit::State, format!("cannot write the ledger: {error}"))
-        })?;
-        let write = || -> Result<(), FileError> {
-            if memory.unusable {
-                quarantine(&path)?;
-            }
-            write_atomic(&path, &bytes)
-        };
-        write().map_err(|error| state_fault(&error))
+        ledgers::write(&self.dir, &memory.files, ledger)
+    }
+
+    /// Remembers that a run used this policy file: see [`last_policy`].
+    pub fn used_policy(&self, file: &Path) -> Result<(), Fault> {
+        policy_file::used(&self.dir, file)
     }
 
     /// Appends to the journal.
     pub fn record(&mut self, records: &[Record], durable: bool) -> Result<(), Fault> {
-        let lines: Vec<u8> = records.iter().flat_map(Record::to_line).collect();
+        let engine = self.engine.borrow();
+        let line = |record: &Record| match &*engine {
+            Some(engine) => record.clone().of(engine).to_line(),
+            None => record.to_line(),
+        };
+        let lines: Vec<u8> = records.iter().flat_map(line).collect();
         if lines.is_empty() {
             return Ok(());
         }
@@ -229,7 +205,7 @@ mod tests {
     use crate::host::files::Wanted;
     use crate::host::files::check;
     use crate::journal::Came;
-    use crate::testing::{at, clock, id, image, inventory};
+    use crate::testing::{at, id};
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
@@ -279,7 +255,8 @@ mod tests {
         assert_eq!(memory.pending.into_keys().collect::<Vec<_>>(), [id(2)]);
         let ids: Vec<_> = memory.intended.into_keys().collect();
         assert_eq!(ids, [id(1), id(2)]);
-        assert!(!history(&dir).unwrap().is_empty());
+        assert!(!history(&dir, ENGINE).unwrap().is_empty());
+        assert!(history(&dir, "another").unwrap().is_empty());
     }
 
     #[test]
@@ -320,57 +297,5 @@ mod tests {
         put(&dir, JOURNAL, &just);
         State::open(folder.path()).unwrap().unwrap();
         assert!(!dir.file("journal.jsonl.1").exists());
-    }
-
-    #[test]
-    fn a_ledger_that_is_too_long_is_an_error_and_is_left_as_it_is() {
-        let (_folder, dir) = folder();
-        let path = dir.file(LEDGER);
-        put(&dir, LEDGER, b"");
-        let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
-        file.set_len(LONGEST_LEDGER + 1).unwrap();
-        let fault = read(Some(&dir), ENGINE).unwrap_err();
-        assert_eq!(fault.exit, Exit::State, "{fault:?}");
-        assert!(fault.message.contains("longer than"), "{fault:?}");
-        assert_eq!(length(&dir, LEDGER), LONGEST_LEDGER + 1);
-    }
-
-    #[test]
-    fn a_ledger_that_cannot_be_used_is_set_aside_and_a_newer_one_is_not() {
-        let seen = Ledger::empty("other").observe(
-            &inventory([image(1)]),
-            &clock(0, 0, "a"),
-            chrono::TimeDelta::zero(),
-        );
-        let whole = seen.to_json().unwrap();
-        let key = inventory([]).engine.key();
-        for (engine, bytes) in [
-            ("another engine", whole.as_slice()),
-            (&*key, &whole[..whole.len() / 2]),
-            (&*key, b""),
-            (&*key, b"\xff\x00nonsense"),
-        ] {
-            let (folder, dir) = folder();
-            put(&dir, LEDGER, bytes);
-            let state = State::open(folder.path()).unwrap().unwrap();
-            let memory = state.memory(engine).unwrap();
-            assert_eq!(memory.ledger, Ledger::empty(engine));
-            assert!(memory.note.as_ref().unwrap().contains("ages start anew"));
-            assert_eq!(
-                fs::read(dir.file(LEDGER)).unwrap(),
-                bytes,
-                "a look changes nothing"
-            );
-            state.save(&memory, &memory.ledger).unwrap();
-            assert_eq!(fs::read(dir.file("ledger.json.corrupt-1")).unwrap(), bytes);
-            assert_eq!(state.memory(engine).unwrap().note, None);
-        }
-        let (folder, dir) = folder();
-        put(&dir, LEDGER, b"{\"format\":2}");
-        let state = State::open(folder.path()).unwrap().unwrap();
-        let fault = state.memory(&key).unwrap_err();
-        assert_eq!(fault.exit, Exit::State);
-        assert!(fault.message.contains("newer secateur"), "{fault:?}");
-        assert_eq!(fs::read(dir.file(LEDGER)).unwrap(), b"{\"format\":2}");
     }
 }

@@ -317,7 +317,7 @@ pub fn notes(memory: &Memory, looks: &[Look]) -> Vec<String> {
         }
         SignState::Live(_) | SignState::Build => None,
     });
-    memory.note.iter().cloned().chain(stale).collect()
+    memory.notes.iter().cloned().chain(stale).collect()
 }
 
 /// The exit code and words for an engine that does not answer.

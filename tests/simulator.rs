@@ -99,7 +99,7 @@ fn every_decision_is_what_a_naive_reading_allows_and_less_knowledge_keeps_more()
 }
 
 /// What must happen now and then, or the simulation proves nothing.
-const MUST_HAPPEN: [&str; 43] = [
+const MUST_HAPPEN: [&str; 44] = [
     "candidate",
     "image removed",
     "image skipped",
@@ -141,6 +141,7 @@ const MUST_HAPPEN: [&str; 43] = [
     "others: container created by tag and digest",
     "others: service task started",
     "others: engine restarted",
+    "others: another engine",
     "others: ledger damaged",
     "others: reboot",
 ];

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::SystemTime;
 
+use lab::image::Archive;
 use lab::{Engine, Kind, Room, wait_until};
 use serde_json::{Value, json};
 use support::proxy::Proxy;
@@ -40,7 +41,7 @@ impl Old {
         let (olds, _) = untagged(&engine, 2);
         let secateur = Secateur::on(&engine);
         secateur.remember_all();
-        let ledger = fs::read(secateur.state().join("ledger.json")).expect("the ledger");
+        let ledger = fs::read(secateur.ledger()).expect("the ledger");
         Old {
             engine,
             secateur,
@@ -50,7 +51,7 @@ impl Old {
     }
 
     fn ledger_path(&self) -> PathBuf {
-        self.secateur.state().join("ledger.json")
+        self.secateur.ledger()
     }
 
     /// Puts these bytes in the ledger's place.
@@ -138,8 +139,8 @@ fn a_ledger_that_cannot_be_used_is_set_aside_and_nothing_goes_until_ages_have_gr
         let notes = outcome["notes"].to_string();
         assert!(notes.contains("ages start anew"), "{number}: {notes}");
         host.all_are_here();
-        let aside = format!("ledger.json.corrupt-{}", number + 1);
-        let aside = fs::read(host.secateur.state().join(aside)).expect("set aside");
+        let aside = format!("{}.corrupt-{}", host.ledger_path().display(), number + 1);
+        let aside = fs::read(aside).expect("set aside");
         assert_eq!(aside, *bytes);
         assert!(host.secateur.remembers(&host.olds[0]), "{number}");
     }
@@ -150,7 +151,7 @@ fn a_ledger_that_cannot_be_used_is_set_aside_and_nothing_goes_until_ages_have_gr
 
     // A newer secateur's is not ours to set aside.
     host.secateur.policy(EAGER);
-    let newer = b"{\"format\":2,\"images\":[]}";
+    let newer = b"{\"format\":3,\"images\":[]}";
     host.put(newer);
     for command in ["plan", "prune"] {
         let ran = host.secateur.run(&[command]).ended(74);
@@ -441,4 +442,57 @@ fn a_teardown_hook_that_is_killed_leaves_no_lock() {
     });
     assert_eq!(host.secateur.open_intents(), NOTHING);
     host.secateur.left_nothing_over();
+}
+
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn each_of_two_engines_in_turn_keeps_its_rollback_and_its_ages() {
+    let engines = [Kind::Overlay28, Kind::Containerd28].map(Engine::start);
+    let mut secateur = Secateur::on(&engines[0]);
+    secateur.policy(&patient());
+    let litter = engines.each_ref().map(|engine| untagged(engine, 1).0);
+    let load = |engine: &Engine| engine.load(&Archive::new().noise(1000).tag("roll:1"));
+    let rolled = engines.each_ref().map(load);
+    let look_at_each = |secateur: &mut Secateur| {
+        for engine in &engines {
+            secateur.turn_to(&engine.host());
+            assert_eq!(secateur.prune(0)["result"], "nothing");
+        }
+    };
+    let first_seen = |secateur: &Secateur| -> Vec<Value> {
+        let read = |path: PathBuf| fs::read(path).expect("a ledger");
+        let ledgers = secateur.ledgers().into_iter().map(read);
+        let ledgers: Vec<Value> = ledgers
+            .map(|bytes| serde_json::from_slice(&bytes).expect("JSON"))
+            .collect();
+        let mut seen = Vec::new();
+        for id in litter.iter().flatten() {
+            seen.extend(
+                ledgers
+                    .iter()
+                    .map(|it| it["images"][id]["first_seen"].clone()),
+            );
+        }
+        seen
+    };
+    look_at_each(&mut secateur);
+    let began = first_seen(&secateur);
+    assert_eq!(
+        began.iter().filter(|at| at.is_string()).count(),
+        2,
+        "{began:?}"
+    );
+    for engine in &engines {
+        load(engine);
+    }
+    look_at_each(&mut secateur);
+    look_at_each(&mut secateur);
+    assert_eq!(first_seen(&secateur), began);
+    secateur.policy(EAGER);
+    for ((engine, litter), rolled) in engines.iter().zip(&litter).zip(&rolled) {
+        secateur.turn_to(&engine.host());
+        secateur.until_old();
+        let goes: Vec<&str> = litter.iter().map(String::as_str).collect();
+        secateur.prune_takes(engine, &goes, &[rolled]);
+    }
 }

@@ -20,7 +20,7 @@ use support::{EAGER, Ran, Secateur};
 fn host() -> Secateur {
     let host = Secateur::at("unix:///nowhere/docker.sock", EAGER);
     fs::create_dir(host.state()).expect("the folder");
-    for name in ["journal.jsonl", "ledger.json", "run.lock"] {
+    for name in ["journal.jsonl", "ledger.json", "policy", "run.lock"] {
         fs::write(host.state().join(name), "").expect("a file");
         mode(&host.state().join(name), 0o600);
     }

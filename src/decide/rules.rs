@@ -5,6 +5,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Host, Trust};
+use crate::ledger::Sighting;
 use crate::model::{Image, Observed, Store, Swarm};
 use crate::plan::{Class, KeepReason, Unneeded};
 use crate::policy::{DigestPinned, NamePattern};
@@ -114,14 +115,19 @@ fn keep_label(host: &Host<'_>, image: &Image, _: Class, _: Option<Unneeded>) -> 
 
 fn previous(host: &Host<'_>, image: &Image, _: Class, _: Option<Unneeded>) -> Vec<KeepReason> {
     let ranks = host.rollbacks.get(&image.id).into_iter().flatten();
-    ranks
+    let known = ranks
         .filter(|rollback| rollback.rank <= host.policy.previous)
         .map(|rollback| KeepReason::Previous {
             tag: rollback.tag.clone(),
             rank: rollback.rank,
             perhaps: rollback.perhaps,
-        })
-        .collect()
+        });
+    let any = |seen: &Sighting| seen.faded.is_any() && host.policy.previous > 0;
+    let unknown = host.sighting(image).filter(|seen| any(seen)).map(|_| {
+        let why = "it had more names than are remembered, so it may be a rollback";
+        KeepReason::Incomplete(why.to_owned())
+    });
+    known.chain(unknown).collect()
 }
 
 fn digest_pinned(

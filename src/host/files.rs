@@ -171,6 +171,24 @@ impl StateDir {
         self.path.join(name)
     }
 
+    /// The names of what is here, in order; those that are no UTF-8 are none of
+    /// ours.
+    ///
+    /// # Errors
+    ///
+    /// If the folder cannot be read.
+    pub fn names(&self) -> Result<Vec<String>, FileError> {
+        let read = || -> io::Result<Vec<String>> {
+            let mut names = Vec::new();
+            for entry in fs::read_dir(&self.path)? {
+                names.extend(entry?.file_name().into_string());
+            }
+            names.sort();
+            Ok(names)
+        };
+        read().map_err(FileError::io("read the folder", &self.path))
+    }
+
     /// Removes what [`write_atomic`] left here when it was killed half-way, and
     /// says how many files that were. Only under the run lock: another run's
     /// temporary file is not a left-over.

@@ -9,6 +9,9 @@ use sha2::{Digest, Sha256};
 /// Between the JSON and its checksum.
 const FIELD: &str = ",\"sum\":\"sha256:";
 
+/// How long the field is, with its 64 digits and the brace behind them.
+pub(super) const LENGTH: usize = FIELD.len() + 64 + 2;
+
 /// A JSON object, with the checksum of all before it as its last field.
 pub(super) fn added(mut object: Vec<u8>) -> Vec<u8> {
     object.pop(); // the brace that ends it

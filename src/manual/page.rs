@@ -389,12 +389,17 @@ const ENVIRONMENT: &[(&str, &str)] = &[
 const FILES: &[(&str, &str)] = &[
     (
         "/etc/secateur/policy.toml",
-        "The policy: `secateur-policy`(5). Without it, the built-in default holds.",
+        "The policy: `secateur-policy`(5). Without it, the built-in default holds, \
+         unless the last prune used a policy file (78).",
     ),
     (
-        "/var/lib/secateur/ledger.json",
-        "What was seen here, tagged and in use, and when. Losing it costs delay, \
-         never an image: ages start anew.",
+        "/var/lib/secateur/ledger-*.json",
+        "What was seen here, tagged and in use, and when, for each engine and store. \
+         Without it ages start anew, and rollbacks without a tag are forgotten.",
+    ),
+    (
+        "/var/lib/secateur/policy",
+        "Which policy file the last prune used.",
     ),
     (
         "/var/lib/secateur/journal.jsonl",

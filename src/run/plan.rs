@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::tell::say;
 use super::unmatched::unmatched;
-use super::{connect, own_record, policy, removal_warnings, state_dir, trust};
+use super::{connect, own_record, policy, policy_of_any_host, removal_warnings, state_dir, trust};
 use crate::cli::{Format, Global, PlanArgs};
 use crate::decide::decide;
 use crate::exit::{Exit, Fault};
@@ -21,7 +21,11 @@ use crate::survey::{self, SavedHost};
 use crate::users::Names;
 
 pub(super) async fn plan(global: &Global, args: &PlanArgs) -> Result<Exit, Fault> {
-    let (policy, source) = policy(global)?;
+    let (policy, source) = if args.inventory.is_some() {
+        policy_of_any_host(global)?
+    } else {
+        policy(global)?
+    };
     let mut context = Context::new(source, removal_warnings(&policy));
     let (plan, ledger) = if let Some(path) = &args.inventory {
         let (inventory, ledger) = SavedHost::read(path)?;

@@ -19,6 +19,7 @@ use crate::engine::{EngineError, Info, Reader, Remover};
 use crate::exit::{Exit, Fault};
 use crate::guards::{Refusal, clear};
 use crate::host;
+use crate::host::lock::HeldBy;
 use crate::host::systemd::Priority;
 use crate::ledger::Ledger;
 use crate::metrics::{self, Before};
@@ -89,7 +90,7 @@ async fn look_and_prune(
             Observed::Unknown("not measured".into()),
         )
     };
-    let mut state = match State::open(&state_dir(global))? {
+    let mut state = match open_state(global, context)? {
         Ok(state) => state,
         Err(held) => {
             let refusals = vec![Refusal::OtherRun(held.to_string())];
@@ -174,6 +175,15 @@ async fn look_and_prune(
     outcome.skipped.append(&mut changed);
     outcome.collateral.extend(earlier);
     Ok((outcome, Some(shown)))
+}
+
+/// The state folder, which remembers the policy file of this run from now on.
+fn open_state(global: &Global, context: &Context) -> Result<Result<State, HeldBy>, Fault> {
+    let state = State::open(&state_dir(global))?;
+    if let (Ok(state), Some(file)) = (&state, &context.policy.file) {
+        state.used_policy(file)?;
+    }
+    Ok(state)
 }
 
 /// Reads the engine and all around it; `None` where the run is asked to end

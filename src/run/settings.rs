@@ -8,10 +8,11 @@ use super::log;
 use crate::cli::Global;
 use crate::engine::{Address, Environment, Reader};
 use crate::exit::{Exit, Fault};
-use crate::host::files::read_trusted_through_links;
+use crate::host::files::{StateDir, read_trusted_through_links};
 use crate::host::systemd::Priority;
 use crate::policy::Policy;
 use crate::report::PolicySource;
+use crate::state::{last_policy, state_fault};
 use crate::survey;
 
 const POLICY_PATH: &str = "/etc/secateur/policy.toml";
@@ -32,7 +33,22 @@ pub(crate) async fn connect(global: &Global) -> Result<Reader, Fault> {
         .map_err(|error| survey::engine_fault(&error))
 }
 
+/// The policy for this host. Where none is named or there, the built-in one
+/// counts, unless a policy file was used here the last time: without it every
+/// keep rule would be gone.
 pub(crate) fn policy(global: &Global) -> Result<(Policy, PolicySource), Fault> {
+    let (policy, source) = policy_of_any_host(global)?;
+    if source.file.is_none() {
+        let dir = StateDir::find(&state_dir(global)).map_err(|error| state_fault(&error))?;
+        if let Some(last) = last_policy(dir.as_ref())? {
+            return Err(Fault::new(Exit::Policy, last.is_gone(POLICY_PATH)));
+        }
+    }
+    Ok((policy, source))
+}
+
+/// The same for a saved host: nothing was removed from it before.
+pub(crate) fn policy_of_any_host(global: &Global) -> Result<(Policy, PolicySource), Fault> {
     let named = global
         .policy
         .clone()

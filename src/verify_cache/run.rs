@@ -268,7 +268,8 @@ fn past(global: &Global, key: &str, notes: &mut Vec<String>) -> Past {
         let dir =
             StateDir::find(&program::state_dir(global)).map_err(|error| state_fault(&error))?;
         let memory = crate::state::read(dir.as_ref(), key)?;
-        let journal = dir.as_ref().map(crate::state::history).transpose()?;
+        let history = |dir| crate::state::history(dir, key);
+        let journal = dir.as_ref().map(history).transpose()?;
         Ok(Past {
             ledger: memory.ledger,
             journal: journal.unwrap_or_default(),

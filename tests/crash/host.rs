@@ -101,7 +101,14 @@ impl Host {
         }
         self.before.insert("journal.jsonl".into(), journal);
         self.before
-            .insert("ledger.json".into(), b"{\"format\":1,".to_vec());
+            .insert(self.ledger(), b"{\"format\":2,".to_vec());
+    }
+
+    /// The name of the engine's ledger.
+    pub fn ledger(&self) -> String {
+        let mut names = self.before.keys();
+        let ledger = names.find(|name| name.starts_with("ledger-"));
+        ledger.expect("a ledger").clone()
     }
 
     /// Held by us while images go.

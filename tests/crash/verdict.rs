@@ -54,7 +54,8 @@ fn of<'a>(records: &'a [Value], event: &str) -> Vec<(&'a str, &'a Value)> {
 /// The old ledger to the last byte, or a whole new one of the same host.
 fn ledger_is_new(host: &Host) -> bool {
     let state = host.state();
-    let (old, now) = (&host.before()["ledger.json"], &state["ledger.json"]);
+    let ledger = host.ledger();
+    let (old, now) = (&host.before()[&ledger], &state[&ledger]);
     if old == now {
         return false;
     }
@@ -222,17 +223,18 @@ impl Aside {
 /// ledger that does not read.
 pub fn set_aside(host: &Host) -> Aside {
     let (before, state) = (host.before(), host.state());
+    let (ledger, aside) = (host.ledger(), format!("{}.corrupt-1", host.ledger()));
     let old = |name: &str, of: &str| state.get(name) == Some(&before[of]);
     let aside = Aside {
         journal_is_kept: old("journal.jsonl.1", "journal.jsonl"),
         journal_is_new: !old("journal.jsonl", "journal.jsonl"),
-        ledger_is_kept: old("ledger.json.corrupt-1", "ledger.json"),
+        ledger_is_kept: old(&aside, &ledger),
         ledger_is_new: state
-            .get("ledger.json")
+            .get(&ledger)
             .is_some_and(|bytes| serde_json::from_slice::<Value>(bytes).is_ok()),
     };
     assert!(aside.journal_is_kept || !aside.journal_is_new);
-    assert!(aside.ledger_is_kept || old("ledger.json", "ledger.json"));
+    assert!(aside.ledger_is_kept || old(&ledger, &ledger));
     let open = &host.kept().into_keys().collect::<Vec<_>>();
     let named =
         host.secateur.journal().iter().any(|record| {

@@ -2,7 +2,8 @@
 //! engine. It needs no root and no lab. Rows of faults are tried in `bytes`
 //! (how an answer comes), `answers` (what it says), `labels` (what builders may
 //! write), `removals` (what becomes of a removal), `refusals` (what a refused run
-//! sends) and `bounds` (memory).
+//! sends), `memory` (what is remembered of which engine) and `bounds` (how much
+//! memory a run takes).
 
 // The bans on clocks and on removing files are for the program, not for its tests.
 #![allow(clippy::disallowed_methods)]
@@ -18,6 +19,7 @@ mod answers;
 mod bounds;
 mod bytes;
 mod labels;
+mod memory;
 mod refusals;
 mod removals;
 
@@ -38,6 +40,13 @@ pub(crate) const KIND: &str = "28.5 overlay2";
 /// sends: 64 MiB.
 pub(crate) const MOST_KIB: u64 = 64 << 10;
 
+/// A ledger, as it lies in a state folder.
+#[derive(Clone)]
+struct Ledger {
+    name: std::ffi::OsString,
+    bytes: Vec<u8>,
+}
+
 /// A fake engine, and a program that remembers its images for long enough: the
 /// next prune takes what is untagged.
 pub(crate) struct Host {
@@ -53,7 +62,7 @@ impl Host {
     /// The first look at a kind of host is taken once, for it takes a while
     /// until anything is old enough.
     fn new(kind: &str, fake: Fake) -> Host {
-        static SEEN: Mutex<Vec<(String, Vec<u8>)>> = Mutex::new(Vec::new());
+        static SEEN: Mutex<Vec<(String, Ledger)>> = Mutex::new(Vec::new());
         let secateur = Secateur::at(&fake.host(), EAGER);
         // One that failed has written nothing there.
         let mut seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -66,13 +75,16 @@ impl Host {
                 secateur: Secateur::at(&fake.host(), EAGER),
             };
             first.secateur.remember_all();
-            let ledger = std::fs::read(first.secateur.state().join("ledger.json"));
-            let ledger = ledger.expect("the ledger");
+            let path = first.secateur.ledger();
+            let ledger = Ledger {
+                name: path.file_name().expect("a name").into(),
+                bytes: std::fs::read(path).expect("the ledger"),
+            };
             seen.push((kind.to_owned(), ledger.clone()));
             ledger
         };
         std::fs::create_dir(secateur.state()).expect("a state folder");
-        std::fs::write(secateur.state().join("ledger.json"), ledger).expect("a ledger");
+        std::fs::write(secateur.state().join(ledger.name), ledger.bytes).expect("a ledger");
         Host { fake, secateur }
     }
 

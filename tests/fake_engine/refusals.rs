@@ -43,7 +43,7 @@ fn bring_about(kind: &str, host: &Host) -> (Option<fs::File>, i32) {
             (Some(lock), 75)
         }
         "clock" => {
-            let path = host.secateur.state().join("ledger.json");
+            let path = host.secateur.ledger();
             let text = fs::read_to_string(&path).expect("the ledger");
             let mut ledger: Value = serde_json::from_str(&text).expect("JSON");
             ledger["clock"]["wall"] = json!("2998-01-01T00:00:00Z");

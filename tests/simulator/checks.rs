@@ -72,7 +72,7 @@ impl Ran {
 impl World {
     /// What the engine still remembers since the last look that was kept.
     pub fn notes_what_events_show(&mut self, run: usize) {
-        let state = &self.states[self.runs[run].state];
+        let state = &self.states[self.runs[run].state].shown;
         let since = state
             .last_clock
             .as_ref()
@@ -324,13 +324,14 @@ impl World {
 
     /// Lines for the journal, as the kernel takes them.
     pub fn writes(&mut self, run: usize, records: &[Record], durable: bool) {
+        let key = self.key();
         let state = &mut self.states[self.runs[run].state];
         if state.journal.last().is_some_and(|last| *last != b'\n') {
             state.journal.push(b'\n');
         }
         state
             .journal
-            .extend(records.iter().flat_map(Record::to_line));
+            .extend(records.iter().flat_map(|it| it.clone().of(&key).to_line()));
         if durable {
             state.synced = state.journal.len();
         }

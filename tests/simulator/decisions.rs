@@ -172,7 +172,7 @@ fn image(rng: &mut Rng, n: usize, store: Store, now: i64) -> Image {
         let value = if chance(rng, 50) { "x" } else { "y" };
         image.labels = [("keep".to_owned(), Untrusted::new(value))].into();
     }
-    image.last_tag_time = match rng.u8(0..10) {
+    image.last_tag_time = match rng.u8(0..11) {
         0..5 => None,
         5..7 => Some(Observed::Known(None)),
         7..9 => Some(Observed::Known(Some(moment(rng)))),
@@ -427,7 +427,7 @@ fn variation(
         let subset = candidates(other).is_subset(&candidates(plan));
         claim(subset, &format!("{what} lets more go"))
     };
-    match rng.u8(0..10) {
+    match rng.u8(0..11) {
         0 => {
             let mut turned = host.clone();
             turned.containers.reverse();
@@ -567,6 +567,18 @@ fn variation(
             }
             let subset = candidates(&again(policy, &later, &moved)).is_subset(&candidates(&whole));
             claim(subset, "a clock that jumped lets more go")
+        }
+        9 => {
+            // A ledger that grew too long at some look, and at any later one.
+            let mut short = Ledger::empty("e");
+            for host in &looks[..=n] {
+                short = short.observe(host, &clock(host), TimeDelta::zero());
+                if chance(rng, 50) {
+                    short = short.without_names();
+                }
+            }
+            let other = again(policy, host, &short);
+            fewer(&other, "a memory without names")
         }
         _ => {
             let mut unknown = host.clone();

@@ -12,8 +12,8 @@ use futures_util::FutureExt;
 use secateur::activity::ClockReading;
 use secateur::decide::Trust;
 use secateur::guards;
-use secateur::journal::{intended, open_intents, pending, resisting};
-use secateur::ledger::{Ledger, Unusable};
+use secateur::journal::{intended, pending, resisting};
+use secateur::ledger::{Ledger, Unusable, file_of};
 use secateur::model::ImageId;
 use secateur::plan::Verdict;
 use secateur::policy::Policy;
@@ -24,8 +24,7 @@ use crate::checks::{Ran, refused};
 use crate::janitor::{Killed, Meeting};
 use crate::naive::{self, Past};
 use crate::schedule::{Case, Injection, Step};
-use crate::values::engine;
-use crate::world::World;
+use crate::world::{Shown, World};
 
 /// Wall clock may gain so much on the boot clock unnoticed, and a host that was
 /// off so much: as the decisions say, in milliseconds.
@@ -159,24 +158,19 @@ async fn whole(
 async fn inner(meeting: &Meeting, run: usize, state: usize) -> Option<BTreeSet<ImageId>> {
     let (facts, policy, ledger, journal) = {
         let mut world = meeting.world();
-        let version = if world.setting.old {
-            "20.10.24"
-        } else {
-            "28.5.2"
-        };
-        let facts = engine(world.setting.store, version);
-        let read = world.states[state]
-            .ledger
-            .as_ref()
+        let facts = world.facts();
+        let mine = &mut world.states[state];
+        let read = mine
+            .ledgers
+            .get(&file_of(&facts.key()))
             .map(|bytes| Ledger::from_json(bytes, &facts.key()));
         let ledger = match read {
             Some(Ok(ledger)) => ledger,
             None | Some(Err(Unusable::Corrupt(_) | Unusable::OtherEngine(_))) => {
-                // Ages start anew.
-                world.states[state].past.clear();
-                world.states[state].last_clock = None;
-                world.states[state].latest = DateTime::default();
-                world.states[state].set_back_from = None;
+                // Ages start anew, where somebody else is to blame.
+                if mine.shown.harmed {
+                    mine.shown = Shown::default();
+                }
                 Ledger::empty(&facts.key())
             }
             Some(Err(Unusable::Newer(_))) => return None,
@@ -189,7 +183,7 @@ async fn inner(meeting: &Meeting, run: usize, state: usize) -> Option<BTreeSet<I
     let known = Known {
         ledger: &ledger,
         intended: &meant,
-        resisting: &resisting(&journal),
+        resisting: &resisting(&journal, &key),
     };
     let seen = match look_around(meeting, &facts, &policy, known, Trust::OwnMemory).await {
         Ok(seen) => seen,
@@ -206,8 +200,11 @@ async fn inner(meeting: &Meeting, run: usize, state: usize) -> Option<BTreeSet<I
     {
         let mut world = meeting.world();
         let past = world.remembered(run, state, &seen.inventory);
-        world.states[state].past.push(past);
-        world.states[state].ledger = seen.ledger.to_json().ok();
+        let mine = &mut world.states[state];
+        mine.shown.past.push(past);
+        mine.shown.harmed = false;
+        let bytes = seen.ledger.to_json().expect("a ledger");
+        mine.ledgers.insert(file_of(&facts.key()), bytes);
     }
     meeting.point(crate::schedule::Point::SavedLedger);
     meeting.remembers(&seen.ledger);
@@ -250,7 +247,7 @@ async fn inner(meeting: &Meeting, run: usize, state: usize) -> Option<BTreeSet<I
 /// The plan lets go what a naive reading of every look lets go, or less.
 fn planned_is_allowed(meeting: &Meeting, state: usize, policy: &Policy, seen: &survey::Seen) {
     let mut world = meeting.world();
-    let past = world.states[state].past_with(&seen.inventory);
+    let past = world.states[state].shown.past_with(&seen.inventory);
     let allowed = naive::may_go(policy, Trust::OwnMemory, &past);
     let by_all = past
         .iter()
@@ -288,7 +285,7 @@ fn late_counts(
     planned: &BTreeSet<ImageId>,
 ) {
     let mut world = meeting.world();
-    let mut past = world.states[state].past_with(seen);
+    let mut past = world.states[state].shown.past_with(seen);
     let start = world.engine.starts;
     if past.iter().all(|past| past.late.is_empty()) {
         return;
@@ -325,7 +322,7 @@ impl World {
             .clone()
             .expect("a look reads the clocks");
         let start = self.engine.starts;
-        let state = &mut self.states[state];
+        let state = &mut self.states[state].shown;
         let from = state.set_back_from(&reading, steady);
         if let Some((last, last_steady)) = &state.last_clock {
             let wall = (reading.wall - last.wall).num_milliseconds();
@@ -369,18 +366,19 @@ impl World {
     }
 
     fn resolves(&mut self, state: usize, records: &[secateur::journal::Record]) {
+        let key = self.key();
         let state = &mut self.states[state];
         if state.journal.last().is_some_and(|last| *last != b'\n') {
             state.journal.push(b'\n');
         }
         state
             .journal
-            .extend(records.iter().flat_map(secateur::journal::Record::to_line));
+            .extend(records.iter().flat_map(|it| it.clone().of(&key).to_line()));
         state.synced = state.journal.len();
     }
 }
 
-impl crate::world::State {
+impl Shown {
     /// Where the wall clock had been on this boot, as far as the looks show it,
     /// if it was set back since.
     pub fn set_back_from(&self, now: &ClockReading, steady: i64) -> Option<DateTime<Utc>> {
@@ -440,7 +438,7 @@ async fn in_the_end(world: &Rc<RefCell<World>>, base: &[Policy]) {
             return world.violated("a run was refused, and nothing speaks against it");
         };
         let state = world.runs[0].state;
-        let past = world.states[state].past.clone();
+        let past = world.states[state].shown.past.clone();
         let wanted: BTreeSet<ImageId> = naive::may_go(&world.policy, Trust::OwnMemory, &past)
             .into_keys()
             .collect();
@@ -462,7 +460,8 @@ async fn in_the_end(world: &Rc<RefCell<World>>, base: &[Policy]) {
             let what = format!("{id} was to go, and did not, though nothing keeps it");
             return world.violated(what);
         }
-        if !open_intents(&world.states[state].journal).is_empty() {
+        // Of the other engine's, only the other engine can tell.
+        if !pending(&world.states[state].journal, &world.key()).is_empty() {
             return world.violated("an intent stays open for ever");
         }
         *world.counts.entry("gone in the end").or_default() += gone.len() as u64;

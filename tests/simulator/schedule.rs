@@ -91,6 +91,8 @@ pub enum Action {
     /// Off for so long, and up again.
     Reboot(i64),
     EngineRestart,
+    /// DOCKER_HOST names the other engine from now on. Between runs alone.
+    OtherEngine,
     LedgerLost,
     LedgerDamaged(u8),
     JournalLost,
@@ -470,6 +472,14 @@ pub fn draw(seed: u64, bases: usize) -> Case {
         steps.push(Step::Wait(wait));
         if chance(rng, 25) {
             steps.push(Step::Act(action(rng, false)));
+        }
+    }
+    // By numbers of its own, so that a seed's history is otherwise what it was.
+    let rng = &mut Rng::with_seed(seed ^ 0x0e19_13e5);
+    if chance(rng, 20) {
+        for _ in 0..rng.usize(2..5) {
+            let place = rng.usize(0..=steps.len());
+            steps.insert(place, Step::Act(Action::OtherEngine));
         }
     }
     Case { setting, steps }

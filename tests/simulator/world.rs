@@ -8,7 +8,8 @@ use secateur::activity::{
     ClockReading, Cure, Disk, LockKind, LockSight, LockState, PullSign, PullSigns, Room, SignState,
     Unreadable,
 };
-use secateur::model::{ImageId, Observed, ServiceImage, Spec, Store, Swarm};
+use secateur::ledger::file_of;
+use secateur::model::{EngineFacts, ImageId, Observed, ServiceImage, Spec, Store, Swarm};
 use secateur::policy::Policy;
 use secateur::reference::Reference;
 use secateur::text::Untrusted;
@@ -18,7 +19,7 @@ use crate::checks::Ran;
 use crate::engine::{Engine, Moment, Stored};
 use crate::naive::Past;
 use crate::schedule::{Action, Setting};
-use crate::values::{IMAGES, at, digest, id, tag};
+use crate::values::{IMAGES, at, digest, engine, id, tag};
 
 /// A pull, by how far it is: 0 resolves, 1 and 2 show signs, 3 has stored the
 /// image, 4 has named it by its digest.
@@ -62,13 +63,25 @@ pub struct Lock {
     pub run: Option<usize>,
 }
 
-/// What one secateur has on disk, and what it was shown.
+/// What one secateur has on disk, and what it was shown of the engine that it is
+/// used with now.
 #[derive(Default)]
 pub struct State {
-    pub ledger: Option<Vec<u8>>,
+    /// Ledgers, each by its file's name.
+    pub ledgers: BTreeMap<String, Vec<u8>>,
     pub journal: Vec<u8>,
     pub synced: usize,
     pub taken: bool,
+    pub shown: Shown,
+    /// The same of the other engine.
+    pub parked: Shown,
+}
+
+/// What one secateur was shown of one engine.
+#[derive(Default)]
+pub struct Shown {
+    /// Somebody else took or damaged its ledger: ages may start anew.
+    pub harmed: bool,
     /// Every look that its ledger still stands for.
     pub past: Vec<Past<'static>>,
     /// What it must take for time that passed and did not.
@@ -85,6 +98,10 @@ pub struct World {
     pub setting: Setting,
     pub policy: Policy,
     pub engine: Engine,
+    /// The engine that DOCKER_HOST may name instead.
+    pub parked: Engine,
+    /// Whether it does.
+    pub second: bool,
     /// Calls that fail before the engine is up again.
     pub down: u8,
     pub pulls: Vec<Pull>,
@@ -113,6 +130,8 @@ impl World {
     pub fn new(setting: Setting, policy: Policy) -> World {
         World {
             engine: Engine::new(setting.store),
+            parked: Engine::new(setting.store),
+            second: false,
             setting,
             policy,
             down: 0,
@@ -393,16 +412,11 @@ impl World {
                 self.count("others: clock set");
             }
             Action::Reboot(off) => self.reboot(off),
-            Action::EngineRestart => {
-                self.engine.restart();
-                self.down = 1;
-                self.stale_signs += u32::from(!self.pulls.is_empty());
-                self.pulls.clear();
-                self.builds.clear();
-                self.count("others: engine restarted");
-            }
+            Action::EngineRestart => self.restart_engine(),
+            Action::OtherEngine => self.other_engine(),
             Action::LedgerLost => {
-                self.states[0].ledger = None;
+                self.states[0].ledgers.remove(&file_of(&self.key()));
+                self.states[0].shown.harmed = true;
                 self.count("others: ledger lost");
             }
             Action::LedgerDamaged(how) => self.damage(how),
@@ -413,6 +427,15 @@ impl World {
                 }
             }
         }
+    }
+
+    fn restart_engine(&mut self) {
+        self.engine.restart();
+        self.down = 1;
+        self.stale_signs += u32::from(!self.pulls.is_empty());
+        self.pulls.clear();
+        self.builds.clear();
+        self.count("others: engine restarted");
     }
 
     fn create_by_digest(&mut self, now: Moment, image: &ImageId, tag: &Reference) {
@@ -668,6 +691,7 @@ impl World {
         self.booted = self.steady();
         self.boot += 1;
         self.engine.restart();
+        self.parked.restart();
         self.stale_signs += u32::from(!self.pulls.is_empty());
         self.pulls.clear();
         self.builds.clear();
@@ -683,8 +707,46 @@ impl World {
         self.count("others: reboot");
     }
 
+    /// What the engine is, as it says itself.
+    pub fn facts(&self) -> EngineFacts {
+        let version = if self.setting.old {
+            "20.10.24"
+        } else {
+            "28.5.2"
+        };
+        let mut facts = engine(self.setting.store, version);
+        if self.second {
+            facts.id = Untrusted::new("SECOND");
+        }
+        facts
+    }
+
+    pub fn key(&self) -> String {
+        self.facts().key()
+    }
+
+    /// From now on it is looked at the other engine. What goes on at this one is
+    /// over until it is this one's turn again.
+    fn other_engine(&mut self) {
+        if self.setting.swarm {
+            return;
+        }
+        std::mem::swap(&mut self.engine, &mut self.parked);
+        self.second = !self.second;
+        for state in &mut self.states {
+            std::mem::swap(&mut state.shown, &mut state.parked);
+        }
+        self.pulls.clear();
+        self.builds.clear();
+        self.deploy = Deploy::default();
+        self.lock.deployer = None;
+        self.count("others: another engine");
+    }
+
     fn damage(&mut self, how: u8) {
-        if let Some(bytes) = &mut self.states[0].ledger {
+        let file = file_of(&self.key());
+        self.states[0].shown.harmed = true;
+        if let Some(bytes) = self.states[0].ledgers.get_mut(&file) {
             match how {
                 1 => bytes.truncate(bytes.len() / 2),
                 2 => bytes.clear(),

@@ -104,6 +104,11 @@ impl Secateur {
         secateur
     }
 
+    /// From now on it is used with another engine, as by another DOCKER_HOST.
+    pub fn turn_to(&mut self, host: &str) {
+        host.clone_into(&mut self.host);
+    }
+
     /// A folder of this test's own, removed at its end.
     pub fn dir(&self) -> &Path {
         self.dir.path()

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
@@ -118,10 +118,31 @@ impl Secateur {
             .collect()
     }
 
+    /// The ledgers of the engines that are remembered.
+    pub fn ledgers(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.state()).expect("the state folder");
+        let paths = entries.map(|entry| entry.expect("an entry").path());
+        let is_ledger = |path: &PathBuf| {
+            let named = |name: &std::ffi::OsStr| name.to_string_lossy().starts_with("ledger-");
+            path.file_name().is_some_and(named) && path.extension().is_some_and(|it| it == "json")
+        };
+        let mut ledgers: Vec<PathBuf> = paths.filter(is_ledger).collect();
+        ledgers.sort();
+        ledgers
+    }
+
+    /// The ledger of the only engine that is remembered.
+    #[track_caller]
+    pub fn ledger(&self) -> PathBuf {
+        let mut ledgers = self.ledgers();
+        assert_eq!(ledgers.len(), 1, "{ledgers:?}");
+        ledgers.remove(0)
+    }
+
     /// Whether the ledger knows this image.
     #[track_caller]
     pub fn remembers(&self, id: &str) -> bool {
-        let text = fs::read_to_string(self.state().join("ledger.json")).expect("the ledger");
+        let text = fs::read_to_string(self.ledger()).expect("the ledger");
         let ledger: Value = serde_json::from_str(&text).expect("JSON");
         ledger["images"].get(id).is_some()
     }
@@ -129,6 +150,8 @@ impl Secateur {
     /// Fails unless a run could start now, and left nothing but its own files.
     #[track_caller]
     pub fn left_nothing_over(&self) {
+        let ledger = self.ledger();
+        let ledger = ledger.file_name().expect("a name").to_string_lossy();
         let mut files: Vec<String> = fs::read_dir(self.state())
             .expect("the state folder")
             .map(|entry| {
@@ -137,7 +160,14 @@ impl Secateur {
             })
             .collect();
         files.sort();
-        assert_eq!(files, ["journal.jsonl", "ledger.json", "run.lock"]);
+        let own = [
+            "journal.jsonl",
+            &*ledger,
+            "ledger.json",
+            "policy",
+            "run.lock",
+        ];
+        assert_eq!(files, own);
         let lock = fs::File::open(self.state().join("run.lock")).expect("the run lock");
         lock.try_lock().expect("nobody holds the run lock");
     }
