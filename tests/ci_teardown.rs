@@ -5,9 +5,13 @@
 // The bans on clocks and on removing files are for the program, not for its tests.
 #![allow(clippy::disallowed_methods)]
 
+#[path = "ci_teardown/compose.rs"]
+mod compose;
 #[path = "lab/mod.rs"]
 mod lab;
 mod support;
+#[path = "ci_teardown/whose.rs"]
+mod whose;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -25,6 +29,8 @@ use support::scene::{Running, left_names, untagged};
 use support::{EAGER, PROGRAM, Ran, Secateur, patient, refusals};
 
 const APP: &str = "registry.example/app:1";
+/// Only compose numbers its containers.
+const NUMBER: &str = "--label=com.docker.compose.container-number=1";
 
 /// A CI machine: a Swarm manager with docker's client, secateur and the hooks.
 struct Machine {
@@ -165,22 +171,11 @@ impl Machine {
         let sleep = ["/bin/busybox", "sleep", "100000"];
         let volumes = ["--volume", &mount, "--volume", "/anonymous", APP];
         docker(&[&labelled[..], &volumes, &sleep].concat());
-        let compose = format!("com.docker.compose.project={run}");
-        docker(&[
-            "create",
-            "--label",
-            &compose,
-            "--network=none",
-            APP,
-            "/app/test",
-        ]);
-        docker(&[
-            "volume",
-            "create",
-            "--label",
-            &compose,
-            &format!("{run}_db"),
-        ]);
+        let compose = format!("--label=com.docker.compose.project={run}");
+        let created = ["create", &compose, NUMBER, "--network=none"];
+        docker(&[&created[..], &[APP, "/app/test"]].concat());
+        let volume = "--label=com.docker.compose.volume=db";
+        docker(&["volume", "create", &compose, volume, &format!("{run}_db")]);
         let mount = format!("type=volume,source={work},target=/work,volume-label={label}");
         let service = [
             "service",
@@ -310,22 +305,22 @@ fn step<'a>(pipeline: &'a Value, name: &str) -> &'a Value {
 fn after_a_job_all_of_it_is_gone_and_every_image_and_every_other_run_is_there() {
     for kind in Kind::MAIN {
         let machine = Machine::of(kind);
-        machine.job("other");
+        machine.job("job-22");
         let before = machine.things(None);
-        machine.job("mine");
+        machine.job("job-1");
         let images = machine.record();
-        let ran = machine.teardown("mine").ended(0);
+        let ran = machine.teardown("job-1").ended(0);
         assert_eq!(ran.stderr, "", "{}", kind.name());
-        machine.is_gone("mine");
+        machine.is_gone("job-1");
         // With it the anonymous volume, and nothing else.
         assert_eq!(machine.things(None), before, "{}", kind.name());
         machine.images_held(&images);
         machine.no_lock_is_left();
         // Again, with nothing to do.
-        machine.teardown("mine").ended(0);
+        machine.teardown("job-1").ended(0);
         assert_eq!(machine.things(None), before, "{}", kind.name());
         // A name that begins like another's is not it.
-        machine.teardown("othe").ended(0);
+        machine.teardown("job-2").ended(0);
         assert_eq!(machine.things(None), before, "{}", kind.name());
     }
 }
@@ -335,16 +330,16 @@ fn after_a_job_all_of_it_is_gone_and_every_image_and_every_other_run_is_there() 
 fn teardowns_at_once_do_not_disturb_each_other() {
     let machine = Machine::of(Kind::Overlay28);
     let before = machine.things(None);
-    for run in ["job-one", "job-two"] {
+    for run in ["job-1", "job-2"] {
         machine.job(run);
     }
     let images = machine.record();
     let start = |run: &str| Running::of(&mut machine.command("secateur-teardown", &[run]));
-    let runs = ["job-one", "job-two", "job-one"].map(start);
+    let runs = ["job-1", "job-2", "job-1"].map(start);
     for run in runs {
         run.ended(0);
     }
-    for run in ["job-one", "job-two"] {
+    for run in ["job-1", "job-2"] {
         machine.is_gone(run);
     }
     assert_eq!(machine.things(None), before);
@@ -357,7 +352,7 @@ fn teardowns_at_once_do_not_disturb_each_other() {
 fn a_teardown_that_is_killed_anywhere_is_finished_by_the_next() {
     let machine = Machine::of(Kind::Overlay28);
     let before = machine.things(None);
-    machine.job("mine");
+    machine.job("job-1");
     let images = machine.record();
     // docker, which has its whole group killed after the call of that number.
     let docker = machine.bin().join("docker");
@@ -378,7 +373,7 @@ exit "$status"
     let mut killed = 0;
     loop {
         fs::write(&calls, "").expect("the calls");
-        let mut command = machine.command("secateur-teardown", &["mine"]);
+        let mut command = machine.command("secateur-teardown", &["job-1"]);
         command
             .env("KILL_AT", (killed + 1).to_string())
             .env("CALLS", &calls);
@@ -392,7 +387,7 @@ exit "$status"
     }
     // After each list of a whole teardown at least, and so from each state on the way.
     assert!(killed > 18, "killed {killed} times");
-    machine.is_gone("mine");
+    machine.is_gone("job-1");
     assert_eq!(machine.things(None), before);
     machine.images_held(&images);
 }
@@ -413,7 +408,7 @@ fn a_job_that_is_cancelled_while_secateur_removes_leaves_no_lock() {
     machine.host = proxy.host();
     for request in ["DELETE", "POST"] {
         let gate = proxy.stop(request, "/images/", 1);
-        let mut run = Running::of(&mut machine.command("secateur-teardown", &["mine"]));
+        let mut run = Running::of(&mut machine.command("secateur-teardown", &["job-1"]));
         gate.reached();
         let held = File::open(&lock).expect("the lock");
         held.try_lock().expect_err("the run holds it");
@@ -427,7 +422,7 @@ fn a_job_that_is_cancelled_while_secateur_removes_leaves_no_lock() {
         machine.no_lock_is_left();
         drop(gate);
     }
-    machine.teardown("mine").ended(0);
+    machine.teardown("job-1").ended(0);
     for old in &olds {
         assert!(!machine.engine.has(old));
     }
@@ -443,18 +438,18 @@ fn a_refused_prune_fails_no_job_and_what_is_wrong_does() {
     let policy = patient() + &format!("[[guard.lock]]\npath = {lock:?}\nkind = \"exists\"\n");
     machine.secateur.policy(&policy);
     fs::write(&lock, "").expect("the lock");
-    machine.job("mine");
-    let ran = machine.teardown("mine").ended(0);
+    machine.job("job-1");
+    let ran = machine.teardown("job-1").ended(0);
     assert!(
         ran.stdout.contains("deploy.lock is there"),
         "{}",
         ran.stdout
     );
     assert_eq!(refusals(&machine.secateur.prune(75)), ["deploy-lock"]);
-    machine.is_gone("mine");
+    machine.is_gone("job-1");
 
     // Somebody else's container has the run's volume: it stays, and that shows.
-    let volume = ["volume", "create", "--label", "ci.run=mine", "shared"];
+    let volume = ["volume", "create", "--label", "ci.run=job-1", "shared"];
     machine.docker(&volume);
     let create = [
         "create",
@@ -465,14 +460,14 @@ fn a_refused_prune_fails_no_job_and_what_is_wrong_does() {
         "/app/test",
     ];
     let user = machine.docker(&create);
-    let mut impatient = machine.command("secateur-teardown", &["mine"]);
+    let mut impatient = machine.command("secateur-teardown", &["job-1"]);
     impatient.env("TEARDOWN_SECONDS", "2");
     let ran = Running::of(&mut impatient).ended(1);
-    assert!(ran.stderr.contains("volume shared"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("volume \"shared\""), "{}", ran.stderr);
     assert!(ran.stderr.contains("in use"), "{}", ran.stderr);
     machine.docker(&["rm", "-v", &user]);
-    machine.teardown("mine").ended(0);
-    machine.is_gone("mine");
+    machine.teardown("job-1").ended(0);
+    machine.is_gone("job-1");
 
     // Seconds are the clock's: on a machine where a round takes long, few are made.
     machine.docker(&volume);
@@ -482,20 +477,20 @@ fn a_refused_prune_fails_no_job_and_what_is_wrong_does() {
         "#!/bin/sh\necho 20 >>{clock:?}\nawk '{{ now += $1 }} END {{ print now }}' {clock:?}\n"
     );
     executable(&machine.bin().join("date"), &slow);
-    machine.teardown("mine").ended(1);
+    machine.teardown("job-1").ended(1);
     let asked = fs::read_to_string(&clock).expect("the clock was read");
     assert_eq!(asked.lines().count(), 3, "at 20, 40 and 60 seconds");
     fs::remove_file(machine.bin().join("date")).expect("the clock");
     machine.docker(&["rm", "-v", &user]);
-    machine.teardown("mine").ended(0);
+    machine.teardown("job-1").ended(0);
 
     // secateur's own troubles are passed on.
     machine.secateur.policy("[age]\nmin_ago = \"1d\"\n");
-    machine.teardown("mine").ended(78);
+    machine.teardown("job-1").ended(78);
     machine.secateur.policy(&patient());
     // An engine that does not answer has not said that nothing is left.
     machine.host = "unix:///nowhere/docker.sock".to_owned();
-    let ran = machine.teardown("mine").ended(69);
+    let ran = machine.teardown("job-1").ended(69);
     assert!(ran.stderr.contains("not all gone"), "{}", ran.stderr);
     machine.host = machine.engine.host();
     // Nor has a list that fails.
@@ -506,7 +501,7 @@ fn a_refused_prune_fails_no_job_and_what_is_wrong_does() {
         &docker,
         &format!("#!/bin/sh\n{failing}\nexec \"$0.real\" \"$@\"\n"),
     );
-    let ran = machine.teardown("mine").ended(1);
+    let ran = machine.teardown("job-1").ended(1);
     assert!(ran.stderr.contains("asked for: volume"), "{}", ran.stderr);
     // Names that would mean every run, or an option.
     for name in ["", "a b", "a,b", "a=b", "*", "$(id)"] {
@@ -590,7 +585,7 @@ fn what_a_job_deploys_as_the_page_says_is_there_after_its_end() {
     for ((_, mut end, run), own) in [gitlab(&machine), github(&machine)].into_iter().zip(own) {
         let deployed = [own.as_str().expect("a name"), &run].map(|project| {
             let label = format!("--label=com.docker.compose.project={project}");
-            machine.docker(&["create", "--network=none", &label, APP])
+            machine.docker(&["create", "--network=none", &label, NUMBER, APP])
         });
         Ran::of(end.output().expect("it starts")).ended(0);
         let left = machine.docker(&["container", "ls", "--all", "--quiet", "--no-trunc"]);
@@ -753,7 +748,7 @@ fn plain_shell(machine: &Machine) {
     assert!(!started.exists(), "it could never be ended");
     // Production may have the name that somebody gives a job.
     let label = "--label=com.docker.compose.project=nightly-1";
-    let production = machine.docker(&["create", "--network=none", label, APP]);
+    let production = machine.docker(&["create", "--network=none", label, NUMBER, APP]);
     machine.run(&job, &["nightly-1", "true"]).ended(0);
     machine.docker(&["rm", &production]);
     let nothing = r#"test -z "$(docker container ls --all --quiet)""#;
@@ -802,7 +797,7 @@ fn what_the_page_tells_a_job_to_label_is_the_runs_own() {
     fs::write(machine.secateur.dir().join("key"), "key").expect("a secret");
     let in_a_job = |line: &str| {
         let mut command = machine.command("bash", &["-eo", "pipefail", "-c", line]);
-        command.env("CI_RUN", "run-7").env("PASSWORD", "secret");
+        command.env("CI_RUN", "ci-7").env("PASSWORD", "secret");
         Ran::of(command.output().expect("bash")).ended(0)
     };
     // The teardown, where the page has it put.
@@ -831,7 +826,7 @@ fn what_the_page_tells_a_job_to_label_is_the_runs_own() {
         let running = |task: &&Value| task["Status"]["State"] == "running";
         (all.as_array()?.iter().filter(running).count() == 2).then_some(())
     });
-    machine.teardown("run-7").ended(0);
+    machine.teardown("ci-7").ended(0);
     assert_eq!(machine.things(None), before);
     in_a_job(proof[1]);
 }

@@ -1,8 +1,9 @@
 #!/bin/sh
 # A job in plain shell, from cron or from any other CI: job.sh RUN COMMAND...
 #
-# RUN is a name for this job's place, such as nightly-1; two jobs at once need two names. What an
-# earlier run of the same name left behind, killed before its own teardown, is removed first.
+# RUN is a name for this job's place that ends with a number, such as nightly-1; two jobs at once
+# need two names. What an earlier run of the same name left behind, killed before its own teardown,
+# is removed first.
 # What this job deploys under the run's name is removed, too, with its volumes.
 set -eu
 
@@ -20,7 +21,7 @@ leave() {
 }
 
 # A deploy lock that hangs (65) or an engine that is away is no reason to leave the job undone: it is
-# said here, and fails this run at its end. A name that is none (2) could never be ended.
+# said here, and fails this run at its end. What the teardown refuses (2) could never be ended.
 secateur-teardown "$CI_RUN" || {
     before=$?
     [ "$before" != 2 ] || exit 2

@@ -214,6 +214,11 @@ impl Engine {
     /// A script that is the docker client of the engine's own version, for use outside of the
     /// tree: with the tree's own libraries.
     pub fn client(&self) -> String {
+        self.program("usr/bin/docker")
+    }
+
+    /// The same of any program of the engine's tree.
+    pub fn program(&self, path: &str) -> String {
         let tree = super::lab_dir().join("trees").join(self.kind.suite());
         let libraries = fs::read_dir(tree.join("usr/lib"))
             .expect("the tree")
@@ -231,7 +236,7 @@ impl Engine {
             "#!/bin/sh\nexec {:?} --library-path {:?} {:?} \"$@\"\n",
             loader.display().to_string(),
             loader.parent().expect("a folder").display().to_string(),
-            tree.join("usr/bin/docker").display().to_string()
+            tree.join(path).display().to_string()
         )
     }
 
