@@ -4,8 +4,12 @@
 // The bans on clocks and on removing files are for the program, not for its tests.
 #![allow(clippy::disallowed_methods)]
 
+#[path = "verify_cache/empty.rs"]
+mod empty;
 #[path = "lab/mod.rs"]
 mod lab;
+#[path = "verify_cache/names.rs"]
+mod names;
 mod support;
 
 use std::fs;

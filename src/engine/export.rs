@@ -36,8 +36,8 @@ pub struct Export {
 /// An image by itself.
 #[derive(Debug)]
 pub struct Described {
-    /// The DiffIDs of its layers, lowest first.
-    pub layers: Vec<String>,
+    /// The DiffIDs of its layers, lowest first; `None` where it says nothing of them.
+    pub layers: Option<Vec<String>>,
     /// What it is for; on a containerd store, of all that is here the best.
     pub platform: Option<Platform>,
 }
@@ -77,9 +77,10 @@ impl Reader {
         let body = self.whole(&doing, &path, LONGEST_ITEM).await?;
         let inspected: Inspected =
             object(&body).map_err(|why| EngineError::nonsense(doing, why))?;
-        let layers = inspected.root_fs.and_then(|fs| fs.layers);
+        // Engines leave the list out where it is empty.
+        let layers = inspected.root_fs.map(|fs| fs.layers.unwrap_or_default().0);
         Ok(Described {
-            layers: layers.unwrap_or_default().0,
+            layers,
             platform: Platform::given(inspected.os, inspected.architecture),
         })
     }

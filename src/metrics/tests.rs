@@ -50,6 +50,7 @@ fn findings(kinds: &[(Kind, Status)]) -> Findings {
     let line = |(kind, status): &(Kind, Status)| Line {
         image: kind.word().into(),
         checks: vec![Check::new(*kind, *status, "")],
+        not_asked: Vec::new(),
     };
     Findings {
         images: kinds.iter().map(line).collect(),

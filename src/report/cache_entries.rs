@@ -65,6 +65,11 @@ pub fn findings(findings: &Findings, context: &Context) -> Vec<Entry> {
             let _ = write!(message, "; {images} {}", status.word());
         }
     }
+    let not_asked = findings.not_asked();
+    if not_asked > 0 {
+        fields.push(("NOT_ASKED", not_asked.to_string()));
+        let _ = write!(message, "; {not_asked} asked of no registry");
+    }
     entries.push(entry(VERIFIED, loudness(exit), message, fields));
     named(entries, "verify-cache")
 }

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::Context;
 use super::json::{EnginePart, Message, PolicyPart, engine, policy, refusal, time, written};
-use crate::verify_cache::outcome::Findings;
+use crate::verify_cache::outcome::{Findings, NotAsked};
 use crate::verify_cache::{Check, Status};
 
 #[derive(Serialize)]
@@ -30,6 +30,8 @@ struct ImagePart<'a> {
     image: &'a str,
     status: Status,
     checks: &'a [Check],
+    /// Checks that were wanted, and of which no registry was asked.
+    not_asked: &'a [NotAsked],
 }
 
 #[derive(Serialize)]
@@ -77,6 +79,7 @@ pub fn report(findings: &Findings, context: &Context) -> String {
                 image: &line.image,
                 status: line.status(),
                 checks: &line.checks,
+                not_asked: &line.not_asked,
             })
             .collect(),
         registries: findings
@@ -123,6 +126,7 @@ mod tests {
         let images = vec![Line {
             image: "app:1".into(),
             checks,
+            not_asked: Vec::new(),
         }];
         let findings = Findings {
             images,

@@ -8,7 +8,7 @@ use anstyle::{AnsiColor, Style};
 use super::Context;
 use super::text::{HEAD, LOUD, blank_after, head, refusals};
 use super::wrap::{headed, wrapped};
-use crate::verify_cache::outcome::{Asked, Findings, Line};
+use crate::verify_cache::outcome::{Asked, Findings, Line, NotAsked};
 use crate::verify_cache::{Check, Kind, Status};
 
 /// How many images that are fine are shown before they are only counted.
@@ -124,6 +124,10 @@ fn one(out: &mut String, line: &Line, verbose: bool) {
     if !fine.is_empty() {
         wrapped(out, "         ok             ", &fine.join(", "));
     }
+    for NotAsked { kind, why } in &line.not_asked {
+        let what = format!("         {:14} ", kind.word());
+        wrapped(out, &what, &format!("not asked: {why}"));
+    }
 }
 
 fn style(status: Status) -> Style {
@@ -182,6 +186,10 @@ fn last(findings: &Findings) -> String {
     if moved > 0 {
         let _ = write!(line, "; {moved} moved");
     }
+    let not_asked = findings.not_asked();
+    if not_asked > 0 {
+        let _ = write!(line, "; {not_asked} asked of no registry");
+    }
     line.push('\n');
     line
 }
@@ -208,6 +216,7 @@ mod tests {
         Line {
             image: image.into(),
             checks,
+            not_asked: Vec::new(),
         }
     }
 
@@ -297,6 +306,21 @@ mod tests {
         let seen = text(images);
         assert!(seen.contains("and 10 more"), "{seen}");
         assert!(seen.ends_with("held: 30 of 30 images\n"), "{seen}");
+    }
+
+    #[test]
+    fn what_no_registry_was_asked_about_is_said_where_lines_are_folded_too() {
+        let kind = Kind::Authenticated;
+        let why = "it was built here";
+        let line = |n| Line {
+            not_asked: vec![NotAsked { kind, why }],
+            ..line(&format!("app:{n}"), Status::Ok, "")
+        };
+        let seen = text((0..30).map(line).collect());
+        let told = "         authenticated  not asked: it was built here\n";
+        assert_eq!(seen.matches(told).count(), SHOWN, "{seen}");
+        let last = "held: 30 of 30 images; 30 asked of no registry";
+        assert_eq!(seen.lines().last(), Some(last));
     }
 
     #[test]

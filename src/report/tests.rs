@@ -470,6 +470,7 @@ fn a_verify_cache_is_one_entry_for_each_promise_that_is_not_as_it_should_be() {
             Check::new(Kind::Current, status, "the registry's word"),
             Check::new(Kind::Reused, status, "a layer would come"),
         ],
+        not_asked: Vec::new(),
     };
     let mut findings = Findings::new(at(0), inventory([]).engine, false);
     findings.images = vec![

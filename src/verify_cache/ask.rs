@@ -156,7 +156,7 @@ impl Registries {
     ) -> Answers {
         let questions: Vec<Question> = promises
             .iter()
-            .filter_map(|promise| question(promise, here))
+            .filter_map(|promise| question(promise, here).ok())
             .collect();
         let mut by_registry: BTreeMap<&str, Vec<&Question>> = BTreeMap::new();
         for question in &questions {
@@ -270,18 +270,29 @@ fn softened(check: Check, entry: &Entry, question: &Question) -> Check {
     check
 }
 
-/// `None` for what was never in a registry, as far as the engine tells: no
-/// digest in the repository. (The containerd store makes one up for each tag.)
-fn question<'a>(promise: &'a Promise, here: &BTreeMap<ImageId, Image>) -> Option<Question<'a>> {
+/// Why no registry is asked about a promise.
+pub fn not_asked(promise: &Promise, here: &BTreeMap<ImageId, Image>) -> Option<&'static str> {
+    question(promise, here).err()
+}
+
+/// Or why not: what was never in a registry under this name, as far as the engine
+/// tells, has no digest in the repository. (The containerd store makes up one for
+/// each tag.)
+fn question<'a>(
+    promise: &'a Promise,
+    here: &BTreeMap<ImageId, Image>,
+) -> Result<Question<'a>, &'static str> {
     let Wanted::Name(name) = &promise.wanted else {
-        return None;
+        return Err("it is promised by id, and a registry is asked by name");
     };
     let image = promise.wanted.find(here);
     let digests = image
         .map(|image| digests_in(image, &name.repository()))
         .unwrap_or_default();
-    let local = image.is_some() && digests.is_empty() && !name.is_digest();
-    (!local).then_some(Question {
+    if image.is_some() && digests.is_empty() && !name.is_digest() {
+        return Err("it was never pulled by this name: built, loaded or tagged here");
+    }
+    Ok(Question {
         promise,
         name,
         digests,

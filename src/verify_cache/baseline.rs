@@ -169,11 +169,14 @@ impl Baseline {
                     .digests
                     .iter()
                     .filter(|digest| digest.repository() == name.repository());
+                // That store's list named the digest in one repository alone.
+                let its_id = (self.engine.store == Store::Containerd).then(|| entry.id.to_string());
                 let recorded = Recorded {
                     at: self.recorded_at,
                     id: (!self.engine.id.is_empty()).then(|| entry.id.clone()),
                     digests: same
                         .filter_map(|digest| digest.digest().map(str::to_owned))
+                        .chain(its_id)
                         .collect(),
                     pull_milliseconds: entry.pull_milliseconds,
                 };
@@ -187,7 +190,7 @@ impl Baseline {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{at, image, inventory, pinned, tagged};
+    use crate::testing::{at, id, image, inventory, pinned, tagged};
 
     fn baseline() -> Baseline {
         let host = inventory([tagged(1, "app:1"), pinned(2, "r.example/db"), image(3)]);
@@ -219,6 +222,20 @@ mod tests {
         assert_eq!(wanted.len(), 2);
         assert_eq!(wanted[0], "app:1");
         assert!(wanted[1].starts_with("r.example/db@sha256:"));
+    }
+
+    #[test]
+    fn on_a_containerd_store_every_name_was_recorded_with_its_digest() {
+        let mut engine = inventory([]).engine;
+        let images = inventory([tagged(1, "app:1")]).images;
+        for (store, digests) in [
+            (Store::Containerd, vec![id(1).to_string()]),
+            (Store::Graphdriver, vec![]),
+        ] {
+            engine.store = store;
+            let baseline = Baseline::of(&engine, &images, at(0), None, &BTreeMap::new());
+            assert_eq!(baseline.promises()[0].1.digests, digests);
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use crate::engine::Platform;
 use crate::model::ImageId;
@@ -16,11 +16,16 @@ use super::layers::{Beside, Export, differs, place};
 
 #[derive(Deserialize)]
 struct Manifest {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_null")]
     manifests: Vec<Descriptor>,
     config: Option<Descriptor>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_null")]
     layers: Vec<Descriptor>,
+}
+
+/// The classic builder writes null for no layers.
+fn or_null<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Descriptor>, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or_default())
 }
 
 #[derive(Deserialize)]

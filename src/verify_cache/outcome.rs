@@ -2,6 +2,7 @@
 //! code and the order of the report: worst first.
 
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 
 use crate::exit::Exit;
 use crate::guards::Refusal;
@@ -17,6 +18,17 @@ pub struct Line {
     pub image: String,
     /// All that was looked at.
     pub checks: Vec<Check>,
+    /// What no registry was asked about it.
+    pub not_asked: Vec<NotAsked>,
+}
+
+/// A check that was wanted, and that this image gives no occasion for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NotAsked {
+    /// Which.
+    pub kind: Kind,
+    /// In words fit to print.
+    pub why: &'static str,
 }
 
 impl Line {
@@ -94,6 +106,12 @@ impl Findings {
         checks.filter(|check| check.status == status).count()
     }
 
+    /// Promised images of which no registry was asked what was wanted.
+    pub fn not_asked(&self) -> usize {
+        let lines = self.images.iter();
+        lines.filter(|line| !line.not_asked.is_empty()).count()
+    }
+
     /// Whether any promise is not kept.
     pub fn is_broken(&self) -> bool {
         self.worst() == Status::Broken || (self.strict && self.worst() == Status::Unknown)
@@ -140,6 +158,7 @@ mod tests {
                 Check::new(Kind::Present, Status::Ok, ""),
                 Check::new(Kind::Current, *status, ""),
             ],
+            not_asked: Vec::new(),
         };
         let images = statuses.iter().map(line).collect();
         Findings {

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::model::{Image, ImageId};
+use crate::model::{Image, ImageId, Store};
 use crate::policy::Policy;
 use crate::reference::Reference;
 use crate::text::escape;
@@ -138,6 +138,24 @@ impl Wanted {
     }
 }
 
+/// The list with each image's digest in all of its repositories. A containerd store's
+/// list names the digest in one repository alone, and it is the image's id.
+pub fn with_all_digests(
+    mut here: BTreeMap<ImageId, Image>,
+    store: Store,
+) -> BTreeMap<ImageId, Image> {
+    if store == Store::Containerd {
+        for image in here.values_mut() {
+            let digest = |tag: &Reference| format!("{}@{}", tag.repository(), image.id);
+            let all = image.tags.iter().map(digest);
+            image
+                .digests
+                .extend(all.filter_map(|name| name.parse().ok()));
+        }
+    }
+    here
+}
+
 /// The digests under which an image is known in a repository.
 pub fn digests_in(image: &Image, repository: &str) -> Vec<String> {
     let of_it = image
@@ -219,6 +237,23 @@ mod tests {
             let seen = argument(text, &here).unwrap_err();
             assert!(seen.contains(said), "{text}: {seen}");
         }
+    }
+
+    #[test]
+    fn a_containerd_store_has_the_digest_in_each_repository_that_has_a_tag() {
+        let mut image = tagged(1, "app:1");
+        image.tags.insert("r.example/app:1".parse().unwrap());
+        let here = inventory([image]).images;
+        let known = |store, repository: &str| {
+            let here = with_all_digests(here.clone(), store);
+            digests_in(&here[&id(1)], repository)
+        };
+        let digest = id(1).to_string();
+        for repository in ["docker.io/library/app", "r.example/app"] {
+            assert_eq!(known(Store::Containerd, repository), [digest.as_str()]);
+            assert_eq!(known(Store::Graphdriver, repository), [] as [&str; 0]);
+        }
+        assert_eq!(known(Store::Containerd, "r.example/other"), [] as [&str; 0]);
     }
 
     #[test]

@@ -113,7 +113,10 @@ fn pulled(
         return not(Status::Unknown, "promised by id: a deploy pulls by name");
     };
     match current {
-        None => not(Status::Unknown, "it was never pulled: built or loaded here"),
+        None => not(
+            Status::Unknown,
+            "it was never pulled by this name: built, loaded or tagged here",
+        ),
         Some(_) if refused => not(
             Status::Broken,
             "not pulled: its registry refuses the credentials, and may lock the account if they come again",

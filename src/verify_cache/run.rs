@@ -25,11 +25,11 @@ use crate::state::state_fault;
 use crate::survey;
 use crate::text::escape;
 
-use super::ask::Registries;
+use super::ask::{Registries, not_asked};
 use super::baseline::Baseline;
 use super::gone::Past;
-use super::outcome::{Findings, Line};
-use super::promise::{Promise, Wanted, promises};
+use super::outcome::{Findings, Line, NotAsked};
+use super::promise::{Promise, Wanted, promises, with_all_digests};
 use super::redeploy::{Redeploy, look_around};
 use super::{Check, Kind, Status, lasting, present, whole};
 use crate::progress::Progress;
@@ -86,10 +86,7 @@ async fn look(
 ) -> Result<Findings, Fault> {
     let reader = program::connect(global).await?;
     let info = survey::engine(&reader, policy).await?;
-    let here = reader
-        .images(&info)
-        .await
-        .map_err(|error| survey::engine_fault(&error))?;
+    let here = images(&reader, &info).await?;
     let now = clock().map_err(|error| Fault::new(Exit::State, format!("{error:#}")))?;
     let past = past(global, &info.facts.key(), &mut context.notes);
     let baseline = match &args.against {
@@ -128,6 +125,12 @@ async fn look(
             .push(run.record(path, &promises, findings.at).await?);
     }
     Ok(findings)
+}
+
+async fn images(reader: &Reader, info: &Info) -> Result<BTreeMap<ImageId, Image>, Fault> {
+    let list = reader.images(info).await;
+    let list = list.map_err(|error| survey::engine_fault(&error))?;
+    Ok(with_all_digests(list, info.facts.store))
 }
 
 impl Run<'_> {
@@ -170,13 +173,27 @@ impl Run<'_> {
             checks.extend(answers.of(promise));
             checks.extend(reused.next());
             let image = promise.wanted.to_string();
-            findings.images.push(Line { image, checks });
+            findings.images.push(Line {
+                image,
+                checks,
+                not_asked: self.not_asked(promise),
+            });
         }
         findings.store = Some(lasting);
         findings.asked = registries.asked();
         findings.not_looked = not_looked(self.args);
         findings.sort();
         Ok(())
+    }
+
+    /// The registry's part of what is wanted, where no registry is asked.
+    fn not_asked(&self, promise: &Promise) -> Vec<NotAsked> {
+        let Some(why) = not_asked(promise, &self.here) else {
+            return Vec::new();
+        };
+        let digests = self.args.registry || self.args.redeploy;
+        let kinds = std::iter::once(Kind::Authenticated).chain(digests.then_some(Kind::Current));
+        kinds.map(|kind| NotAsked { kind, why }).collect()
     }
 
     async fn whole(&mut self, promise: &Promise, place: &str) -> Result<Check, Fault> {
@@ -224,11 +241,7 @@ impl Run<'_> {
         promises: &[Promise],
         at: DateTime<Utc>,
     ) -> Result<String, Fault> {
-        let here = self
-            .reader
-            .images(self.info)
-            .await
-            .map_err(|error| survey::engine_fault(&error))?;
+        let here = images(self.reader, self.info).await?;
         let id = |wanted: &Wanted| wanted.find(&here).map(|image| image.id.clone());
         let named: Vec<ImageId> = promises
             .iter()
