@@ -9,6 +9,8 @@
 mod compose;
 #[path = "lab/mod.rs"]
 mod lab;
+#[path = "ci_teardown/random.rs"]
+mod random;
 mod support;
 #[path = "ci_teardown/whose.rs"]
 mod whose;
