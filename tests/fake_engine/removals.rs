@@ -244,7 +244,10 @@ fn with_a_late_tag() -> (Host, String) {
 /// The next run tells that the tag is lost, and the one after it does not.
 fn is_told_once((host, first): &(Host, String)) {
     let outcome = host.secateur.prune(70);
-    assert_eq!(outcome["collateral"][0]["what"], "docker.io/library/shop:late");
+    assert_eq!(
+        outcome["collateral"][0]["what"],
+        "docker.io/library/shop:late"
+    );
     assert_eq!(outcome["collateral"][0]["with"], first.as_str());
     assert_eq!(host.secateur.prune(0)["collateral"], json!([]));
 }
