@@ -5,6 +5,7 @@ mod late;
 mod plan;
 mod prune;
 mod settings;
+mod state_folder;
 mod tell;
 mod unmatched;
 

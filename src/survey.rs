@@ -18,6 +18,7 @@ use crate::engine::{Contents, EngineError, Failure, Info, Reader, Seen as Looked
 use crate::exit::{Exit, Fault};
 use crate::guards::{Look, Refusal};
 use crate::host;
+use crate::host::files::read_named;
 use crate::journal::Record;
 use crate::ledger::Ledger;
 use crate::model::{AtWork, EngineFacts, Event, Image, ImageId, Inventory, Observed, Store};
@@ -361,6 +362,9 @@ pub struct SavedHost {
 
 const SAVED: &str = "secateur/inventory/1";
 
+/// The ledger alone may have 64 MiB.
+const LONGEST_SAVED: u64 = 256 << 20;
+
 impl SavedHost {
     /// What a survey found.
     pub fn of(survey: &Survey<'_>) -> Self {
@@ -371,9 +375,10 @@ impl SavedHost {
         }
     }
 
-    /// One line of JSON.
+    /// One line of JSON, fit for a terminal.
     pub fn to_json(&self) -> Vec<u8> {
-        let mut bytes = serde_json::to_vec(self).unwrap_or_default();
+        let json = serde_json::to_string(self).unwrap_or_default();
+        let mut bytes = crate::text::escape_json(&json).into_bytes();
         bytes.push(b'\n');
         bytes
     }
@@ -386,7 +391,8 @@ impl SavedHost {
                 format!("--inventory {}: {why}", escape(&path.to_string_lossy())),
             )
         };
-        let bytes = std::fs::read(path).map_err(|error| fault(error.to_string()))?;
+        let bytes = read_named(path, LONGEST_SAVED)
+            .map_err(|error| Fault::new(Exit::Usage, format!("--inventory: {error}")))?;
         Self::from_json(&bytes).map_err(fault)
     }
 

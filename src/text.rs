@@ -70,6 +70,24 @@ pub fn escape_up_to(text: &str, most: usize) -> String {
     out
 }
 
+/// The same JSON, with what [`escape`] would escape written as JSON writes it:
+/// foreign text is whole in it, and moves no cursor of whoever looks at it. Outside
+/// of strings JSON has no such character, but for the ends of lines.
+pub fn escape_json(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for ch in json.chars() {
+        if ch == '\n' || !(ch.is_control() || is_invisible(ch)) {
+            out.push(ch);
+            continue;
+        }
+        for unit in ch.encode_utf16(&mut [0; 2]) {
+            // Writing to a String cannot fail.
+            let _ = write!(out, "\\u{unit:04x}");
+        }
+    }
+    out
+}
+
 /// Percent-encodes a value of a query or a form: nothing in it can end it or
 /// begin another.
 pub fn encode(value: &str) -> String {
@@ -111,6 +129,20 @@ mod tests {
         assert!(
             shown.contains("\\u{1b}") && shown.contains("\\r\\n") && shown.contains("\\u{202e}")
         );
+    }
+
+    #[test]
+    fn json_reads_as_before_and_has_no_control_or_bidi_character() {
+        let text = "a\u{1b}[2J\u{7f}\u{9b}\r\n\t\"\\ä\u{202e}\u{e0001}\u{2028}";
+        let json = serde_json::to_string_pretty(&[text]).unwrap();
+        let escaped = escape_json(&json);
+        assert!(
+            !escaped.chars().any(|c| c != '\n' && is_dangerous(c)),
+            "{escaped:?}"
+        );
+        assert!(escaped.contains("\\u202e") && escaped.contains("\\udb40\\udc01"));
+        let back: Vec<String> = serde_json::from_str(&escaped).unwrap();
+        assert_eq!(back, [text]);
     }
 
     /// What must never get through, written apart from the rule: controls, and

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::context::context;
 use crate::exit::Exit;
+use crate::host::variables;
 use crate::text::escape;
 
 /// Where docker listens unless told otherwise.
@@ -67,17 +68,17 @@ pub struct Environment {
 
 impl Environment {
     /// Reads this process's environment.
-    pub fn read() -> Self {
-        let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-        // One that is no UTF-8 leads nowhere, and not to the default.
-        let text = |name| Some(set(name)?.to_string_lossy().into_owned());
-        let config = set("DOCKER_CONFIG").map(PathBuf::from);
+    ///
+    /// # Errors
+    ///
+    /// For a variable that does not read: which, fit to print.
+    pub fn read() -> Result<Self, String> {
         let home = || Some(crate::host::user::home()?.join(".docker"));
-        Self {
-            docker_host: text("DOCKER_HOST"),
-            docker_context: text("DOCKER_CONTEXT"),
-            docker_config: config.or_else(home),
-        }
+        Ok(Self {
+            docker_host: variables::text("DOCKER_HOST")?,
+            docker_context: variables::text("DOCKER_CONTEXT")?,
+            docker_config: variables::path("DOCKER_CONFIG").or_else(home),
+        })
     }
 }
 

@@ -3,10 +3,14 @@
 
 use std::path::{Path, PathBuf};
 
+use super::files::read_named;
 use crate::model::EngineFacts;
 
 /// Where the system's containerd keeps its files unless told otherwise.
 const USUAL: &str = "/var/lib/containerd";
+
+/// containerd's own default, written out, has some 10 KB.
+const LONGEST_SETTINGS: u64 = 1 << 20;
 
 /// The part of containerd's own settings that matters here.
 #[derive(serde::Deserialize)]
@@ -38,9 +42,10 @@ pub fn root(engine: &EngineFacts, address: Option<&str>) -> PathBuf {
 
 fn of_the_system(below: &str) -> PathBuf {
     // No settings, or none that read: the usual place, which is looked at closely.
-    let settings = std::fs::read_to_string(format!("{below}/etc/containerd/config.toml"));
-    let moved = settings
+    let settings = PathBuf::from(format!("{below}/etc/containerd/config.toml"));
+    let moved = read_named(&settings, LONGEST_SETTINGS)
         .ok()
+        .and_then(|bytes| String::from_utf8(bytes).ok())
         .and_then(|text| toml::from_str::<Config>(&text).ok()?.root)
         .filter(|root| root.is_absolute());
     let root = moved.unwrap_or_else(|| USUAL.into());

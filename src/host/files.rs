@@ -5,25 +5,32 @@
 //!
 //! It never knows what the files mean, and never touches files of others.
 
+mod folder;
 mod journal;
+mod read;
 mod trust;
+mod write;
 
 use std::ffi::OsStr;
 use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::libc;
-use tempfile::{NamedTempFile, TempPath};
+use tempfile::TempPath;
 
 use super::quoted;
 use crate::exit::Exit;
 
+pub(super) use folder::link_of_others;
 pub use journal::Appender;
+use read::read_up_to;
+pub use read::{OfOther, read_named, read_of_owner, read_untrusted};
 pub use trust::{Wanted, check};
 pub(super) use trust::{check_open_file, type_name};
+pub use write::{write_atomic, write_for_all};
 
 /// Temporary files that a killed run left behind end in this.
 const TEMPORARY: &str = ".secateur-tmp";
@@ -97,12 +104,7 @@ impl fmt::Display for FileError {
                 doing,
                 source,
             } => {
-                // Not what tempfile adds: the name of a file that is gone by now.
-                let inner = source.get_ref().and_then(std::error::Error::source);
-                match inner {
-                    Some(inner) => write!(f, "cannot {doing} {}: {inner}", quoted(path)),
-                    None => write!(f, "cannot {doing} {}: {source}", quoted(path)),
-                }?;
+                write!(f, "cannot {doing} {}: {source}", quoted(path))?;
                 if source.kind() == io::ErrorKind::StorageFull {
                     f.write_str("; free a few MiB there first")?;
                 }
@@ -285,130 +287,6 @@ fn read_as(path: &Path, wanted: Wanted, max_bytes: u64) -> Result<Option<Vec<u8>
     read_up_to(file, path, max_bytes).map(Some)
 }
 
-fn read_up_to(file: File, path: &Path, max_bytes: u64) -> Result<Vec<u8>, FileError> {
-    let mut bytes = Vec::new();
-    // One byte more than allowed tells "full" from "too long".
-    file.take(max_bytes.saturating_add(1))
-        .read_to_end(&mut bytes)
-        .map_err(FileError::io("read", path))?;
-    if bytes.len() as u64 > max_bytes {
-        let source = io::Error::new(
-            io::ErrorKind::FileTooLarge,
-            format!("it is longer than {max_bytes} bytes, the most that is read"),
-        );
-        return Err(FileError::io("read", path)(source));
-    }
-    Ok(bytes)
-}
-
-/// Reads a file that others may have written, and that nothing rests on: the
-/// metrics of the last run. `None` if it is not there.
-///
-/// # Errors
-///
-/// [`FileError::Io`], also if it is no plain file (a FIFO would be waited for)
-/// or longer than `max_bytes`.
-pub fn read_untrusted(path: &Path, max_bytes: u64) -> Result<Option<Vec<u8>>, FileError> {
-    match read_plain(path, libc::O_NOFOLLOW, max_bytes) {
-        Err(error) if error.is_not_found() => Ok(None),
-        other => other.map(Some),
-    }
-}
-
-/// Reads a file that somebody named on the command line, and that others may have
-/// written; it may be a symbolic link, and must be there.
-///
-/// # Errors
-///
-/// As [`read_untrusted`].
-pub fn read_named(path: &Path, max_bytes: u64) -> Result<Vec<u8>, FileError> {
-    read_plain(path, 0, max_bytes)
-}
-
-fn read_plain(path: &Path, flags: libc::c_int, max_bytes: u64) -> Result<Vec<u8>, FileError> {
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NONBLOCK | flags)
-        .open(path)
-        .map_err(FileError::io("open", path))?;
-    let meta = file.metadata().map_err(FileError::io("look at", path))?;
-    if !meta.is_file() {
-        return Err(FileError::io("read", path)(no_plain_file(&meta)));
-    }
-    read_up_to(file, path, max_bytes)
-}
-
-fn no_plain_file(meta: &fs::Metadata) -> io::Error {
-    let found = trust::type_name(meta.file_type());
-    io::Error::new(
-        io::ErrorKind::InvalidInput,
-        format!("it is {found}, wanted a plain file or none"),
-    )
-}
-
-/// As [`write_atomic`], but everybody may read it (mode 0644), whatever the
-/// umask.
-///
-/// # Errors
-///
-/// As [`write_atomic`].
-pub fn write_for_all(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
-    write_with_mode(path, bytes, 0o644)
-}
-
-/// Puts `bytes` at `path` (mode 0600) so that a reader, or a crash at any
-/// moment, finds the old file or the new one. The folder must exist.
-///
-/// On an error the old file is still there and no temporary one is; only if
-/// the very last step fails (flushing the folder) the new file is in place, but
-/// a power cut may bring the old one back. A kill can leave a temporary file:
-/// see [`StateDir::remove_leftovers`].
-///
-/// # Errors
-///
-/// [`FileError::Io`], also if `path` is there and is no plain file: a rename
-/// over `/dev/stdout` would replace the device.
-pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
-    write_with_mode(path, bytes, 0o600)
-}
-
-fn write_with_mode(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
-    match fs::symlink_metadata(path) {
-        Ok(meta) if !meta.is_file() => {
-            return Err(FileError::io("write", path)(no_plain_file(&meta)));
-        }
-        Ok(_) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(FileError::io("write", path)(error)),
-    }
-    let folder = folder_of(path);
-    let mut temporary =
-        temporary_file_in(folder).map_err(FileError::io("make a temporary file beside", path))?;
-    temporary
-        .write_all(bytes)
-        .map_err(FileError::io("write", path))?;
-    temporary
-        .as_file()
-        .set_permissions(fs::Permissions::from_mode(mode))
-        .map_err(FileError::io("set the mode of", path))?;
-    // Before the rename, or a power cut may leave the new name with no content.
-    temporary
-        .as_file()
-        .sync_all()
-        .map_err(FileError::io("flush", path))?;
-    temporary
-        .persist(path)
-        .map_err(|error| FileError::io("replace", path)(error.error))?;
-    sync_folder(folder)
-}
-
-fn temporary_file_in(folder: &Path) -> io::Result<NamedTempFile> {
-    tempfile::Builder::new()
-        .prefix(".")
-        .suffix(TEMPORARY)
-        .tempfile_in(folder)
-}
-
 /// Moves a file that cannot be understood out of the way, to
 /// `NAME.corrupt-1` or the next free number, and says where. After nine, the
 /// ninth is replaced: the first ones show how it began, and the disk must not
@@ -457,11 +335,19 @@ pub fn keep_as(path: &Path, other: &Path) -> Result<(), FileError> {
             Err(error) if has_no_links(&error) => copy_durably(path, temporary),
             linked => linked,
         })
-        .map_err(FileError::io("set aside", path))?;
+        .map_err(|error| FileError::io("set aside", path)(without_name(error)))?;
     unnamed
         .persist(other)
-        .map_err(|error| FileError::io("set aside", path)(error.error))?;
+        .map_err(|error| FileError::io("set aside", path)(without_name(error.error)))?;
     sync_folder(folder)
+}
+
+/// tempfile adds the name of a file that is gone by now.
+fn without_name(error: io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(_) => error,
+        None => error.kind().into(),
+    }
 }
 
 fn has_no_links(error: &io::Error) -> bool {
@@ -499,7 +385,7 @@ fn folder_of(path: &Path) -> &Path {
 mod tests {
     use super::*;
     use crate::host::lock::RunLock;
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
     fn names(folder: &Path) -> Vec<String> {
         let mut names: Vec<String> = fs::read_dir(folder)
@@ -684,8 +570,8 @@ mod tests {
     fn the_sweep_knows_the_names_that_a_write_uses() {
         let folder = crate::host::folder_of_ours();
         let state = StateDir::open(folder.path()).unwrap();
-        let temporary = temporary_file_in(folder.path()).unwrap();
-        let (_, left) = temporary.keep().unwrap();
+        let left = folder.path().join(write::temporary_name("x".as_ref()));
+        fs::write(&left, "half").unwrap();
         let lock = RunLock::take(&state.file("run.lock")).unwrap().unwrap();
         assert_eq!(state.remove_leftovers(&lock).unwrap(), 1);
         assert!(!left.exists());
@@ -714,6 +600,22 @@ mod tests {
         symlink("real", &path).unwrap();
         let error = read_trusted(&path, 100).unwrap_err();
         assert!(matches!(error, FileError::Untrusted { .. }), "{error}");
+    }
+
+    #[test]
+    fn an_error_names_no_file_that_was_only_for_a_moment() {
+        let folder = crate::host::folder_of_ours();
+        let none = folder.path().join("none");
+        let file = none.join("file");
+        for error in [
+            write_atomic(&file, b"x").unwrap_err(),
+            keep_as(&file, &none.join("other")).unwrap_err(),
+            keep_as(&folder.path().join("gone"), &folder.path().join("other")).unwrap_err(),
+        ] {
+            let text = error.to_string();
+            assert!(!text.contains(TEMPORARY), "{text}");
+            assert!(error.is_not_found(), "{text}");
+        }
     }
 
     #[test]

@@ -23,6 +23,8 @@ use nix::errno::Errno;
 use nix::unistd::geteuid;
 use wildmatch::WildMatchPattern;
 
+use super::files::link_of_others;
+use super::quoted;
 use crate::activity::{LockKind, LockSight, LockState};
 
 pub use hold::{Hold, hold};
@@ -85,6 +87,14 @@ fn expand(pattern: &Path) -> Result<Vec<PathBuf>, String> {
     if folder.as_os_str().as_encoded_bytes().contains(&b'*') {
         // Read literally it would match nothing, and nothing means "absent".
         return Err("the path holds `*` before its last part".to_owned());
+    }
+    if let Some(link) = link_of_others(folder) {
+        return Err(format!(
+            "{} on the way to it is a symbolic link of uid {}, who could lead this to another lock: \
+             let guard.lock name the folder itself",
+            quoted(&link.path),
+            link.owner
+        ));
     }
     if !last.as_encoded_bytes().contains(&b'*') {
         return Ok(vec![pattern.to_owned()]);
@@ -172,6 +182,36 @@ mod tests {
             .into_iter()
             .map(|sight| sight.state)
             .collect()
+    }
+
+    #[test]
+    fn no_lock_is_looked_for_through_a_link_of_somebody_else() {
+        if !geteuid().is_root() {
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let there = folder.path().join("there");
+        fs::create_dir(&there).unwrap();
+        fs::write(there.join("deploy.lock"), "").unwrap();
+        for to in ["there", "nowhere"] {
+            let link = folder.path().join(to).with_extension("link");
+            symlink(to, &link).unwrap();
+            std::os::unix::fs::lchown(&link, Some(4_001), None).unwrap();
+            for kind in [LockKind::Flock, LockKind::Exists] {
+                for pattern in ["deploy.lock", "*.lock"] {
+                    let seen = states(&link.join(pattern), kind);
+                    let why = cannot_tell(&seen[0]);
+                    assert!(why.contains("symbolic link of uid 4001"), "{why}");
+                    let held = hold(&[(link.join(pattern), kind)]).unwrap_err();
+                    cannot_tell(&held[0].state);
+                }
+            }
+        }
+        // Root's own, as /var/run is.
+        let link = folder.path().join("current");
+        symlink("there", &link).unwrap();
+        let seen = states(&link.join("deploy.lock"), LockKind::Flock);
+        assert_eq!(seen, [LockState::Free]);
     }
 
     fn cannot_tell(state: &LockState) -> &str {

@@ -13,6 +13,7 @@ pub mod signs;
 pub mod storage;
 pub mod systemd;
 pub mod user;
+pub mod variables;
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
@@ -41,7 +42,7 @@ fn moment(seconds: i64, nanoseconds: i64) -> DateTime<Utc> {
     clippy::unnecessary_debug_formatting,
     reason = "Display would print a terminal's escape sequences raw"
 )]
-fn quoted(path: &Path) -> String {
+pub(crate) fn quoted(path: &Path) -> String {
     format!("{path:?}")
 }
 

@@ -6,9 +6,13 @@ use std::path::{Component, Path, PathBuf};
 
 use nix::sys::statfs::{self, statfs};
 
+use super::files::read_named;
 use super::{disk, quoted};
 use crate::activity::Disk;
 use crate::model::Observed;
+
+/// 64 digits, for some drivers a few more.
+const LONGEST_CACHE_ID: u64 = 4096;
 
 /// ramfs has no constant in nix (linux/magic.h).
 const RAMFS: i64 = 0x8584_58f6;
@@ -66,8 +70,7 @@ pub fn look(path: &Path) -> Storage {
 pub fn config(data_root: &Path, driver: &str, hex: &str, longest: u64) -> Option<Vec<u8>> {
     let images = image_records(data_root, driver)?;
     let file = images.join("imagedb/content/sha256").join(hex);
-    let size = file.metadata().ok()?.len();
-    (size <= longest).then(|| std::fs::read(file).ok())?
+    read_named(&file, longest).ok()
 }
 
 /// Which of these layers have no folder any more, by their place. A store that
@@ -102,16 +105,10 @@ pub fn blob(containerd_root: &Path, digest: &str, longest: u64) -> Option<Option
     }
     let store = containerd_root.join("io.containerd.content.v1.content/blobs");
     let file = store.join(kind).join(hex);
-    let size = match file.metadata() {
-        Ok(meta) => meta.len(),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
-        Err(_) => return Some(None),
-    };
-    Some(
-        (size <= longest)
-            .then(|| std::fs::read(file).ok())
-            .flatten(),
-    )
+    match read_named(&file, longest) {
+        Err(error) if error.is_not_found() => None,
+        read => Some(read.ok()),
+    }
 }
 
 /// Where a graphdriver's store keeps what it knows of images; none where the
@@ -135,7 +132,10 @@ fn places(
         let record = records
             .join(chain.trim_start_matches("sha256:"))
             .join("cache-id");
-        let Ok(folder) = std::fs::read_to_string(record) else {
+        let Some(folder) = read_named(&record, LONGEST_CACHE_ID)
+            .ok()
+            .and_then(|bytes| String::from_utf8(bytes).ok())
+        else {
             return false;
         };
         wanted(data_root.join(driver).join(folder.trim()).join("diff"))

@@ -365,7 +365,7 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     (
         "STATE_DIRECTORY",
         "The state folder, where `--state-dir` is not given. systemd sets it for \
-         units with `StateDirectory=`.",
+         units with `StateDirectory=`; of several, the one named secateur.",
     ),
     (
         "JOURNAL_STREAM",
@@ -374,7 +374,8 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ),
     (
         "XDG_STATE_HOME",
-        "Where state is kept when not run as root; else ~/.local/state.",
+        "Where state is kept when not run as root, if it is absolute; else \
+         ~/.local/state.",
     ),
     (
         "NO_COLOR, CLICOLOR, CLICOLOR_FORCE",

@@ -2,7 +2,6 @@
 //! order in which they are written. A field never changes its meaning; a new
 //! one may come.
 
-use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -16,7 +15,7 @@ use crate::outcome::{Outcome, Stayed};
 use crate::plan::{Entry, KeepReason, Plan, Pressure, Unneeded, Verdict};
 use crate::policy::Unmatched;
 use crate::reference::Reference;
-use crate::text::{escape, is_invisible};
+use crate::text::{escape, escape_json};
 
 #[derive(Serialize)]
 struct PlanDocument<'a> {
@@ -270,20 +269,8 @@ pub fn outcome(outcome: &Outcome, facts: Option<&EngineFacts>, context: &Context
 /// text to a program, and nothing to a terminal. Such characters stand nowhere
 /// but within strings.
 pub(super) fn written(document: &impl Serialize) -> String {
-    let mut text = String::new();
-    for ch in serde_json::to_string_pretty(document)
-        .unwrap_or_default()
-        .chars()
-    {
-        if ch != '\n' && (ch.is_control() || is_invisible(ch)) {
-            for unit in ch.encode_utf16(&mut [0; 2]) {
-                // Writing to a String cannot fail.
-                let _ = write!(text, "\\u{unit:04x}");
-            }
-        } else {
-            text.push(ch);
-        }
-    }
+    let json = serde_json::to_string_pretty(document).unwrap_or_default();
+    let mut text = escape_json(&json);
     text.push('\n');
     text
 }
@@ -408,6 +395,7 @@ fn image(entry: &Entry) -> ImagePart<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::text::is_invisible;
 
     proptest::proptest! {
         #![proptest_config(proptest::prelude::ProptestConfig { failure_persistence: None, ..Default::default() })]

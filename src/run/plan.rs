@@ -36,7 +36,8 @@ pub(super) async fn plan(global: &Global, args: &PlanArgs) -> Result<Exit, Fault
     } else {
         let reader = connect(global).await?;
         let info = survey::engine(&reader, &policy).await?;
-        let dir = StateDir::find(&state_dir(global)).map_err(|error| state_fault(&error))?;
+        let folder = state_dir(global)?;
+        let dir = StateDir::find(&folder).map_err(|error| state_fault(&error))?;
         let memory = state::read(dir.as_ref(), &info.facts.key())?;
         let survey = survey::survey(
             &reader,
@@ -47,7 +48,7 @@ pub(super) async fn plan(global: &Global, args: &PlanArgs) -> Result<Exit, Fault
             Arc::default(),
         )
         .await?;
-        context.notes.extend(own_record(global));
+        context.notes.extend(own_record(&folder));
         context.notes.extend(survey::notes(&memory, &survey.looks));
         context.refusals = against(&policy, &survey.looks, &survey.plan);
         context.unmatched = unmatched(&policy, &survey.plan, &survey.looks);

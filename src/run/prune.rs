@@ -179,7 +179,7 @@ async fn look_and_prune(
 
 /// The state folder, which remembers the policy file of this run from now on.
 fn open_state(global: &Global, context: &Context) -> Result<Result<State, HeldBy>, Fault> {
-    let state = State::open(&state_dir(global))?;
+    let state = State::open(&state_dir(global)?)?;
     if let (Ok(state), Some(file)) = (&state, &context.policy.file) {
         state.used_policy(file)?;
     }

@@ -5,11 +5,13 @@
 use std::path::{Path, PathBuf};
 
 use super::log;
+use super::state_folder::{self, Sources};
 use crate::cli::Global;
 use crate::engine::{Address, Environment, Reader};
 use crate::exit::{Exit, Fault};
 use crate::host::files::{StateDir, read_trusted_through_links};
 use crate::host::systemd::Priority;
+use crate::host::variables;
 use crate::policy::Policy;
 use crate::report::PolicySource;
 use crate::state::{last_policy, state_fault};
@@ -26,7 +28,8 @@ pub(crate) async fn connect(global: &Global) -> Result<Reader, Fault> {
             log(Priority::Warning, &format!("warning: {why}"));
         }
     };
-    let address = Address::resolve(global.host.as_deref(), &Environment::read(), warn)
+    let environment = Environment::read().map_err(usage)?;
+    let address = Address::resolve(global.host.as_deref(), &environment, warn)
         .map_err(|error| Fault::new(error.exit, error.to_string()))?;
     Reader::connect(&address)
         .await
@@ -39,7 +42,7 @@ pub(crate) async fn connect(global: &Global) -> Result<Reader, Fault> {
 pub(crate) fn policy(global: &Global) -> Result<(Policy, PolicySource), Fault> {
     let (policy, source) = policy_of_any_host(global)?;
     if source.file.is_none() {
-        let dir = StateDir::find(&state_dir(global)).map_err(|error| state_fault(&error))?;
+        let dir = StateDir::find(&state_dir(global)?).map_err(|error| state_fault(&error))?;
         if let Some(last) = last_policy(dir.as_ref())? {
             return Err(Fault::new(Exit::Policy, last.is_gone(POLICY_PATH)));
         }
@@ -52,7 +55,7 @@ pub(crate) fn policy_of_any_host(global: &Global) -> Result<(Policy, PolicySourc
     let named = global
         .policy
         .clone()
-        .or_else(|| variable("SECATEUR_POLICY"));
+        .or_else(|| variables::path("SECATEUR_POLICY"));
     let asked = named.as_deref();
     let path = asked.unwrap_or(Path::new(POLICY_PATH));
     let bytes = read_trusted_through_links(path, LONGEST_POLICY)
@@ -107,21 +110,9 @@ fn unguarded(policy: &Policy) -> Option<String> {
     policy.guard.locks.is_empty().then(|| note.to_owned())
 }
 
-/// A path of the environment. One that is empty is none, as docker has it; an
-/// empty argument is an error.
-fn variable(name: &str) -> Option<PathBuf> {
-    std::env::var_os(name)
-        .filter(|value| !value.is_empty())
-        .map(PathBuf::from)
-}
-
-/// What the timer's runs remember.
-const SYSTEM_STATE: &str = "/var/lib/secateur";
-
 /// Whoever plans without being root has a record of their own, and other ages.
-pub(crate) fn own_record(global: &Global) -> Option<String> {
-    let dir = state_dir(global);
-    let others = Path::new(SYSTEM_STATE);
+pub(crate) fn own_record(dir: &Path) -> Option<String> {
+    let others = Path::new(state_folder::SYSTEM);
     let own = dir != others && !nix::unistd::geteuid().is_root() && others.is_dir();
     own.then(|| {
         let dir = crate::text::escape(&dir.to_string_lossy());
@@ -129,28 +120,15 @@ pub(crate) fn own_record(global: &Global) -> Option<String> {
     })
 }
 
-pub(crate) fn state_dir(global: &Global) -> PathBuf {
-    if let Some(dir) = &global.state_dir {
-        return dir.clone();
+pub(crate) fn state_dir(global: &Global) -> Result<PathBuf, Fault> {
+    match &global.state_dir {
+        Some(dir) => Ok(dir.clone()),
+        None => Sources::read().folder().map_err(usage),
     }
-    // systemd gives a list where a unit has several.
-    let systemd = variable("STATE_DIRECTORY").map(|list| {
-        let first = list
-            .to_string_lossy()
-            .split(':')
-            .next()
-            .unwrap_or_default()
-            .to_owned();
-        PathBuf::from(first)
-    });
-    systemd.unwrap_or_else(|| {
-        if nix::unistd::geteuid().is_root() {
-            return SYSTEM_STATE.into();
-        }
-        let home = || Some(variable("HOME")?.join(".local/state"));
-        let own = variable("XDG_STATE_HOME").or_else(home);
-        own.map_or_else(|| SYSTEM_STATE.into(), |state| state.join("secateur"))
-    })
+}
+
+fn usage(why: String) -> Fault {
+    Fault::new(Exit::Usage, why)
 }
 
 #[cfg(test)]

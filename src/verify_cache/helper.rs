@@ -4,19 +4,20 @@
 //! never stores anything, and shows nothing of what a helper wrote, for that
 //! may be a secret.
 
-use std::io::ErrorKind;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use nix::libc;
 use nix::unistd::{Uid, User, geteuid};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 
 use super::config::{Said, key, look_up, look_up_environment};
 use super::fields::Fields;
+use super::session::{Group, Search};
+use crate::host::files::read_of_owner;
+use crate::host::variables;
 use crate::secret::{Credentials, Secret};
 use crate::text::escape;
 
@@ -33,8 +34,9 @@ pub enum Lookup {
     Found(Credentials, String),
     /// None; where was looked, fit to print.
     None(String),
-    /// The helper that the configuration names is not installed.
-    HelperMissing(String),
+    /// The helper that the configuration names is not installed; and where it was
+    /// looked for, fit to print.
+    HelperMissing(String, String),
     /// The helper failed: how, fit to print.
     HelperFailed(String),
     /// The configuration cannot be read: why, fit to print.
@@ -47,36 +49,40 @@ pub struct Finder {
     dir: Option<PathBuf>,
     /// Whether somebody named the folder.
     named: bool,
-    environment: Option<Secret>,
+    /// The error of a variable that does not read counts for every registry.
+    environment: Option<Result<Secret, String>>,
+    /// Where programs are, other than $PATH says.
+    search: Option<OsString>,
 }
 
 impl Finder {
     /// For the user whose docker configuration is in `dir`; `None`: for this
     /// process's user and environment.
     pub fn of(dir: Option<&Path>) -> Self {
-        let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
         if let Some(dir) = dir {
             // Another user's environment is not ours.
             return Self {
                 dir: Some(dir.to_owned()),
                 named: true,
-                environment: None,
+                ..Self::default()
             };
         }
         let home = || Some(crate::host::user::home()?.join(".docker"));
         Self {
-            dir: variable("DOCKER_CONFIG").map(PathBuf::from).or_else(home),
-            named: false,
-            environment: variable("DOCKER_AUTH_CONFIG")
-                .and_then(|value| value.into_string().ok())
-                .map(Secret::new),
+            dir: variables::path("DOCKER_CONFIG").or_else(home),
+            environment: variables::text("DOCKER_AUTH_CONFIG")
+                .map(|text| text.map(Secret::new))
+                .transpose(),
+            ..Self::default()
         }
     }
 
     /// Looks one registry up.
     pub async fn find(&self, registry: &str) -> Lookup {
-        let Some(text) = &self.environment else {
-            return self.find_in_file(registry).await;
+        let text = match &self.environment {
+            None => return self.find_in_file(registry).await,
+            Some(Err(why)) => return Lookup::Unreadable(why.clone()),
+            Some(Ok(text)) => text,
         };
         match look_up_environment(text.expose().as_bytes(), registry) {
             Ok(Said::Credentials(found)) => Lookup::Found(found, "DOCKER_AUTH_CONFIG".into()),
@@ -97,23 +103,31 @@ impl Finder {
         };
         let path = dir.join("config.json");
         let shown = escape(&path.to_string_lossy());
-        let (text, owner) = match read(&path) {
-            Ok(Some(read)) => read,
+        let found = match read_of_owner(dir, "config.json", LONGEST) {
+            Ok(Some(found)) => found,
             Ok(None) => return Lookup::None(format!("{shown} is not there")),
-            Err(why) => return Lookup::Unreadable(format!("cannot read {shown}: {why}")),
+            Err(error) => return Lookup::Unreadable(error.to_string()),
         };
-        match look_up(&text, registry) {
+        match look_up(&found.bytes, registry) {
             Err(why) => Lookup::Unreadable(format!("{shown}: {why}")),
             Ok(Said::Nothing) => Lookup::None(format!("{shown} has none")),
             Ok(Said::Credentials(found)) => Lookup::Found(found, shown),
             Ok(Said::Helper(name, stored)) => {
                 let program = format!("docker-credential-{name}");
-                let found = match helper(&program, dir, self.named, owner) {
-                    Ok(command) => ask(&program, command, registry).await,
-                    Err(why) => Lookup::HelperFailed(format!("{program} {why}")),
+                let search = self
+                    .search
+                    .as_ref()
+                    .map_or_else(Search::read, |path| Search::of(path));
+                let owner = Uid::from_raw(found.owner);
+                let found = match search.find(&program) {
+                    None => Lookup::HelperMissing(program, search.shown()),
+                    Some(place) => match helper(&program, &search, dir, self.named, owner) {
+                        Ok(command) => ask(&program, command, &place, registry).await,
+                        Err(why) => Lookup::HelperFailed(format!("{program} {why}")),
+                    },
                 };
                 let why = match (&found, &stored) {
-                    (Lookup::HelperMissing(program), Some(_)) => format!("{program} is missing"),
+                    (Lookup::HelperMissing(program, _), Some(_)) => format!("{program} is missing"),
                     (Lookup::HelperFailed(why), Some(_)) => why.clone(),
                     _ => return found,
                 };
@@ -125,29 +139,7 @@ impl Finder {
     }
 }
 
-/// What the file has, and whose it is. Links are followed; a FIFO would be waited
-/// for.
-fn read(path: &Path) -> Result<Option<(Vec<u8>, Uid)>, String> {
-    use std::io::Read as _;
-    let mut options = std::fs::OpenOptions::new();
-    options.read(true).custom_flags(libc::O_NONBLOCK);
-    let file = match options.open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error.to_string()),
-    };
-    let meta = file.metadata().map_err(|error| error.to_string())?;
-    if !meta.is_file() {
-        return Err("it is no plain file".into());
-    }
-    let mut text = Vec::new();
-    file.take(LONGEST)
-        .read_to_end(&mut text)
-        .map_err(|error| error.to_string())?;
-    Ok(Some((text, Uid::from_raw(meta.uid()))))
-}
-
-async fn ask(program: &str, mut command: Command, registry: &str) -> Lookup {
+async fn ask(program: &str, mut command: Command, place: &Path, registry: &str) -> Lookup {
     let failed = |why: String| Lookup::HelperFailed(format!("{program} {why}"));
     command
         .arg("get")
@@ -157,11 +149,9 @@ async fn ask(program: &str, mut command: Command, registry: &str) -> Lookup {
         .kill_on_drop(true);
     let mut child = match command.spawn() {
         Ok(child) => child,
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            return Lookup::HelperMissing(program.to_owned());
-        }
         Err(error) => return failed(format!("cannot be run: {error}")),
     };
+    let _group = Group::of(&child);
     let talk = async {
         if let Some(mut stdin) = child.stdin.take() {
             // A helper that does not read says so by its exit code.
@@ -178,6 +168,13 @@ async fn ask(program: &str, mut command: Command, registry: &str) -> Lookup {
         Ok(Err(error)) => return failed(format!("cannot be asked: {error}")),
         Err(_) => return failed(format!("gave no answer within {} s", DEADLINE.as_secs())),
     };
+    // What setsid(1) says of a program that this user may not run.
+    if status.code() == Some(126) && said.is_empty() {
+        let place = escape(&place.to_string_lossy());
+        return failed(format!(
+            "cannot be run: {place} is not for the user of config.json to run"
+        ));
+    }
     judge(program, status.success(), &status.to_string(), &said)
 }
 
@@ -220,23 +217,37 @@ fn login(said: &[u8]) -> Result<(String, String), String> {
 /// The helper that a file names, as a command. Root runs that of somebody else as
 /// the file's owner, with that user's key ring and nothing of its own environment
 /// but where programs are and the language. Nobody else can, or needs to.
-fn helper(program: &str, dir: &Path, named: bool, owner: Uid) -> Result<Command, String> {
-    let mut command = Command::new(program);
+///
+/// By way of setsid(1): in a session of its own, without a terminal. Whoever has
+/// root's terminal can type into it (`TIOCSTI`), and root's shell reads that.
+fn helper(
+    program: &str,
+    search: &Search,
+    dir: &Path,
+    named: bool,
+    owner: Uid,
+) -> Result<Command, String> {
+    let setsid = search.find("setsid").ok_or_else(|| {
+        format!(
+            "cannot be run: setsid, which keeps it from the terminal, is not in {}; install util-linux",
+            search.shown()
+        )
+    })?;
+    let mut command = Command::new(setsid);
+    command.arg(program);
     if geteuid().is_root() && (named || !owner.is_root()) {
         let user = User::from_uid(owner).ok().flatten().ok_or_else(|| {
             format!("cannot be run: config.json belongs to uid {owner}, which is no user here")
         })?;
-        command.env_clear();
-        for name in ["PATH", "LANG"] {
-            command.envs(std::env::var_os(name).map(|value| (name, value)));
-        }
         command
+            .env_clear()
+            .envs(std::env::var_os("LANG").map(|value| ("LANG", value)))
             .uid(user.uid.as_raw())
             .gid(user.gid.as_raw())
             .envs([("USER", &user.name), ("LOGNAME", &user.name)])
             .env("HOME", user.dir);
     }
-    command.env("DOCKER_CONFIG", dir);
+    command.env("PATH", search.path()).env("DOCKER_CONFIG", dir);
     Ok(command)
 }
 
@@ -250,7 +261,7 @@ mod tests {
             Lookup::Found(Credentials::IdentityToken(_), from) => format!("token of {from}"),
             Lookup::Found(_, from) => format!("found by {from}"),
             Lookup::None(why) => format!("none: {why}"),
-            Lookup::HelperMissing(program) => format!("missing: {program}"),
+            Lookup::HelperMissing(program, places) => format!("missing: {program} in {places}"),
             Lookup::HelperFailed(why) => format!("failed: {why}"),
             Lookup::Unreadable(why) => format!("unreadable: {why}"),
         }
@@ -307,7 +318,7 @@ mod tests {
         // What does not read in the environment is passed over.
         let odd = Finder {
             dir: Some(folder.path().to_owned()),
-            environment: Some(Secret::new("{hunter2")),
+            environment: Some(Ok(Secret::new("{hunter2"))),
             ..Finder::default()
         };
         std::fs::write(folder.path().join("config.json"), "{}").unwrap();
@@ -315,7 +326,10 @@ mod tests {
         assert!(odd.starts_with("none: "), "{odd}");
         let absent = r#"{"credsStore":"absent-of-all"}"#;
         std::fs::write(folder.path().join("config.json"), absent).unwrap();
-        assert_eq!(find(), "missing: docker-credential-absent-of-all");
+        assert_eq!(
+            find().find("missing: docker-credential-absent-of-all in /"),
+            Some(0)
+        );
         // As docker does: what stands beside it serves.
         let stored = r#"{"credsStore":"absent-of-all","auths":{"r.example":{"auth":"bWU6cA=="}}}"#;
         std::fs::write(folder.path().join("config.json"), stored).unwrap();
@@ -330,7 +344,10 @@ mod tests {
         nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRUSR).unwrap();
         let found = block_on(Finder::of(Some(folder.path())).find("r.example"));
         let found = shown(&found);
-        assert!(found.ends_with("it is no plain file"), "{found}");
+        assert!(
+            found.contains("it is a FIFO, wanted a plain file"),
+            "{found}"
+        );
     }
 
     #[test]
@@ -339,7 +356,7 @@ mod tests {
         let found = |environment: &str| {
             let finder = Finder {
                 dir: Some(folder.path().to_owned()),
-                environment: Some(Secret::new(environment)),
+                environment: Some(Ok(Secret::new(environment))),
                 ..Finder::default()
             };
             shown(&block_on(finder.find("r.example")))
@@ -359,9 +376,169 @@ mod tests {
         }
     }
 
+    fn search() -> Search {
+        Search::of(&std::env::var_os("PATH").unwrap())
+    }
+
+    /// A user's folder, with a configuration that names the helper `x`, and this as
+    /// the helper, in a folder that every user may enter.
+    struct Scene {
+        _folder: tempfile::TempDir,
+        finder: Finder,
+        dir: PathBuf,
+    }
+
+    const ALICE: u32 = 1;
+
+    impl Scene {
+        fn new(script: &str) -> Self {
+            use std::os::unix::fs::{PermissionsExt, chown};
+            let folder = crate::host::folder_of_ours();
+            let chmod = |path: &Path, mode| {
+                std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+            };
+            chmod(folder.path(), 0o755);
+            let (dir, bin) = (folder.path().join("user"), folder.path().join("bin"));
+            for path in [&dir, &bin] {
+                std::fs::create_dir(path).unwrap();
+                chmod(path, 0o755);
+            }
+            let program = bin.join("docker-credential-x");
+            std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+            chmod(&program, 0o755);
+            let config = dir.join("config.json");
+            std::fs::write(&config, r#"{"credsStore":"x"}"#).unwrap();
+            chmod(&config, 0o600);
+            if geteuid().is_root() {
+                // The owner of no file that matters: "daemon", which every system has.
+                chown(&config, Some(ALICE), Some(ALICE)).unwrap();
+                chown(&dir, Some(ALICE), Some(ALICE)).unwrap();
+            }
+            let mut search = OsString::from(&bin);
+            search.push(":");
+            search.push(std::env::var_os("PATH").unwrap());
+            let finder = Finder {
+                dir: Some(dir.clone()),
+                search: Some(search),
+                ..Finder::default()
+            };
+            Self {
+                _folder: folder,
+                finder,
+                dir,
+            }
+        }
+
+        fn find(&self) -> Lookup {
+            block_on(self.finder.find("r.example"))
+        }
+    }
+
+    /// Whether a process lives; one that nobody has waited for yet does not.
+    fn lives(pid: &str) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
+        stat.is_ok_and(|stat| !stat.contains(") Z "))
+    }
+
+    #[test]
+    fn a_helper_has_no_terminal_where_root_has_one() {
+        const INSIDE: &str = "SECATEUR_TEST_IN_A_TERMINAL";
+        if std::env::var_os(INSIDE).is_none() {
+            let name = "verify_cache::helper::tests::a_helper_has_no_terminal_where_root_has_one";
+            let test = std::env::current_exe().unwrap();
+            let test = format!("'{}' --exact {name}", test.display());
+            let ran = std::process::Command::new("script")
+                .args(["--quiet", "--return", "--command", &test, "/dev/null"])
+                .env(INSIDE, "1")
+                .stdin(Stdio::null())
+                .output()
+                .unwrap();
+            let said = String::from_utf8_lossy(&ran.stdout);
+            assert!(ran.status.success() && said.contains("1 passed"), "{said}");
+            return;
+        }
+        std::fs::File::open("/dev/tty").expect("a terminal of our own");
+        let scene = Scene::new(
+            r#"(: </dev/tty) 2>/dev/null && has=terminal || has=none
+               echo "{\"Username\":\"$has\",\"Secret\":\"s\"}""#,
+        );
+        let Lookup::Found(Credentials::Login { user, .. }, _) = scene.find() else {
+            panic!("{}", shown(&scene.find()));
+        };
+        assert_eq!(user, "none");
+    }
+
+    #[test]
+    fn all_that_a_helper_started_ends_with_it() {
+        let wait = r#"sleep 1000 >/dev/null & echo $! >"$DOCKER_CONFIG/pid.new"
+                      mv "$DOCKER_CONFIG/pid.new" "$DOCKER_CONFIG/pid""#;
+        let answer = r#"echo '{"Username":"me","Secret":"s"}'"#;
+        // One that answers, and one that is given up.
+        for last in [answer, "sleep 1000"] {
+            let scene = Scene::new(&format!("{wait}\n{last}"));
+            let pid = scene.dir.join("pid");
+            block_on(async {
+                let there = async {
+                    while !pid.exists() {
+                        tokio::time::sleep(Duration::from_millis(5)).await;
+                    }
+                };
+                let find = scene.finder.find("r.example");
+                if last == answer {
+                    assert_eq!(shown(&find.await), "found by docker-credential-x");
+                } else {
+                    // As at the deadline, it is dropped.
+                    tokio::select! {
+                        found = find => panic!("{}", shown(&found)),
+                        () = there => {}
+                    }
+                }
+            });
+            let pid = std::fs::read_to_string(&pid).unwrap();
+            while lives(pid.trim()) {
+                std::thread::yield_now();
+            }
+        }
+    }
+
+    #[test]
+    fn a_helper_that_is_nowhere_is_missing_whatever_the_user_may_not_enter() {
+        if !geteuid().is_root() {
+            return;
+        }
+        // A folder of root's alone is in root's PATH, and the user may not look into it.
+        let private = crate::host::folder_of_ours();
+        let mut scene = Scene::new("");
+        let bin = scene.dir.parent().unwrap().join("bin");
+        let mut search = OsString::from(private.path());
+        search.push(":relative:/usr/bin:/bin");
+        scene.finder.search = Some(search);
+        let found = shown(&scene.find());
+        let places = format!("{}:/usr/bin:/bin", private.path().display());
+        assert_eq!(found, format!("missing: docker-credential-x in {places}"));
+        let program = private.path().join("docker-credential-x");
+        std::fs::rename(bin.join("docker-credential-x"), &program).unwrap();
+        let found = shown(&scene.find());
+        let place = program.to_str().unwrap();
+        assert!(
+            found.contains("cannot be run") && found.contains(place),
+            "{found}"
+        );
+    }
+
+    #[test]
+    fn a_variable_that_does_not_read_is_an_error_and_not_passed_over() {
+        let finder = Finder {
+            environment: Some(Err("DOCKER_AUTH_CONFIG is not UTF-8".into())),
+            ..Finder::default()
+        };
+        let found = shown(&block_on(finder.find("r.example")));
+        assert_eq!(found, "unreadable: DOCKER_AUTH_CONFIG is not UTF-8");
+    }
+
     /// What a helper is given, line by line.
     fn environment_of(named: bool, owner: Uid) -> Result<Vec<String>, String> {
-        let mut command = helper("env", Path::new("/d"), named, owner)?;
+        let mut command = helper("env", &search(), Path::new("/d"), named, owner)?;
         let said = block_on(async { command.output().await }).unwrap();
         let said = String::from_utf8(said.stdout).unwrap();
         let mut lines: Vec<_> = said.lines().map(str::to_owned).collect();
@@ -406,7 +583,7 @@ mod tests {
             return;
         }
         let daemon = User::from_name("daemon").unwrap().unwrap();
-        let mut command = helper("id", Path::new("/d"), true, daemon.uid).unwrap();
+        let mut command = helper("id", &search(), Path::new("/d"), true, daemon.uid).unwrap();
         let said = block_on(async { command.output().await }).unwrap();
         let said = String::from_utf8(said.stdout).unwrap();
         let (uid, gid) = (daemon.uid, daemon.gid);

@@ -82,8 +82,8 @@ pub fn is_for_each(registry: &Entry) -> bool {
 /// Why docker finds no credentials: not because there are none. It goes on without.
 fn fault(found: &Lookup) -> Option<String> {
     match found {
-        Lookup::HelperMissing(program) => Some(format!(
-            "the credential helper {program} is missing: install it, or take it out of config.json"
+        Lookup::HelperMissing(program, places) => Some(format!(
+            "the credential helper {program} is missing: it is not in {places}; install it there, or take it out of config.json"
         )),
         Lookup::HelperFailed(why) => Some(format!("the credential helper failed: {why}")),
         Lookup::Unreadable(why) => Some(format!("docker's configuration cannot be used: {why}")),
@@ -106,7 +106,9 @@ pub fn judge(registry: &str, found: &Lookup, entry: &Entry) -> Check {
     let from = match found {
         Lookup::Found(_, from) => format!("the credentials of {from}"),
         Lookup::None(why) => format!("no credentials found ({why})"),
-        Lookup::HelperMissing(_) | Lookup::HelperFailed(_) | Lookup::Unreadable(_) => String::new(),
+        Lookup::HelperMissing(..) | Lookup::HelperFailed(_) | Lookup::Unreadable(_) => {
+            String::new()
+        }
     };
     match entry {
         Entry::Open => check(
@@ -200,7 +202,7 @@ mod tests {
             (
                 judge(
                     "r",
-                    &Lookup::HelperMissing("docker-credential-x".into()),
+                    &Lookup::HelperMissing("docker-credential-x".into(), "/bin".into()),
                     &Entry::Wanted,
                 ),
                 Status::Broken,
@@ -240,7 +242,7 @@ mod tests {
     }
     #[test]
     fn without_a_helper_docker_goes_on_without_credentials() {
-        let missing = Lookup::HelperMissing("docker-credential-x".into());
+        let missing = Lookup::HelperMissing("docker-credential-x".into(), "/bin".into());
         let unreadable = Lookup::Unreadable("it does not read".into());
         for found in [missing, unreadable] {
             let open = judge("r", &found, &Entry::Anonymous);

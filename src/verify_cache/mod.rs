@@ -35,6 +35,7 @@ pub mod redeploy;
 pub mod registry;
 pub mod reused;
 pub mod run;
+mod session;
 pub mod tar;
 pub mod token;
 pub mod whole;

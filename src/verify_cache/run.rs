@@ -279,7 +279,7 @@ fn not_looked(args: &VerifyCacheArgs) -> Vec<(Kind, &'static str)> {
 fn past(global: &Global, key: &str, notes: &mut Vec<String>) -> Past {
     let read = || -> Result<Past, Fault> {
         let dir =
-            StateDir::find(&program::state_dir(global)).map_err(|error| state_fault(&error))?;
+            StateDir::find(&program::state_dir(global)?).map_err(|error| state_fault(&error))?;
         let memory = crate::state::read(dir.as_ref(), key)?;
         let history = |dir| crate::state::history(dir, key);
         let journal = dir.as_ref().map(history).transpose()?;

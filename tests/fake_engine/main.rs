@@ -2,8 +2,8 @@
 //! engine. It needs no root and no lab. Rows of faults are tried in `bytes`
 //! (how an answer comes), `answers` (what it says), `labels` (what builders may
 //! write), `removals` (what becomes of a removal), `refusals` (what a refused run
-//! sends), `memory` (what is remembered of which engine) and `bounds` (how much
-//! memory a run takes).
+//! sends), `memory` (what is remembered of which engine), `files` (what is named and
+//! is no file) and `bounds` (how much memory a run takes).
 
 // The bans on clocks and on removing files are for the program, not for its tests.
 #![allow(clippy::disallowed_methods)]
@@ -18,6 +18,7 @@ mod support;
 mod answers;
 mod bounds;
 mod bytes;
+mod files;
 mod labels;
 mod memory;
 mod refusals;

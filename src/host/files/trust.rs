@@ -4,9 +4,9 @@
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
-use std::fs::{self, FileType, Metadata};
+use std::fs::{self, Metadata};
 use std::io;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
 use nix::libc;
@@ -15,9 +15,9 @@ use nix::unistd::geteuid;
 use super::{FileError, quoted};
 
 /// As many symbolic links as the kernel itself follows in one path.
-const LINK_LIMIT: u32 = 40;
+pub(super) const LINK_LIMIT: u32 = 40;
 
-const WRITABLE_BY_OTHERS: u32 = 0o022;
+pub(super) const WRITABLE_BY_OTHERS: u32 = 0o022;
 const STICKY: u32 = 0o1000;
 
 /// What a trusted path must lead to.
@@ -56,7 +56,7 @@ pub fn check(path: &Path, wanted: Wanted) -> Result<PathBuf, FileError> {
     let mut ahead: VecDeque<OsString> = parts(&absolute).collect();
     let mut at = PathBuf::from("/");
     let mut meta = stat(&at)?;
-    trust_on_the_way(&at, &meta, we, wanted)?;
+    trust_on_the_way(&at, &meta, we, wanted, false)?;
     let mut links = 0;
 
     while let Some(part) = ahead.pop_front() {
@@ -67,8 +67,13 @@ pub fn check(path: &Path, wanted: Wanted) -> Result<PathBuf, FileError> {
             continue;
         }
         let next = at.join(&part);
+        let guarded = meta.mode() & WRITABLE_BY_OTHERS == 0;
         meta = stat(&next)?;
-        trust_on_the_way(&next, &meta, we, wanted)?;
+        if ahead.is_empty() && !meta.is_symlink() {
+            // Before owner and mode: a device must not be made ours.
+            of_the_wanted_type(&next, &meta, wanted)?;
+        }
+        trust_on_the_way(&next, &meta, we, wanted, guarded && ahead.is_empty())?;
         if !meta.is_symlink() {
             at = next;
             continue;
@@ -99,7 +104,7 @@ pub fn check(path: &Path, wanted: Wanted) -> Result<PathBuf, FileError> {
 }
 
 /// The names in a path, `..` included; the root and `.` are none.
-fn parts(path: &Path) -> impl Iterator<Item = OsString> {
+pub(super) fn parts(path: &Path) -> impl Iterator<Item = OsString> {
     path.components().filter_map(|part| match part {
         Component::Normal(name) => Some(name.to_owned()),
         Component::ParentDir => Some(OsString::from("..")),
@@ -111,55 +116,83 @@ fn stat(path: &Path) -> Result<Metadata, FileError> {
     fs::symlink_metadata(path).map_err(FileError::io("look at", path))
 }
 
+/// `ours_to_mend`: the end of the way, in a folder where nobody else could have
+/// put it. Then its owner or mode is what is wrong, and a command mends it.
 fn trust_on_the_way(
     path: &Path,
     meta: &Metadata,
     we: u32,
     wanted: Wanted,
+    ours_to_mend: bool,
 ) -> Result<(), FileError> {
-    match flaw(meta.uid(), meta.mode(), we) {
-        None => Ok(()),
+    let (found, command) = match flaw(meta.uid(), meta.mode(), we) {
+        None => return Ok(()),
         Some(Flaw::Owner) => {
-            let (owner, we_too) = (meta.uid(), format!(" or uid {we}"));
-            let we_too = if we == 0 { "" } else { &we_too };
-            let way_out = way_out_of_owner(path, meta.is_dir(), we, wanted);
-            Err(untrusted(
-                path,
-                &format!("it belongs to uid {owner}, wanted root{we_too}: {way_out}"),
-            ))
+            let we_too = if we == 0 {
+                String::new()
+            } else {
+                format!(" or uid {we}")
+            };
+            (
+                format!("it belongs to uid {}, wanted root{we_too}", meta.uid()),
+                format!("chown -h {we} {}", quoted(path)),
+            )
         }
-        Some(Flaw::Mode) => Err(writable(path, meta)),
-    }
+        Some(Flaw::Mode) => (
+            format!("others may write to it (mode {:04o})", meta.mode() & 0o7777),
+            format!("chmod go-w {}", quoted(path)),
+        ),
+    };
+    let mendable = match wanted {
+        // It may be somebody's home: to give that away does more harm than what it mends.
+        Wanted::Folder => meta.uid() == we,
+        Wanted::File | Wanted::FileOrLink => !meta.is_dir(),
+    };
+    let way_out = if ours_to_mend && mendable {
+        command
+    } else if meta.is_symlink() {
+        "name what it leads to".to_owned()
+    } else {
+        elsewhere(we, wanted, meta.is_dir())
+    };
+    Err(untrusted(path, &format!("{found}: {way_out}")))
 }
 
-/// A folder may be somebody's home: to give that away, as a command that is
-/// copied would, does more harm than what it mends.
-fn way_out_of_owner(path: &Path, is_folder: bool, we: u32, wanted: Wanted) -> String {
-    if !is_folder {
-        return format!("chown -h {we} {}", quoted(path));
-    }
-    let who = if we == 0 { "root" } else { "root or you" };
+/// A folder on the way may be somebody's home or a team's, and a file in a folder
+/// where anybody may put one was perhaps put there: neither is to be made ours by
+/// a command that is copied.
+fn elsewhere(we: u32, wanted: Wanted, is_folder: bool) -> String {
+    let (who, such_as) = if we == 0 {
+        ("root", ", such as /root")
+    } else {
+        ("root or you", "")
+    };
     match wanted {
         Wanted::Folder => format!("use a folder that only {who} can change"),
-        Wanted::File | Wanted::FileOrLink if we == 0 => {
-            "move the file to a folder that only root can change, such as /root".to_owned()
+        Wanted::File | Wanted::FileOrLink if is_folder => {
+            format!("move the file to a folder that only {who} can change{such_as}")
         }
         Wanted::File | Wanted::FileOrLink => {
-            format!("move the file to a folder that only {who} can change")
+            format!("read it, then copy it to a folder that only {who} can change{such_as}")
         }
     }
 }
 
-/// What is asked of the end beyond [`trust_on_the_way`].
-fn trust_at_the_end(path: &Path, meta: &Metadata, wanted: Wanted) -> Result<(), FileError> {
+fn of_the_wanted_type(path: &Path, meta: &Metadata, wanted: Wanted) -> Result<(), FileError> {
     let (fits, wanted) = match wanted {
         Wanted::Folder => (meta.is_dir(), "a folder"),
         Wanted::File | Wanted::FileOrLink => (meta.is_file(), "a plain file"),
     };
-    if !fits {
-        let found = type_name(meta.file_type());
-        return Err(untrusted(path, &format!("it is {found}, wanted {wanted}")));
+    if fits {
+        return Ok(());
     }
+    let found = type_name(meta);
+    Err(untrusted(path, &format!("it is {found}, wanted {wanted}")))
+}
+
+/// What is asked of the end beyond [`trust_on_the_way`].
+fn trust_at_the_end(path: &Path, meta: &Metadata, wanted: Wanted) -> Result<(), FileError> {
+    of_the_wanted_type(path, meta, wanted)?;
     if meta.mode() & WRITABLE_BY_OTHERS != 0 {
         // Only a sticky folder comes this far: others could put files there
         // under the names that we use.
@@ -176,7 +209,9 @@ fn trust_at_the_end(path: &Path, meta: &Metadata, wanted: Wanted) -> Result<(), 
 
 /// Asserts the trust of an open file, where a path was opened in one go.
 pub(in crate::host) fn check_open_file(path: &Path, meta: &Metadata) -> Result<(), FileError> {
-    trust_on_the_way(path, meta, geteuid().as_raw(), Wanted::File)?;
+    of_the_wanted_type(path, meta, Wanted::File)?;
+    // Where it lies is trusted already.
+    trust_on_the_way(path, meta, geteuid().as_raw(), Wanted::File, true)?;
     trust_at_the_end(path, meta, Wanted::File)
 }
 
@@ -202,18 +237,7 @@ fn flaw(owner: u32, mode: u32, we: u32) -> Option<Flaw> {
     (!guarded).then_some(Flaw::Mode)
 }
 
-fn writable(path: &Path, meta: &Metadata) -> FileError {
-    let mode = meta.mode() & 0o7777;
-    untrusted(
-        path,
-        &format!(
-            "others may write to it (mode {mode:04o}): chmod go-w {}",
-            quoted(path)
-        ),
-    )
-}
-
-fn untrusted(path: &Path, why: &str) -> FileError {
+pub(super) fn untrusted(path: &Path, why: &str) -> FileError {
     FileError::Untrusted {
         path: path.to_owned(),
         why: why.to_owned(),
@@ -221,19 +245,19 @@ fn untrusted(path: &Path, why: &str) -> FileError {
 }
 
 /// What a file is, in words.
-pub(in crate::host) fn type_name(kind: FileType) -> &'static str {
-    if kind.is_file() {
-        "a plain file"
-    } else if kind.is_dir() {
-        "a folder"
-    } else if kind.is_symlink() {
-        "a symbolic link"
-    } else if kind.is_fifo() {
-        "a FIFO"
-    } else if kind.is_socket() {
-        "a socket"
-    } else {
-        "a device"
+pub(in crate::host) fn type_name(meta: &Metadata) -> &'static str {
+    type_name_of(meta.mode())
+}
+
+/// The same, from a mode (`st_mode`).
+pub(super) fn type_name_of(mode: u32) -> &'static str {
+    match mode & libc::S_IFMT {
+        libc::S_IFREG => "a plain file",
+        libc::S_IFDIR => "a folder",
+        libc::S_IFLNK => "a symbolic link",
+        libc::S_IFIFO => "a FIFO",
+        libc::S_IFSOCK => "a socket",
+        _ => "a device",
     }
 }
 
@@ -283,19 +307,61 @@ mod tests {
 
     #[test]
     fn no_folder_is_given_away_for_the_sake_of_a_file_in_it() {
-        let (home, policy) = (Path::new("/home/alice"), Path::new("/root/policy.toml"));
         for wanted in [Wanted::Folder, Wanted::File, Wanted::FileOrLink] {
             for we in [0, 1000] {
-                let way_out = way_out_of_owner(home, true, we, wanted);
+                let way_out = elsewhere(we, wanted, true);
                 assert!(way_out.contains("a folder that only root"), "{way_out}");
-                assert!(!way_out.contains("chown"), "{way_out}");
             }
         }
-        assert!(way_out_of_owner(home, true, 0, Wanted::File).ends_with("such as /root"));
-        assert_eq!(
-            way_out_of_owner(policy, false, 0, Wanted::FileOrLink),
-            "chown -h 0 \"/root/policy.toml\""
-        );
+        assert!(elsewhere(0, Wanted::File, true).ends_with("such as /root"));
+    }
+
+    /// What is advised where this path is not trusted.
+    fn advice(path: &Path, wanted: Wanted) -> String {
+        check(path, wanted).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn no_command_is_advised_for_what_is_not_ours_to_mend() {
+        let (_folder, root) = scene();
+        let file = root.join("real/file");
+        chmod(&file, 0o646);
+        assert!(advice(&file, Wanted::File).contains("chmod go-w"));
+        // Anybody may have put it there, and who did may have it open still.
+        chmod(&root.join("real"), 0o1777);
+        let said = advice(&file, Wanted::File);
+        assert!(said.contains("read it, then copy it"), "{said}");
+        // A team's folder.
+        chmod(&root.join("real"), 0o775);
+        let said = advice(&file, Wanted::File);
+        assert!(said.contains("move the file to a folder"), "{said}");
+        assert!(!said.contains("chmod"), "{said}");
+        let said = advice(&root.join("real/state"), Wanted::Folder);
+        assert!(said.contains("use a folder that only root"), "{said}");
+        // Our own, and wrong.
+        assert!(advice(&root.join("real"), Wanted::Folder).contains("chmod go-w"));
+    }
+
+    #[test]
+    fn of_a_device_or_folder_its_type_is_said_and_no_mode_is_advised() {
+        let (_folder, root) = scene();
+        chmod(&root.join("real"), 0o777);
+        for (path, found) in [
+            (PathBuf::from("/dev/null"), "it is a device"),
+            (PathBuf::from("/tmp"), "it is a folder"),
+            (root.join("real"), "it is a folder"),
+        ] {
+            for wanted in [Wanted::File, Wanted::FileOrLink] {
+                let said = advice(&path, wanted);
+                assert!(
+                    said.contains(&format!("{found}, wanted a plain file")),
+                    "{said}"
+                );
+                assert!(!said.contains("chmod"), "{said}");
+            }
+        }
+        let said = advice(Path::new("/dev/null"), Wanted::Folder);
+        assert!(said.contains("it is a device, wanted a folder"), "{said}");
     }
 
     #[test]

@@ -130,7 +130,7 @@ fn must_be_plain(meta: &Metadata) -> Result<(), LockState> {
     if meta.is_file() {
         return Ok(());
     }
-    let found = type_name(meta.file_type());
+    let found = type_name(meta);
     Err(LockState::CannotTell(format!(
         "it is {found}, wanted a plain file"
     )))

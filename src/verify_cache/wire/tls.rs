@@ -11,6 +11,12 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
+use crate::host::files::read_named;
+use crate::host::variables;
+
+/// All certificates of a system are some 200 KB.
+const LONGEST: u64 = 16 << 20;
+
 /// The certificates of this host.
 pub struct Certificates {
     folder: PathBuf,
@@ -44,6 +50,10 @@ impl Certificates {
     }
 
     fn roots(&self, host: &str) -> Result<RootCertStore, String> {
+        // It is read by its name, which could be that of a FIFO.
+        if let Some(file) = variables::path("SSL_CERT_FILE") {
+            read_named(&file, LONGEST).map_err(|error| format!("SSL_CERT_FILE: {error}"))?;
+        }
         let system = self
             .system
             .get_or_init(|| rustls_native_certs::load_native_certs().certs);
@@ -57,11 +67,8 @@ impl Certificates {
             .map(|file| file.path())
             .filter(|path| path.extension().is_some_and(|e| e == "crt"));
         for path in own {
-            let found = CertificateDer::pem_file_iter(&path)
-                .into_iter()
-                .flatten()
-                .flatten();
-            roots.add_parsable_certificates(found);
+            let pem = read_named(&path, LONGEST).unwrap_or_default();
+            roots.add_parsable_certificates(CertificateDer::pem_slice_iter(&pem).flatten());
         }
         if roots.is_empty() {
             return Err(

@@ -1,0 +1,117 @@
+//! Opens a folder that need not be ours alone, so that nobody is led through it
+//! into a folder of somebody else: each link on the way must belong to root, to
+//! us, or to the owner of the folder where the way ends.
+
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, open, openat, readlinkat};
+use nix::libc;
+use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
+use nix::unistd::geteuid;
+
+use super::FileError;
+use super::trust::{LINK_LIMIT, parts, untrusted};
+
+/// A symbolic link on a way, and whose it is.
+pub(in crate::host) struct Link {
+    pub path: PathBuf,
+    pub owner: u32,
+}
+
+/// An open folder (`O_PATH`): what is done by it is done in that very folder,
+/// whatever becomes of its name.
+pub(super) struct Folder {
+    pub fd: OwnedFd,
+    pub stat: FileStat,
+}
+
+impl Folder {
+    /// Opens a folder for what is done there on behalf of its owner, or beside it.
+    ///
+    /// # Errors
+    ///
+    /// [`FileError::Untrusted`] for a link that a stranger could turn;
+    /// [`FileError::Io`] if it is not there or no folder.
+    pub fn open(path: &Path) -> Result<Folder, FileError> {
+        let mut links = Vec::new();
+        let fd = walk(path, &mut links)?;
+        let stat = fstat(&fd).map_err(|errno| FileError::io("look at", path)(errno.into()))?;
+        let fine = [0, geteuid().as_raw(), stat.st_uid];
+        match links.into_iter().find(|link| !fine.contains(&link.owner)) {
+            None => Ok(Folder { fd, stat }),
+            Some(link) => Err(untrusted(
+                &link.path,
+                &format!(
+                    "it is a symbolic link of uid {}, and leads to a folder of uid {}: name the folder itself",
+                    link.owner, stat.st_uid
+                ),
+            )),
+        }
+    }
+
+    pub fn stat(&self, name: &Path) -> nix::Result<FileStat> {
+        fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW)
+    }
+}
+
+/// The first link on the way to a folder that belongs neither to root nor to us.
+/// A link that leads nowhere counts as well.
+pub(in crate::host) fn link_of_others(path: &Path) -> Option<Link> {
+    let mut links = Vec::new();
+    // What cannot be walked to is said by whoever opens it.
+    let _ = walk(path, &mut links);
+    let ours = [0, geteuid().as_raw()];
+    links.into_iter().find(|link| !ours.contains(&link.owner))
+}
+
+/// From the root, each step in the folder that the last one opened: nobody can
+/// put a link in the place of a folder that was looked at.
+fn walk(path: &Path, links: &mut Vec<Link>) -> Result<OwnedFd, FileError> {
+    let fault = |doing, path: &Path| {
+        let path = path.to_owned();
+        move |errno: Errno| FileError::io(doing, &path)(errno.into())
+    };
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let root = || open("/", flags, Mode::empty()).map_err(fault("open", Path::new("/")));
+    let absolute = std::path::absolute(path).map_err(FileError::io("find", path))?;
+    let mut ahead: VecDeque<OsString> = parts(&absolute).collect();
+    let (mut at, mut named) = (root()?, PathBuf::from("/"));
+    while let Some(part) = ahead.pop_front() {
+        let next = named.join(&part);
+        let stat = fstatat(&at, part.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW)
+            .map_err(fault("look at", &next))?;
+        if stat.st_mode & libc::S_IFMT != libc::S_IFLNK {
+            at = openat(&at, part.as_os_str(), flags, Mode::empty())
+                .map_err(fault("open the folder", &next))?;
+            if part == ".." {
+                named.pop();
+            } else {
+                named = next;
+            }
+            continue;
+        }
+        if links.len() >= LINK_LIMIT as usize {
+            let looping = io::Error::from(Errno::ELOOP);
+            return Err(FileError::io("follow the links of", path)(looping));
+        }
+        let target: PathBuf = readlinkat(&at, part.as_os_str())
+            .map_err(fault("read the link", &next))?
+            .into();
+        links.push(Link {
+            path: next,
+            owner: stat.st_uid,
+        });
+        if target.is_absolute() {
+            (at, named) = (root()?, PathBuf::from("/"));
+        }
+        for part in parts(&target).collect::<Vec<_>>().into_iter().rev() {
+            ahead.push_front(part);
+        }
+    }
+    Ok(at)
+}
