@@ -3,6 +3,7 @@
 //! clocks say. The edges (`host`, `engine`) fill these in; `guards` judges
 //! them. Nothing here looks at anything, and nothing here decides.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -158,6 +159,10 @@ pub enum Cure {
     /// Nothing: there is no one place where all its pulls show.
     NoDaemon,
 }
+
+/// What spoke against a removal at the last look, by an identity that is the same
+/// at each look, and since when it has been seen at every look.
+pub type Standing = BTreeMap<String, DateTime<Utc>>;
 
 /// One reading of the host's clocks, taken at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,268 +3,17 @@
 //! is removed. It never waits, never takes a lock by force, and reads "cannot
 //! tell" as no.
 
-use std::path::PathBuf;
-use std::time::Duration;
+mod refusal;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::activity::{Cure, LockKind, LockSight, LockState, PullSigns, SignState};
-use crate::clock::{Clock, span};
+use crate::activity::{LockSight, LockState, PullSigns, SignState, Standing};
+use crate::clock::Clock;
 use crate::model::{AtWork, Observed, Swarm};
 use crate::plan::Plan;
 use crate::policy::{Policy, Pulls};
-use crate::text::escape;
 
-/// Why a whole run does nothing.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Refusal {
-    /// A deploy lock is held, or it cannot be told.
-    DeployLock {
-        /// The lock.
-        path: PathBuf,
-        /// How it is held.
-        kind: LockKind,
-        /// By whom, fit to print, where known.
-        holder: Option<String>,
-        /// Since when, where known.
-        held_for: Option<TimeDelta>,
-        /// Held for longer than `guard.alert_after`.
-        alert: bool,
-        /// Why it cannot be told, where it cannot.
-        unclear: Option<String>,
-    },
-    /// A pull, load or save is under way.
-    Pull {
-        /// The file that shows it.
-        path: PathBuf,
-        /// What it shows.
-        sign: String,
-    },
-    /// A build is under way.
-    Build(String),
-    /// Swarm is deploying.
-    Deploy(String),
-    /// Another run of secateur is at work.
-    OtherRun(String),
-    /// The clock cannot be believed.
-    Clock(String),
-    /// More would go than `limits.max_fraction`.
-    MaxFraction {
-        /// Images that would go.
-        remove: usize,
-        /// All images.
-        all: usize,
-        /// The limit.
-        limit: f64,
-    },
-    /// The engine's answers contradict each other.
-    EngineInconsistent(String),
-    /// The signs of a pull cannot be read.
-    SignsUnreadable {
-        /// Where.
-        path: PathBuf,
-        /// Why.
-        why: String,
-        /// What would help.
-        cure: Cure,
-    },
-}
-
-/// How many kinds of refusals there are; see [`Refusal::KINDS`].
-const REFUSALS: usize = 9;
-
-impl Refusal {
-    /// All kinds, in the order of the contract.
-    pub const KINDS: [&'static str; REFUSALS] = [
-        "deploy-lock",
-        "pull",
-        "build",
-        "deploy",
-        "other-run",
-        "clock",
-        "max-fraction",
-        "engine-inconsistent",
-        "signs-unreadable",
-    ];
-
-    /// As it stands in JSON.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::DeployLock { .. } => "deploy-lock",
-            Self::Pull { .. } => "pull",
-            Self::Build(_) => "build",
-            Self::Deploy(_) => "deploy",
-            Self::OtherRun(_) => "other-run",
-            Self::Clock(_) => "clock",
-            Self::MaxFraction { .. } => "max-fraction",
-            Self::EngineInconsistent(_) => "engine-inconsistent",
-            Self::SignsUnreadable { .. } => "signs-unreadable",
-        }
-    }
-
-    /// Whether both speak of one thing, however long after each other: a lock
-    /// is held for a moment longer at each look.
-    fn same_cause(&self, other: &Self) -> bool {
-        match (self, other) {
-            (
-                Self::DeployLock { path, kind, .. },
-                Self::DeployLock {
-                    path: other_path,
-                    kind: other_kind,
-                    ..
-                },
-            ) => path == other_path && kind == other_kind,
-            (Self::Pull { path, .. }, Self::Pull { path: other, .. })
-            | (Self::SignsUnreadable { path, .. }, Self::SignsUnreadable { path: other, .. }) => {
-                path == other
-            }
-            (Self::Clock(_), Self::Clock(_)) => true,
-            _ => self == other,
-        }
-    }
-
-    /// Whether it will not mend itself, so that a person must look.
-    pub fn needs_a_person(&self) -> bool {
-        match self {
-            Self::MaxFraction { .. } => true,
-            Self::DeployLock { alert, .. } => *alert,
-            Self::Pull { .. }
-            | Self::Build(_)
-            | Self::Deploy(_)
-            | Self::OtherRun(_)
-            | Self::Clock(_)
-            | Self::EngineInconsistent(_)
-            | Self::SignsUnreadable { .. } => false,
-        }
-    }
-
-    /// Whether it may be over in a moment, so that it is worth waiting for: a
-    /// deploy lock that somebody holds, and not for long as far as is known.
-    pub fn may_end_at_any_moment(&self) -> bool {
-        match self {
-            Self::DeployLock { alert, unclear, .. } => !alert && unclear.is_none(),
-            Self::Pull { .. }
-            | Self::Build(_)
-            | Self::Deploy(_)
-            | Self::OtherRun(_)
-            | Self::Clock(_)
-            | Self::MaxFraction { .. }
-            | Self::EngineInconsistent(_)
-            | Self::SignsUnreadable { .. } => false,
-        }
-    }
-
-    /// The fact, the limit, the knob: one line for people.
-    pub fn message(&self) -> String {
-        match self {
-            Self::DeployLock {
-                path,
-                unclear: Some(why),
-                ..
-            } => {
-                format!(
-                    "cannot tell whether the deploy lock {} is held: {why}",
-                    shown(path)
-                )
-            }
-            Self::DeployLock {
-                path,
-                kind,
-                holder,
-                held_for,
-                alert,
-                unclear: None,
-            } => {
-                let how = match kind {
-                    LockKind::Exists => "is there",
-                    LockKind::Flock => "is held",
-                };
-                let by = holder
-                    .as_ref()
-                    .map(|who| format!(" by {who}"))
-                    .unwrap_or_default();
-                let since = held_for
-                    .map(|time| format!(", for {}", span(time)))
-                    .unwrap_or_default();
-                let loud = if *alert {
-                    ": longer than guard.alert_after, look whether that deploy is alive"
-                } else {
-                    ""
-                };
-                format!("deploy lock {} {how}{by}{since}{loud}", shown(path))
-            }
-            Self::Pull { path, sign } => {
-                format!("a pull or load is under way: {} {sign}", shown(path))
-            }
-            Self::Build(what) => format!("a build is under way: {what}"),
-            Self::Deploy(what) => format!("a deploy is under way: {what}"),
-            Self::OtherRun(who) => format!("another run is at work: {who}"),
-            Self::Clock(why) => format!("the clock cannot be believed: {why}"),
-            Self::MaxFraction { remove, all, limit } => {
-                format!(
-                    "{remove} of {all} images would go, more than {limit} of them (limits.max_fraction)"
-                )
-            }
-            Self::EngineInconsistent(why) => format!("the engine contradicts itself: {why}"),
-            Self::SignsUnreadable { path, why, .. } => {
-                format!(
-                    "cannot tell whether a pull is under way: {}: {why}",
-                    shown(path)
-                )
-            }
-        }
-    }
-
-    /// The way out, for people.
-    pub fn way_out(&self) -> &'static str {
-        match self {
-            Self::DeployLock {
-                unclear: Some(_), ..
-            } => {
-                "if the next run says so again, fix the lock's path or permissions, or take it out of [[guard.lock]] if no deploy uses it"
-            }
-            Self::DeployLock { alert: true, .. } => {
-                "if its deploy is dead, end what holds the lock (or delete the file, for kind = \"exists\")"
-            }
-            Self::DeployLock { .. }
-            | Self::Build(_)
-            | Self::Deploy(_)
-            | Self::OtherRun(_)
-            | Self::Pull { .. } => "nothing to do: the next run looks again",
-            Self::Clock(_) => {
-                "check the host's clock (timedatectl); a later run believes it once it is steady"
-            }
-            Self::MaxFraction { .. } => {
-                "read `secateur plan`; if it is right, raise limits.max_fraction"
-            }
-            Self::EngineInconsistent(_) => "look at the engine's own log (journalctl -u docker)",
-            Self::SignsUnreadable { cure, .. } => match cure {
-                Cure::Permission => {
-                    "this does not mend itself: run as root; a unit that does needs CapabilityBoundingSet=CAP_DAC_READ_SEARCH (systemctl edit secateur), one with User= AmbientCapabilities=CAP_DAC_READ_SEARCH, too; or let guard.pulls = \"best-effort\" go on without"
-                }
-                Cure::DataRoot => {
-                    "this does not mend itself: mount the engine's data root where secateur runs (read-only is enough), and name it in engine.data_root if it is at another path there; or let guard.pulls = \"best-effort\" go on without"
-                }
-                Cure::ContainerdRoot => {
-                    "this does not mend itself: secateur looks where /etc/containerd/config.toml has its root; if containerd's is elsewhere, make this path a link to it (in a container: mount it, and that file)"
-                }
-                Cure::Downloads => {
-                    "this does not mend itself: make that folder a link to the one that DOCKER_TMPDIR names; or let guard.pulls = \"best-effort\" go on without"
-                }
-                Cure::Fewer => {
-                    "this does not mend itself: delete what was left there, while the engine is stopped; or let guard.pulls = \"best-effort\" go on without"
-                }
-                Cure::NoDaemon => {
-                    "this does not mend itself: secateur only plans for Podman; check an image with `secateur plan --explain ID`, then `podman image rm ID`"
-                }
-            },
-        }
-    }
-}
-
-fn shown(path: &std::path::Path) -> String {
-    escape(&path.to_string_lossy())
-}
+pub use refusal::{Cause, Refusal};
 
 /// One look at what is going on.
 #[derive(Debug, Clone, PartialEq)]
@@ -273,36 +22,76 @@ pub struct Look {
     pub at: DateTime<Utc>,
     /// What the clocks say.
     pub clock: Clock,
-    /// All deploy locks of the policy, with the time since which our own
-    /// memory has each seen held.
-    pub locks: Vec<(LockSight, Option<DateTime<Utc>>)>,
+    /// All deploy locks of the policy.
+    pub locks: Vec<LockSight>,
     /// Signs of pulls.
     pub pulls: PullSigns,
     /// What the engine tells of builds and deploys.
     pub at_work: AtWork,
+    /// What our own memory has of earlier looks.
+    pub standing: Standing,
 }
 
 /// Everything that speaks against removing anything now.
 pub fn refusals(policy: &Policy, look: &Look) -> Vec<Refusal> {
-    let mut found = held_locks(policy, look.at, &look.locks);
-    found.extend(pulls(policy, &look.pulls));
-    found.extend(engine_at_work(&look.at_work));
+    let standing = without_jump(look);
+    let mut found = held_locks(policy, look.at, &look.locks, &standing);
+    let mut causes = pulls(policy, &look.pulls);
+    causes.extend(engine_at_work(&look.at_work));
     if let Clock::Doubtful { why, .. } = &look.clock {
-        found.push(Refusal::Clock(why.clone()));
+        causes.push(Cause::Clock(why.clone()));
     }
+    found.extend(causes.into_iter().map(|cause| {
+        let since = standing.get(&cause.identity()).copied();
+        Refusal::lasting(cause, since, look.at, policy.guard.alert_after)
+    }));
     found
 }
 
-/// The deploy locks that speak against removing anything now: of each sight,
-/// with the time since which our own memory has seen it held.
+/// What our own memory has, less the time that a clock gained which jumped: it did
+/// not pass. For how long the clock jumps has nothing else to be told by.
+fn without_jump(look: &Look) -> Standing {
+    let gained = match &look.clock {
+        Clock::Doubtful { shift, .. } => *shift,
+        Clock::Sound => TimeDelta::zero(),
+    };
+    let clock = Cause::Clock(String::new()).identity();
+    let moved = |(what, since): (&String, &DateTime<Utc>)| {
+        let later = since.checked_add_signed(gained).unwrap_or(look.at);
+        let since = if *what == clock { *since } else { later };
+        (what.clone(), since.min(look.at))
+    };
+    look.standing.iter().map(moved).collect()
+}
+
+/// What is to be remembered of a look.
+pub fn standing(policy: &Policy, look: &Look) -> Standing {
+    let mut longest: Vec<(DateTime<Utc>, String)> = refusals(policy, look)
+        .into_iter()
+        .map(|refusal| {
+            let since = refusal.since.unwrap_or(look.at).min(look.at);
+            (since, refusal.cause.identity())
+        })
+        .collect();
+    longest.sort();
+    longest.truncate(STANDING);
+    longest.into_iter().map(|(at, what)| (what, at)).collect()
+}
+
+/// So many things are remembered, those that have lasted longest: one of them is
+/// enough to refuse, and others choose how many there are.
+const STANDING: usize = 100;
+
+/// The deploy locks that speak against removing anything now.
 pub fn held_locks(
     policy: &Policy,
     now: DateTime<Utc>,
-    locks: &[(LockSight, Option<DateTime<Utc>>)],
+    locks: &[LockSight],
+    standing: &Standing,
 ) -> Vec<Refusal> {
     locks
         .iter()
-        .filter_map(|(sight, seen)| lock(policy, now, sight, *seen))
+        .filter_map(|sight| lock(policy, now, sight, standing))
         .collect()
 }
 
@@ -315,7 +104,8 @@ fn plan_refusal(policy: &Policy, plan: &Plan) -> Option<Refusal> {
     );
     // Just the fraction is allowed, though 100 * 0.29 is a little less than 29.
     let most = all as f64 * limit + 1e-6;
-    (remove as f64 > most).then_some(Refusal::MaxFraction { remove, all, limit })
+    let cause = Cause::MaxFraction { remove, all, limit };
+    (remove as f64 > most).then(|| cause.into())
 }
 
 /// All that any of these looks, or the plan itself, speaks against; each once,
@@ -324,7 +114,8 @@ pub fn against(policy: &Policy, looks: &[Look], plan: &Plan) -> Vec<Refusal> {
     let mut found: Vec<Refusal> = Vec::new();
     let all = looks.iter().flat_map(|look| refusals(policy, look));
     for refusal in all.chain(plan_refusal(policy, plan)) {
-        match found.iter_mut().find(|other| other.same_cause(&refusal)) {
+        let same = |other: &&mut Refusal| other.cause.identity() == refusal.cause.identity();
+        match found.iter_mut().find(same) {
             Some(other) => *other = refusal,
             None => found.push(refusal),
         }
@@ -336,46 +127,44 @@ fn lock(
     policy: &Policy,
     now: DateTime<Utc>,
     sight: &LockSight,
-    seen: Option<DateTime<Utc>>,
+    standing: &Standing,
 ) -> Option<Refusal> {
-    let (holder, since, unclear) = match &sight.state {
+    // Unclear for long is as bad as held for long: it gets as loud.
+    let (holder, dated, unclear) = match &sight.state {
         LockState::Absent | LockState::Free => return None,
-        // A date that is to come says nothing; our own memory does.
-        LockState::Held { holder, since } => {
-            let since = since.filter(|since| *since <= now).or(seen);
-            (holder.clone(), since, None)
-        }
-        // Unclear for long is as bad as held for long: it gets as loud.
-        LockState::CannotTell(why) => (None, seen, Some(why.clone())),
+        LockState::Held { holder, since } => (holder.clone(), *since, None),
+        LockState::CannotTell(why) => (None, None, Some(why.clone())),
     };
-    let held_for = since.map(|since| (now - since).max(TimeDelta::zero()));
-    let alert = held_for
-        .and_then(|time| time.to_std().ok())
-        .is_some_and(|time: Duration| time > policy.guard.alert_after);
-    Some(Refusal::DeployLock {
+    let cause = Cause::DeployLock {
         path: sight.path.clone(),
         kind: sight.kind,
         holder,
-        held_for,
-        alert,
         unclear,
-    })
+    };
+    // A date that is to come says nothing; our own memory does.
+    let dated = dated.filter(|since| *since <= now);
+    let since = dated.or_else(|| standing.get(&cause.identity()).copied());
+    let after = policy.guard.alert_after;
+    Some(Refusal::lasting(cause, since, now, after))
 }
 
-fn pulls(policy: &Policy, signs: &PullSigns) -> Vec<Refusal> {
+fn pulls(policy: &Policy, signs: &PullSigns) -> Vec<Cause> {
     let live = signs.signs.iter().filter_map(|sign| match &sign.state {
-        SignState::Live(how) => Some(Refusal::Pull {
+        SignState::Live(how) => Some(Cause::Pull {
             path: sign.path.clone(),
             sign: how.clone(),
         }),
-        SignState::Build => Some(Refusal::Build(format!("{} is there", shown(&sign.path)))),
+        SignState::Build => {
+            let path = crate::text::escape(&sign.path.to_string_lossy());
+            Some(Cause::Build(format!("{path} is there")))
+        }
         SignState::Stale { .. } => None,
     });
     let unreadable = signs
         .unreadable
         .iter()
         .filter(|_| policy.guard.pulls == Pulls::Require);
-    let unreadable = unreadable.map(|place| Refusal::SignsUnreadable {
+    let unreadable = unreadable.map(|place| Cause::SignsUnreadable {
         path: place.path.clone(),
         why: place.why.clone(),
         cure: place.cure,
@@ -384,17 +173,21 @@ fn pulls(policy: &Policy, signs: &PullSigns) -> Vec<Refusal> {
 }
 
 /// Builds and deploys that the engine itself tells of.
-fn engine_at_work(at_work: &AtWork) -> Vec<Refusal> {
+fn engine_at_work(at_work: &AtWork) -> Vec<Cause> {
     let mut found = Vec::new();
     match &at_work.builds {
-        Observed::Known(builds) => found.extend(builds.iter().cloned().map(Refusal::Build)),
-        Observed::Unknown(why) => found.push(Refusal::Build(format!("cannot be told: {why}"))),
+        Observed::Known(builds) => found.extend(builds.iter().cloned().map(Cause::Build)),
+        Observed::Unknown(why) => found.push(Cause::BuildUnclear(why.clone())),
     }
     match &at_work.swarm {
         Swarm::Manager { under_way, .. } => {
-            found.extend(under_way.iter().cloned().map(Refusal::Deploy));
+            let moving = under_way.iter().filter(|deploy| !deploy.stuck);
+            found.extend(moving.map(|deploy| Cause::Deploy {
+                service: deploy.service.raw().to_owned(),
+                what: deploy.what.clone(),
+            }));
         }
-        Swarm::Unreadable(why) => found.push(Refusal::Deploy(format!("cannot be told: {why}"))),
+        Swarm::Unreadable(why) => found.push(Cause::DeployUnclear(why.clone())),
         Swarm::Inactive | Swarm::Worker => {}
     }
     found
@@ -425,11 +218,15 @@ pub fn clear(policy: &Policy, looks: &[Look], plan: Plan) -> Result<Cleared, Vec
 mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
+    use std::time::Duration;
+
     use super::*;
-    use crate::activity::{PullSign, Unreadable};
+    use crate::activity::{Cure, LockKind, PullSign, Unreadable};
     use crate::decide::{Trust, decide};
     use crate::ledger::Ledger;
+    use crate::model::Deploy;
     use crate::testing::{at, clock, image, inventory};
+    use crate::text::Untrusted;
 
     const POLICY: &str = "[age]\nmin_age = \"1s\"\n[guard]\nalert_after = \"60s\"\n";
 
@@ -439,31 +236,40 @@ mod tests {
 
     #[test]
     fn one_cause_at_two_looks_is_one_whatever_else_is_said_of_it() {
-        let lock = |path: &str, held| Refusal::DeployLock {
+        let lock = |path: &str, kind, holder: &str| Cause::DeployLock {
             path: path.into(),
-            kind: LockKind::Flock,
-            holder: None,
-            held_for: Some(TimeDelta::seconds(held)),
-            alert: false,
+            kind,
+            holder: Some(holder.into()),
             unclear: None,
         };
-        let pull = |path: &str, sign: &str| Refusal::Pull {
+        let pull = |path: &str, sign: &str| Cause::Pull {
             path: path.into(),
             sign: sign.into(),
         };
-        let unreadable = |path: &str, why: &str| Refusal::SignsUnreadable {
+        let unreadable = |path: &str, why: &str| Cause::SignsUnreadable {
             path: path.into(),
             why: why.into(),
-            cure: crate::activity::Cure::Permission,
+            cure: Cure::Permission,
         };
-        let jump = |why: &str| Refusal::Clock(why.into());
-        assert!(lock("/a", 1).same_cause(&lock("/a", 2)));
-        assert!(!lock("/a", 1).same_cause(&lock("/b", 1)));
-        assert!(pull("/a", "x").same_cause(&pull("/a", "y")));
-        assert!(!pull("/a", "x").same_cause(&pull("/b", "x")));
-        assert!(unreadable("/a", "x").same_cause(&unreadable("/a", "y")));
-        assert!(!unreadable("/a", "x").same_cause(&pull("/a", "x")));
-        assert!(jump("1 s").same_cause(&jump("2 s")));
+        let deploy = |service: &str, what: &str| Cause::Deploy {
+            service: service.into(),
+            what: what.into(),
+        };
+        let same = |one: Cause, other: Cause| one.identity() == other.identity();
+        let flock = LockKind::Flock;
+        assert!(same(lock("/a", flock, "x"), lock("/a", flock, "y")));
+        assert!(!same(lock("/a", flock, "x"), lock("/b", flock, "x")));
+        assert!(!same(
+            lock("/a", flock, "x"),
+            lock("/a", LockKind::Exists, "x")
+        ));
+        assert!(same(pull("/a", "x"), pull("/a", "y")));
+        assert!(!same(pull("/a", "x"), pull("/b", "x")));
+        assert!(same(unreadable("/a", "x"), unreadable("/a", "y")));
+        assert!(!same(unreadable("/a", "x"), pull("/a", "x")));
+        assert!(same(deploy("web", "task a"), deploy("web", "task b")));
+        assert!(!same(deploy("web", "x"), deploy("db", "x")));
+        assert!(same(Cause::Clock("1 s".into()), Cause::Clock("2 s".into())));
     }
 
     /// A look at which nothing goes on.
@@ -474,21 +280,23 @@ mod tests {
             locks: Vec::new(),
             pulls: PullSigns::default(),
             at_work: inventory([]).at_work,
+            standing: Standing::new(),
         }
     }
 
     fn with_lock(kind: LockKind, state: LockState, seen: Option<DateTime<Utc>>) -> Look {
-        Look {
-            locks: vec![(
-                LockSight {
-                    path: "/l".into(),
-                    kind,
-                    state,
-                },
-                seen,
-            )],
+        let mut look = Look {
+            locks: vec![LockSight {
+                path: "/l".into(),
+                kind,
+                state,
+            }],
             ..quiet()
-        }
+        };
+        let what = held_locks(&policy(""), look.at, &look.locks, &Standing::new());
+        let what = what.into_iter().zip(seen);
+        look.standing = what.map(|(lock, at)| (lock.cause.identity(), at)).collect();
+        look
     }
 
     fn held(since: Option<DateTime<Utc>>) -> LockState {
@@ -635,10 +443,10 @@ mod tests {
 
     #[test]
     fn every_kind_of_refusal_is_produced_and_says_the_way_out() {
-        let manager = |under_way: Vec<String>| AtWork {
+        let manager = AtWork {
             swarm: Swarm::Manager {
                 images: vec![],
-                under_way,
+                under_way: vec![deploy("web", false)],
             },
             builds: Observed::Known(vec!["build record x is in use".into()]),
         };
@@ -656,20 +464,28 @@ mod tests {
             why: "EACCES".into(),
             cure: Cure::Permission,
         });
-        busy.at_work = manager(vec!["service web: update is paused".into()]);
-        let mut all = clear(&policy(""), &[busy], plan(2, 2)).unwrap_err();
+        busy.at_work = manager;
+        let mut all = clear(&policy(""), &[busy.clone()], plan(2, 2)).unwrap_err();
         // Made where the run lock is taken and where the engine is read.
-        all.push(Refusal::OtherRun("pid 1".into()));
-        all.push(Refusal::EngineInconsistent("none of 3".into()));
+        all.push(Cause::OtherRun("pid 1".into()).into());
+        all.push(Cause::EngineInconsistent("none of 3".into()).into());
         let seen: BTreeSet<_> = all.iter().map(Refusal::kind).collect();
         let missing: Vec<_> = Refusal::KINDS
             .iter()
             .filter(|kind| !seen.contains(*kind))
             .collect();
         assert!(missing.is_empty(), "no test makes {missing:?}");
-        // A lock that is held for too long ends otherwise.
-        let old = with_lock(LockKind::Exists, held(Some(at(0))), None);
-        all.extend(refusals(&policy(""), &old));
+        // What lasts for too long ends otherwise, but what is loud from the beginning.
+        busy.standing = standing(&policy(""), &busy);
+        busy.at = at(1000);
+        all.extend(refusals(&policy(""), &busy));
+        let other = Cause::OtherRun("pid 1".into());
+        all.push(Refusal::lasting(
+            other,
+            Some(at(0)),
+            at(1000),
+            Duration::from_secs(60),
+        ));
         let page = include_str!("../docs/refusals.md");
         let mut codes: BTreeMap<&str, Vec<String>> = BTreeMap::new();
         for refusal in &all {
@@ -684,6 +500,121 @@ mod tests {
             let row = format!("| [{kind}](#{kind}) | {} |", codes.join(", then "));
             assert!(page.contains(&row), "docs/refusals.md: {row}");
         }
+    }
+
+    fn deploy(service: &str, stuck: bool) -> Deploy {
+        Deploy {
+            service: Untrusted::new(service),
+            what: "update is updating".into(),
+            stuck,
+        }
+    }
+
+    /// All that can last for ever, at one look.
+    fn endless() -> Look {
+        let mut look = with_lock(LockKind::Flock, held(None), None);
+        look.clock = Clock::Doubtful {
+            why: "back".into(),
+            shift: TimeDelta::zero(),
+        };
+        look.pulls.signs.push(PullSign {
+            path: "/s".into(),
+            state: SignState::Live("is open".into()),
+        });
+        look.pulls.unreadable.push(Unreadable {
+            path: "/u".into(),
+            why: "EACCES".into(),
+            cure: Cure::Permission,
+        });
+        look.at_work = AtWork {
+            swarm: Swarm::Manager {
+                images: vec![],
+                under_way: vec![deploy("web", false)],
+            },
+            builds: Observed::Known(vec!["build record x is in use".into()]),
+        };
+        look
+    }
+
+    #[test]
+    fn whatever_lasts_for_too_long_wants_a_person_and_is_never_left_to_the_next_run() {
+        let mut first = endless();
+        let fresh = refusals(&policy(""), &first);
+        assert_eq!(fresh.len(), 6);
+        assert!(!fresh.iter().any(Refusal::needs_a_person));
+        first.standing = standing(&policy(""), &first);
+        first.at = at(160);
+        assert!(
+            !refusals(&policy(""), &first)
+                .iter()
+                .any(Refusal::needs_a_person),
+            "60 s are not longer than 60 s"
+        );
+        first.at = at(161);
+        for refusal in refusals(&policy(""), &first) {
+            let (kind, way_out) = (refusal.kind(), refusal.way_out());
+            assert!(refusal.needs_a_person(), "{kind}");
+            assert!(refusal.message().contains("guard.alert_after"), "{kind}");
+            assert!(!way_out.contains("nothing to do"), "{kind}: {way_out}");
+        }
+    }
+
+    #[test]
+    fn what_was_not_there_at_one_look_begins_anew() {
+        let mut look = endless();
+        look.standing = standing(&policy(""), &quiet());
+        look.at = at(1000);
+        assert!(
+            !refusals(&policy(""), &look)
+                .iter()
+                .any(Refusal::needs_a_person)
+        );
+    }
+
+    #[test]
+    fn time_that_a_clock_gained_by_a_jump_did_not_pass() {
+        let mut look = endless();
+        look.standing = standing(&policy(""), &look);
+        let jump = TimeDelta::days(10);
+        look.at = at(110) + jump;
+        look.clock = Clock::Doubtful {
+            why: "it moved on".into(),
+            shift: jump,
+        };
+        look.locks.clear();
+        let loud: Vec<_> = refusals(&policy(""), &look)
+            .into_iter()
+            .filter(Refusal::needs_a_person)
+            .map(|refusal| refusal.kind())
+            .collect();
+        assert_eq!(loud, ["clock"]);
+    }
+
+    #[test]
+    fn of_very_many_things_those_that_last_longest_are_remembered() {
+        let builds = |from: usize, to: usize| {
+            let mut look = quiet();
+            look.at_work.builds = Observed::Known((from..to).map(|n| format!("{n:05}")).collect());
+            look
+        };
+        let mut look = builds(5000, 5050);
+        let old = standing(&policy(""), &look);
+        look = builds(0, 10_000);
+        look.at = at(200);
+        look.standing = old.clone();
+        let kept = standing(&policy(""), &look);
+        assert_eq!(kept.len(), STANDING);
+        assert!(old.iter().all(|(what, at)| kept.get(what) == Some(at)));
+    }
+
+    #[test]
+    fn a_service_that_cannot_move_is_no_deploy() {
+        let mut look = quiet();
+        look.at_work.swarm = Swarm::Manager {
+            images: vec![],
+            under_way: vec![deploy("web", true)],
+        };
+        assert!(refusals(&policy(""), &look).is_empty());
     }
 
     #[test]

@@ -10,13 +10,12 @@ mod names;
 mod sum;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::activity::ClockReading;
+use crate::activity::{ClockReading, Standing};
 use crate::clock;
 use crate::model::{Container, Event, EventKind, ImageId, Inventory};
 use crate::reference::Reference;
@@ -62,10 +61,13 @@ pub struct Ledger {
     /// One entry for each image that was there at the last look. What was gone
     /// by then is forgotten: should it come back, it is new.
     images: BTreeMap<ImageId, Sighting>,
-    /// Deploy locks seen held at the last look, and since which look. A lock
-    /// file does not tell since when it is held.
-    #[serde(default)]
-    held_locks: BTreeMap<PathBuf, DateTime<Utc>>,
+    /// What spoke against a removal at the last look, and since which look: a lock
+    /// file does not tell since when it is held, nor a build since when it runs.
+    #[serde(default, skip_serializing_if = "Standing::is_empty")]
+    standing: Standing,
+    /// What was written before `standing` was: locks alone, by their paths.
+    #[serde(default, skip_serializing)]
+    held_locks: BTreeMap<String, DateTime<Utc>>,
     /// Tags that no image here carries any more, and the last look that showed
     /// each. Only told to people, for verify-cache: no decision rests on it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -173,12 +175,6 @@ impl std::io::Write for Length {
     }
 }
 
-/// JSON has no words for a path that is no UTF-8, and whoever makes a lock file
-/// chooses its name.
-fn writable(path: &Path) -> PathBuf {
-    PathBuf::from(path.to_string_lossy().into_owned())
-}
-
 /// Why a ledger's bytes cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unusable {
@@ -199,6 +195,7 @@ impl Ledger {
             clock: None,
             losses_unknown_since: None,
             images: BTreeMap::new(),
+            standing: Standing::new(),
             held_locks: BTreeMap::new(),
             gone: BTreeMap::new(),
         }
@@ -228,7 +225,14 @@ impl Ledger {
             let why = "it is not what was written: its checksum is another".to_owned();
             return Err(Unusable::Corrupt(why));
         }
-        serde_json::from_slice(bytes).map_err(corrupt)
+        let mut ledger: Self = serde_json::from_slice(bytes).map_err(corrupt)?;
+        for (path, at) in std::mem::take(&mut ledger.held_locks) {
+            for kind in ["flock", "exists"] {
+                let what = format!("deploy-lock {kind} {path}");
+                ledger.standing.entry(what).or_insert(at);
+            }
+        }
+        Ok(ledger)
     }
 
     /// Whose it is: [`crate::model::EngineFacts::key`].
@@ -302,28 +306,16 @@ impl Ledger {
         found
     }
 
-    /// Since which look this lock has been seen held without a break.
-    pub fn held_since(&self, lock: &Path) -> Option<DateTime<Utc>> {
-        self.held_locks.get(&writable(lock)).copied()
+    /// What spoke against a removal at the last look.
+    pub fn standing(&self) -> &Standing {
+        &self.standing
     }
 
-    /// Remembers which locks are held at this look: one that was free at any
-    /// look in between starts anew.
+    /// Remembers what speaks against a removal at this look, and nothing else: what
+    /// was not there at any look in between begins anew.
     #[must_use]
-    pub fn with_held_locks(
-        mut self,
-        held: impl IntoIterator<Item = PathBuf>,
-        at: DateTime<Utc>,
-    ) -> Self {
-        let before = std::mem::take(&mut self.held_locks);
-        self.held_locks = held
-            .into_iter()
-            .map(|path| {
-                let path = writable(&path);
-                let since = before.get(&path).copied().unwrap_or(at).min(at);
-                (path, since)
-            })
-            .collect();
+    pub fn with_standing(mut self, standing: Standing) -> Self {
+        self.standing = standing;
         self
     }
 
@@ -436,7 +428,8 @@ impl Ledger {
             clock: Some(clock::remembered(self.clock.as_ref(), reading)),
             losses_unknown_since: None,
             images,
-            held_locks: self.held_locks.clone(),
+            standing: self.standing.clone(),
+            held_locks: BTreeMap::new(),
             gone,
         }
     }
@@ -781,24 +774,12 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_whose_name_is_no_utf_8_does_not_spoil_the_ledger() {
-        use std::os::unix::ffi::OsStrExt;
-        let path = PathBuf::from(std::ffi::OsStr::from_bytes(b"/run/lock-\xff"));
-        let ledger = Ledger::empty("e").with_held_locks([path.clone()], at(1));
-        assert_eq!(ledger.held_since(&path), Some(at(1)));
+    fn locks_that_an_older_secateur_saw_held_are_held_since_then() {
+        let old = br#"{"format":1,"engine":"e","clock":null,"images":{},"held_locks":{"/l":"2026-03-01T00:00:00Z"}}"#;
+        let ledger = Ledger::from_json(old, "e").unwrap();
+        let since = ledger.standing().get("deploy-lock flock /l").copied();
+        assert_eq!(since, "2026-03-01T00:00:00Z".parse().ok());
         let bytes = ledger.to_json().unwrap();
         assert_eq!(Ledger::from_json(&bytes, "e"), Ok(ledger));
-    }
-
-    #[test]
-    fn a_lock_is_held_since_the_first_of_the_looks_that_found_it_held() {
-        let path = || [PathBuf::from("/l")];
-        let once = Ledger::empty("e").with_held_locks(path(), at(1));
-        let twice = once.with_held_locks(path(), at(2));
-        assert_eq!(twice.held_since(&path()[0]), Some(at(1)));
-        let freed = twice
-            .with_held_locks([], at(3))
-            .with_held_locks(path(), at(4));
-        assert_eq!(freed.held_since(&path()[0]), Some(at(4)));
     }
 }

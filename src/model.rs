@@ -367,6 +367,51 @@ pub struct ServiceImage {
     pub image: Untrusted,
 }
 
+/// A service whose update, or a task of which, has not come to its end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "WrittenDeploy")]
+pub struct Deploy {
+    /// The service, by name; by id where only a task of it is left.
+    pub service: Untrusted,
+    /// What Swarm says of it, fit to print.
+    pub what: String,
+    /// Nothing of it can move, so it holds nothing up.
+    pub stuck: bool,
+}
+
+/// A saved host of an older secateur has words alone; no plan looks at them.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum WrittenDeploy {
+    Words(String),
+    Whole {
+        service: Untrusted,
+        what: String,
+        stuck: bool,
+    },
+}
+
+impl From<WrittenDeploy> for Deploy {
+    fn from(written: WrittenDeploy) -> Self {
+        match written {
+            WrittenDeploy::Words(what) => Self {
+                service: Untrusted::new("?"),
+                what: crate::text::escape(&what),
+                stuck: false,
+            },
+            WrittenDeploy::Whole {
+                service,
+                what,
+                stuck,
+            } => Self {
+                service,
+                what,
+                stuck,
+            },
+        }
+    }
+}
+
 /// What Swarm wants here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -379,8 +424,8 @@ pub enum Swarm {
     Manager {
         /// Images that services and tasks refer to.
         images: Vec<ServiceImage>,
-        /// Updates, rollbacks and starting tasks, each in words fit to print.
-        under_way: Vec<String>,
+        /// Services whose update, or a task of which, has not come to its end.
+        under_way: Vec<Deploy>,
     },
     /// In a swarm, but what it wants cannot be read now (locked, pending).
     Unreadable(String),

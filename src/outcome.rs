@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 
 use crate::activity::Disk;
 use crate::exit::Exit;
-use crate::guards::Refusal;
+use crate::guards::{Cause, Refusal};
 use crate::journal::Because;
 use crate::lost::Lost;
 use crate::model::{Bytes, ImageId, Observed};
@@ -237,7 +237,7 @@ impl Outcome {
 pub fn refused(refusals: &[Refusal]) -> Exit {
     let inconsistent = refusals
         .iter()
-        .any(|refusal| matches!(refusal, Refusal::EngineInconsistent(_)));
+        .any(|refusal| matches!(refusal.cause, Cause::EngineInconsistent(_)));
     if inconsistent {
         Exit::Engine
     } else if refusals.iter().any(Refusal::needs_a_person) {

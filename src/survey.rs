@@ -16,18 +16,20 @@ use crate::clock::{Clock, judge, span};
 use crate::decide::{Trust, decide};
 use crate::engine::{Contents, EngineError, Failure, Info, Reader, Seen as LookedAt};
 use crate::exit::{Exit, Fault};
-use crate::guards::{Look, Refusal};
+use crate::guards::{Cause, Look, Refusal, standing};
 use crate::host;
 use crate::host::files::read_named;
 use crate::journal::Record;
 use crate::ledger::Ledger;
-use crate::model::{AtWork, EngineFacts, Event, Image, ImageId, Inventory, Observed, Store};
+use crate::model::{
+    AtWork, Deploy, EngineFacts, Event, Image, ImageId, Inventory, Observed, Store, Swarm,
+};
 use crate::outcome::Outcome;
 use crate::plan::{Entry, Plan};
 use crate::policy::Policy;
 use crate::state::{Known, Memory};
 use crate::text::escape;
-use crate::watch::{Watch, held};
+use crate::watch::Watch;
 
 /// How long a run that was cut off can have taken to give its names: what the
 /// engine dates within this time of an intent is our own doing.
@@ -72,7 +74,7 @@ impl From<NoSurvey> for Fault {
     fn from(why: NoSurvey) -> Self {
         match why {
             NoSurvey::Contradiction(why) => {
-                let refusal = Refusal::EngineInconsistent(why);
+                let refusal = Refusal::from(Cause::EngineInconsistent(why));
                 let (message, way_out) = (refusal.message(), refusal.way_out());
                 Self::new(Exit::Engine, format!("{message}; {way_out}"))
             }
@@ -255,7 +257,7 @@ pub async fn look_around<S: Sources>(
     let ledger = known
         .ledger
         .observe(&inventory, &now, shift)
-        .with_held_locks(held(&second), now.wall);
+        .with_standing(standing(policy, &second));
     let plan =
         decide_on_what_was_looked_at(sources, policy, &mut inventory, &ledger, trust).await?;
     Ok(Seen {
@@ -318,7 +320,32 @@ pub fn notes(memory: &Memory, looks: &[Look]) -> Vec<String> {
         }
         SignState::Live(_) | SignState::Build => None,
     });
-    memory.notes.iter().cloned().chain(stale).collect()
+    let stuck = looks
+        .last()
+        .into_iter()
+        .flat_map(|look| stuck(&look.at_work));
+    memory
+        .notes
+        .iter()
+        .cloned()
+        .chain(stale)
+        .chain(stuck)
+        .collect()
+}
+
+/// Services that would hold up every run for ever, if Swarm's words were all.
+fn stuck(at_work: &AtWork) -> Vec<String> {
+    let Swarm::Manager { under_way, .. } = &at_work.swarm else {
+        return Vec::new();
+    };
+    let stuck = under_way.iter().filter(|deploy| deploy.stuck);
+    let note = |deploy: &Deploy| {
+        let (service, what) = (deploy.service.escaped(), &deploy.what);
+        format!(
+            "service {service}: {what}; nothing of it moves, so it holds nothing up, and its images are kept"
+        )
+    };
+    stuck.map(note).collect()
 }
 
 /// The exit code and words for an engine that does not answer.

@@ -35,6 +35,12 @@ pub fn id(n: u64) -> ImageId {
     format!("{n:08x}{:056}", 0).parse().unwrap()
 }
 
+/// A deploy of this service's.
+pub fn deploy(service: &str) -> crate::guards::Refusal {
+    let (service, what) = (service.into(), "update is updating".into());
+    crate::guards::Cause::Deploy { service, what }.into()
+}
+
 pub fn digest(repository: &str, n: u64) -> Reference {
     format!("{repository}@sha256:{n:064x}").parse().unwrap()
 }

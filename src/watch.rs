@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 
 use crate::activity::{
-    ClockReading, Cure, Disk, LockKind, LockSight, LockState, PullSigns, Unreadable,
+    ClockReading, Cure, Disk, LockKind, LockSight, PullSigns, Standing, Unreadable,
 };
 use crate::clock::judge;
-use crate::guards::{Look, Refusal, held_locks, refusals};
+use crate::guards::{Cause, Look, Refusal, held_locks, refusals};
 use crate::host::lock::Hold;
 use crate::host::signs::Roots;
 use crate::host::{clock, disk, lock, signs};
@@ -63,9 +63,10 @@ impl<'a> Watch<'a> {
         Look {
             at: now.wall,
             clock: judge(ledger.clock(), now),
-            locks: remembered(self.locks(), ledger),
+            locks: self.locks(),
             pulls: self.pulls(now),
             at_work,
+            standing: ledger.standing().clone(),
         }
     }
 
@@ -92,7 +93,7 @@ impl<'a> Watch<'a> {
     /// Waits a moment for deploy locks that others held in one of these looks. Where
     /// all are free meanwhile, the looks say so, and it is true.
     pub async fn wait_for_locks(&self, looks: &mut [Look]) -> bool {
-        let held = |look: &Look| held_locks(self.policy, look.at, &look.locks);
+        let held = |look: &Look| held_locks(self.policy, look.at, &look.locks, &look.standing);
         let in_the_way: Vec<Refusal> = looks.iter().flat_map(held).collect();
         if in_the_way.is_empty() || !in_the_way.iter().all(Refusal::may_end_at_any_moment) {
             return false;
@@ -102,9 +103,9 @@ impl<'a> Watch<'a> {
             && self.ran_for() < self.policy.limits.max_run
             && !self.interrupted.load(Ordering::Relaxed)
         {
-            let sights = remembered_by_nobody(self.locks());
+            let sights = self.locks();
             let now = clock::now();
-            if held_locks(self.policy, now, &sights).is_empty() {
+            if held_locks(self.policy, now, &sights, &Standing::new()).is_empty() {
                 for look in looks {
                     look.locks.clone_from(&sights);
                 }
@@ -139,21 +140,6 @@ impl<'a> Watch<'a> {
     }
 }
 
-/// Each sight, with the time since which the ledger has seen it held.
-fn remembered(sights: Vec<LockSight>, ledger: &Ledger) -> Vec<(LockSight, Option<DateTime<Utc>>)> {
-    sights
-        .into_iter()
-        .map(|sight| {
-            let since = ledger.held_since(&sight.path);
-            (sight, since)
-        })
-        .collect()
-}
-
-fn remembered_by_nobody(sights: Vec<LockSight>) -> Vec<(LockSight, Option<DateTime<Utc>>)> {
-    sights.into_iter().map(|sight| (sight, None)).collect()
-}
-
 /// Where the layers themselves are: the driver's own folder may be another
 /// file system than the data root. One that is not there (or may not be looked
 /// into) is taken to lie on its parent's.
@@ -169,20 +155,6 @@ fn image_folder(engine: &EngineFacts, driver: Option<&str>) -> PathBuf {
         let seen = root.ancestors().find(|folder| !hidden(folder));
         seen.unwrap_or(root).to_owned()
     })
-}
-
-/// The paths that are held now, or cannot be told: for the ledger.
-pub fn held(look: &Look) -> Vec<PathBuf> {
-    let held = |sight: &LockSight| match sight.state {
-        LockState::Held { .. } | LockState::CannotTell(_) => true,
-        LockState::Absent | LockState::Free => false,
-    };
-    look.locks
-        .iter()
-        .map(|(sight, _)| sight)
-        .filter(|sight| held(sight))
-        .map(|sight| sight.path.clone())
-        .collect()
 }
 
 /// A watch with a state folder to write to, and the ledger of this run.
@@ -216,8 +188,8 @@ impl Host for Armed<'_> {
                 Ok(())
             }
             Err(sights) => {
-                let locks = remembered(sights, self.ledger);
-                Err(held_locks(self.watch.policy, self.now(), &locks))
+                let standing = self.ledger.standing();
+                Err(held_locks(self.watch.policy, self.now(), &sights, standing))
             }
         }
     }
@@ -241,7 +213,7 @@ impl Host for Armed<'_> {
                 self.watch.policy,
                 &self.watch.look(&now, self.ledger, at_work.clone()),
             ),
-            Err(error) => vec![Refusal::Clock(format!("{error:#}"))],
+            Err(error) => vec![Cause::Clock(format!("{error:#}")).into()],
         }
     }
 

@@ -99,7 +99,7 @@ fn every_decision_is_what_a_naive_reading_allows_and_less_knowledge_keeps_more()
 }
 
 /// What must happen now and then, or the simulation proves nothing.
-const MUST_HAPPEN: [&str; 44] = [
+const MUST_HAPPEN: [&str; 45] = [
     "candidate",
     "image removed",
     "image skipped",
@@ -140,6 +140,7 @@ const MUST_HAPPEN: [&str; 44] = [
     "others: container created",
     "others: container created by tag and digest",
     "others: service task started",
+    "others: a service never comes to rest",
     "others: engine restarted",
     "others: another engine",
     "others: ledger damaged",

@@ -16,7 +16,7 @@ use lab::image::Archive;
 use lab::{Engine, Kind, Registry, encode, wait_until};
 use serde_json::{Value, json};
 use support::scene::untagged;
-use support::{PROGRAM, Ran, Secateur, dangling, image, page, reasons, unpinned};
+use support::{PROGRAM, Ran, Secateur, dangling, ids, image, page, reasons, unpinned};
 
 /// A manager where a service ran and is gone. Returns the id of its image.
 fn service_came_and_went(engine: &Engine, registry: &Registry, image: &str) -> String {
@@ -184,6 +184,114 @@ fn a_service_keeps_the_image_that_it_would_roll_back_to() {
             kind.name()
         );
         secateur.prune_takes(&engine, &[&litter], &[&one, &two]);
+    }
+}
+
+/// Services of one node that never come to rest: each in its own way would be a deploy for
+/// ever, by the states alone that Swarm gives.
+fn never_at_rest(engine: &Engine, image: &str, auth: &str) {
+    let command = |spec: &mut Value, line: &[&str], delay: u64| {
+        let task = &mut spec["TaskTemplate"];
+        task["ContainerSpec"]["Command"] = json!(line);
+        task["RestartPolicy"] = json!({"Condition": "any", "Delay": delay});
+    };
+    let second = 1_000_000_000;
+    let auth = Some(auth);
+    // Its tasks end by themselves, and then it is updated again.
+    engine.service_create_as("once", image, auth, |spec| {
+        command(spec, &["/bin/busybox", "true"], second);
+        spec["TaskTemplate"]["RestartPolicy"] = json!({"Condition": "none"});
+    });
+    engine.wait_tasks("once", image, "complete", 1);
+    engine.service_update("once", auth, |spec| {
+        spec["TaskTemplate"]["ForceUpdate"] = json!(1);
+    });
+    // It fits on no node any more.
+    engine.service_create("nowhere", image, 1, auth);
+    engine.wait_tasks("nowhere", image, "running", 1);
+    engine.service_update("nowhere", auth, |spec| {
+        let other = json!({"Constraints": ["node.labels.room == cellar"]});
+        spec["TaskTemplate"]["Placement"] = other;
+    });
+    // One fails at once, again and again; one cannot even start; one is a cron job.
+    engine.service_create_as("fails", image, auth, |spec| {
+        command(spec, &["/bin/busybox", "false"], second);
+    });
+    engine.service_create_as("no-program", image, auth, |spec| {
+        command(spec, &["/no/such/program"], second);
+    });
+    engine.service_create_as("nightly", image, auth, |spec| {
+        command(spec, &["/bin/busybox", "true"], 3600 * second);
+    });
+    let update = |name: &str, state: &str| {
+        wait_until(&format!("{name} is {state}"), || {
+            (engine.service(name)["UpdateStatus"]["State"] == state).then_some(())
+        });
+    };
+    update("once", "paused");
+    update("nowhere", "updating");
+    let ended = |name: &str, states: &[&str]| {
+        wait_until(&format!("tasks of {name} have ended"), || {
+            let tasks = engine.tasks(name);
+            let over = |task: &&Value| states.iter().any(|s| task["Status"]["State"] == *s);
+            (tasks.iter().filter(over).count() >= 2).then_some(())
+        });
+    };
+    ended("fails", &["failed"]);
+    ended("no-program", &["failed", "rejected"]);
+    engine.wait_tasks("nightly", image, "ready", 1);
+    wait_until("the scheduler has given it up", || {
+        let tasks = engine.tasks("nowhere");
+        let waits = |task: &&Value| task["Status"]["State"] == "pending";
+        tasks.iter().find(waits)?["Status"]["Err"]
+            .as_str()
+            .map(drop)
+    });
+}
+
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn services_that_never_come_to_rest_keep_their_images_and_the_rest_is_pruned() {
+    let registry = Registry::start();
+    registry.put("web:v1", &Archive::new().busybox());
+    let name = registry.pinned("web:v1");
+    let auth = registry.auth_header();
+    let engine = Engine::start(Kind::Overlay28);
+    engine.swarm_init();
+    never_at_rest(&engine, &name, &auth);
+    let litter = engine.load(&Archive::new());
+    let secateur = Secateur::at(&engine.host(), &unpinned());
+    secateur.remember();
+
+    // A task that pulls is a deploy all the same, also of a service that was stopped.
+    registry.put("web:v2", &Archive::new().noise(16 << 20).busybox());
+    let line = registry.slow_line(500_000);
+    let next = format!("{}@{}", line.name("web:v2"), registry.digest("web:v2"));
+    let slow = registry.auth_header_for(line.address());
+    engine.service_update_image("once", &next, Some(&slow));
+    engine.wait_tasks("once", &next, "preparing", 1);
+    let outcome = secateur.prune(75);
+    let deploy = |refusal: &Value| {
+        let message = refusal["message"].as_str().expect("a message");
+        refusal["kind"] == "deploy" && message.contains("service once")
+    };
+    let refusals = outcome["refusals"].as_array().expect("refusals");
+    assert!(refusals.iter().any(deploy), "{outcome:#}");
+    assert!(engine.has(&litter));
+    line.open();
+    wait_until("its update has failed, too", || {
+        (engine.service("once")["UpdateStatus"]["State"] == "paused").then_some(())
+    });
+
+    let outcome = secateur.prune(0);
+    assert_eq!(ids(&outcome, "removed"), [litter.as_str()], "{outcome:#}");
+    assert!(
+        engine.has(&name) && engine.has(&next),
+        "what they want stays"
+    );
+    let notes = outcome["notes"].to_string();
+    for service in ["once: update is paused", "nowhere: update is updating"] {
+        assert!(notes.contains(&format!("service {service}")), "{notes}");
     }
 }
 

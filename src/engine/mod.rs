@@ -5,6 +5,7 @@
 
 mod address;
 mod context;
+mod deploys;
 mod events;
 mod export;
 mod list;
@@ -37,6 +38,7 @@ pub use read::{Contents, Info};
 pub use registries::{Insecure, host_and_port};
 pub use remove::{Dropped, Leads, Remover, Seen};
 pub use stream::{End, Lines as PullLines, Message as PullMessage, Pulled};
+pub use swarm::wanted_by_swarm;
 
 /// How long one question may take. An engine under load answers a list in
 /// seconds; one that needs longer is not fit to be relied on.

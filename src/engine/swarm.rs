@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bollard::models::{LocalNodeState, SwarmInfo};
 use serde::{Deserialize, Deserializer};
 
+use super::deploys::{Place, Seen, Update, Way, deploy};
 use super::list::{Allowance, Form, LONGEST_WHOLE, Weighed, object};
 use super::sparing::some_of;
 use super::{EngineError, Info, Reader};
@@ -59,6 +60,7 @@ struct ServiceSpec {
 #[serde(rename_all = "PascalCase")]
 struct TaskSpec {
     container_spec: Option<ContainerSpec>,
+    force_update: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -92,6 +94,8 @@ struct Task {
     service_id: Option<String>,
     #[serde(rename = "NodeID")]
     node_id: Option<String>,
+    slot: Option<u64>,
+    desired_state: Option<String>,
     spec: Option<TaskSpec>,
     status: Option<TaskStatus>,
 }
@@ -100,6 +104,7 @@ struct Task {
 #[serde(rename_all = "PascalCase")]
 struct TaskStatus {
     state: Option<String>,
+    err: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -149,16 +154,6 @@ fn image_mounts<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Er
         mount.source.filter(|_| image)
     })
 }
-
-/// States of a task that no longer fetches its image. In any other, also one
-/// that is not known here, it does so or is about to.
-const FETCHED: [&str; 7] = [
-    "running", "complete", "shutdown", "failed", "rejected", "remove", "orphaned",
-];
-
-/// States of an update that is over. In any other it is not: a paused one
-/// waits for a person, who will go on or roll back.
-const UPDATED: [&str; 3] = ["", "completed", "rollback_completed"];
 
 impl Reader {
     /// What Swarm wants, and what it deploys to this node.
@@ -241,8 +236,7 @@ struct Wants {
     id: String,
     name: String,
     images: Vec<(Spec, String)>,
-    /// The state of an update that is not over.
-    updating: Option<String>,
+    update: Update,
 }
 
 impl From<Service> for Wants {
@@ -260,7 +254,7 @@ impl From<Service> for Wants {
         let state = service.update_status.and_then(|status| status.state);
         Self {
             images: images.collect(),
-            updating: state.filter(|state| !UPDATED.contains(&state.as_str())),
+            update: Update::of(state.unwrap_or_default()),
             id: service.id,
             name,
         }
@@ -279,8 +273,8 @@ impl Weighed for Wants {
 }
 
 /// What is kept of a task: an image that its service wants, once for all its
-/// tasks, and that it is on its way on this node. The tasks of a cluster are
-/// many, and those of other nodes are not in proportion to what is here.
+/// tasks, and how far it is. The tasks of a cluster are many, and those of other
+/// nodes are not in proportion to what is here.
 struct Kept {
     service: String,
     what: OfTask,
@@ -288,14 +282,14 @@ struct Kept {
 
 enum OfTask {
     Image(String),
-    UnderWay { id: String, state: String },
+    Way(Way),
 }
 
 impl Weighed for Kept {
     fn weight(&self) -> usize {
         let text = match &self.what {
             OfTask::Image(image) => image.len(),
-            OfTask::UnderWay { id, state } => id.len() + state.len(),
+            OfTask::Way(way) => way.weight(),
         };
         // The text, what it is known again by, and what the plan has of it.
         size_of::<Self>() + 192 + 3 * (self.service.len() + text)
@@ -308,6 +302,8 @@ struct Tasks<'a> {
     here: Option<&'a str>,
     /// Services and their images.
     known: BTreeSet<(String, String)>,
+    /// What was kept of how far tasks are.
+    ways: BTreeSet<(String, Way)>,
 }
 
 impl<'a> Tasks<'a> {
@@ -315,31 +311,40 @@ impl<'a> Tasks<'a> {
         Self {
             here,
             known: BTreeSet::new(),
+            ways: BTreeSet::new(),
         }
     }
 
-    /// What another node fetches holds nothing up, nor what has no node: it may
-    /// never get one. Once it is given to this node it is on its way here, and
-    /// that is asked before each removal; until then its image is wanted.
     fn take(&mut self, task: Task) -> Vec<Kept> {
         let service = task.service_id.unwrap_or_else(|| "none".to_owned());
-        let state = task.status.and_then(|status| status.state);
-        let state = state.unwrap_or_default();
+        let status = task.status;
+        let (state, error) = status.map_or((None, None), |status| (status.state, status.err));
         let node = task.node_id.filter(|node| !node.is_empty());
-        let concerns_us = match (node.as_deref(), self.here) {
-            (Some(node), Some(here)) => node == here,
-            (Some(_), None) => true,
-            (None, _) => false,
+        let place = match (node.as_deref(), self.here) {
+            (None, _) => Place::Nowhere,
+            (Some(node), Some(here)) if node != here => Place::Elsewhere,
+            (Some(_), _) => Place::Here,
         };
+        let force_update = task.spec.as_ref().and_then(|spec| spec.force_update);
+        let images: Vec<String> = task.spec.into_iter().flat_map(TaskSpec::images).collect();
+        let way = Way::of(&Seen {
+            id: &task.id,
+            state: state.as_deref().unwrap_or_default(),
+            desired: task.desired_state.as_deref().unwrap_or_default(),
+            given_up: error.is_some_and(|error| !error.is_empty()),
+            place,
+            slot: task.slot.unwrap_or(0),
+            force_update: force_update.unwrap_or(0),
+            images: &images,
+        });
         let mut kept = Vec::new();
-        for image in task.spec.into_iter().flat_map(TaskSpec::images) {
+        for image in images {
             if self.known.insert((service.clone(), image.clone())) {
                 kept.push(OfTask::Image(image));
             }
         }
-        if concerns_us && !FETCHED.contains(&state.as_str()) {
-            kept.push(OfTask::UnderWay { id: task.id, state });
-        }
+        let new = |way: &Way| self.ways.insert((service.clone(), way.clone()));
+        kept.extend(way.filter(new).map(OfTask::Way));
         let kept = kept.into_iter().map(|what| Kept {
             service: service.clone(),
             what,
@@ -350,7 +355,6 @@ impl<'a> Tasks<'a> {
 
 fn wants(services: &[Wants], tasks: Vec<Kept>) -> Swarm {
     let mut images = Vec::new();
-    let mut under_way = Vec::new();
     let mut add = |service: &str, spec, image: String| {
         images.push(ServiceImage {
             service: Untrusted::new(service),
@@ -358,14 +362,12 @@ fn wants(services: &[Wants], tasks: Vec<Kept>) -> Swarm {
             image: Untrusted::new(image),
         });
     };
+    let mut ways: BTreeMap<String, (Option<&Update>, Vec<Way>)> = BTreeMap::new();
     for service in services {
         for (spec, image) in &service.images {
             add(&service.name, *spec, image.clone());
         }
-        if let Some(state) = &service.updating {
-            let (name, state) = (escape(&service.name), escape(state));
-            under_way.push(format!("service {name}: update is {state}"));
-        }
+        ways.entry(service.name.clone()).or_default().0 = Some(&service.update);
     }
     let names = services
         .iter()
@@ -375,27 +377,35 @@ fn wants(services: &[Wants], tasks: Vec<Kept>) -> Swarm {
         let service = names.get(&*task.service).copied().unwrap_or(&task.service);
         match task.what {
             OfTask::Image(image) => add(service, Spec::Task, image),
-            OfTask::UnderWay { id, state } => {
-                let id: String = id.chars().take(12).collect();
-                let (id, state) = (escape(&id), escape(&state));
-                under_way.push(format!("service {}: task {id} is {state}", escape(service)));
-            }
+            OfTask::Way(way) => ways.entry(service.to_owned()).or_default().1.push(way),
         }
     }
+    let under_way = ways
+        .into_iter()
+        .filter_map(|(service, (update, ways))| deploy(service, update, &ways))
+        .collect();
     Swarm::Manager { images, under_way }
+}
+
+/// What the two lists of a manager mean on this node. For models of an engine: a
+/// live one is read as its answers come.
+pub fn wanted_by_swarm(here: &str, services: &str, tasks: &str) -> Result<Swarm, String> {
+    let of = |error: serde_json::Error| error.to_string();
+    let services: Vec<Service> = serde_json::from_str(services).map_err(of)?;
+    let tasks: Vec<Task> = serde_json::from_str(tasks).map_err(of)?;
+    let mut seen = Tasks::on(Some(here));
+    let tasks = tasks.into_iter().flat_map(|task| seen.take(task)).collect();
+    let services: Vec<Wants> = services.into_iter().map(Wants::from).collect();
+    Ok(wants(&services, tasks))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Deploy;
 
-    fn swarm(services: &str, tasks: &str) -> (Vec<ServiceImage>, Vec<String>) {
-        let services: Vec<Service> = serde_json::from_str(services).unwrap();
-        let tasks: Vec<Task> = serde_json::from_str(tasks).unwrap();
-        let mut seen = Tasks::on(Some("n"));
-        let tasks = tasks.into_iter().flat_map(|task| seen.take(task)).collect();
-        let services: Vec<_> = services.into_iter().map(Wants::from).collect();
-        match wants(&services, tasks) {
+    fn swarm(services: &str, tasks: &str) -> (Vec<ServiceImage>, Vec<Deploy>) {
+        match wanted_by_swarm("n", services, tasks).unwrap() {
             Swarm::Manager { images, under_way } => (images, under_way),
             other => panic!("{other:?}"),
         }
@@ -403,48 +413,179 @@ mod tests {
 
     const SERVICE: &str = r#"[{"ID":"s1","Spec":{"Name":"web","TaskTemplate":{"ContainerSpec":{"Image":"app:2"}}},
         "PreviousSpec":{"Name":"web","TaskTemplate":{"ContainerSpec":{"Image":"app:1"}}},
-        "UpdateStatus":{"State":"paused"}}]"#;
+        "UpdateStatus":{"State":"UPDATE"}}]"#;
+
+    /// An image by its digest, which no engine that has it asks a registry for.
+    const PINNED: &str = "app:3@sha256:1";
+
+    /// A task of the service, in a state, wanted in another, on a node.
+    fn task(state: &str, desired: &str, node: &str, error: &str) -> String {
+        format!(
+            r#"{{"ID":"t-{state}-{desired}","ServiceID":"s1","Slot":1,"NodeID":"{node}","DesiredState":"{desired}",
+            "Spec":{{"ContainerSpec":{{"Image":"{PINNED}"}}}},"Status":{{"State":"{state}","Err":"{error}"}}}}"#
+        )
+    }
+
+    /// What is under way of a service with this update and these tasks; `stuck`: by
+    /// Swarm's words alone.
+    fn under_way(update: &str, tasks: &[String]) -> Option<(String, &'static str)> {
+        let services = SERVICE.replace("UPDATE", update);
+        let (images, mut deploys) = swarm(&services, &format!("[{}]", tasks.join(",")));
+        let specs = [Spec::Current, Spec::Previous].iter();
+        assert!(
+            specs.zip(&images).all(|(spec, image)| image.spec == *spec),
+            "the images of both specs are wanted in every state"
+        );
+        let kept = images.iter().any(|image| image.image.raw() == PINNED);
+        assert_eq!(kept, !tasks.is_empty(), "and those of its tasks");
+        let deploy = deploys.pop()?;
+        assert_eq!((deploys.len(), deploy.service.raw()), (0, "web"));
+        Some((deploy.what, if deploy.stuck { "stuck" } else { "moves" }))
+    }
+
+    fn is(found: Option<(String, &'static str)>) -> &'static str {
+        found.map_or("over", |(_, how)| how)
+    }
+
+    const STATES: [&str; 16] = [
+        "new",
+        "allocated",
+        "pending",
+        "assigned",
+        "accepted",
+        "preparing",
+        "hatching",
+        "ready",
+        "starting",
+        "running",
+        "complete",
+        "shutdown",
+        "failed",
+        "rejected",
+        "remove",
+        "orphaned",
+    ];
 
     #[test]
     fn the_current_and_the_previous_spec_are_wanted() {
-        let (images, under_way) = swarm(SERVICE, "[]");
+        let (images, deploys) = swarm(SERVICE, "[]");
         let seen: Vec<_> = images.iter().map(|i| (i.spec, i.image.raw())).collect();
         assert_eq!(seen, [(Spec::Current, "app:2"), (Spec::Previous, "app:1")]);
-        assert_eq!(under_way, ["service web: update is paused"]);
+        assert_eq!(deploys[0].what, "update is UPDATE", "one that is not known");
+        assert!(!deploys[0].stuck);
     }
 
     #[test]
-    fn a_task_that_prepares_is_a_deploy_and_one_that_runs_is_not() {
-        let task = |state: &str| {
-            format!(
-                r#"[{{"ID":"t1","ServiceID":"s1","NodeID":"n","Spec":{{"ContainerSpec":{{"Image":"app:3"}}}},"Status":{{"State":"{state}"}}}}]"#
-            )
-        };
-        let (images, under_way) = swarm("[]", &task("preparing"));
-        assert_eq!(images[0].image.raw(), "app:3");
-        assert_eq!(under_way, ["service s1: task t1 is preparing"]);
-        for state in [
-            "running", "complete", "shutdown", "failed", "rejected", "remove", "orphaned",
-        ] {
-            assert!(swarm("[]", &task(state)).1.is_empty(), "{state}");
+    fn a_task_of_this_node_is_a_deploy_until_its_container_is_here() {
+        for desired in ["ready", "running", "complete", ""] {
+            for (n, state) in STATES.iter().enumerate() {
+                let found = is(under_way("completed", &[task(state, desired, "n", "")]));
+                let wanted = if n < 7 { "moves" } else { "over" };
+                assert_eq!(found, wanted, "{state}, wanted {desired}");
+            }
         }
-        assert_eq!(swarm("[]", &task("hatching")).1.len(), 1, "not known");
     }
 
     #[test]
-    fn what_another_node_fetches_and_what_has_no_node_is_no_deploy_here() {
-        let task = |node: &str| {
-            let text = format!(
-                r#"[{{"ID":"t1","ServiceID":"s1",{node}"Spec":{{"ContainerSpec":{{"Image":"app:3"}}}},"Status":{{"State":"pending"}}}}]"#
+    fn a_task_that_is_to_end_or_is_elsewhere_or_has_no_node_is_no_deploy() {
+        for state in STATES {
+            for desired in ["shutdown", "failed", "rejected", "remove", "orphaned"] {
+                let found = under_way("", &[task(state, desired, "n", "")]);
+                assert_eq!(is(found), "over", "{state}, wanted {desired}");
+            }
+            for node in ["", "other"] {
+                let found = under_way("", &[task(state, "running", node, "")]);
+                assert_eq!(is(found), "over", "{state} on {node:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_update_that_swarm_has_stopped_goes_on_by_no_task_that_pulls_nothing() {
+        for update in ["paused", "rollback_paused"] {
+            assert_eq!(is(under_way(update, &[])), "stuck", "{update}");
+            for (n, state) in STATES.iter().enumerate() {
+                let found = is(under_way(update, &[task(state, "running", "n", "")]));
+                let wanted = if n < 7 { "moves" } else { "stuck" };
+                assert_eq!(found, wanted, "{update}, {state}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_update_goes_on_unless_all_that_is_left_of_it_is_given_up() {
+        let error = "no suitable node (scheduling constraints not satisfied on 1 node)";
+        let given_up = task("pending", "running", "", error);
+        for update in ["updating", "rollback_started", "in a way that is new"] {
+            assert_eq!(is(under_way(update, &[])), "moves", "between two steps");
+            let waits = task("pending", "running", "", "");
+            assert_eq!(
+                is(under_way(update, &[waits])),
+                "moves",
+                "not looked at yet"
             );
-            let (images, under_way) = swarm("[]", &text);
-            assert_eq!(images.len(), 1, "its image is wanted all the same");
-            under_way.len()
+            let found = under_way(update, std::slice::from_ref(&given_up)).unwrap();
+            assert_eq!(found.1, "stuck", "{update}");
+            assert!(found.0.contains("no node"), "{}", found.0);
+            // It was given a node, and the node is not fit any more.
+            let here = task("pending", "running", "n", error);
+            assert_eq!(is(under_way(update, &[here])), "stuck", "{update}");
+            for (n, state) in STATES.iter().enumerate() {
+                for node in ["n", "other"] {
+                    let other = task(state, "running", node, "");
+                    let found = is(under_way(update, &[given_up.clone(), other]));
+                    let wanted = if n < 9 { "moves" } else { "stuck" };
+                    assert_eq!(found, wanted, "{update}, {state} on {node}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_task_that_follows_one_of_the_same_images_has_nothing_to_pull() {
+        let next = |image: &str| task("preparing", "ready", "n", "").replace(PINNED, image);
+        let with = |earlier: &str, node: &str| {
+            let earlier = task(earlier, "shutdown", node, "x");
+            is(under_way("completed", &[next(PINNED), earlier]))
         };
-        assert_eq!(task(r#""NodeID":"n","#), 1);
-        assert_eq!(task(r#""NodeID":"other","#), 0);
-        assert_eq!(task(r#""NodeID":"","#), 0, "no node may ever be fit for it");
-        assert_eq!(task(""), 0);
+        for earlier in ["running", "complete", "shutdown", "failed"] {
+            assert_eq!(with(earlier, "n"), "over", "{earlier}");
+            assert_eq!(with(earlier, "other"), "moves", "{earlier} elsewhere");
+        }
+        // Rejected: its image may never have been here.
+        for earlier in ["rejected", "remove", "orphaned"] {
+            assert_eq!(with(earlier, "n"), "moves", "{earlier}");
+        }
+        let failed = task("failed", "shutdown", "n", "x");
+        let other = |change: &dyn Fn(String) -> String| {
+            let next = change(next(PINNED));
+            is(under_way("completed", &[next, failed.clone()]))
+        };
+        assert_eq!(
+            other(&|task| task.replace("\"Slot\":1", "\"Slot\":2")),
+            "moves"
+        );
+        let forced = |task: String| task.replace("{\"Container", "{\"ForceUpdate\":1,\"Container");
+        assert_eq!(other(&forced), "moves");
+        // By a tag an engine asks a registry each time, and may pull.
+        let tags = [next("app:3"), failed.replace(PINNED, "app:3")];
+        assert_eq!(is(under_way_of(&tags)), "moves");
+    }
+
+    /// As [`under_way`], whatever the images.
+    fn under_way_of(tasks: &[String]) -> Option<(String, &'static str)> {
+        let (_, deploys) = swarm("[]", &format!("[{}]", tasks.join(",")));
+        let deploy = deploys.into_iter().next()?;
+        Some((deploy.what, if deploy.stuck { "stuck" } else { "moves" }))
+    }
+
+    #[test]
+    fn many_tasks_of_a_service_are_one_deploy_that_names_a_few() {
+        let task = |n: usize| task("preparing", "running", "n", "").replace("t-", &format!("{n}-"));
+        let tasks: Vec<String> = (0..50).map(task).collect();
+        let (what, _) = under_way("updating", &tasks).unwrap();
+        assert!(what.starts_with("update is updating, task "), "{what}");
+        assert!(what.ends_with("47 tasks more are on their way"), "{what}");
     }
 
     #[test]
@@ -463,7 +604,10 @@ mod tests {
                 weight += kept.weight();
                 images.push(match kept.what {
                     OfTask::Image(image) => image,
-                    OfTask::UnderWay { .. } => panic!("not here"),
+                    OfTask::Way(way) => {
+                        assert_eq!(way, Way::Moves);
+                        continue;
+                    }
                 });
             }
         }

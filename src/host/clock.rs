@@ -32,10 +32,7 @@ pub fn now() -> DateTime<Utc> {
 /// since boot cannot be told from time since another boot.
 pub fn read() -> anyhow::Result<ClockReading> {
     let wall = now();
-    // Not CLOCK_MONOTONIC: it stands still while the host sleeps, and then a
-    // wall clock that rightly moved on would look as if it had jumped.
-    let since_boot =
-        clock_gettime(ClockId::CLOCK_BOOTTIME).context("cannot read the time since boot")?;
+    let since_boot = since_boot()?;
     let boot_id = fs::read_to_string(BOOT_ID)
         .with_context(|| format!("cannot read the name of this boot from {BOOT_ID}"))?;
     let boot_id = boot_id.trim();
@@ -45,11 +42,19 @@ pub fn read() -> anyhow::Result<ClockReading> {
     );
     Ok(ClockReading {
         wall,
-        since_boot_secs: Duration::from(since_boot).as_secs(),
+        since_boot_secs: since_boot.as_secs(),
         boot_id: boot_id.to_owned(),
         latest: None,
         set_back_from: None,
     })
+}
+
+/// The time since boot, time asleep included. Not CLOCK_MONOTONIC: it stands still
+/// while the host sleeps, and then a wall clock that rightly moved on would look as
+/// if it had jumped.
+pub(super) fn since_boot() -> anyhow::Result<Duration> {
+    let time = clock_gettime(ClockId::CLOCK_BOOTTIME).context("cannot read the time since boot")?;
+    Ok(time.into())
 }
 
 /// The clock for deadlines: it only moves forward, whoever sets the wall clock.

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use chrono::{DateTime, TimeDelta, Utc};
+
 /// Longer names are cut. The kernel keeps to 15 bytes; the limit is for escapes.
 const NAME_LIMIT: usize = 64;
 
@@ -12,6 +14,29 @@ pub(super) fn describe(pid: u32) -> String {
         Ok(name) => format!("pid {pid} ({})", printable(name.trim_ascii_end())),
         Err(_) => format!("pid {pid}"),
     }
+}
+
+/// Milliseconds of a clock tick as /proc counts it (USER_HZ): the same on every
+/// architecture that Debian has.
+const TICK: i64 = 10;
+
+/// When a process began: by the clock as it is now, for the kernel counts from boot.
+pub(super) fn started(pid: u32) -> Option<DateTime<Utc>> {
+    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let ticks = i64::try_from(start_of(&stat)?).ok()?;
+    let start = ticks.checked_mul(TICK)?;
+    let now = super::clock::now();
+    let since_boot = super::clock::since_boot().ok()?;
+    let age = i64::try_from(since_boot.as_millis()).ok()? - start;
+    now.checked_sub_signed(TimeDelta::milliseconds(age.max(0)))
+}
+
+/// The 22nd field of a process's stat, in clock ticks since boot. The second is its
+/// name, which may hold blanks and brackets.
+fn start_of(stat: &[u8]) -> Option<u64> {
+    let name_ends = stat.iter().rposition(|byte| *byte == b')')?;
+    let rest = std::str::from_utf8(&stat[name_ends + 1..]).ok()?;
+    rest.split_ascii_whitespace().nth(19)?.parse().ok()
 }
 
 /// A process chooses its own name, so it may hold escape sequences meant for
@@ -38,6 +63,22 @@ mod tests {
     fn a_process_that_is_gone_is_described_by_pid_alone() {
         // Above the kernel's highest possible pid (2^22).
         assert_eq!(describe(u32::MAX), format!("pid {}", u32::MAX));
+    }
+
+    #[test]
+    fn a_process_began_before_now_and_not_long_ago() {
+        let mut child = std::process::Command::new("sleep")
+            .arg("60")
+            .spawn()
+            .unwrap();
+        let began = started(child.id()).unwrap();
+        let _ = child.kill().and_then(|()| child.wait());
+        let ago = crate::host::clock::now() - began;
+        assert!(ago >= TimeDelta::zero(), "{ago}");
+        assert_eq!(started(u32::MAX), None);
+        let odd = b"7 (a) R b (c)) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4711 20";
+        assert_eq!(start_of(odd), Some(4711));
+        assert_eq!(start_of(b"7 (short) S 1"), None);
     }
 
     #[test]

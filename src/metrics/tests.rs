@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::page::Before;
 use super::{ERROR, Ran, cache, prune, write};
 use crate::exit::Exit;
-use crate::guards::Refusal;
+use crate::guards::{Cause, Refusal};
 use crate::outcome::{Ending, Outcome};
 use crate::plan::Plan;
 use crate::report::tests::{planned, policy, refusals, run};
@@ -105,7 +105,7 @@ fn a_verify_cache_in_numbers() {
         (Kind::Reused, Status::Ok),
     ]);
     golden("cache.prom", &checked(0, &now, &before));
-    now.refusals = vec![Refusal::Deploy("x".into())];
+    now.refusals = vec![crate::testing::deploy("x")];
     golden("cache-refused.prom", &checked(0, &now, &before));
 }
 
@@ -131,7 +131,7 @@ fn a_run_that_did_not_look_breaks_no_row_of_refusals() {
     let fault = prune::text(&fault, None, None, &Before::of(first.as_bytes()));
     assert_eq!(value(&fault, since), value(&first, since));
     assert!(!fault.contains("secateur_prune_refused{"), "{fault}");
-    let other = [Refusal::OtherRun("x".into())];
+    let other = [Cause::OtherRun("x".into()).into()];
     let turn = refused_with(None, 120, &other, &fault);
     assert_eq!(value(&turn, since), value(&first, since));
     let turn_since = since.replace("deploy-lock", "other-run");
@@ -144,7 +144,7 @@ fn a_run_that_did_not_look_breaks_no_row_of_refusals() {
 
     let since = "secateur_cache_refused_since_timestamp_seconds{kind=\"deploy\"}";
     let mut deploy = findings(&[]);
-    deploy.refusals = vec![Refusal::Deploy("x".into())];
+    deploy.refusals = vec![crate::testing::deploy("x")];
     let first = checked(0, &deploy, "");
     let fault = ran(60, ERROR, Exit::Engine, &[]);
     let fault = cache::text(&fault, None, &Before::of(first.as_bytes()));

@@ -12,7 +12,7 @@ use super::*;
 use crate::activity::{LockKind, LockSight, LockState};
 use crate::decide::{Trust, decide};
 use crate::exit::Exit;
-use crate::guards::clear;
+use crate::guards::{Cause, clear};
 use crate::ledger::Ledger;
 use crate::lost::Lost;
 use crate::model::{Bytes, EventKind, Image, Inventory, ServiceImage, Spec, Store};
@@ -242,14 +242,13 @@ fn nameless(seen: &Seen) -> bool {
 }
 
 fn a_lock() -> Refusal {
-    Refusal::DeployLock {
+    Cause::DeployLock {
         path: "/l".into(),
         kind: LockKind::Flock,
         holder: None,
-        held_for: None,
-        alert: false,
         unclear: None,
     }
+    .into()
 }
 
 const POLICY: &str = "[age]\nmin_age = \"10s\"\ndigest_pinned = \"10s\"\n[keep]\nprevious = 0\n\
@@ -917,24 +916,19 @@ async fn a_lock_is_waited_for_within_the_runs_time_and_not_after_it_was_asked_to
 
 #[tokio::test(start_paused = true)]
 async fn a_lock_that_does_not_end_by_itself_is_not_waited_for() {
+    let unclear = Cause::DeployLock {
+        path: "/l".into(),
+        kind: LockKind::Flock,
+        holder: None,
+        unclear: Some("EIO".into()),
+    };
     let stays = [
-        Refusal::DeployLock {
-            path: "/l".into(),
-            kind: LockKind::Flock,
-            holder: None,
-            held_for: None,
+        Refusal {
             alert: true,
-            unclear: None,
+            ..a_lock()
         },
-        Refusal::DeployLock {
-            path: "/l".into(),
-            kind: LockKind::Flock,
-            holder: None,
-            held_for: None,
-            alert: false,
-            unclear: Some("EIO".into()),
-        },
-        Refusal::Clock("it was set back".into()),
+        unclear.into(),
+        Cause::Clock("it was set back".into()).into(),
     ];
     assert!(a_lock().may_end_at_any_moment());
     assert!(stays.iter().all(|refusal| !refusal.may_end_at_any_moment()));
@@ -1147,7 +1141,7 @@ async fn what_was_seen_before_builds_were_told_slowly_is_looked_at_again() {
 async fn what_speaks_against_it_in_mid_run_stops_it_and_the_rest_is_journalled() {
     let scene = scene((1..=3).map(image));
     scene.before("Removed 1", |world| {
-        world.refusals.push(Refusal::Deploy("web".into()));
+        world.refusals.push(crate::testing::deploy("web"));
     });
     let outcome = scene.prune().await;
     assert_eq!(removed(&outcome), [1]);
@@ -1319,7 +1313,8 @@ fn the_fakes_lock_is_one_that_the_guards_would_make() {
     let look = crate::guards::Look {
         at: at(0),
         clock: crate::clock::Clock::Sound,
-        locks: vec![(sight, None)],
+        locks: vec![sight],
+        standing: crate::activity::Standing::new(),
         pulls: crate::activity::PullSigns::default(),
         at_work: inventory([]).at_work,
     };

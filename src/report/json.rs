@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::Context;
 use crate::activity::Disk;
-use crate::guards::Refusal;
+use crate::guards::{Cause, Refusal};
 use crate::model::{EngineFacts, ImageId, Observed};
 use crate::outcome::{Outcome, Stayed};
 use crate::plan::{Entry, KeepReason, Plan, Pressure, Unneeded, Verdict};
@@ -336,22 +336,25 @@ fn measure(facts: Option<&EngineFacts>, disk: &Observed<Disk>) -> DiskMeasure {
 }
 
 pub(super) fn refusal(refusal: &Refusal) -> Message {
-    let (path, held) = match refusal {
-        Refusal::DeployLock { path, held_for, .. } => (Some(path), *held_for),
-        Refusal::Pull { path, .. } | Refusal::SignsUnreadable { path, .. } => (Some(path), None),
-        Refusal::Build(_)
-        | Refusal::Deploy(_)
-        | Refusal::OtherRun(_)
-        | Refusal::Clock(_)
-        | Refusal::MaxFraction { .. }
-        | Refusal::EngineInconsistent(_) => (None, None),
+    let path = match &refusal.cause {
+        Cause::DeployLock { path, .. }
+        | Cause::Pull { path, .. }
+        | Cause::SignsUnreadable { path, .. } => Some(path),
+        Cause::Build(_)
+        | Cause::BuildUnclear(_)
+        | Cause::Deploy { .. }
+        | Cause::DeployUnclear(_)
+        | Cause::OtherRun(_)
+        | Cause::Clock(_)
+        | Cause::MaxFraction { .. }
+        | Cause::EngineInconsistent(_) => None,
     };
     Message {
         kind: refusal.kind(),
         message: refusal.message(),
         way_out: Some(refusal.way_out()),
         path: path.map(|path| escape(&path.to_string_lossy())),
-        held_seconds: held.map(|time| time.num_seconds()),
+        held_seconds: refusal.lasted.map(|time| time.num_seconds()),
         ready_at: None,
     }
 }

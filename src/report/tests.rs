@@ -10,7 +10,7 @@ use super::{Context, PolicySource, cache_entries, entries, explain, text};
 use crate::activity::{Cure, Disk, LockKind, Room};
 use crate::decide::{Trust, decide};
 use crate::exit::{Exit, Fault};
-use crate::guards::Refusal;
+use crate::guards::{Cause, Refusal};
 use crate::host::systemd::{Entry, Priority};
 use crate::ledger::Ledger;
 use crate::lost::Lost;
@@ -131,23 +131,24 @@ pub(crate) fn context(refusals: Vec<Refusal>, notes: &[&str]) -> Context {
 
 pub(crate) fn refusals() -> Vec<Refusal> {
     vec![
-        Refusal::DeployLock {
-            path: "/run/secateur/deploy.lock".into(),
-            kind: LockKind::Flock,
-            holder: Some("pid 4711 (kamal)".into()),
-            held_for: Some(TimeDelta::minutes(17)),
-            alert: false,
-            unclear: None,
+        Refusal {
+            lasted: Some(TimeDelta::minutes(17)),
+            ..Refusal::from(Cause::DeployLock {
+                path: "/run/secateur/deploy.lock".into(),
+                kind: LockKind::Flock,
+                holder: Some("pid 4711 (kamal)".into()),
+                unclear: None,
+            })
         },
-        Refusal::Pull {
+        Refusal::from(Cause::Pull {
             path: "/var/lib/docker/image/overlay2/layerdb/tmp/write-set-1844674407".into(),
             sign: "is open".into(),
-        },
-        Refusal::MaxFraction {
+        }),
+        Refusal::from(Cause::MaxFraction {
             remove: 6,
             all: 10,
             limit: 0.5,
-        },
+        }),
     ]
 }
 
@@ -385,7 +386,7 @@ fn a_run_that_was_refused() {
         "outcome-refused.txt",
         &text::outcome(&outcome, Some(&plan), &context(vec![], &[]), false),
     );
-    outcome.refusals = vec![Refusal::OtherRun("pid 812, since 03:00".into())];
+    outcome.refusals = vec![Cause::OtherRun("pid 812, since 03:00".into()).into()];
     golden(
         "outcome-other-run.txt",
         &text::outcome(&outcome, None, &context(vec![], &[]), false),
@@ -484,7 +485,7 @@ fn a_verify_cache_is_one_entry_for_each_promise_that_is_not_as_it_should_be() {
     findings.images.clear();
     findings.store = Some(Check::new(Kind::Lasting, Status::Broken, "it is a tmpfs"));
     entries.extend(cache_entries::findings(&findings, &context(vec![], &[])));
-    findings.refusals = vec![Refusal::Deploy("service web is updating".into())];
+    findings.refusals = vec![crate::testing::deploy("web")];
     findings.store = None;
     entries.extend(cache_entries::findings(&findings, &context(vec![], &[])));
     let fault = Fault::new(Exit::Policy, "policy p.toml, line 2: no");
@@ -567,13 +568,13 @@ fn no_report_is_too_wide_or_moves_a_cursor() {
 
     let mut against = refusals();
     against.extend([
-        Refusal::Build(long.clone()),
-        Refusal::Clock(long.clone()),
-        Refusal::SignsUnreadable {
+        Cause::Build(long.clone()).into(),
+        Cause::Clock(long.clone()).into(),
+        Refusal::from(Cause::SignsUnreadable {
             path: long.clone().into(),
             why: long.clone(),
             cure: Cure::DataRoot,
-        },
+        }),
     ]);
     let mut context = context(against.clone(), &[&long]);
     context.policy.file = Some(long.clone().into());

@@ -17,7 +17,7 @@ use crate::cli::{Format, Global, PruneArgs};
 use crate::decide::Trust;
 use crate::engine::{EngineError, Info, Reader, Remover};
 use crate::exit::{Exit, Fault};
-use crate::guards::{Refusal, clear};
+use crate::guards::{Cause, Refusal, clear, standing};
 use crate::host;
 use crate::host::lock::HeldBy;
 use crate::host::systemd::Priority;
@@ -93,7 +93,10 @@ async fn look_and_prune(
     let mut state = match open_state(global, context)? {
         Ok(state) => state,
         Err(held) => {
-            let refusals = vec![Refusal::OtherRun(held.to_string())];
+            let other = Cause::OtherRun(held.to_string());
+            let after = policy.guard.alert_after;
+            let refusal = Refusal::lasting(other, held.since, host::clock::now(), after);
+            let refusals = vec![refusal];
             return Ok((ended(Ending::Refused, refusals), None));
         }
     };
@@ -104,9 +107,9 @@ async fn look_and_prune(
         return Ok((ended(Ending::Interrupted, Vec::new()), None));
     };
     let survey = match survey {
-        Ok(survey) => after_brief_locks(survey).await,
+        Ok(survey) => after_brief_locks(policy, survey).await,
         Err(NoSurvey::Contradiction(why)) => {
-            let refusals = vec![Refusal::EngineInconsistent(why)];
+            let refusals = vec![Cause::EngineInconsistent(why).into()];
             return Ok((ended(Ending::Refused, refusals), None));
         }
         Err(NoSurvey::Fault(fault)) => return Err(fault),
@@ -213,10 +216,11 @@ async fn look_around<'a>(
 
 /// Waits a moment for deploy locks that were held while the host was looked at. What
 /// their deploys did since is seen before each removal.
-async fn after_brief_locks(mut survey: Survey<'_>) -> Survey<'_> {
-    if survey.watch.wait_for_locks(&mut survey.looks).await {
-        let at = survey.inventory.taken_at;
-        survey.ledger = survey.ledger.with_held_locks([], at);
+async fn after_brief_locks<'a>(policy: &Policy, mut survey: Survey<'a>) -> Survey<'a> {
+    if survey.watch.wait_for_locks(&mut survey.looks).await
+        && let Some(look) = survey.looks.last()
+    {
+        survey.ledger = survey.ledger.with_standing(standing(policy, look));
     }
     survey
 }

@@ -24,7 +24,7 @@ pub(super) fn unmatched(policy: &Policy, plan: &Plan, looks: &[Look]) -> Vec<Unm
 /// the time: of such a pattern, only a missing folder says that it may be misspelt.
 fn locks(policy: &Policy, look: &Look) -> Vec<Unmatched> {
     let absent = |path: &Path| {
-        let mut sights = look.locks.iter().map(|(sight, _)| sight);
+        let mut sights = look.locks.iter();
         sights.any(|sight| sight.path == path && sight.state == LockState::Absent)
     };
     let patterns = policy.guard.locks.iter().filter(|lock| {
@@ -76,7 +76,8 @@ mod tests {
         let look = Look {
             at: at(0),
             clock: judge(None, &clock(0, 0, "a")),
-            locks: sights.map(|sight| (sight, None)).collect(),
+            locks: sights.collect(),
+            standing: crate::activity::Standing::new(),
             pulls: crate::activity::PullSigns::default(),
             at_work: crate::model::AtWork::idle(),
         };

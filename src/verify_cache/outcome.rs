@@ -197,7 +197,7 @@ mod tests {
     #[test]
     fn a_deploy_under_way_is_75() {
         let mut findings = findings(&[Status::Ok], false);
-        findings.refusals = vec![Refusal::Deploy("x".into())];
+        findings.refusals = vec![crate::testing::deploy("x")];
         assert_eq!(
             (findings.exit(), findings.result()),
             (Exit::RefusedForNow, "refused")

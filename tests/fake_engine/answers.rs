@@ -653,13 +653,7 @@ fn what_a_service_wants_wanted_or_had_one_of_its_tasks_do_stays() {
 /// What of a service or of its tasks shows a deploy under way.
 fn deploys() -> Vec<Happening> {
     let mut all: Vec<Happening> = Vec::new();
-    for state in [
-        "updating",
-        "paused",
-        "rollback_started",
-        "rollback_paused",
-        "in a way that is new",
-    ] {
+    for state in ["updating", "rollback_started", "in a way that is new"] {
         all.push((
             state,
             Box::new(move |world| {
@@ -674,8 +668,6 @@ fn deploys() -> Vec<Happening> {
         "assigned",
         "accepted",
         "preparing",
-        "ready",
-        "starting",
         "hatching",
     ] {
         all.push((
@@ -710,6 +702,45 @@ fn a_deploy_under_way_refuses_the_run() {
             assert_eq!(host.run(&["prune"]).code, 69);
         }
     }
+}
+
+/// A prune that takes what may go, and says this of a service.
+#[track_caller]
+fn goes_on(host: &Host, note: Option<&str>, what: &str) {
+    let litter = host.litter();
+    let outcome = host.secateur.prune(0);
+    assert_eq!(ids(&outcome, "removed"), litter, "{what}");
+    let notes = outcome["notes"].to_string();
+    match note {
+        Some(note) => assert!(notes.contains(note), "{what}: {notes}"),
+        None => assert!(!notes.contains("service"), "{what}: {notes}"),
+    }
+}
+
+#[test]
+fn what_can_never_move_and_what_has_its_image_here_is_no_deploy() {
+    for state in ["paused", "rollback_paused"] {
+        let host = Host::of(KIND);
+        host.fake
+            .world(|world| world.services[0]["UpdateStatus"]["State"] = json!(state));
+        goes_on(&host, Some(&format!("update is {state}")), state);
+    }
+    for state in ["ready", "starting"] {
+        let host = Host::of(KIND);
+        host.fake
+            .world(|world| world.tasks[0]["Status"]["State"] = json!(state));
+        goes_on(&host, None, state);
+    }
+    // An update whose last tasks fit on no node.
+    let host = Host::of(KIND);
+    host.fake.world(|world| {
+        world.services[0]["UpdateStatus"]["State"] = json!("updating");
+        let task = &mut world.tasks[0];
+        task["Status"] = json!({"State": "pending", "Err": "no suitable node"});
+        task["DesiredState"] = json!("running");
+        drop_key(task, "NodeID");
+    });
+    goes_on(&host, Some("Swarm finds no node"), "no node");
 }
 
 #[test]

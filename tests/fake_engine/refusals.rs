@@ -1,11 +1,13 @@
 //! What is sent by a run that must change nothing: only GET and HEAD.
 
 use std::fs;
+use std::process::Stdio;
 
 use secateur::guards::Refusal;
 use serde_json::{Value, json};
 
 use crate::fake::fault::Fault;
+use crate::lab::wait_until;
 use crate::support::{EAGER, refusals};
 use crate::{Host, KIND};
 
@@ -89,6 +91,96 @@ fn a_refused_prune_sends_nothing_that_changes_anything() {
         host.is_whole_but_for(&[]);
         drop(kept_up);
     }
+}
+
+/// Nothing lasts for less than this.
+const IMPATIENT: &str = "[guard]\nalert_after = \"1ms\"\n";
+
+#[test]
+fn what_lasts_beyond_alert_after_ends_with_65_and_is_not_left_to_the_next_run() {
+    for kind in Refusal::KINDS {
+        let host = Host::of(KIND);
+        let (kept_up, code) = bring_about(kind, &host);
+        if code != 75 {
+            continue; // loud from the beginning
+        }
+        let path = host.secateur.policy_path();
+        let policy = fs::read_to_string(&path).expect("the policy");
+        // Seen for the first time; only since when another run holds its lock tells
+        // that lock itself.
+        let first = if kind == "other-run" { 65 } else { 75 };
+        let policy = match policy.split_once("[[guard.lock]]") {
+            Some((before, lock)) => format!("{before}{IMPATIENT}[[guard.lock]]{lock}"),
+            None => format!("{policy}{IMPATIENT}"),
+        };
+        if kind == "deploy-lock" {
+            // By its own date it is as old as the run before it.
+            host.secateur.policy(&policy.replace("1ms", "1h"));
+            host.secateur.prune(75);
+            host.secateur.policy(&policy);
+        } else {
+            host.secateur.policy(&policy);
+            host.secateur.prune(first);
+        }
+        if kind == "clock" {
+            // It is in doubt again.
+            let _ = bring_about(kind, &host);
+            continue;
+        }
+        let outcome = host.secateur.prune(65);
+        assert_eq!(refusals(&outcome), [kind], "{outcome:#}");
+        let refusal = &outcome["refusals"][0];
+        let text = |key: &str| refusal[key].as_str().expect(key).to_owned();
+        let (message, way_out) = (text("message"), text("way_out"));
+        assert!(message.contains("guard.alert_after"), "{kind}: {message}");
+        assert!(!way_out.contains("nothing to do"), "{kind}: {way_out}");
+        assert_eq!(host.fake.changes(), [""; 0], "{kind}");
+        drop(kept_up);
+    }
+}
+
+#[test]
+fn what_was_away_at_one_look_is_told_to_the_next_run_again() {
+    let host = Host::of(KIND);
+    host.secateur.policy(&format!("{EAGER}{IMPATIENT}"));
+    let build = |records: Value| {
+        host.fake
+            .world(|world| world.build_cache = json!({"BuildCache": records}));
+    };
+    build(json!([{"ID": "x", "InUse": true}]));
+    host.secateur.prune(75);
+    host.secateur.prune(65);
+    build(json!([{"ID": "y", "InUse": true}]));
+    host.secateur.prune(75);
+}
+
+#[test]
+fn a_run_that_hangs_is_named_to_the_next_and_wants_a_person_in_the_end() {
+    let host = Host::of(KIND);
+    host.fake.fault("GET", "/images/json", Fault::Hang);
+    let mut hangs = host.secateur.command(&["prune"]);
+    let mut hangs = hangs
+        .stderr(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("a run");
+    wait_until("it is at work", || {
+        let seen = host.fake.seen();
+        seen.iter()
+            .any(|line| line.contains("/images/json"))
+            .then_some(())
+    });
+    let outcome = host.secateur.prune(75);
+    assert_eq!(refusals(&outcome), ["other-run"]);
+    host.secateur.policy(&format!("{EAGER}{IMPATIENT}"));
+    let outcome = host.secateur.prune(65);
+    let message = outcome["refusals"][0]["message"]
+        .as_str()
+        .expect("a message");
+    let named = format!("pid {} (secateur)", hangs.id());
+    assert!(message.contains(&named), "{message}");
+    hangs.kill().expect("it ends");
+    hangs.wait().expect("it has ended");
 }
 
 #[test]

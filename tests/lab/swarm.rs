@@ -39,7 +39,21 @@ impl Engine {
         replicas: u64,
         auth: Option<&str>,
     ) -> String {
-        let body = json!({
+        self.service_create_as(name, image, auth, |spec| {
+            spec["Mode"]["Replicated"]["Replicas"] = json!(replicas);
+        })
+    }
+
+    /// Creates a service with one replica whose specification is changed first.
+    #[track_caller]
+    pub fn service_create_as(
+        &self,
+        name: &str,
+        image: &str,
+        auth: Option<&str>,
+        change: impl FnOnce(&mut Value),
+    ) -> String {
+        let mut body = json!({
             "Name": name,
             "TaskTemplate": {
                 "ContainerSpec": {
@@ -51,8 +65,9 @@ impl Engine {
             },
             // All tasks at once, and not watched for the usual 5 s.
             "UpdateConfig": {"Parallelism": 0, "Monitor": 100_000_000},
-            "Mode": {"Replicated": {"Replicas": replicas}},
+            "Mode": {"Replicated": {"Replicas": 1}},
         });
+        change(&mut body);
         let answer = self.api_with("POST", "/services/create", &headers(auth), Some(&body));
         text(&answer.ok("service create").json(), "ID")
     }

@@ -177,7 +177,8 @@ impl Meeting {
         Look {
             at: now.wall,
             clock: judge(ledger.clock(), now),
-            locks: sights.into_iter().map(|sight| (sight, None)).collect(),
+            locks: sights,
+            standing: ledger.standing().clone(),
             pulls: world.signs(),
             at_work,
         }
@@ -425,11 +426,8 @@ impl Host for Meeting {
         let looked = guards::held_locks(
             &world.policy,
             world.wall(),
-            &world
-                .lock_sights(self.run)
-                .into_iter()
-                .map(|sight| (sight, None))
-                .collect::<Vec<_>>(),
+            &world.lock_sights(self.run),
+            &secateur::activity::Standing::new(),
         );
         if !looked.is_empty() {
             return Err(looked);

@@ -8,11 +8,13 @@ use secateur::activity::{
     ClockReading, Cure, Disk, LockKind, LockSight, LockState, PullSign, PullSigns, Room, SignState,
     Unreadable,
 };
+use secateur::engine::wanted_by_swarm;
 use secateur::ledger::file_of;
-use secateur::model::{EngineFacts, ImageId, Observed, ServiceImage, Spec, Store, Swarm};
+use secateur::model::{EngineFacts, ImageId, Observed, Store, Swarm};
 use secateur::policy::Policy;
 use secateur::reference::Reference;
 use secateur::text::Untrusted;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::checks::Ran;
@@ -44,7 +46,75 @@ pub struct Service {
     pub previous: Option<(String, ImageId, u64)>,
     /// Since when a task prepares or an update goes on.
     pub under_way: Option<u64>,
+    /// Why it never comes to rest after that, if it does not.
+    unrest: Option<Unrest>,
     container: Option<u64>,
+}
+
+/// What Swarm calls a deploy for ever, though nothing will ever move, or though each
+/// task has its image here.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Unrest {
+    /// Its tasks ended by themselves, and it was updated again.
+    Paused,
+    /// No node is fit for its next task.
+    NoNode,
+    /// Each of its tasks fails a moment after it started.
+    CrashLoop,
+    /// Its next task waits until tomorrow.
+    Nightly,
+}
+
+impl Unrest {
+    /// One service in three comes to rest. Nothing is drawn for it, so that a seed
+    /// means the history that it meant before.
+    fn drawn(tick: u64) -> Option<Unrest> {
+        match tick % 6 {
+            0 => Some(Unrest::Paused),
+            1 => Some(Unrest::NoNode),
+            2 => Some(Unrest::CrashLoop),
+            3 => Some(Unrest::Nightly),
+            _ => None,
+        }
+    }
+}
+
+impl Service {
+    /// Its tasks, as Swarm lists them.
+    fn tasks(&self, n: usize, tick: u64) -> Vec<Value> {
+        let task = |state: &str, desired: &str, node: &str| {
+            json!({
+                "ID": format!("t{n}{state}"),
+                "ServiceID": format!("s{n}"),
+                "Slot": 1,
+                "NodeID": node,
+                "DesiredState": desired,
+                "Spec": {"ContainerSpec": {"Image": self.current.0}},
+                "Status": {"State": state},
+            })
+        };
+        let over = |state| task(state, "shutdown", "here");
+        if self.under_way.is_some() {
+            // Between two steps of an update no task moves.
+            let preparing = task("preparing", "running", "here");
+            return Vec::from_iter((tick % 3 > 0).then_some(preparing));
+        }
+        match self.unrest {
+            None => vec![task("running", "running", "here")],
+            Some(Unrest::Paused) => vec![over("complete")],
+            Some(Unrest::NoNode) => {
+                let mut waits = task("pending", "running", "");
+                waits["Status"]["Err"] = json!("no suitable node");
+                vec![over("shutdown"), waits]
+            }
+            Some(Unrest::CrashLoop) => {
+                let states = ["assigned", "preparing", "ready", "starting", "running"];
+                let state = states[usize::try_from(tick % 5).expect("small")];
+                vec![over("failed"), task(state, "running", "here")]
+            }
+            Some(Unrest::Nightly) => vec![over("complete"), task("ready", "ready", "here")],
+        }
+    }
 }
 
 /// The deployer: its next step, and whether it waits for the lock.
@@ -271,28 +341,29 @@ impl World {
         if !self.setting.swarm {
             return Swarm::Inactive;
         }
-        let mut images = Vec::new();
-        let mut under_way = Vec::new();
-        for service in &self.services {
-            let previous = service
-                .previous
-                .as_ref()
-                .map(|known| (Spec::Previous, known));
-            for (spec, (text, _, _)) in [(Spec::Current, &service.current)]
-                .into_iter()
-                .chain(previous)
-            {
-                images.push(ServiceImage {
-                    service: Untrusted::new("web"),
-                    spec,
-                    image: Untrusted::new(text.clone()),
-                });
+        let spec = |text: &str| json!({"TaskTemplate": {"ContainerSpec": {"Image": text}}});
+        let (mut services, mut tasks) = (Vec::new(), Vec::new());
+        for (n, service) in self.services.iter().enumerate() {
+            let state = match (service.under_way, service.unrest) {
+                (Some(_), _) | (None, Some(Unrest::NoNode)) => "updating",
+                (None, Some(Unrest::Paused)) => "paused",
+                (None, None | Some(Unrest::CrashLoop | Unrest::Nightly)) => "completed",
+            };
+            let current = &service.current.0;
+            let mut listed = json!({
+                "ID": format!("s{n}"),
+                "Spec": spec(current),
+                "UpdateStatus": {"State": state},
+            });
+            listed["Spec"]["Name"] = json!(format!("web{n}"));
+            if let Some((previous, ..)) = &service.previous {
+                listed["PreviousSpec"] = spec(previous);
             }
-            if service.under_way.is_some() {
-                under_way.push("service web: update is updating".to_owned());
-            }
+            services.push(listed);
+            tasks.extend(service.tasks(n, self.tick));
         }
-        Swarm::Manager { images, under_way }
+        let (services, tasks) = (json!(services).to_string(), json!(tasks).to_string());
+        wanted_by_swarm("here", &services, &tasks).expect("lists of Swarm's")
     }
 
     pub fn builds_in_use(&self) -> Observed<Vec<String>> {
@@ -624,6 +695,7 @@ impl World {
                     current,
                     previous: None,
                     under_way: Some(tick),
+                    unrest: None,
                     container: None,
                 });
             }
@@ -682,6 +754,10 @@ impl World {
         let text = self.services[n].current.0.clone();
         self.services[n].container = self.engine.create(now, &text, &[]).ok();
         self.services[n].under_way = None;
+        self.services[n].unrest = Unrest::drawn(self.tick);
+        if self.services[n].unrest.is_some() {
+            self.count("others: a service never comes to rest");
+        }
         self.services[n].current.2 = self.tick;
         self.count("others: service task started");
     }

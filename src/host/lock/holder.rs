@@ -13,9 +13,14 @@ use crate::host::process;
 /// The holder of a lock of any kind on this file, or `None` where the system
 /// does not tell.
 pub(super) fn of(meta: &Metadata) -> Option<String> {
+    pid_of(meta).map(process::describe)
+}
+
+/// The same, by its number.
+pub(super) fn pid_of(meta: &Metadata) -> Option<u32> {
     let table = fs::read_to_string("/proc/locks").ok()?;
     let device = (libc::major(meta.dev()), libc::minor(meta.dev()));
-    find(&table, device, meta.ino()).map(process::describe)
+    find(&table, device, meta.ino())
 }
 
 /// Reads lines such as `1: FLOCK  ADVISORY  WRITE 4242 fe:01:131 0 EOF`:

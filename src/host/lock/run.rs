@@ -9,8 +9,10 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use chrono::{DateTime, Utc};
 use nix::libc;
 
+use super::holder;
 use super::open::same_file;
 use crate::host::files::{FileError, check_open_file};
 use crate::host::{process, quoted};
@@ -38,8 +40,12 @@ impl Drop for RunLock {
 pub struct HeldBy {
     /// The lock file.
     pub path: PathBuf,
-    /// Who, in words fit to print, if that run has written it down.
+    /// Who, in words fit to print, if that run has written it down, or the system
+    /// tells.
     pub holder: Option<String>,
+    /// Since when, as far as the file's date and the holder's start can tell: the
+    /// later of the two, for a pid may be another's by now.
+    pub since: Option<DateTime<Utc>>,
 }
 
 impl fmt::Display for HeldBy {
@@ -86,10 +92,11 @@ impl RunLock {
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => {
-                    let holder = read_pid(&mut file).map(process::describe);
+                    let pid = holder::pid_of(&meta).or_else(|| read_pid(&mut file));
                     return Ok(Err(HeldBy {
                         path: path.to_owned(),
-                        holder,
+                        holder: pid.map(process::describe),
+                        since: since(path, pid),
                     }));
                 }
                 Err(TryLockError::Error(error)) => {
@@ -112,6 +119,18 @@ impl RunLock {
         let replaced = io::Error::other(format!("it was replaced {ATTEMPTS} times meanwhile"));
         Err(FileError::io("lock", path)(replaced))
     }
+}
+
+/// Whoever takes the lock writes to the file at once. It is looked at anew: that
+/// run may have taken the lock after we opened the file.
+fn since(path: &Path, pid: Option<u32>) -> Option<DateTime<Utc>> {
+    let now = crate::host::clock::now();
+    let written = fs::symlink_metadata(path).ok();
+    let written = written.map(|meta| crate::host::modified(&meta));
+    let dates = [written, pid.and_then(process::started)];
+    // A date that is to come says nothing: the clock was set back.
+    let dates = dates.into_iter().flatten();
+    dates.filter(|date| *date <= now).max()
 }
 
 /// The pid is for the other run's message alone. A failure does not matter: on
@@ -198,12 +217,30 @@ mod tests {
     }
 
     #[test]
-    fn a_holder_that_wrote_nonsense_is_nobody() {
+    fn a_holder_that_wrote_nonsense_is_whom_the_kernel_names_or_nobody() {
         let (_folder, path) = scene();
-        let first = RunLock::take(&path).unwrap().unwrap();
+        let _first = RunLock::take(&path).unwrap().unwrap();
         fs::write(&path, "\u{1b}[2J").unwrap();
-        assert_eq!(RunLock::take(&path).unwrap().unwrap_err().holder, None);
-        drop(first);
+        let held = RunLock::take(&path).unwrap().unwrap_err();
+        // Nobody, where /proc/locks is hidden or the device is numbered anew.
+        if let Some(holder) = held.holder {
+            let us = format!("pid {} (", std::process::id());
+            assert!(holder.starts_with(&us), "{holder}");
+        }
+    }
+
+    #[test]
+    fn a_lock_is_held_since_it_was_taken_and_no_longer_than_its_holder_lives() {
+        let (_folder, path) = scene();
+        let before = crate::host::clock::now() - chrono::TimeDelta::seconds(2);
+        let first = RunLock::take(&path).unwrap().unwrap();
+        let since = || RunLock::take(&path).unwrap().unwrap_err().since.unwrap();
+        assert!(since() >= before && since() <= crate::host::clock::now());
+        // The file is old: it was not written, as on a full disk.
+        let old = std::time::SystemTime::UNIX_EPOCH;
+        first.file.set_modified(old).unwrap();
+        let us = process::started(std::process::id()).unwrap();
+        assert!(since() >= us - chrono::TimeDelta::seconds(2));
     }
 
     #[test]

@@ -1,0 +1,182 @@
+//! Whether Swarm deploys to this node. Decides by the states of a service's
+//! update and of its tasks what is under way, and what by Swarm's own words is so
+//! for ever though nothing of it can move. docs/refusals.md has the table.
+//!
+//! What threatens a deploy is a removal beside its pull. A task pulls before it is
+//! `ready`: from then on its container is here, and keeps its image. Whatever the
+//! states, the images of every spec and task are kept.
+
+use std::collections::BTreeSet;
+
+use crate::model::Deploy;
+use crate::text::{Untrusted, escape};
+
+/// How an update stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Update {
+    /// There was none, or it is over.
+    Over,
+    /// Swarm has stopped it after a failure, and goes on with it no more.
+    Paused(String),
+    /// Swarm is at it, by its own words; also in a state that is not known here.
+    Going(String),
+}
+
+impl Update {
+    pub(super) fn of(state: String) -> Self {
+        match state.as_str() {
+            "" | "completed" | "rollback_completed" => Self::Over,
+            "paused" | "rollback_paused" => Self::Paused(state),
+            _ => Self::Going(state),
+        }
+    }
+}
+
+/// Where a task is to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Place {
+    /// On this node.
+    Here,
+    /// On another.
+    Elsewhere,
+    /// No node was found for it yet.
+    Nowhere,
+}
+
+/// A task, as Swarm lists it.
+pub(super) struct Seen<'a> {
+    pub(super) id: &'a str,
+    pub(super) state: &'a str,
+    pub(super) desired: &'a str,
+    /// Swarm gives an error: of one that waits, why no node is fit for it.
+    pub(super) given_up: bool,
+    pub(super) place: Place,
+    /// 0 where its service has a task on each node.
+    pub(super) slot: u64,
+    pub(super) force_update: u64,
+    pub(super) images: &'a [String],
+}
+
+/// How far a task is, as far as it counts.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Way {
+    /// Its container was here: the next one in its place with the same images, all
+    /// named by their digests, has nothing to pull.
+    WasHere { place: String },
+    /// On its way on this node, before its container is here. `again`: the place
+    /// that it has if an earlier one can have been here.
+    Comes {
+        id: String,
+        state: String,
+        again: Option<String>,
+    },
+    /// On its way, and pulls nothing here: on another node, on none yet, or with its
+    /// container here.
+    Moves,
+    /// Waits for a node that is fit for it, and Swarm has found none.
+    GivenUp,
+}
+
+impl Way {
+    /// `None` of a task that is over, or has come to where it is to be.
+    pub(super) fn of(task: &Seen<'_>) -> Option<Self> {
+        // It runs, has run, or is to end: nothing more is pulled for it.
+        let container = match task.state {
+            "running" | "complete" | "shutdown" | "failed" => Some(true),
+            "rejected" | "remove" | "orphaned" => Some(false),
+            _ => None,
+        };
+        let place = || {
+            format!(
+                "{} {} {}",
+                task.slot,
+                task.force_update,
+                task.images.join(" ")
+            )
+        };
+        if let Some(container) = container {
+            let was_here = container && task.place == Place::Here;
+            return was_here.then(|| Self::WasHere { place: place() });
+        }
+        let ends = ["shutdown", "failed", "rejected", "remove", "orphaned"];
+        if ends.contains(&task.desired) {
+            return None;
+        }
+        if matches!(task.state, "new" | "allocated" | "pending") && task.given_up {
+            return Some(Self::GivenUp);
+        }
+        Some(match (task.place, task.state) {
+            (Place::Elsewhere | Place::Nowhere, _) | (Place::Here, "ready" | "starting") => {
+                Self::Moves
+            }
+            (Place::Here, state) => Self::Comes {
+                id: task.id.chars().take(12).collect(),
+                state: state.to_owned(),
+                again: task.images.iter().all(|image| is_pinned(image)).then(place),
+            },
+        })
+    }
+
+    pub(super) fn weight(&self) -> usize {
+        match self {
+            Self::WasHere { place } => place.len(),
+            Self::Comes { id, state, again } => {
+                id.len() + state.len() + again.as_ref().map_or(0, String::len)
+            }
+            Self::Moves | Self::GivenUp => 0,
+        }
+    }
+}
+
+/// Where an image is here under this name, an engine asks no registry for it.
+fn is_pinned(image: &str) -> bool {
+    image.contains("@sha256:")
+}
+
+/// So many of a service's tasks are named.
+const NAMED: usize = 3;
+
+/// What a service's update and tasks come to, if not all of them are at their end.
+pub(super) fn deploy(service: String, update: Option<&Update>, ways: &[Way]) -> Option<Deploy> {
+    let earlier = ways.iter().filter_map(|way| match way {
+        Way::WasHere { place } => Some(place.as_str()),
+        Way::Comes { .. } | Way::Moves | Way::GivenUp => None,
+    });
+    let earlier: BTreeSet<&str> = earlier.collect();
+    let was_here = |again: &Option<String>| {
+        let place = again.as_deref();
+        place.is_some_and(|place| earlier.contains(place))
+    };
+    let comes = ways.iter().filter_map(|way| match way {
+        Way::Comes { id, state, again } if !was_here(again) => Some((id.as_str(), state.as_str())),
+        Way::Comes { .. } | Way::WasHere { .. } | Way::Moves | Way::GivenUp => None,
+    });
+    let comes: Vec<(&str, &str)> = comes.collect();
+    let given_up = ways.contains(&Way::GivenUp);
+    // Also one that is not waited for here.
+    let moves = |way: &Way| matches!(way, Way::Moves | Way::Comes { .. });
+    let (state, goes_on) = match update.unwrap_or(&Update::Over) {
+        Update::Over => (None, false),
+        Update::Paused(state) => (Some(state), false),
+        // Between two of its steps no task moves.
+        Update::Going(state) => (Some(state), !given_up || ways.iter().any(moves)),
+    };
+    let mut what: Vec<String> = Vec::new();
+    what.extend(state.map(|state| format!("update is {}", escape(state))));
+    let named = comes.iter().take(NAMED);
+    what.extend(named.map(|(id, state)| format!("task {} is {}", escape(id), escape(state))));
+    if comes.len() > NAMED {
+        what.push(format!(
+            "{} tasks more are on their way",
+            comes.len() - NAMED
+        ));
+    }
+    if given_up {
+        what.push("Swarm finds no node for a task of it".to_owned());
+    }
+    (!what.is_empty()).then(|| Deploy {
+        service: Untrusted::new(service),
+        what: what.join(", "),
+        stuck: comes.is_empty() && !goes_on,
+    })
+}
