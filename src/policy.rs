@@ -80,6 +80,8 @@ pub struct Limits {
     pub max_fraction: f64,
     /// Time.
     pub max_run: Duration,
+    /// Time for one answer of the engine's.
+    pub max_answer: Duration,
 }
 
 /// What makes a run refuse.

@@ -27,6 +27,11 @@ impl Progress {
         }
     }
 
+    /// Whether anybody sees it.
+    pub fn is_wanted(&self) -> bool {
+        self.wanted
+    }
+
     /// Shows a line, if it is time for one.
     pub fn show(&mut self, line: impl FnOnce() -> String) {
         let now = monotonic();

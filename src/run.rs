@@ -16,7 +16,7 @@ use crate::exit::{Exit, Fault};
 pub(crate) use settings::{
     connect, own_record, policy, policy_of_any_host, removal_warnings, state_dir, warnings,
 };
-pub(crate) use tell::{Began, log, tell, write_metrics};
+pub(crate) use tell::{Began, log, patient, tell, write_metrics};
 
 /// Runs the program.
 pub fn main() -> Exit {

@@ -13,6 +13,7 @@ mod lab;
 mod model;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use chrono::DateTime;
 use fastrand::Rng;
@@ -324,7 +325,9 @@ impl Pair {
         let address = Address::resolve(Some(&self.live.host()), &Environment::default(), |_| ())
             .expect("an address");
         let (live, looks) = self.runtime.block_on(async {
-            let reader = Reader::connect(&address).await.expect("the engine");
+            let reader = Reader::connect(&address, Duration::from_secs(30))
+                .await
+                .expect("the engine");
             let info = reader.info().await.expect("what it is");
             let images = reader.images(&info).await.expect("images");
             let mut looks = BTreeMap::new();

@@ -7,7 +7,7 @@ use std::cell::Cell;
 use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 
-use super::{ASK, EngineError, Info, Reader, call};
+use super::{EngineError, Info, Reader};
 
 /// No list is longer, beside an item for each image and container that the
 /// engine counts: 100,000 images with a kilobyte of labels each.
@@ -168,7 +168,7 @@ impl Reader {
             }
             Ok(Ok(()))
         };
-        call(doing, ASK, read)
+        self.ask(doing, read)
             .await?
             .map_err(|why| EngineError::nonsense(doing, why))
     }

@@ -40,11 +40,7 @@ pub use remove::{Dropped, Leads, Remover, Seen};
 pub use stream::{End, Lines as PullLines, Message as PullMessage, Pulled};
 pub use swarm::wanted_by_swarm;
 
-/// How long one question may take. An engine under load answers a list in
-/// seconds; one that needs longer is not fit to be relied on.
-const ASK: Duration = Duration::from_secs(30);
-
-/// How long dropping a name may take: it deletes the layers' files.
+/// How long dropping a name may take at least: it deletes the layers' files.
 const REMOVE: Duration = Duration::from_mins(2);
 
 /// What went wrong between us and the engine.
@@ -153,16 +149,18 @@ pub struct Reader {
     podman: bool,
     version: String,
     platform: Option<Platform>,
+    /// How long one question may take (`limits.max_answer`).
+    patience: Duration,
 }
 
 impl Reader {
-    /// Connects and agrees on an API version.
-    pub async fn connect(address: &Address) -> Result<Self, EngineError> {
+    /// Connects and agrees on an API version. No answer may take longer than that.
+    pub async fn connect(address: &Address, patience: Duration) -> Result<Self, EngineError> {
         let path: PathBuf = address.socket().to_owned();
         let doing = format!("reach the engine at {address}");
         let socket = socket::Socket::new(path);
         let docker = socket.docker();
-        let version = call(&doing, ASK, docker.version()).await;
+        let version = ask(&doing, patience, docker.version()).await;
         let version = version.map_err(|error| match error.kind {
             Failure::Lost => EngineError {
                 why: format!(
@@ -203,7 +201,18 @@ impl Reader {
             podman,
             platform: Platform::given(version.os, version.arch),
             version: version.version.unwrap_or_default(),
+            patience,
         })
+    }
+
+    /// One question, within the time that the policy gives for an answer.
+    async fn ask<T>(
+        &self,
+        doing: &str,
+        request: impl Future<Output = Result<T, Bollard>>,
+    ) -> Result<T, EngineError> {
+        // Futures that ask several things would become large.
+        Box::pin(ask(doing, self.patience, request)).await
     }
 
     /// What it pulls where nobody names a platform, if it says so.
@@ -221,19 +230,82 @@ fn parse_api(text: &str) -> Option<(u32, u32)> {
     Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
-/// One call with a deadline over headers and body alike; bollard's own covers
-/// the headers only.
+/// One question, within the time that the policy gives for an answer.
+async fn ask<T>(
+    doing: &str,
+    patience: Duration,
+    request: impl Future<Output = Result<T, Bollard>>,
+) -> Result<T, EngineError> {
+    within(doing, patience, " (limits.max_answer)", request).await
+}
+
+/// One call that no policy has a limit for.
 async fn call<T>(
     doing: &str,
     deadline: Duration,
+    request: impl Future<Output = Result<T, Bollard>>,
+) -> Result<T, EngineError> {
+    within(doing, deadline, "", request).await
+}
+
+/// One call with a deadline over headers and body alike; bollard's own covers
+/// the headers only.
+async fn within<T>(
+    doing: &str,
+    deadline: Duration,
+    key: &str,
     request: impl Future<Output = Result<T, Bollard>>,
 ) -> Result<T, EngineError> {
     match tokio::time::timeout(deadline, request).await {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => Err(EngineError::from_bollard(doing, &error)),
         Err(_) => {
-            let why = format!("no answer within {}", humantime::format_duration(deadline));
+            let time = humantime::format_duration(deadline);
+            let why = format!("no answer within {time}{key}");
             Err(EngineError::new(doing, Failure::Lost, why))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::UnixListener;
+
+    use super::*;
+
+    /// What comes of connecting to an engine that needs so long for an answer.
+    async fn connects(needs: Duration, patience: Duration) -> Result<Reader, EngineError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("docker.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        let slow = async move {
+            let (mut client, _) = listener.accept().await.unwrap();
+            client
+                .read_buf(&mut Vec::with_capacity(4096))
+                .await
+                .unwrap();
+            tokio::time::sleep(needs).await;
+            let body = r#"{"Version":"28.5.2","ApiVersion":"1.51","MinAPIVersion":"1.24"}"#;
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: ";
+            let answer = format!("{head}{}\r\n\r\n{body}", body.len());
+            // Nobody may be left to read it.
+            let _ = client.write_all(answer.as_bytes()).await;
+        };
+        let host = format!("unix://{}", path.display());
+        let address = Address::resolve(Some(&host), &Environment::default(), |_| ()).unwrap();
+        tokio::spawn(slow);
+        Reader::connect(&address, patience).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_engine_may_take_as_long_as_the_policy_says_and_the_error_names_the_key() {
+        let seconds = Duration::from_secs;
+        let error = connects(seconds(40), seconds(30)).await.unwrap_err();
+        assert_eq!(error.kind, Failure::Lost);
+        let words = "no answer within 30s (limits.max_answer)";
+        assert!(error.why.contains(words), "{error}");
+        let reader = connects(seconds(40), seconds(60)).await.unwrap();
+        assert_eq!(reader.api, (1, 51));
     }
 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer};
 use super::list::{Allowance, Form, Weighed};
 use super::sparing::{Texts, Written, first, some_of};
 use super::swarm::SwarmRole;
-use super::{ASK, EngineError, Failure, Reader, call};
+use super::{EngineError, Failure, Reader};
 use crate::model::{
     AtWork, Bytes, Container, Dates, EngineFacts, Image, ImageId, MORE_LABELS, Observed, Store,
 };
@@ -49,7 +49,7 @@ impl Reader {
     /// Asks the engine what it is.
     pub async fn info(&self) -> Result<Info, EngineError> {
         let doing = "read the engine's description (GET /info)";
-        let info = call(doing, ASK, self.docker.info()).await?;
+        let info = self.ask(doing, self.docker.info()).await?;
         let missing = |what: &str| EngineError::nonsense(doing, format!("it has no {what}"));
         // What an empty list is held against.
         let count = |what: &str, count: Option<i64>| {
@@ -213,7 +213,7 @@ impl Reader {
     /// gone since it was asked for.
     async fn counted(&self, figure: fn(SystemInfo) -> Option<i64>) -> Result<i64, EngineError> {
         let doing = "count again (GET /info)";
-        let info = call(doing, ASK, self.docker.info()).await?;
+        let info = self.ask(doing, self.docker.info()).await?;
         figure(info)
             .filter(|figure| *figure >= 0)
             .ok_or_else(|| EngineError::nonsense(doing, "a figure is missing"))

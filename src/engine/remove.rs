@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::list::{LONGEST_ITEM, LONGEST_WHOLE, object};
 use super::read::sort_names;
 use super::sparing::Texts;
-use super::{ASK, EngineError, Failure, REMOVE, Reader, call};
+use super::{EngineError, Failure, REMOVE, Reader, call};
 use crate::guards::Cleared;
 use crate::model::{ImageId, Observed};
 use crate::reference::Reference;
@@ -149,12 +149,8 @@ impl Remover {
             tag: ours.tag().map(str::to_owned),
         };
         let doing = format!("name image {id} as {ours}");
-        call(
-            &doing,
-            ASK,
-            self.reader.docker.tag_image(id.as_str(), Some(options)),
-        )
-        .await?;
+        let request = self.reader.docker.tag_image(id.as_str(), Some(options));
+        self.reader.ask(&doing, request).await?;
         Ok(ours)
     }
 
@@ -170,7 +166,7 @@ impl Remover {
         let doing = format!("drop the name {name}");
         let items = call(
             &doing,
-            REMOVE,
+            REMOVE.max(self.reader.patience),
             self.reader.docker.remove_image(&name, Some(options), None),
         )
         .await?;
@@ -241,6 +237,7 @@ mod tests {
         let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
         let socket = Socket::new(path);
         let reader = Reader {
+            patience: std::time::Duration::from_secs(30),
             docker: socket.docker(),
             socket,
             api: (1, 51),

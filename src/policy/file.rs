@@ -86,6 +86,8 @@ struct LimitsFile {
     max_fraction: Option<Spanned<f64>>,
     #[cfg_attr(test, schemars(with = "form::Age"))]
     max_run: Option<Spanned<String>>,
+    #[cfg_attr(test, schemars(with = "form::Age"))]
+    max_answer: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -386,7 +388,35 @@ fn limits(file: &LimitsFile) -> Result<Limits, Fault> {
         max_images,
         max_fraction,
         max_run,
+        max_answer: max_answer(file.max_answer.as_ref(), max_run)?,
     })
+}
+
+/// Where nobody names it: an engine under load answers a list in seconds.
+const MAX_ANSWER: Duration = Duration::from_secs(30);
+
+/// Below this no engine could be asked at all.
+const LEAST_ANSWER: Duration = Duration::from_secs(1);
+
+/// How long the engine may take for one answer. A run must have time for it.
+fn max_answer(given: Option<&Spanned<String>>, max_run: Duration) -> Result<Duration, Fault> {
+    let Some(text) = given else {
+        return Ok(MAX_ANSWER.min(max_run));
+    };
+    let (key, seen) = ("limits.max_answer", text.get_ref());
+    let time = age(key, text)?;
+    if time < LEAST_ANSWER {
+        let message = format!("{key} is {seen:?}; wanted at least \"1s\"");
+        return Err(fault(text, message));
+    }
+    if time > max_run {
+        let run = humantime::format_duration(max_run);
+        let message = format!(
+            "{key} is {seen:?}, more than limits.max_run, which is {run}; wanted at most that"
+        );
+        return Err(fault(text, message));
+    }
+    Ok(time)
 }
 
 /// What systemd/tmpfiles.d makes, and docs/deploy-lock.md tells deploys to take.
@@ -627,6 +657,12 @@ mod tests {
             ),
             ("[limits]\nmax_fraction = 0.0", "above 0, at most 1"),
             ("[limits]\nmax_run = \"0s\"", "nothing at all"),
+            ("[limits]\nmax_answer = \"0s\"", "nothing at all"),
+            ("[limits]\nmax_answer = \"10ms\"", "wanted at least"),
+            (
+                "[limits]\nmax_answer = \"6m\"",
+                "more than limits.max_run, which is 5m",
+            ),
             (
                 "[guard]\npulls = \"maybe\"",
                 "wanted \"require\" or \"best-effort\"",

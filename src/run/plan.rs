@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use super::tell::say;
 use super::unmatched::unmatched;
-use super::{connect, own_record, policy, policy_of_any_host, removal_warnings, state_dir, trust};
+use super::{
+    connect, own_record, patient, policy, policy_of_any_host, removal_warnings, state_dir, trust,
+};
 use crate::cli::{Format, Global, PlanArgs};
 use crate::decide::decide;
 use crate::exit::{Exit, Fault};
@@ -34,7 +36,7 @@ pub(super) async fn plan(global: &Global, args: &PlanArgs) -> Result<Exit, Fault
         context.unmatched = unmatched(&policy, &plan, &[]);
         (plan, ledger)
     } else {
-        let reader = connect(global).await?;
+        let reader = connect(global, &policy).await?;
         let info = survey::engine(&reader, &policy).await?;
         let folder = state_dir(global)?;
         let dir = StateDir::find(&folder).map_err(|error| state_fault(&error))?;
@@ -46,8 +48,8 @@ pub(super) async fn plan(global: &Global, args: &PlanArgs) -> Result<Exit, Fault
             &memory,
             trust(args.trust_engine_dates),
             Arc::default(),
-        )
-        .await?;
+        );
+        let survey = patient(global, &policy, survey).await?;
         context.notes.extend(own_record(&folder));
         context.notes.extend(survey::notes(&memory, &survey.looks));
         context.refusals = against(&policy, &survey.looks, &survey.plan);

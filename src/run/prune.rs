@@ -10,7 +10,8 @@ use chrono::{DateTime, Utc};
 
 use super::unmatched::unmatched;
 use super::{
-    Began, connect, late, log, policy, removal_warnings, state_dir, tell, trust, write_metrics,
+    Began, connect, late, log, patient, policy, removal_warnings, state_dir, tell, trust,
+    write_metrics,
 };
 use crate::aftermath::Claims;
 use crate::cli::{Format, Global, PruneArgs};
@@ -34,7 +35,7 @@ use crate::state::{Memory, State};
 use crate::survey::{self, NoSurvey, Survey};
 use crate::watch::Armed;
 
-/// How long it is asked what earlier runs lost.
+/// How long it is asked what earlier runs lost, or for as long as one answer may take.
 const LATE: Duration = Duration::from_secs(30);
 
 pub(super) async fn prune(global: &Global, args: &PruneArgs) -> Result<Exit, Fault> {
@@ -90,15 +91,10 @@ async fn look_and_prune(
             Observed::Unknown("not measured".into()),
         )
     };
+    let refused = |refusal: Refusal| Ok((ended(Ending::Refused, vec![refusal]), None));
     let mut state = match open_state(global, context)? {
         Ok(state) => state,
-        Err(held) => {
-            let other = Cause::OtherRun(held.to_string());
-            let after = policy.guard.alert_after;
-            let refusal = Refusal::lasting(other, held.since, host::clock::now(), after);
-            let refusals = vec![refusal];
-            return Ok((ended(Ending::Refused, refusals), None));
-        }
+        Err(held) => return refused(other_run(policy, &held)),
     };
     let interrupted = on_signals()?;
     let trust = trust(args.trust_engine_dates);
@@ -109,15 +105,17 @@ async fn look_and_prune(
     let survey = match survey {
         Ok(survey) => after_brief_locks(policy, survey).await,
         Err(NoSurvey::Contradiction(why)) => {
-            let refusals = vec![Cause::EngineInconsistent(why).into()];
-            return Ok((ended(Ending::Refused, refusals), None));
+            return refused(Cause::EngineInconsistent(why).into());
         }
         Err(NoSurvey::Fault(fault)) => return Err(fault),
     };
     note(context, policy, &memory, &survey);
     let (seen, ledger) = (&survey.inventory, survey.ledger);
     let earlier = late::of_earlier_runs((seen, &survey.info), &reader, &mut state, &memory, &run);
-    let earlier = in_time(LATE, &interrupted, earlier, told_nothing).await;
+    let earlier = in_time(longest_wait(policy), &interrupted, earlier, || {
+        told_nothing(policy)
+    })
+    .await;
     let ledger = remember(&mut state, &memory, seen, ledger, &earlier)?;
     let Some(earlier) = earlier? else {
         return Ok((ended(Ending::Interrupted, Vec::new()), Some(survey.plan)));
@@ -189,6 +187,13 @@ fn open_state(global: &Global, context: &Context) -> Result<Result<State, HeldBy
     Ok(state)
 }
 
+/// The state folder is that run's, so its lock tells since when.
+fn other_run(policy: &Policy, held: &HeldBy) -> Refusal {
+    let other = Cause::OtherRun(held.to_string());
+    let after = policy.guard.alert_after;
+    Refusal::lasting(other, held.since, host::clock::now(), after)
+}
+
 /// Reads the engine and all around it; `None` where the run is asked to end
 /// before. Nothing is changed by it, so it can be given up at any moment.
 async fn look_around<'a>(
@@ -199,7 +204,7 @@ async fn look_around<'a>(
     interrupted: &Arc<AtomicBool>,
 ) -> Result<Option<(Reader, Memory, Result<Survey<'a>, NoSurvey>)>, Fault> {
     let read = Box::pin(async {
-        let reader = connect(global).await?;
+        let reader = connect(global, policy).await?;
         let info = survey::engine(&reader, policy).await?;
         let memory = state.memory(&info.facts.key())?;
         let asked = Arc::clone(interrupted);
@@ -207,6 +212,7 @@ async fn look_around<'a>(
         Ok((reader, memory, survey))
     });
     let limit = policy.limits.max_run;
+    let read = patient(global, policy, read);
     let read = in_time(limit, interrupted, read, || {
         let limit = humantime::format_duration(limit);
         format!("the engine could not be read within {limit} (limits.max_run)")
@@ -256,12 +262,16 @@ async fn in_time<T>(
     }
 }
 
+fn longest_wait(policy: &Policy) -> Duration {
+    LATE.max(policy.limits.max_answer)
+}
+
 /// Where it does not say in time what earlier runs lost.
-fn told_nothing() -> String {
+fn told_nothing(policy: &Policy) -> String {
+    let late = humantime::format_duration(longest_wait(policy));
     format!(
-        "the engine does not say within {} s what came of tags and containers \
-         that were made while an earlier run removed images",
-        LATE.as_secs()
+        "the engine does not say within {late} what came of tags and containers \
+         that were made while an earlier run removed images; limits.max_answer gives it longer"
     )
 }
 

@@ -22,7 +22,7 @@ const POLICY_PATH: &str = "/etc/secateur/policy.toml";
 /// No policy is longer than this.
 const LONGEST_POLICY: u64 = 1 << 20;
 
-pub(crate) async fn connect(global: &Global) -> Result<Reader, Fault> {
+pub(crate) async fn connect(global: &Global, policy: &Policy) -> Result<Reader, Fault> {
     let warn = |why: &str| {
         if !global.quiet {
             log(Priority::Warning, &format!("warning: {why}"));
@@ -31,7 +31,7 @@ pub(crate) async fn connect(global: &Global) -> Result<Reader, Fault> {
     let environment = Environment::read().map_err(usage)?;
     let address = Address::resolve(global.host.as_deref(), &environment, warn)
         .map_err(|error| Fault::new(error.exit, error.to_string()))?;
-    Reader::connect(&address)
+    Reader::connect(&address, policy.limits.max_answer)
         .await
         .map_err(|error| survey::engine_fault(&error))
 }

@@ -4,7 +4,7 @@
 
 use std::io::{self, Write};
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 
@@ -14,6 +14,8 @@ use crate::guards::Refusal;
 use crate::host::clock;
 use crate::host::systemd::{Entry, Journal, Priority, is_read_by_journal};
 use crate::metrics::{Before, Ran};
+use crate::policy::Policy;
+use crate::progress::Progress;
 use crate::report::entries;
 
 /// When a command began.
@@ -81,6 +83,48 @@ pub(super) fn say(report: &str, format: Format) -> Result<(), Fault> {
     }
 }
 
+/// After this long it is told that the engine is still being read.
+const LONG: Duration = Duration::from_secs(10);
+
+/// Waits for what the engine is asked. Where it takes long people are told: on a
+/// terminal by a line that counts, elsewhere by one line in the log.
+pub(crate) async fn patient<T>(
+    global: &Global,
+    policy: &Policy,
+    work: impl Future<Output = T>,
+) -> T {
+    let mut progress = Progress::new(global);
+    let mut untold = !global.quiet && !progress.is_wanted();
+    let done = meanwhile(work, |took| {
+        progress.show(|| format!("reading the engine: {} s", took.as_secs()));
+        if took >= LONG && std::mem::take(&mut untold) {
+            let limit = humantime::format_duration(policy.limits.max_answer);
+            let line = format!(
+                "the engine answers slowly: it is being read for {} s; each answer may take {limit} (limits.max_answer)",
+                LONG.as_secs()
+            );
+            log(Priority::Notice, &line);
+        }
+    });
+    let done = done.await;
+    progress.clear();
+    done
+}
+
+/// Waits for this, and tells five times a second for how long.
+async fn meanwhile<T>(work: impl Future<Output = T>, mut tell: impl FnMut(Duration)) -> T {
+    const TICK: Duration = Duration::from_millis(200);
+    let mut work = std::pin::pin!(work);
+    let mut took = Duration::ZERO;
+    loop {
+        if let Ok(done) = tokio::time::timeout(TICK, &mut work).await {
+            return done;
+        }
+        took += TICK;
+        tell(took);
+    }
+}
+
 /// Why a command ended before its work.
 pub(super) fn fault(fault: &Fault, command: &str) {
     let entry = entries::fault(fault, command);
@@ -119,5 +163,24 @@ pub(crate) fn write_metrics(
         && !global.quiet
     {
         log(Priority::Warning, &format!("warning: metrics: {why}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_told_for_how_long_something_is_waited_for_until_it_comes() {
+        let mut told = Vec::new();
+        let work = async {
+            tokio::time::sleep(Duration::from_millis(700)).await;
+            "it"
+        };
+        assert_eq!(
+            meanwhile(work, |took| told.push(took.as_millis())).await,
+            "it"
+        );
+        assert_eq!(told, [200, 400, 600]);
     }
 }

@@ -84,9 +84,9 @@ async fn look(
     policy: &Policy,
     context: &mut Context,
 ) -> Result<Findings, Fault> {
-    let reader = program::connect(global).await?;
+    let reader = program::connect(global, policy).await?;
     let info = survey::engine(&reader, policy).await?;
-    let here = images(&reader, &info).await?;
+    let here = program::patient(global, policy, images(&reader, &info)).await?;
     let now = clock().map_err(|error| Fault::new(Exit::State, format!("{error:#}")))?;
     let past = past(global, &info.facts.key(), &mut context.notes);
     let baseline = match &args.against {

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::fake::fault::Fault;
 use crate::fake::weighed::Weighed;
+use crate::support::EAGER;
 use crate::{Host, KIND, MOST_KIB};
 
 /// One request of a command: the `number`th with this path, without its query.
@@ -252,7 +253,9 @@ impl Tried<'_> {
             self.must(outcome["ended_because"].is_string(), "it says why")?;
         } else {
             self.must(ran.stdout.is_empty(), "no partial report")?;
-            let says_why = ran.stderr.starts_with("secateur: error: ");
+            // Before it, that it takes long.
+            let last = ran.stderr.trim_end().lines().last().unwrap_or_default();
+            let says_why = last.starts_with("secateur: error: ");
             self.must(says_why, "it says why")?;
         }
         let unchanged = self.host.fake.changes().is_empty() && self.gone.is_empty();
@@ -411,4 +414,19 @@ fn a_connection_that_is_closed_while_we_send_ends_the_run_or_does_no_harm() {
             assert!(gone.is_empty() || command == Command::Prune);
         }
     }
+}
+
+#[test]
+fn an_engine_that_is_too_slow_ends_the_run_and_the_error_names_the_key_that_gives_it_longer() {
+    let host = Host::of(KIND);
+    let limit = "max_answer = \"1s\"\nmax_fraction";
+    host.secateur.policy(&EAGER.replace("max_fraction", limit));
+    host.fake.fault("GET", "/images/json", Fault::Hang);
+    for command in ["plan", "prune", "verify-cache"] {
+        let ran = host.run(&[command]);
+        assert_eq!(ran.code, 69, "{command}: {ran:?}");
+        let words = "no answer within 1s (limits.max_answer)";
+        assert!(ran.stderr.contains(words), "{command}: {}", ran.stderr);
+    }
+    assert_eq!(host.fake.changes(), [""; 0]);
 }

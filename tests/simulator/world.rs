@@ -97,7 +97,7 @@ impl Service {
         if self.under_way.is_some() {
             // Between two steps of an update no task moves.
             let preparing = task("preparing", "running", "here");
-            return Vec::from_iter((tick % 3 > 0).then_some(preparing));
+            return Vec::from_iter((!tick.is_multiple_of(3)).then_some(preparing));
         }
         match self.unrest {
             None => vec![task("running", "running", "here")],
