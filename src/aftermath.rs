@@ -98,8 +98,8 @@ pub fn may_be_late(events: &[Event]) -> bool {
 fn names_pulled(events: &[Event]) -> impl Iterator<Item = (Reference, DateTime<Utc>)> {
     events.iter().filter_map(|event| {
         let name: Reference = event.image.raw().parse().ok()?;
-        let named = event.what == EventKind::Named && event.tag.is_none();
-        Some((name.without_tag()?, event.at)).filter(|_| named)
+        let pulled = event.what == EventKind::Pulled;
+        Some((name.without_tag()?, event.at)).filter(|_| pulled)
     })
 }
 
@@ -391,7 +391,7 @@ mod tests {
         let pulled = |seconds| Event {
             at: at(seconds),
             image: Untrusted::new(name.familiar()),
-            what: EventKind::Named,
+            what: EventKind::Pulled,
             tag: None,
         };
         for (seconds, lost) in [(99, 0), (100, 1), (112, 1), (113, 0)] {

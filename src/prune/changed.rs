@@ -81,7 +81,10 @@ pub(super) fn came_again(
     };
     let alone = [(image.id.clone(), image)].into();
     let means = meant(&alone);
-    let named = |event: &Event| event.what == EventKind::Named && event.at >= since;
+    let named = |event: &Event| match event.what {
+        EventKind::Named | EventKind::Pulled | EventKind::Loaded => event.at >= since,
+        EventKind::Used => false,
+    };
     happened
         .iter()
         .any(|event| named(event) && means(event.image.raw()))

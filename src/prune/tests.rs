@@ -778,7 +778,7 @@ fn pull(n: u64, name: &str, seconds: i64) -> Event {
     Event {
         at: at(seconds),
         image: Untrusted::new(digest(name, 1000 + n).familiar()),
-        what: EventKind::Named,
+        what: EventKind::Pulled,
         tag: None,
     }
 }
@@ -1030,7 +1030,7 @@ async fn what_was_used_since_the_plan_and_is_not_any_more_stays() {
     let pulled = digest("app", 1002).to_string();
     scene.world().events = vec![
         used(id(1).to_string(), EventKind::Used),
-        used(pulled, EventKind::Named),
+        used(pulled, EventKind::Pulled),
     ];
     let outcome = scene.prune().await;
     assert_eq!(scene.log(&CHANGES), ["name 3", "drop ours"]);
