@@ -142,7 +142,8 @@ fn a_ledger_of_names_that_change_is_read_again_after_any_number_of_runs() {
     let fake = nameless(700);
     let secateur = Secateur::at(&fake.host(), EAGER);
     let (mut most, mut longest) = (0, 0);
-    for look in 0..11 {
+    // All names of six looks in full are some 36 MB, and grow with each.
+    for look in 0..6 {
         fake.world(|world| changes_its_tags(world, look));
         let ran = weighed::run(&secateur.command(&["prune"]));
         assert_eq!(ran.code, 0, "run {look}: {:.2000}", ran.stderr);
@@ -154,7 +155,7 @@ fn a_ledger_of_names_that_change_is_read_again_after_any_number_of_runs() {
         );
         (most, longest) = (most.max(ran.peak), longest.max(length));
     }
-    assert!(longest < 32 << 20, "{longest} bytes");
+    assert!(longest < 16 << 20, "{longest} bytes");
     assert!(most < MOST_KIB, "{most} KiB");
 }
 
