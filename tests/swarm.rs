@@ -201,6 +201,8 @@ fn never_at_rest(engine: &Engine, image: &str, auth: &str) {
     engine.service_create_as("once", image, auth, |spec| {
         command(spec, &["/bin/busybox", "true"], second);
         spec["TaskTemplate"]["RestartPolicy"] = json!({"Condition": "none"});
+        // Its end must not come after it was watched.
+        spec["UpdateConfig"]["Monitor"] = json!(60 * second);
     });
     engine.wait_tasks("once", image, "complete", 1);
     engine.service_update("once", auth, |spec| {
