@@ -132,7 +132,7 @@ impl Sighting {
 
     /// Whether it had this name once, as far as is known, or may have had it.
     pub fn had(&self, name: &Reference) -> bool {
-        self.tags.contains_key(name) || self.perhaps.contains_key(name) || self.faded.has(name)
+        self.tags.contains_key(name) || self.faded.has(name)
     }
 
     /// Remembers tags that it may have carried; of all of them the newest.
