@@ -11,7 +11,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::ledger::{Ledger, Printed, Sighting};
 use crate::model::{Image, ImageId, Inventory, Store};
@@ -188,8 +188,13 @@ fn rollbacks<'a>(
         );
     }
     let mut ranks: BTreeMap<&ImageId, Vec<Rollback<'a>>> = BTreeMap::new();
+    // For each tag, when others carried it last.
+    let mut moments: BTreeMap<&Reference, Vec<DateTime<Utc>>> = BTreeMap::new();
     for (tag, images) in &mut before {
         images.sort_unstable_by(|a, b| b.cmp(a));
+        let of_tag = moments.entry(tag).or_default();
+        of_tag.extend(images.iter().map(|(last, _)| *last));
+        of_tag.dedup();
         // Images last seen with the tag at the same look cannot be told apart
         // by age: they share a rank, and all of them stay.
         let mut rank = 0;
@@ -208,9 +213,8 @@ fn rollbacks<'a>(
     }
     // What may have carried it keeps its own place, and takes nobody else's.
     for (tag, last, id) in perhaps {
-        let known = before.get(tag).into_iter().flatten();
-        let later = known.filter(|(at, other)| *at >= last && *other != id);
-        let rank = 1 + later.map(|(at, _)| at).collect::<BTreeSet<_>>().len();
+        let known = moments.get(tag).map_or(&[][..], Vec::as_slice);
+        let rank = 1 + known.partition_point(|at| *at >= last);
         let mine = ranks.entry(id).or_default();
         if mine
             .iter()
@@ -225,7 +229,8 @@ fn rollbacks<'a>(
 }
 
 /// What may have carried a tag once, as far as the fingerprints of its names
-/// tell: when, nobody knows any more, so it may be the newest that did.
+/// tell. When, nobody knows any more, but no later than it had any name: it may be
+/// the newest that did until then.
 fn faded<'a>(
     inventory: &'a Inventory,
     ledger: &'a Ledger,
@@ -244,7 +249,11 @@ fn faded<'a>(
         };
         let had = sighting.faded.among(&in_use).into_iter();
         let had = had.filter(|tag| !image.tags.contains(*tag));
-        found.extend(had.map(|tag| (tag, DateTime::<Utc>::MAX_UTC, id)));
+        // Of two at one moment nobody knows which came first.
+        let until = sighting.last_tagged();
+        let until = until.and_then(|at| at.checked_add_signed(TimeDelta::nanoseconds(1)));
+        let until = until.unwrap_or(DateTime::<Utc>::MAX_UTC);
+        found.extend(had.map(|tag| (tag, until, id)));
     }
     found
 }

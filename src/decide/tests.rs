@@ -388,6 +388,44 @@ fn pinned_beside_a_tag(asked: impl Fn(&mut Inventory)) -> Plan {
     story.decide(&policy(""), &moved)
 }
 
+/// Images 1, 2, 3 and 4 are `app:1` one after the other, and image 9 loses so many
+/// other names afterwards. Which ones are kept as rollbacks?
+fn rollbacks_beside_lost_names(many: usize) -> Vec<u64> {
+    let host = |carries: u64, more: usize| {
+        let mut host = inventory((1..=4).chain([9]).map(image));
+        let name = "app:1".parse().unwrap();
+        host.images.get_mut(&id(carries)).unwrap().tags.insert(name);
+        let more = (0..more).map(|n| format!("job:{n}").parse().unwrap());
+        host.images.get_mut(&id(9)).unwrap().tags.extend(more);
+        host
+    };
+    let mut story = Story::begins();
+    for (second, carries) in (0..).zip([1, 1, 2, 2, 3, 3, 4]) {
+        story = story.look(second, &host(carries, 0));
+    }
+    let after = host(4, 0);
+    let story = story
+        .look(10, &host(4, many))
+        .look(11, &after)
+        .look(1000, &after);
+    let one = Policy {
+        previous: 1,
+        ..policy("")
+    };
+    let plan = story.decide(&one, &after);
+    let kept = |n: &u64| kinds(&plan, *n).contains(&"previous");
+    (1..=4).filter(kept).collect()
+}
+
+#[test]
+fn a_name_that_is_forgotten_keeps_no_image_that_others_are_known_to_have_followed() {
+    assert_eq!(rollbacks_beside_lost_names(0), [3]);
+    // The ledger remembers the newest 4000 in full: what image 1 was is forgotten.
+    assert_eq!(rollbacks_beside_lost_names(3998), [3]);
+    // Nothing is known of those that came before.
+    assert_eq!(rollbacks_beside_lost_names(4000), [1, 2, 3]);
+}
+
 fn event(what: EventKind, text: &str, second: i64) -> Event {
     Event {
         at: at(second),

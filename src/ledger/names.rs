@@ -96,9 +96,11 @@ impl Sighting {
         self.faded.add(forgotten.keys());
     }
 
-    /// Keeps no more than fingerprints of the names that it may have had.
+    /// Keeps no more than fingerprints of the names that it may have had, and the
+    /// latest moment of that: what faded was never had later than `last_tagged`.
     fn forget_perhaps(&mut self) {
         let names = std::mem::take(&mut self.perhaps);
+        self.last_named = self.last_named.max(names.values().copied().max());
         self.faded.add(names.keys());
     }
 }
