@@ -80,10 +80,11 @@ pub(super) enum Way {
 impl Way {
     /// `None` of a task that is over, or has come to where it is to be.
     pub(super) fn of(task: &Seen<'_>) -> Option<Self> {
-        // It runs, has run, or is to end: nothing more is pulled for it.
+        // It runs, has run, or is to end: nothing more is pulled for it. One that was
+        // told to end while it pulled is `shutdown`, too, and never had a container.
         let container = match task.state {
-            "running" | "complete" | "shutdown" | "failed" => Some(true),
-            "rejected" | "remove" | "orphaned" => Some(false),
+            "running" | "complete" | "failed" => Some(true),
+            "shutdown" | "rejected" | "remove" | "orphaned" => Some(false),
             _ => None,
         };
         let place = || {

@@ -548,12 +548,12 @@ mod tests {
             let earlier = task(earlier, "shutdown", node, "x");
             is(under_way("completed", &[next(PINNED), earlier]))
         };
-        for earlier in ["running", "complete", "shutdown", "failed"] {
+        for earlier in ["running", "complete", "failed"] {
             assert_eq!(with(earlier, "n"), "over", "{earlier}");
             assert_eq!(with(earlier, "other"), "moves", "{earlier} elsewhere");
         }
-        // Rejected: its image may never have been here.
-        for earlier in ["rejected", "remove", "orphaned"] {
+        // Rejected, or told to end while it pulled: its image may never have been here.
+        for earlier in ["shutdown", "rejected", "remove", "orphaned"] {
             assert_eq!(with(earlier, "n"), "moves", "{earlier}");
         }
         let failed = task("failed", "shutdown", "n", "x");
