@@ -135,6 +135,12 @@ impl Sighting {
         self.tags.contains_key(name) || self.faded.has(name)
     }
 
+    /// Whether it had this tag at the last look.
+    fn carried_then(&self, tag: &Reference) -> bool {
+        let last = self.tags.get(tag);
+        self.tagged_then && last.is_some() && last == self.tags.values().max()
+    }
+
     /// Remembers tags that it may have carried; of all of them the newest.
     fn may_have_had(&mut self, tags: Vec<&Reference>, now: DateTime<Utc>) {
         let tags = tags.into_iter().map(|tag| (tag.clone(), now));

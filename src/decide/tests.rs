@@ -128,6 +128,26 @@ fn of_two_pulls_between_two_looks_the_first_is_kept_as_a_rollback() {
 }
 
 #[test]
+fn what_is_pulled_again_and_again_and_is_here_makes_no_new_image_a_rollback_of_it() {
+    let poll = |second| event(EventKind::Pulled, "nginx:1", second);
+    let of_containerd = |images: &[Image], events: &[Event]| {
+        let mut host = inventory(images.iter().cloned());
+        host.engine.store = Store::Containerd;
+        host.events = events.to_vec();
+        host
+    };
+    let nginx = tagged(5, "nginx:1");
+    let built = [nginx.clone(), image(2)];
+    let quiet = of_containerd(&built, &[]);
+    let story = Story::begins()
+        .look(0, &of_containerd(&[nginx], &[]))
+        .look(100, &of_containerd(&built, &[poll(50), poll(60)]))
+        .look(1000, &quiet);
+    let one = Policy::parse("[age]\nmin_age = \"10s\"", "t").unwrap();
+    assert_eq!(kinds(&story.decide(&one, &quiet), 2), [""; 0]);
+}
+
+#[test]
 fn a_rollback_that_is_no_more_than_possible_goes_when_the_tag_moves_again() {
     let load = |n| event(EventKind::Loaded, id(n).as_str(), 50);
     let mut second = inventory([image(1), image(2), tagged(3, "app:1")]);

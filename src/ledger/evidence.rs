@@ -67,6 +67,8 @@ pub(super) fn asked_by_digest<'a>(
 struct Given {
     pulls: usize,
     times: usize,
+    /// Whether another image has it now than at the last look.
+    moved: bool,
 }
 
 /// Images without a tag that came since the last look, each with the tags that it
@@ -103,13 +105,14 @@ pub(super) fn may_have_carried<'a>(
     }
     let loads_of = |image: &Image| loads.get(image.id.as_str()).copied().unwrap_or(0);
     let carried = seen.images.values().flat_map(|image| {
-        let loads = loads_of(image);
-        image.tags.iter().map(move |tag| (tag, loads))
+        let (loads, then) = (loads_of(image), before.images.get(&image.id));
+        image.tags.iter().map(move |tag| (tag, loads, then))
     });
     let given: Vec<(&Reference, Given)> = carried
-        .map(|(tag, loads)| {
+        .map(|(tag, loads, then)| {
             let mut given = by_name.get(tag).copied().unwrap_or_default();
             given.times += loads;
+            given.moved = !then.is_some_and(|then| then.carried_then(tag));
             (tag, given)
         })
         .filter(|(_, given)| given.times > 0)
@@ -130,8 +133,9 @@ pub(super) fn may_have_carried<'a>(
             Store::Graphdriver => of_its_repository(tag),
             Store::Containerd | Store::Podman => image.digests.is_empty(),
         };
+        // Who asks again and again for what is here (a poller) moves nothing.
         let twice = |tag: &Reference, given: &Given| {
-            came && given.pulls > 0 && given.times > 1 && pulled(tag)
+            came && given.moved && given.pulls > 0 && given.times > 1 && pulled(tag)
         };
         given
             .iter()

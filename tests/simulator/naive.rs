@@ -365,7 +365,10 @@ impl<'a> Reading<'a> {
                 } else {
                     then.digests.is_empty()
                 };
-                if loaded && times > 0 || came && brought && pulls > 0 && times > 1 {
+                // Pulls of what has the tag anyway moved nothing.
+                let moved = n == 0 || !self.carried(n - 1, &holder.id, tag);
+                let twice = moved && pulls > 0 && times > 1;
+                if loaded && times > 0 || came && brought && twice {
                     perhaps.push((tag, self.past[n].at));
                 }
             }
