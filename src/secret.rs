@@ -135,6 +135,16 @@ mod tests {
     }
 
     #[test]
+    fn text_that_is_all_quoting_takes_no_longer_than_other_text() {
+        // As long as all headers of an answer may be: read to its end at every place, it
+        // would take minutes.
+        for quoting in ["\\", r"\u{", "%", r"\u{0"] {
+            let text = quoting.repeat(400_000 / quoting.len());
+            assert!(login().redact(&text) == text, "{quoting}");
+        }
+    }
+
+    #[test]
     fn however_a_secret_is_quoted_or_cut_no_piece_of_it_is_shown() {
         let login = Credentials::Login {
             user: "me".into(),

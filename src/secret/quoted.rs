@@ -5,6 +5,13 @@
 /// Where a text was cut, see [`crate::text::escape`].
 const CUT: char = '…';
 
+/// More of them in a row are not read as one: six times quoted, one has become 64. The
+/// text is foreign, and to read on to its end at each place would take minutes.
+const MOST_SLASHES: usize = 64;
+
+/// Of `\u{10ffff}`, with room for leading zeros.
+const MOST_DIGITS: usize = 8;
+
 /// The text without any of these.
 pub fn clear(text: &str, secrets: &[String]) -> String {
     // Where the text ends because it was cut.
@@ -71,7 +78,8 @@ fn next(text: &[u8], wanted: u8) -> Option<(usize, Vec<u8>)> {
     if slashes > 0 {
         let escaped = match rest {
             [b'u', b'{', rest @ ..] => {
-                let length = rest.iter().position(|b| *b == b'}')?;
+                let mut digits = rest.iter().take(MOST_DIGITS + 1);
+                let length = digits.position(|b| *b == b'}')?;
                 hex(&rest[..length]).map(|code| (3 + length, code))
             }
             [b'u', rest @ ..] => rest.get(..4).and_then(hex).map(|code| (5, code)),
@@ -98,5 +106,6 @@ fn next(text: &[u8], wanted: u8) -> Option<(usize, Vec<u8>)> {
 }
 
 fn leading_slashes(text: &[u8]) -> usize {
-    text.iter().take_while(|b| **b == b'\\').count()
+    let slashes = text.iter().take(MOST_SLASHES);
+    slashes.take_while(|b| **b == b'\\').count()
 }
