@@ -16,7 +16,7 @@ use tokio::process::Command;
 use super::config::{Said, key, look_up, look_up_environment};
 use super::fields::Fields;
 use super::session::{Group, Search};
-use crate::host::files::read_of_owner;
+use crate::host::files::{FileError, read_of_owner};
 use crate::host::variables;
 use crate::secret::{Credentials, Secret};
 use crate::text::escape;
@@ -41,6 +41,8 @@ pub enum Lookup {
     HelperFailed(String),
     /// The configuration cannot be read: why, fit to print.
     Unreadable(String),
+    /// Docker may find some, and they were not looked for here: why, fit to print.
+    NotTried(String),
 }
 
 /// Where to look.
@@ -106,6 +108,8 @@ impl Finder {
         let found = match read_of_owner(dir, "config.json", LONGEST) {
             Ok(Some(found)) => found,
             Ok(None) => return Lookup::None(format!("{shown} is not there")),
+            // The user whose file it is may read it all the same.
+            Err(error @ FileError::Untrusted { .. }) => return Lookup::NotTried(error.to_string()),
             Err(error) => return Lookup::Unreadable(error.to_string()),
         };
         match look_up(&found.bytes, registry) {
@@ -123,7 +127,7 @@ impl Finder {
                     None => Lookup::HelperMissing(program, search.shown()),
                     Some(place) => match helper(&program, &search, dir, self.named, owner) {
                         Ok(command) => ask(&program, command, &place, registry).await,
-                        Err(why) => Lookup::HelperFailed(format!("{program} {why}")),
+                        Err(found) => found,
                     },
                 };
                 let why = match (&found, &stored) {
@@ -226,18 +230,20 @@ fn helper(
     dir: &Path,
     named: bool,
     owner: Uid,
-) -> Result<Command, String> {
+) -> Result<Command, Lookup> {
     let setsid = search.find("setsid").ok_or_else(|| {
-        format!(
-            "cannot be run: setsid, which keeps it from the terminal, is not in {}; install util-linux",
+        Lookup::NotTried(format!(
+            "{program} cannot be run: setsid, which keeps it from the terminal, is not in {}; install util-linux",
             search.shown()
-        )
+        ))
     })?;
     let mut command = Command::new(setsid);
     command.arg(program);
     if geteuid().is_root() && (named || !owner.is_root()) {
         let user = User::from_uid(owner).ok().flatten().ok_or_else(|| {
-            format!("cannot be run: config.json belongs to uid {owner}, which is no user here")
+            Lookup::HelperFailed(format!(
+                "{program} cannot be run: config.json belongs to uid {owner}, which is no user here"
+            ))
         })?;
         command
             .env_clear()
@@ -264,6 +270,7 @@ mod tests {
             Lookup::HelperMissing(program, places) => format!("missing: {program} in {places}"),
             Lookup::HelperFailed(why) => format!("failed: {why}"),
             Lookup::Unreadable(why) => format!("unreadable: {why}"),
+            Lookup::NotTried(why) => format!("not tried: {why}"),
         }
     }
 
@@ -527,6 +534,33 @@ mod tests {
     }
 
     #[test]
+    fn what_docker_may_find_and_root_does_not_look_for_is_not_tried() {
+        if !geteuid().is_root() {
+            return;
+        }
+        let mut scene = Scene::new("");
+        let config = scene.dir.join("config.json");
+        let stored = r#"{"credsStore":"x","auths":{"r.example":{"auth":"bWU6cA=="}}}"#;
+        std::fs::write(&config, stored).unwrap();
+        // Docker would ask the helper, so the login beside it proves nothing.
+        let bin = scene.dir.parent().unwrap().join("bin");
+        scene.finder.search = Some(bin.into());
+        let found = shown(&scene.find());
+        assert!(
+            found.starts_with("not tried: docker-credential-x cannot be run: setsid"),
+            "{found}"
+        );
+        // As from a repository of dotfiles.
+        std::fs::rename(&config, scene.dir.join("kept.json")).unwrap();
+        std::os::unix::fs::symlink("kept.json", &config).unwrap();
+        let found = shown(&scene.find());
+        assert!(
+            found.starts_with("not tried: refusing to trust ") && found.contains("a symbolic link"),
+            "{found}"
+        );
+    }
+
+    #[test]
     fn a_variable_that_does_not_read_is_an_error_and_not_passed_over() {
         let finder = Finder {
             environment: Some(Err("DOCKER_AUTH_CONFIG is not UTF-8".into())),
@@ -538,7 +572,8 @@ mod tests {
 
     /// What a helper is given, line by line.
     fn environment_of(named: bool, owner: Uid) -> Result<Vec<String>, String> {
-        let mut command = helper("env", &search(), Path::new("/d"), named, owner)?;
+        let command = helper("env", &search(), Path::new("/d"), named, owner);
+        let mut command = command.map_err(|why| shown(&why))?;
         let said = block_on(async { command.output().await }).unwrap();
         let said = String::from_utf8(said.stdout).unwrap();
         let mut lines: Vec<_> = said.lines().map(str::to_owned).collect();
@@ -583,7 +618,8 @@ mod tests {
             return;
         }
         let daemon = User::from_name("daemon").unwrap().unwrap();
-        let mut command = helper("id", &search(), Path::new("/d"), true, daemon.uid).unwrap();
+        let command = helper("id", &search(), Path::new("/d"), true, daemon.uid);
+        let mut command = command.map_err(|why| shown(&why)).unwrap();
         let said = block_on(async { command.output().await }).unwrap();
         let said = String::from_utf8(said.stdout).unwrap();
         let (uid, gid) = (daemon.uid, daemon.gid);

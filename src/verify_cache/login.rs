@@ -87,13 +87,19 @@ fn fault(found: &Lookup) -> Option<String> {
         )),
         Lookup::HelperFailed(why) => Some(format!("the credential helper failed: {why}")),
         Lookup::Unreadable(why) => Some(format!("docker's configuration cannot be used: {why}")),
-        Lookup::Found(..) | Lookup::None(_) => None,
+        Lookup::Found(..) | Lookup::None(_) | Lookup::NotTried(_) => None,
     }
 }
 
 /// The answer for one registry, or for a repository of it.
 pub fn judge(registry: &str, found: &Lookup, entry: &Entry) -> Check {
     let check = |status, message: String| Check::new(Kind::Authenticated, status, message);
+    if let Lookup::NotTried(why) = found {
+        return check(
+            Status::Unknown,
+            format!("{registry}: credentials were not tried: {why}"),
+        );
+    }
     if let Some(why) = fault(found) {
         return match entry {
             Entry::Open | Entry::Anonymous | Entry::Elsewhere { .. } => check(
@@ -106,9 +112,10 @@ pub fn judge(registry: &str, found: &Lookup, entry: &Entry) -> Check {
     let from = match found {
         Lookup::Found(_, from) => format!("the credentials of {from}"),
         Lookup::None(why) => format!("no credentials found ({why})"),
-        Lookup::HelperMissing(..) | Lookup::HelperFailed(_) | Lookup::Unreadable(_) => {
-            String::new()
-        }
+        Lookup::HelperMissing(..)
+        | Lookup::HelperFailed(_)
+        | Lookup::Unreadable(_)
+        | Lookup::NotTried(_) => String::new(),
     };
     match entry {
         Entry::Open => check(
@@ -255,6 +262,15 @@ mod tests {
             for entry in [Entry::Wanted, Entry::Unreachable("x".into())] {
                 assert_eq!(judge("r", &found, &entry).status, Status::Broken);
             }
+        }
+    }
+
+    #[test]
+    fn what_docker_may_find_and_we_did_not_look_for_is_neither_a_fault_nor_a_pass() {
+        let found = Lookup::NotTried("refusing to trust \"/x\"".into());
+        // Docker may send a password that the registry refuses, public or not.
+        for entry in [Entry::Wanted, Entry::NeverSent, Entry::Anonymous] {
+            assert_eq!(judge("r", &found, &entry).status, Status::Unknown);
         }
     }
 }
