@@ -227,7 +227,7 @@ fn meaning(exit: Exit) -> &'static str {
         Exit::Usage => "The command line is wrong.",
         Exit::NeedsAPerson => {
             "Refused, and it will not mend itself: the plan exceeds \
-             `limits.max_fraction`, a lock has been held for longer than \
+             `limits.max_fraction`, something has refused every run for longer than \
              `guard.alert_after`, or a reviewed plan is too old, or for another \
              engine or policy. A person must look."
         }
