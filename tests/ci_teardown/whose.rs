@@ -332,6 +332,43 @@ fn a_name_that_could_be_production_is_refused_unless_it_is_given_twice() {
 }
 
 #[test]
+fn an_image_that_cannot_be_inspected_for_now_does_not_leave_the_runs_container() {
+    // The image of a run's container is asked for, and the engine has a hiccup: once,
+    // and then at every time.
+    for (hiccups, code) in [(1, 0), (2, 0), (99, 1)] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let docker = r#"#!/bin/sh
+case "$1 $2" in
+'info --format') echo false ;;
+'container ls') [ -e "$0.gone" ] || echo abc ;;
+'container inspect') printf '%s\n' abc '"/app"' sha256:1 '"job-1"' '""' '""' '""' '""' '""""""' ;;
+'image inspect')
+    echo x >>"$0.asked"
+    [ "$(wc -l <"$0.asked")" -gt HICCUPS ] || { echo 'Error response from daemon: EOF' >&2; exit 1; }
+    printf '%s\n' '""' '""' '""' '""' '""' '""""""'
+    ;;
+'container rm') : >"$0.gone" ;;
+esac
+"#;
+        let docker = docker.replace("HICCUPS", &hiccups.to_string());
+        executable(&folder.path().join("docker"), &docker);
+        let path = std::env::var("PATH").expect("PATH");
+        let mut command = Command::new("sh");
+        command
+            .arg(hooks().join("secateur-teardown"))
+            .arg("job-1")
+            .env("PATH", format!("{}:{path}", folder.path().display()))
+            .env("TEARDOWN_SECONDS", if code == 0 { "30" } else { "0" })
+            .env("SECATEUR", "true");
+        let ran = Ran::of(command.output().expect("it starts")).ended(code);
+        let gone = ran.stdout.contains("removed container \"app\"");
+        assert_eq!(gone, code == 0, "{}", ran.stderr);
+        let why = "not removed: container \"app\": its image cannot be inspected: Error response from daemon: EOF";
+        assert_eq!(ran.stderr.contains(why), code == 1, "{}", ran.stderr);
+    }
+}
+
+#[test]
 fn what_is_wrong_with_an_argument_is_said_in_one_escaped_line_that_names_it() {
     for seconds in ["x", "1 2", "-1", "1\u{1b}[31m\n", "999999"] {
         let ran = alone(&["job-1"], Some(seconds)).ended(2);
