@@ -247,6 +247,22 @@ mod tests {
     }
 
     #[test]
+    fn a_context_that_is_asked_for_where_there_is_no_home_is_an_error_and_not_the_default() {
+        let mut environment = Environment {
+            docker_context: Some("lab".into()),
+            ..Environment::default()
+        };
+        let seen = resolve(None, &environment);
+        assert!(
+            seen.starts_with("docker context lab: there is no "),
+            "{seen}"
+        );
+        assert!(seen.ends_with("(Engine)"), "{seen}");
+        environment.docker_context = Some("default".into());
+        assert_eq!(resolve(None, &environment), DEFAULT_HOST);
+    }
+
+    #[test]
     fn a_config_that_cannot_be_read_is_a_warning_and_the_default_context() {
         let long = [
             &b"{"[..],

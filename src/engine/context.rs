@@ -21,7 +21,14 @@ pub(super) fn context(
     warn: impl FnOnce(&str),
 ) -> Result<Option<(String, String)>, AddressError> {
     let Some(config) = &environment.docker_config else {
-        return Ok(None);
+        let asked = environment.docker_context.as_deref();
+        return match asked.filter(|name| *name != "default") {
+            None => Ok(None),
+            Some(name) => {
+                let why = "there is no home and no DOCKER_CONFIG to look it up in";
+                Err(AddressError::of_context(name, why))
+            }
+        };
     };
     let current = environment.docker_context.clone().or_else(|| {
         let path = config.join("config.json");
