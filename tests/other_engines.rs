@@ -20,6 +20,7 @@ use lab::other::{Other, USER_ID};
 use lab::{Engine, Kind, wait_until};
 use secateur::policy::Policy;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use support::page;
 use support::scene::untagged;
 use support::{EAGER, PROGRAM, Ran, Secateur, ids, image, reasons, refusals};
@@ -251,7 +252,8 @@ fn a_users_own_docker_is_found_by_its_context() {
     user.docker_host = false;
     // As dockerd-rootless-setuptool.sh leaves it.
     let config = engine.home().join(".docker");
-    let context = config.join("contexts/meta/12b961af4feb2dbbbebe");
+    let folder = format!("contexts/meta/{:x}", Sha256::digest("rootless"));
+    let context = config.join(folder);
     fs::create_dir_all(&context).expect("a folder");
     let meta = json!({
         "Name": "rootless",

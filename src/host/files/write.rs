@@ -69,23 +69,17 @@ fn write_with_mode(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError
         Err(errno) => return Err(fault("write")(errno)),
     }
     place.sweep();
-    let mut temporary = place
-        .temporary()
-        .map_err(fault("make a temporary file beside"))?;
-    temporary
-        .file
-        .write_all(bytes)
-        .map_err(FileError::io("write", path))?;
-    temporary
-        .file
-        .set_permissions(fs::Permissions::from_mode(mode))
-        .map_err(FileError::io("set the mode of", path))?;
-    // Before the rename, or a power cut may leave the new name with no content.
-    temporary
-        .file
-        .sync_all()
-        .map_err(FileError::io("flush", path))?;
-    temporary.persist().map_err(fault("replace"))?;
+    let put = |temporary: Result<Temporary<'_>, Errno>| {
+        let temporary = temporary.map_err(fault("make a temporary file beside"))?;
+        temporary.fill(path, bytes, mode)?;
+        Ok(temporary.persist())
+    };
+    let mut replaced = put(place.temporary())?;
+    if let Err(Errno::EPERM | Errno::EOPNOTSUPP | Errno::EMLINK) = replaced {
+        // There, a file that has no name can get none (CIFS).
+        replaced = put(place.named_temporary())?;
+    }
+    replaced.map_err(fault("replace"))?;
     openat(
         &place.folder.fd,
         ".",
@@ -110,21 +104,30 @@ impl Place {
     fn temporary(&self) -> Result<Temporary<'_>, Errno> {
         let mode = Mode::S_IRUSR | Mode::S_IWUSR;
         let flags = OFlag::O_WRONLY | OFlag::O_CLOEXEC;
-        let (file, name) = match openat(&self.folder.fd, ".", flags | OFlag::O_TMPFILE, mode) {
+        let file = match openat(&self.folder.fd, ".", flags | OFlag::O_TMPFILE, mode) {
             // EISDIR is what a kernel says that knows no such files.
             Err(Errno::EOPNOTSUPP | Errno::EISDIR | Errno::EINVAL) => {
-                let name = temporary_name(&self.name);
-                let new = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW;
-                let file = openat(&self.folder.fd, name.as_os_str(), flags | new, mode)?;
-                (file, Some(name))
+                return self.named_temporary();
             }
-            opened => (opened?, None),
+            opened => opened?,
         };
-        let file = File::from(file);
+        Ok(self.locked(file.into(), None))
+    }
+
+    fn named_temporary(&self) -> Result<Temporary<'_>, Errno> {
+        let name = temporary_name(&self.name);
+        let mode = Mode::S_IRUSR | Mode::S_IWUSR;
+        let flags = OFlag::O_WRONLY | OFlag::O_CLOEXEC;
+        let new = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW;
+        let file = openat(&self.folder.fd, name.as_os_str(), flags | new, mode)?;
+        Ok(self.locked(file.into(), Some(name)))
+    }
+
+    fn locked(&self, file: File, name: Option<OsString>) -> Temporary<'_> {
         // Where there are no locks, a second run may sweep it: then this one says so.
         let _ = file.try_lock();
         let place = self;
-        Ok(Temporary { place, file, name })
+        Temporary { place, file, name }
     }
 
     /// Removes what writes of this very file left that were killed. What cannot be
@@ -167,6 +170,16 @@ struct Temporary<'a> {
 }
 
 impl Temporary<'_> {
+    fn fill(&self, path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
+        let mut file = &self.file;
+        file.write_all(bytes)
+            .map_err(FileError::io("write", path))?;
+        file.set_permissions(fs::Permissions::from_mode(mode))
+            .map_err(FileError::io("set the mode of", path))?;
+        // Before the rename, or a power cut may leave the new name with no content.
+        file.sync_all().map_err(FileError::io("flush", path))
+    }
+
     fn persist(mut self) -> Result<(), Errno> {
         let folder = &self.place.folder.fd;
         if self.name.is_none() {
