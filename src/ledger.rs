@@ -130,7 +130,8 @@ impl Sighting {
         self.tags.values().copied().max().max(self.last_named)
     }
 
-    /// Whether it had this name once, as far as is known, or may have had it.
+    /// Whether it was seen with this name once; of names that faded, whether it may have
+    /// been.
     pub fn had(&self, name: &Reference) -> bool {
         self.tags.contains_key(name) || self.faded.has(name)
     }

@@ -347,6 +347,8 @@ pub enum HeldBack {
     MaxImages,
     /// It is not in the reviewed plan.
     NotReviewed,
+    /// It would not have gone by a look a moment before, while a deploy held its lock.
+    BesideADeploy,
 }
 
 impl HeldBack {
@@ -358,6 +360,7 @@ impl HeldBack {
             Self::TargetReached => "target-reached",
             Self::MaxImages => "max-images",
             Self::NotReviewed => "not-reviewed",
+            Self::BesideADeploy => "beside-a-deploy",
         }
     }
 
@@ -369,6 +372,7 @@ impl HeldBack {
             Self::TargetReached => "removing older ones is enough",
             Self::MaxImages => "more than one run removes (limits.max_images)",
             Self::NotReviewed => "not in the reviewed plan",
+            Self::BesideADeploy => "a deploy was changing things a moment ago",
         }
     }
 }
@@ -578,11 +582,11 @@ impl Plan {
     /// The same plan, removing only what `reviewed` names: a plan may only
     /// ever be made smaller.
     #[must_use]
-    pub fn restricted_to(mut self, reviewed: &BTreeSet<ImageId>) -> Self {
+    pub fn restricted_to(mut self, these: &BTreeSet<ImageId>, why: HeldBack) -> Self {
         for &index in &self.order {
             let entry = &mut self.entries[index];
-            if !reviewed.contains(&entry.image.id) {
-                entry.verdict = Verdict::Candidate(HeldBack::NotReviewed);
+            if !these.contains(&entry.image.id) {
+                entry.verdict = Verdict::Candidate(why);
             }
         }
         self.order

@@ -70,6 +70,20 @@ impl<'a> Watch<'a> {
         }
     }
 
+    /// What says that the run is to end.
+    pub fn asked_to_end(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.interrupted)
+    }
+
+    /// The same, of a run that began with another.
+    #[must_use]
+    pub fn begun_with(self, first: &Watch<'_>) -> Self {
+        Self {
+            started: first.started,
+            ..self
+        }
+    }
+
     /// Time since the watch began, by a clock that nobody sets.
     fn ran_for(&self) -> Duration {
         clock::monotonic().saturating_duration_since(self.started)

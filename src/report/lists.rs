@@ -138,7 +138,10 @@ pub(super) fn held_back(out: &mut String, plan: &Plan) {
 pub(super) fn stays(why: HeldBack) -> &'static str {
     match why {
         HeldBack::DiskHasRoom | HeldBack::TargetReached => "not needed now",
-        HeldBack::DiskUnknown | HeldBack::MaxImages | HeldBack::NotReviewed => "not in this run",
+        HeldBack::DiskUnknown
+        | HeldBack::MaxImages
+        | HeldBack::NotReviewed
+        | HeldBack::BesideADeploy => "not in this run",
     }
 }
 

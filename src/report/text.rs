@@ -298,7 +298,9 @@ fn short_of_target(plan: &Plan, frees: Bytes, verb: &str) -> Option<String> {
     let later = plan.entries().iter().any(|entry| {
         matches!(
             entry.verdict(),
-            Verdict::Candidate(HeldBack::MaxImages | HeldBack::NotReviewed)
+            Verdict::Candidate(
+                HeldBack::MaxImages | HeldBack::NotReviewed | HeldBack::BesideADeploy
+            )
         )
     });
     let frees = if frees == Bytes(0) {

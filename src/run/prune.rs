@@ -26,7 +26,7 @@ use crate::ledger::Ledger;
 use crate::metrics::{self, Before};
 use crate::model::{Container, Event, ImageId, Inventory, Observed, Swarm};
 use crate::outcome::{Collateral, Ending, Outcome, Stayed};
-use crate::plan::{Plan, Pressure};
+use crate::plan::{HeldBack, Plan, Pressure};
 use crate::policy::Policy;
 use crate::progress::Progress;
 use crate::report::{Context, brief, entries, json, text};
@@ -103,7 +103,7 @@ async fn look_and_prune(
         return Ok((ended(Ending::Interrupted, Vec::new()), None));
     };
     let survey = match survey {
-        Ok(survey) => after_brief_locks(policy, survey).await,
+        Ok(survey) => survey,
         Err(NoSurvey::Contradiction(why)) => {
             return refused(Cause::EngineInconsistent(why).into());
         }
@@ -208,7 +208,11 @@ async fn look_around<'a>(
         let info = survey::engine(&reader, policy).await?;
         let memory = state.memory(&info.facts.key())?;
         let asked = Arc::clone(interrupted);
-        let survey = survey::survey(&reader, info, policy, &memory, trust, asked).await;
+        let first = survey::survey(&reader, info, policy, &memory, trust, asked).await;
+        let survey = match first {
+            Ok(first) => after_brief_locks(&reader, policy, &memory, trust, first).await,
+            Err(why) => Err(why),
+        };
         Ok((reader, memory, survey))
     });
     let limit = policy.limits.max_run;
@@ -220,15 +224,32 @@ async fn look_around<'a>(
     read.await
 }
 
-/// Waits a moment for deploy locks that were held while the host was looked at. What
-/// their deploys did since is seen before each removal.
-async fn after_brief_locks<'a>(policy: &Policy, mut survey: Survey<'a>) -> Survey<'a> {
-    if survey.watch.wait_for_locks(&mut survey.looks).await
-        && let Some(look) = survey.looks.last()
-    {
-        survey.ledger = survey.ledger.with_standing(standing(policy, look));
+/// Waits a moment for deploy locks that were held while the host was looked at, and
+/// looks at it again: what a deploy had half done may be a rollback by now, and no event
+/// tells of that. Only what goes by both looks is removed, for the second may have met
+/// a deploy as well.
+async fn after_brief_locks<'a>(
+    reader: &Reader,
+    policy: &'a Policy,
+    memory: &Memory,
+    trust: Trust,
+    mut first: Survey<'a>,
+) -> Result<Survey<'a>, NoSurvey> {
+    if !first.watch.wait_for_locks(&mut first.looks).await {
+        return Ok(first);
     }
-    survey
+    let (info, asked) = (first.info, first.watch.asked_to_end());
+    let mut again = survey::survey(reader, info, policy, memory, trust, asked).await?;
+    again.watch = again.watch.begun_with(&first.watch);
+    let going = first.plan.removals().map(|entry| entry.image().id.clone());
+    let going = going.collect();
+    again.plan = again.plan.restricted_to(&going, HeldBack::BesideADeploy);
+    if again.watch.wait_for_locks(&mut again.looks).await
+        && let Some(look) = again.looks.last()
+    {
+        again.ledger = again.ledger.with_standing(standing(policy, look));
+    }
+    Ok(again)
 }
 
 /// Puts on disk what was seen, whatever comes of the rest of the run. Gives the
@@ -356,7 +377,10 @@ fn as_reviewed(plan: Plan, reviewed: Option<Reviewed>) -> (Plan, Vec<Stayed>) {
         None => (plan, Vec::new()),
         Some(reviewed) => {
             let changed = reviewed.changed(&plan);
-            (plan.restricted_to(&reviewed.images), changed)
+            (
+                plan.restricted_to(&reviewed.images, HeldBack::NotReviewed),
+                changed,
+            )
         }
     }
 }

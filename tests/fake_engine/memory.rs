@@ -120,6 +120,48 @@ fn a_ledger_of_an_older_secateur_is_taken_over_by_its_engine_alone() {
     two.rollback_survives();
 }
 
+#[test]
+fn what_a_deploy_makes_a_rollback_while_its_lock_is_waited_for_stays() {
+    let fake = nameless(3);
+    let secateur = Secateur::at(&fake.host(), &patient());
+    let images = fake.world(|world| world.ids());
+    let give = |image: &str, tags: Value| {
+        fake.world(|world| world.image(image)["RepoTags"] = tags);
+    };
+    give(&images[0], json!(["app:1"]));
+    assert_eq!(secateur.prune(0)["result"], "nothing");
+    // The deploy takes the name away, and gives it to another image later.
+    give(&images[0], json!([]));
+    assert_eq!(secateur.prune(0)["result"], "nothing");
+    let lock = secateur.dir().join("deploy.lock");
+    let shown = lock.display();
+    secateur.policy(&format!(
+        "{EAGER}[[guard.lock]]\npath = \"{shown}\"\nkind = \"exists\"\n"
+    ));
+    secateur.until_old();
+    fs::write(&lock, "").expect("a lock");
+    let lists = || {
+        let seen = fake.seen();
+        let lists = seen.iter().filter(|line| line.contains("/images/json"));
+        lists.count()
+    };
+    let before = lists();
+    let outcome = std::thread::scope(|threads| {
+        let run = threads.spawn(|| secateur.prune(0));
+        crate::lab::wait_until("the images to be listed", || {
+            (lists() > before).then_some(())
+        });
+        give(&images[1], json!(["app:1"]));
+        fs::remove_file(&lock).expect("the lock");
+        run.join().expect("a run")
+    });
+    assert_eq!(
+        ids(&outcome, "removed"),
+        [images[2].as_str()],
+        "{outcome:#}"
+    );
+}
+
 /// How long the longest file of its state folder is: the ledger.
 fn longest_file(secateur: &Secateur) -> u64 {
     let files = fs::read_dir(secateur.state()).expect("the state folder");

@@ -366,8 +366,8 @@ impl<'a> Reading<'a> {
                     then.digests.is_empty()
                 };
                 // Pulls of what has the tag anyway moved nothing.
-                let moved = n == 0 || !self.carried(n - 1, &holder.id, tag);
-                let twice = moved && pulls > 0 && times > 1;
+                let new_here = n == 0 || !self.carried(n - 1, &holder.id, tag);
+                let twice = new_here && pulls > 0 && times > 1;
                 if loaded && times > 0 || came && brought && twice {
                     perhaps.push((tag, self.past[n].at));
                 }
