@@ -8,7 +8,7 @@ use secateur::verify_cache::config::{Said, look_up};
 fuzz_target!(|bytes: &[u8]| {
     for registry in ["docker.io", "ghcr.io", "127.0.0.1:5000"] {
         match look_up(bytes, registry) {
-            Ok(Said::Helper(name)) => {
+            Ok(Said::Helper(name, _)) => {
                 assert!(!name.is_empty() && !name.contains('/'), "{name:?}");
             }
             Ok(Said::Nothing | Said::Credentials(_)) => {}
