@@ -123,9 +123,11 @@ fn the_program_and_its_package_are_made_by_the_commands_of_the_readme() {
     let line = line
         .replace("--release", "--locked")
         .replace("target/release", "\"$CARGO_TARGET_DIR\"/debug")
-        .replace("/usr/bin/", &format!("{here}/"));
+        .replace("/usr/bin/", &format!("{here}/"))
+        .replace("/etc/secateur/", &format!("{here}/etc/"));
     types(&line);
     says_its_version(&dir.path().join("secateur"));
+    assert!(dir.path().join("etc/policy.toml").is_file());
 
     let blocks = page::blocks_of(&page::readme());
     let block = blocks.iter().find(|block| block.section == "Install");
