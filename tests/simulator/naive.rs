@@ -377,7 +377,10 @@ impl<'a> Reading<'a> {
         if last.host.engine.store == Store::Containerd
             && let Some(lost) = tag_time(image)
         {
-            let at = last.at - (last.host.taken_at - lost).num_milliseconds();
+            // By the clock of the first look after it: it may have been set since.
+            let look = self.past.iter().find(|look| look.host.taken_at >= lost);
+            let look = look.unwrap_or(last);
+            let at = look.at - (look.host.taken_at - lost).num_milliseconds();
             for n in stay {
                 perhaps.extend(
                     self.here(n, id)
