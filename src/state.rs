@@ -211,13 +211,13 @@ mod tests {
 
     const ENGINE: &str = "e";
 
-    fn folder() -> (tempfile::TempDir, StateDir) {
+    pub(super) fn folder() -> (tempfile::TempDir, StateDir) {
         let folder = crate::host::folder_of_ours();
         let dir = StateDir::open(folder.path()).unwrap();
         (folder, dir)
     }
 
-    fn put(dir: &StateDir, name: &str, bytes: &[u8]) {
+    pub(super) fn put(dir: &StateDir, name: &str, bytes: &[u8]) {
         let path = dir.file(name);
         fs::write(&path, bytes).unwrap();
         fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();

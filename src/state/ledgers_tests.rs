@@ -1,21 +1,9 @@
 use super::*;
 use crate::state::State;
+use crate::state::tests::{folder, put};
 use crate::testing::{at, clock, id, inventory, tagged};
 use chrono::TimeDelta;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-
-fn folder() -> (tempfile::TempDir, StateDir) {
-    let folder = crate::host::folder_of_ours();
-    let dir = StateDir::open(folder.path()).unwrap();
-    (folder, dir)
-}
-
-fn put(dir: &StateDir, name: &str, bytes: &[u8]) {
-    let path = dir.file(name);
-    fs::write(&path, bytes).unwrap();
-    fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
-}
 
 /// What this engine's ledger holds after one look at an image with this number.
 fn of(engine: &str, image: u64, seconds: i64) -> Ledger {
