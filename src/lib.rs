@@ -2,55 +2,43 @@
 //! again.
 //!
 //! ```text
-//! Policy ─┐
-//! Ledger ─┼─ decide ─> Plan ─ guards ─> Cleared ─ prune ─> Outcome
-//! Inventory ┘ (pure)          (refuse)            │
-//!                                                 └─ each image: look again, drop its name, journal
+//! Policy ────┐
+//! Ledger ────┼─ decide ─> Plan ─ guard ─> Cleared ─ prune ─> Outcome
+//! Inventory ─┘  (pure)          (refuses)             │
+//!                                                     └─ each image: inspect again, drop its name, journal
 //! ```
 //!
-//! A module uses only those above its own line:
+//! Each room uses only rooms below its own line:
 //!
-//! | what | modules |
+//! | room | what it decides |
 //! |---|---|
-//! | values | [`text`], [`secret`], [`reference`], [`labels`], [`model`], [`lost`], [`activity`], [`exit`] |
-//! | pure steps | [`users`], [`clock`], [`policy`], [`ledger`], [`plan`] |
-//! | the decision | [`decide`], [`guards`], [`journal`], [`outcome`] |
-//! | the edges | [`engine`] (the only one to name bollard), [`host`] (nix, /proc) |
-//! | proof | [`verify_cache`] |
-//! | carrying out | [`progress`], [`state`], [`prune`], [`aftermath`], [`watch`], [`report`], [`metrics`], [`reviewed`] |
-//! | wiring | [`cli`], [`run`] |
+//! | [`commands`] | nothing: what each subcommand does, in which order |
+//! | [`cli`] | what the command line may say |
+//! | [`report`] | how results are worded: text, JSON, journald, metrics |
+//! | [`cache`], [`prune`] | whether promised images are here and whole; what is still removed, one image at a time |
+//! | [`survey`] | nothing: in which order a host is read, so that the answers fit each other |
+//! | [`engine`] | what an engine's answers mean; the only room that names bollard |
+//! | [`guard`] | whether anything may be removed now |
+//! | [`decide`] | what becomes of each image; pure |
+//! | [`memory`] | what was seen before: ledger, journal, clocks |
+//! | [`policy`] | what a policy file means |
+//! | [`host`] | what files, locks and processes say; the only room that names nix and reads /proc |
+//! | [`model`], [`exit`] | nothing: values, and the exit codes |
 
-pub mod activity;
-pub mod aftermath;
+pub mod cache;
 pub mod cli;
-pub mod clock;
+pub mod commands;
 pub mod decide;
 pub mod engine;
 pub mod exit;
-pub mod guards;
+pub mod guard;
 pub mod host;
-pub mod journal;
-pub mod labels;
-pub mod ledger;
-pub mod lost;
-pub mod metrics;
+pub mod memory;
 pub mod model;
-pub mod outcome;
-pub mod plan;
 pub mod policy;
-pub mod progress;
 pub mod prune;
-pub mod reference;
 pub mod report;
-pub mod reviewed;
-pub mod run;
-pub mod secret;
-pub mod state;
 pub mod survey;
-pub mod text;
-pub mod users;
-pub mod verify_cache;
-pub mod watch;
 
 #[cfg(test)]
 mod manual;

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    secateur::run::main().into()
+    secateur::commands::main().into()
 }

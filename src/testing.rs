@@ -2,10 +2,10 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::activity::{ClockReading, Disk, Room};
+use crate::model::conditions::{ClockReading, Disk, Room};
+use crate::model::reference::Reference;
+use crate::model::text::Untrusted;
 use crate::model::{AtWork, Bytes, Dates, EngineFacts, Image, ImageId, Inventory, Observed, Store};
-use crate::reference::Reference;
-use crate::text::Untrusted;
 
 /// What a future comes to, on one thread, as in the program.
 pub fn block_on<T>(future: impl Future<Output = T>) -> T {
@@ -36,9 +36,9 @@ pub fn id(n: u64) -> ImageId {
 }
 
 /// A deploy of this service's.
-pub fn deploy(service: &str) -> crate::guards::Refusal {
+pub fn deploy(service: &str) -> crate::guard::Refusal {
     let (service, what) = (service.into(), "update is updating".into());
-    crate::guards::Cause::Deploy { service, what }.into()
+    crate::guard::Cause::Deploy { service, what }.into()
 }
 
 pub fn digest(repository: &str, n: u64) -> Reference {

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use lab::{Engine, Kind, wait_until};
-use secateur::activity::LockKind;
+use secateur::model::conditions::LockKind;
 use serde_json::Value;
 use support::page::{self, Block};
 use support::scene::{Deploy, untagged};

@@ -16,7 +16,7 @@ use clap::{CommandFactory, Parser};
 use lab::image::Archive;
 use lab::{Engine, Kind};
 use secateur::cli::Cli;
-use secateur::guards::Refusal;
+use secateur::guard::Refusal;
 use secateur::policy::Policy;
 use serde_json::Value;
 use support::{Secateur, page};
@@ -301,7 +301,7 @@ fn every_key_of_a_policy_has_its_words_and_its_default() {
 #[test]
 fn every_refusal_has_its_section() {
     let text = &documents()["docs/refusals.md"];
-    // Its code is compared in src/guards.rs, where all of them are made.
+    // Its code is compared in src/guard, where all of them are made.
     for kind in Refusal::KINDS {
         assert!(text.contains(&format!("\n## {kind}\n")), "{kind}");
         assert!(text.contains(&format!("| [{kind}](#{kind}) |")), "{kind}");

@@ -21,8 +21,8 @@ use lab::image::Archive;
 use lab::{Engine, Kind, Registry};
 use model::{Moment, Stored};
 use secateur::engine::{Address, Environment, Failure, Reader};
+use secateur::model::reference::Reference;
 use secateur::model::{ImageId, Store};
-use secateur::reference::Reference;
 use serde_json::json;
 
 const IMAGES: usize = 4;

@@ -22,8 +22,8 @@ use serde_json::Value;
 use support::scene::{Deploy, untagged};
 use support::{EAGER, Ran, Secateur, ids, page, patient};
 
-const PRUNE: &str = include_str!("../src/metrics/testdata/prune.prom");
-const CACHE: &str = include_str!("../src/metrics/testdata/cache.prom");
+const PRUNE: &str = include_str!("../src/report/metrics/testdata/prune.prom");
+const CACHE: &str = include_str!("../src/report/metrics/testdata/cache.prom");
 const RULES: &str = include_str!("../config/prometheus/secateur.rules.yml");
 const DASHBOARD: &str = include_str!("../config/grafana/secateur.json");
 const DOCS: &str = include_str!("../docs/metrics.md");
@@ -94,7 +94,7 @@ fn alerts_dashboard_and_docs_name_metrics_that_there_are() {
 
 #[test]
 fn the_page_has_each_kind_of_entry_and_each_field() {
-    use secateur::report::entries as e;
+    use secateur::report::journald::prune as e;
     let ids = [
         e::PRUNED,
         e::REMOVED,

@@ -90,7 +90,7 @@ fn every_decision_is_what_a_naive_reading_allows_and_less_knowledge_keeps_more()
     }
     println!("decisions: {counts:?}");
     let seen: Vec<&str> = counts.kept.keys().copied().collect();
-    let missing: Vec<_> = secateur::plan::KeepReason::KINDS
+    let missing: Vec<_> = secateur::decide::plan::KeepReason::KINDS
         .iter()
         .filter(|kind| !seen.contains(kind))
         .collect();

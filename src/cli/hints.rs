@@ -64,8 +64,8 @@ pub(super) fn with_hint(mut error: clap::Error) -> clap::Error {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Cli;
     use super::*;
+    use crate::cli::Cli;
     use clap::CommandFactory;
 
     #[test]

@@ -2,9 +2,9 @@
 //! by the disk and the limits alone; why an image is a candidate is no matter
 //! here.
 
-use crate::activity::Disk;
+use crate::decide::plan::{Entry, HeldBack, Plan, Pressure, Target, Verdict};
+use crate::model::conditions::Disk;
 use crate::model::{Bytes, Inventory, Measure, Observed};
-use crate::plan::{Entry, HeldBack, Plan, Pressure, Target, Verdict};
 use crate::policy::{DiskLimits, Policy};
 
 /// Which candidates this run removes: oldest unneeded first, then by id, until

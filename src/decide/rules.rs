@@ -4,13 +4,13 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Host, Trust};
-use crate::ledger::Sighting;
+use crate::decide::plan::{Class, KeepReason, Unneeded};
+use crate::decide::{Host, Trust};
+use crate::memory::ledger::Sighting;
+use crate::model::reference::Reference;
+use crate::model::users::User;
 use crate::model::{Image, Observed, Store, Swarm};
-use crate::plan::{Class, KeepReason, Unneeded};
 use crate::policy::{DigestPinned, NamePattern};
-use crate::reference::Reference;
-use crate::users::User;
 
 pub(super) type Rule = fn(&Host<'_>, &Image, Class, Option<Unneeded>) -> Vec<KeepReason>;
 

@@ -5,13 +5,13 @@ use chrono::TimeDelta;
 use proptest::prelude::*;
 
 use super::*;
-use crate::activity::{Disk, Room};
+use crate::decide::plan::{KeepReason, Pressure, Target};
+use crate::model::conditions::{Disk, Room};
+use crate::model::text::Untrusted;
 use crate::model::{
     Bytes, Container, Event, EventKind, Observed, ServiceImage, Spec, Store, Swarm,
 };
-use crate::plan::{KeepReason, Pressure, Target};
 use crate::testing::{at, clock, digest, disk, id, image, inventory, pinned, tagged};
-use crate::text::Untrusted;
 
 /// Ages of ten seconds, no rollbacks; the disk asks for space.
 fn policy(more: &str) -> Policy {
@@ -206,7 +206,7 @@ fn an_image_is_needed_when_one_is_built_on_it_and_after_that_one_went() {
     assert_eq!(kinds(&plan, 2), ["too-young"]);
     let unneeded = plan.entry(&id(2)).unwrap().unneeded().unwrap();
     let newest = (unneeded.since, unneeded.evidence);
-    assert_eq!(newest, (at(200), crate::plan::Evidence::BuiltOn));
+    assert_eq!(newest, (at(200), crate::decide::plan::Evidence::BuiltOn));
     let at_last = story.ledger.sighting(&id(1)).unwrap().built_on;
     assert_eq!(at_last, Some(at(200)), "the stage below it, too");
     let story = story.look(210, &stages);
@@ -320,7 +320,8 @@ fn each_date_can_make_an_image_younger_and_none_older() {
 #[test]
 fn a_tag_time_of_our_own_making_does_not_count() {
     let mut left = image(1);
-    left.ours.insert(crate::reference::Reference::ours(&id(1)));
+    left.ours
+        .insert(crate::model::reference::Reference::ours(&id(1)));
     left.last_tag_time = Some(Observed::Known(Some(at(95))));
     for until in [95, 96] {
         left.ours_until = Some(at(until));
@@ -930,7 +931,7 @@ fn inodes_count_as_bytes_do() {
         available: 90,
     };
     let limits = policy("").disk;
-    let disk = |bytes, inodes| crate::activity::Disk {
+    let disk = |bytes, inodes| crate::model::conditions::Disk {
         path: "/".into(),
         bytes,
         inodes,

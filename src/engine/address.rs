@@ -6,10 +6,10 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::context::context;
+use crate::engine::context::context;
 use crate::exit::Exit;
 use crate::host::variables;
-use crate::text::escape;
+use crate::model::text::escape;
 
 /// Where docker listens unless told otherwise.
 const DEFAULT: &str = "/var/run/docker.sock";
@@ -137,8 +137,8 @@ impl Address {
 
 #[cfg(test)]
 mod tests {
-    use super::super::context::LONGEST;
     use super::*;
+    use crate::engine::context::LONGEST;
 
     fn resolve(host: Option<&str>, environment: &Environment) -> String {
         let mut warned = String::new();

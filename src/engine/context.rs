@@ -6,9 +6,9 @@ use std::path::Path;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
-use super::address::{AddressError, Environment};
+use crate::engine::address::{AddressError, Environment};
 use crate::host::files::read_named;
-use crate::text::escape;
+use crate::model::text::escape;
 
 /// Neither docker's config.json nor what it keeps of a context is longer.
 pub(super) const LONGEST: u64 = 1 << 20;

@@ -9,7 +9,7 @@
 use std::collections::BTreeSet;
 
 use crate::model::Deploy;
-use crate::text::{Untrusted, escape};
+use crate::model::text::{Untrusted, escape};
 
 /// How an update stands.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,11 +6,11 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Deserialize;
 
-use super::list::{Allowance, Form, Weighed};
-use super::{EngineError, Info, Reader};
+use crate::engine::list::{Allowance, Form, Weighed};
+use crate::engine::{EngineError, Info, Reader};
+use crate::model::reference::Reference;
+use crate::model::text::{Untrusted, encode};
 use crate::model::{Event, EventKind, ImageId};
-use crate::reference::Reference;
-use crate::text::{Untrusted, encode};
 
 impl Reader {
     /// What happened from a moment on, up to another that has passed. `None`

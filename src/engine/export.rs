@@ -9,9 +9,9 @@ use hyper::body::{Bytes, Incoming};
 use serde::Deserialize;
 use tokio::time::Instant;
 
-use super::list::{LONGEST_ITEM, object};
-use super::sparing::Texts;
-use super::{EngineError, Platform, Reader, call};
+use crate::engine::list::{LONGEST_ITEM, object};
+use crate::engine::sparing::Texts;
+use crate::engine::{EngineError, Platform, Reader, call};
 use crate::model::ImageId;
 
 /// A graphdriver engine first writes a copy of all layers, then answers.

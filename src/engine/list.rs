@@ -7,7 +7,7 @@ use std::cell::Cell;
 use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 
-use super::{EngineError, Info, Reader};
+use crate::engine::{EngineError, Info, Reader};
 
 /// No list is longer, beside an item for each image and container that the
 /// engine counts: 100,000 images with a kilobyte of labels each.
@@ -285,7 +285,7 @@ impl Items {
             (Place::Between(false), b']') if self.form == Form::Array => Place::End,
             (Place::Between(_), b'{') => Place::Inside,
             _ => {
-                let seen = crate::text::escape(&String::from_utf8_lossy(&[byte]));
+                let seen = crate::model::text::escape(&String::from_utf8_lossy(&[byte]));
                 return Err(format!("it is no list of objects: found {seen}"));
             }
         };

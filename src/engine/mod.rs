@@ -27,7 +27,7 @@ use std::time::Duration;
 use bollard::Docker;
 use bollard::errors::Error as Bollard;
 
-use crate::text::escape;
+use crate::model::text::escape;
 
 pub use address::{Address, AddressError, Environment};
 pub use events::{Claim, Did, Meanwhile};

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use crate::text::escape;
+use crate::model::text::escape;
 
 /// Operating system and architecture, without the variant: which of `arm/v6`
 /// and `arm/v7` a host takes is for its engine to know.

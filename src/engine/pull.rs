@@ -8,12 +8,12 @@ use http_body_util::BodyExt;
 use hyper::Request;
 use hyper::body::Bytes;
 
-use super::stream::{Lines, Pulled};
-use super::{EngineError, Reader, call};
-use crate::guards::Undisturbed;
-use crate::reference::Reference;
-use crate::secret::Secret;
-use crate::text::encode;
+use crate::engine::stream::{Lines, Pulled};
+use crate::engine::{EngineError, Reader, call};
+use crate::guard::Undisturbed;
+use crate::model::reference::Reference;
+use crate::model::secret::Secret;
+use crate::model::text::encode;
 
 /// An engine tries a registry that does not answer for long before it says so.
 const FIRST: Duration = Duration::from_secs(3 * 60);

@@ -9,15 +9,15 @@ use bollard::models::SystemInfo;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer};
 
-use super::list::{Allowance, Form, Weighed};
-use super::sparing::{Texts, Written, first, some_of};
-use super::swarm::SwarmRole;
-use super::{EngineError, Failure, Reader};
+use crate::engine::list::{Allowance, Form, Weighed};
+use crate::engine::sparing::{Texts, Written, first, some_of};
+use crate::engine::swarm::SwarmRole;
+use crate::engine::{EngineError, Failure, Reader};
+use crate::model::reference::Reference;
+use crate::model::text::{Untrusted, escape};
 use crate::model::{
     AtWork, Bytes, Container, Dates, EngineFacts, Image, ImageId, MORE_LABELS, Observed, Store,
 };
-use crate::reference::Reference;
-use crate::text::{Untrusted, escape};
 
 /// What an engine says of itself, and of how much there is.
 #[derive(Debug)]

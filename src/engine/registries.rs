@@ -6,9 +6,9 @@ use std::net::IpAddr;
 
 use serde::Deserialize;
 
-use super::list::object;
-use super::socket::LONGEST_ANSWER;
-use super::{EngineError, Reader};
+use crate::engine::list::object;
+use crate::engine::socket::LONGEST_ANSWER;
+use crate::engine::{EngineError, Reader};
 
 /// Registries that the engine speaks to without TLS.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -9,14 +9,14 @@ use bollard::query_parameters::{RemoveImageOptions, TagImageOptions};
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
-use super::list::{LONGEST_ITEM, LONGEST_WHOLE, object};
-use super::read::sort_names;
-use super::sparing::Texts;
-use super::{EngineError, Failure, REMOVE, Reader, call};
-use crate::guards::Cleared;
+use crate::engine::list::{LONGEST_ITEM, LONGEST_WHOLE, object};
+use crate::engine::read::sort_names;
+use crate::engine::sparing::Texts;
+use crate::engine::{EngineError, Failure, REMOVE, Reader, call};
+use crate::guard::Cleared;
+use crate::model::reference::Reference;
+use crate::model::text::escape;
 use crate::model::{ImageId, Observed};
-use crate::reference::Reference;
-use crate::text::escape;
 
 /// One image, looked at by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -227,8 +227,8 @@ fn tag_time(text: Option<&str>) -> Observed<Option<DateTime<Utc>>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::socket::Socket;
     use super::*;
+    use crate::engine::socket::Socket;
 
     /// A remover of an engine that takes each connection and never answers.
     fn silent() -> (tempfile::TempDir, std::os::unix::net::UnixListener, Remover) {

@@ -10,8 +10,8 @@ use std::marker::PhantomData;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use crate::labels::{Labels, cut};
-use crate::text::Untrusted;
+use crate::model::labels::{Labels, cut};
+use crate::model::text::Untrusted;
 
 /// Of no list within an item is more kept: an image with 10,000 tags.
 const ELEMENTS: usize = 10_000;

@@ -7,12 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use bollard::models::{LocalNodeState, SwarmInfo};
 use serde::{Deserialize, Deserializer};
 
-use super::deploys::{Place, Seen, Update, Way, deploy};
-use super::list::{Allowance, Form, LONGEST_WHOLE, Weighed, object};
-use super::sparing::some_of;
-use super::{EngineError, Info, Reader};
+use crate::engine::deploys::{Place, Seen, Update, Way, deploy};
+use crate::engine::list::{Allowance, Form, LONGEST_WHOLE, Weighed, object};
+use crate::engine::sparing::some_of;
+use crate::engine::{EngineError, Info, Reader};
+use crate::model::text::{Untrusted, escape};
 use crate::model::{Observed, ServiceImage, Spec, Swarm};
-use crate::text::{Untrusted, escape};
 
 /// What this node is to Swarm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use anyhow::{Context, ensure};
 use chrono::{DateTime, Utc};
 use nix::time::{ClockId, clock_gettime};
 
-use crate::activity::ClockReading;
+use crate::model::conditions::ClockReading;
 
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::files::read_named;
+use crate::host::files::read_named;
 use crate::model::EngineFacts;
 
 /// Where the system's containerd keeps its files unless told otherwise.

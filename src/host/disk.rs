@@ -7,8 +7,8 @@ use anyhow::Context;
 use nix::errno::Errno;
 use nix::sys::statvfs::{Statvfs, statvfs};
 
-use super::quoted;
-use crate::activity::{Disk, Room};
+use crate::host::quoted;
+use crate::model::conditions::{Disk, Room};
 
 /// Reads the room, in bytes and in inodes, of the file system that holds `path`
 /// (statvfs(3)).

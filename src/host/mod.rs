@@ -5,11 +5,11 @@
 
 pub mod clock;
 pub mod containerd;
+pub mod deploy_lock;
 pub mod disk;
 pub mod files;
-pub mod lock;
 mod process;
-pub mod signs;
+pub mod pull_signs;
 pub mod storage;
 pub mod systemd;
 pub mod user;

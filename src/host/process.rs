@@ -25,8 +25,8 @@ pub(super) fn started(pid: u32) -> Option<DateTime<Utc>> {
     let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
     let ticks = i64::try_from(start_of(&stat)?).ok()?;
     let began_at = ticks.checked_mul(TICK)?;
-    let now = super::clock::now();
-    let since_boot = super::clock::since_boot().ok()?;
+    let now = crate::host::clock::now();
+    let since_boot = crate::host::clock::since_boot().ok()?;
     let age = i64::try_from(since_boot.as_millis()).ok()? - began_at;
     now.checked_sub_signed(TimeDelta::milliseconds(age.max(0)))
 }

@@ -6,10 +6,10 @@ use std::path::{Component, Path, PathBuf};
 
 use nix::sys::statfs::{self, statfs};
 
-use super::files::read_named;
-use super::{disk, quoted};
-use crate::activity::Disk;
+use crate::host::files::read_named;
+use crate::host::{disk, quoted};
 use crate::model::Observed;
+use crate::model::conditions::Disk;
 
 /// 64 digits, for some drivers a few more.
 const LONGEST_CACHE_ID: u64 = 4096;

@@ -16,7 +16,7 @@ use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::SndBuf;
 use nix::sys::stat::fstat;
 
-use crate::text::escape_up_to;
+use crate::model::text::escape_up_to;
 
 /// Where the journal listens.
 const SOCKET: &str = "/run/systemd/journal/socket";

@@ -4,8 +4,8 @@
 use roff::{bold, italic, roman};
 use serde_json::Value;
 
-use super::page::{Page, spans};
-use super::policy_file::{Document, Key, Part, Section, sections};
+use crate::manual::page::{Page, spans};
+use crate::manual::policy_file::{Document, Key, Part, Section, sections};
 
 /// secateur-policy(5).
 pub(super) fn page() -> String {

@@ -9,15 +9,15 @@ use serde_json::Value;
 
 use clap::{Arg, Command, CommandFactory};
 
-use super::page::{EXITS, FURTHER};
-use super::policy_file::{Part, sections};
+use crate::manual::page::{EXITS, FURTHER};
+use crate::manual::policy_file::{Part, sections};
 use crate::policy::schema::schema;
 
 #[test]
 fn the_files_of_the_manual_are_what_the_program_says_now() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut stale = Vec::new();
-    for (name, made) in super::files() {
+    for (name, made) in crate::manual::files() {
         let path = root.join(name);
         if std::env::var_os("UPDATE_MANUAL").is_some() {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();

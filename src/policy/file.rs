@@ -10,16 +10,16 @@ use std::time::Duration;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{
+use crate::model::Bytes;
+use crate::model::conditions::LockKind;
+use crate::model::reference::Reference;
+use crate::policy::{
     DeployLock, DigestPinned, DiskLimits, Guard, LabelRule, Limits, NamePattern, Policy, Pulls,
 };
-use crate::activity::LockKind;
-use crate::model::Bytes;
-use crate::reference::Reference;
 
 // Keys and sections stand in the schema, their words in config/policy.toml.
 #[cfg(test)]
-use super::schema as form;
+use crate::policy::schema as form;
 
 #[derive(Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -237,8 +237,14 @@ fn wrong_value(line: &str, seen: &str, wanted: &str) -> String {
         table if table.starts_with("struct ") => format!("a table, [{key}]"),
         other => other.to_owned(),
     };
-    let (key, seen) = (crate::text::escape(key), crate::text::escape(seen));
-    format!("{key}: {seen}; wanted {}", crate::text::escape(&wanted))
+    let (key, seen) = (
+        crate::model::text::escape(key),
+        crate::model::text::escape(seen),
+    );
+    format!(
+        "{key}: {seen}; wanted {}",
+        crate::model::text::escape(&wanted)
+    )
 }
 
 /// serde says "unknown field `x`, expected one of `a`, `b`"; what a person
@@ -258,7 +264,7 @@ fn with_nearest_key(message: &str) -> String {
     };
     format!(
         "unknown key `{}`; {hint}known here: {}",
-        crate::text::escape(seen),
+        crate::model::text::escape(seen),
         known.join(", ")
     )
 }
@@ -572,7 +578,7 @@ mod tests {
 
     #[test]
     fn the_shipped_policy_says_just_the_defaults() {
-        let shipped = parse(super::super::DEFAULT, "default").unwrap();
+        let shipped = parse(crate::policy::DEFAULT, "default").unwrap();
         let bare = parse("[age]\nmin_age = \"14d\"", "bare").unwrap();
         assert_eq!(shipped, bare);
         let text = "[age]\nmin_age = \"14d\"\n[guard]\nlock = []";

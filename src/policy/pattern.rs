@@ -3,9 +3,9 @@
 
 use wildmatch::WildMatch;
 
-use super::shape::impossible_at;
-use crate::reference::{Reference, looks_like_host, meant, read_as_id};
-use crate::text::escape;
+use crate::model::reference::{Reference, looks_like_host, meant, read_as_id};
+use crate::model::text::escape;
+use crate::policy::shape::impossible_at;
 
 /// A name of `keep.images`: exact, or with `*`, compared with the normalised
 /// form of every name of an image.

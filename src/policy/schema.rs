@@ -8,8 +8,8 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
-use super::file::PolicyFile;
 use crate::manual::policy_file::{Key, Section, sections};
+use crate::policy::file::PolicyFile;
 
 /// One form of value that keys have in common.
 macro_rules! form {

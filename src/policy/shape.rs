@@ -137,7 +137,7 @@ fn after_any_text(from: BTreeSet<At>) -> BTreeSet<At> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reference::Reference;
+    use crate::model::reference::Reference;
 
     #[test]
     fn a_pattern_without_a_name_is_known_by_where_it_stops_to_be_one() {

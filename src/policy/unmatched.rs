@@ -3,8 +3,8 @@
 
 use serde::Serialize;
 
-use super::Policy;
 use crate::model::Image;
+use crate::policy::Policy;
 
 /// A rule, as it was typed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -52,8 +52,8 @@ impl Policy {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::text::Untrusted;
     use crate::testing::{digest, inventory, pinned, tagged};
-    use crate::text::Untrusted;
 
     #[test]
     fn a_rule_is_unmatched_where_no_image_has_such_a_name_or_label() {

@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::{
-    Before, Ending, Engine, EngineError, Failure, Host, LAST_PATIENCE, LONGEST_HOLD, PATIENCE,
-    PAUSE, Pruning, RETRY, TICK, lost,
-};
-use crate::guards::Refusal;
+use crate::decide::plan::Entry;
+use crate::guard::Refusal;
 use crate::model::{AtWork, Event};
-use crate::plan::Entry;
+use crate::prune::{
+    Before, Ending, Engine, EngineError, Failure, Host, LAST_PATIENCE, LONGEST_HOLD, PAUSE,
+    Pruning, TICK, lost,
+};
+use crate::survey::watch::{PATIENCE, RETRY};
 
 impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
     /// Sees that the last image is gone, that nothing speaks against going on,

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
+use crate::decide::plan::Entry;
 use crate::engine::Seen;
+use crate::model::users::Names;
 use crate::model::{AtWork, Container, Event, EventKind, Image, ImageId, Swarm};
-use crate::plan::Entry;
-use crate::users::Names;
 
 /// What is different from what was planned, if anything: every difference
 /// means that somebody has been at it, and keeps.

@@ -3,16 +3,16 @@
 
 use std::collections::BTreeSet;
 
-use super::changed::came_again;
-use super::remove::having_lost;
-use super::{Engine, Fate, Host, KEPT, Last, Pruning, TICK};
+use crate::decide::plan::Entry;
 use crate::engine::{Dropped, EngineError, Failure, Seen};
-use crate::journal::{Because, Record};
-use crate::lost::Lost;
+use crate::memory::journal::{Because, Record};
 use crate::model::ImageId;
-use crate::outcome::{Collateral, Ending, Removed};
-use crate::plan::Entry;
-use crate::reference::Reference;
+use crate::model::lost::Lost;
+use crate::model::reference::Reference;
+use crate::prune::changed::came_again;
+use crate::prune::outcome::{Collateral, Ending, Removed};
+use crate::prune::remove::having_lost;
+use crate::prune::{Engine, Fate, Host, KEPT, Last, Pruning, TICK};
 
 impl<E: Engine, H: Host> Pruning<'_, E, H> {
     /// Looks whether the last image is gone.

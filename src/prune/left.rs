@@ -1,12 +1,12 @@
 //! Names of ours that a run that was cut off left on images that stay.
 
-use super::confirm::{deletes, spellings};
-use super::{Engine, Host, Pruning};
+use crate::decide::plan::Verdict;
 use crate::engine::Seen;
-use crate::journal::Record;
-use crate::lost::Lost;
-use crate::outcome::{Collateral, Ending};
-use crate::plan::Verdict;
+use crate::memory::journal::Record;
+use crate::model::lost::Lost;
+use crate::prune::confirm::{deletes, spellings};
+use crate::prune::outcome::{Collateral, Ending};
+use crate::prune::{Engine, Host, Pruning};
 
 impl<E: Engine, H: Host> Pruning<'_, E, H> {
     /// Names of ours on images that stay, left by a run that was cut off. Only

@@ -3,14 +3,14 @@
 
 use std::collections::BTreeSet;
 
-use super::changed::{changed, used_by_container, wanted_by_swarm, wanted_since};
-use super::confirm::{deletes, spellings};
-use super::{Before, Engine, Fate, Host, Last, Pruning, SLOW, failed};
+use crate::decide::plan::Entry;
 use crate::engine::{EngineError, Failure, Seen};
-use crate::journal::{Because, Came};
-use crate::outcome::{Ending, Stayed};
-use crate::plan::Entry;
-use crate::reference::Reference;
+use crate::memory::journal::{Because, Came};
+use crate::model::reference::Reference;
+use crate::prune::changed::{changed, used_by_container, wanted_by_swarm, wanted_since};
+use crate::prune::confirm::{deletes, spellings};
+use crate::prune::outcome::{Ending, Stayed};
+use crate::prune::{Before, Engine, Fate, Host, Last, Pruning, SLOW, failed};
 
 impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
     /// One image, under the deploy locks. An error ends the run.

@@ -9,15 +9,16 @@ use chrono::TimeDelta;
 use tokio::time::Instant;
 
 use super::*;
-use crate::activity::{LockKind, LockSight, LockState};
 use crate::decide::{Trust, decide};
 use crate::exit::Exit;
-use crate::guards::{Cause, clear};
-use crate::ledger::Ledger;
-use crate::lost::Lost;
+use crate::guard::{Cause, clear};
+use crate::memory::ledger::Ledger;
+use crate::model::conditions::{LockKind, LockSight, LockState};
+use crate::model::lost::Lost;
+use crate::model::text::Untrusted;
 use crate::model::{Bytes, EventKind, Image, Inventory, ServiceImage, Spec, Store};
+use crate::survey::watch::PATIENCE;
 use crate::testing::{at, clock, digest, disk, id, image, inventory, pinned, tagged};
-use crate::text::Untrusted;
 
 type Act = Box<dyn FnMut(&mut World)>;
 
@@ -208,8 +209,8 @@ impl Host for Fake {
     fn record(&mut self, records: &[Record], durable: bool) -> Result<(), String> {
         for record in records {
             let what = match &record.what {
-                crate::journal::What::Intent { .. } => "intent".to_owned(),
-                crate::journal::What::Outcome { result, .. } => format!("{result:?}"),
+                crate::memory::journal::What::Intent { .. } => "intent".to_owned(),
+                crate::memory::journal::What::Outcome { result, .. } => format!("{result:?}"),
             };
             self.notes(&format!("{what} {}", n(&record.id)));
         }
@@ -349,7 +350,7 @@ impl Scene {
             .flat_map(|(record, _)| record.to_line())
             .collect();
         let key = self.host.engine.key();
-        crate::journal::pending(&lines, &key)
+        crate::memory::journal::pending(&lines, &key)
             .keys()
             .map(n)
             .collect()
@@ -1310,14 +1311,14 @@ fn the_fakes_lock_is_one_that_the_guards_would_make() {
             since: None,
         },
     };
-    let look = crate::guards::Look {
+    let look = crate::guard::Look {
         at: at(0),
-        clock: crate::clock::Clock::Sound,
+        clock: crate::memory::clock::Clock::Sound,
         locks: vec![sight],
-        standing: crate::activity::Standing::new(),
-        pulls: crate::activity::PullSigns::default(),
+        standing: crate::model::conditions::Standing::new(),
+        pulls: crate::model::conditions::PullSigns::default(),
         at_work: inventory([]).at_work,
     };
     let policy = Policy::parse(POLICY, "test").unwrap();
-    assert_eq!(crate::guards::refusals(&policy, &look), [a_lock()]);
+    assert_eq!(crate::guard::refusals(&policy, &look), [a_lock()]);
 }

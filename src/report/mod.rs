@@ -2,25 +2,19 @@
 //! for systemd's journal. It decides only the wording; every figure comes from a
 //! plan or an outcome.
 
-pub mod brief;
-pub mod cache_entries;
-pub mod cache_json;
-pub mod cache_text;
-pub mod entries;
-pub mod explain;
+pub mod journald;
 pub mod json;
-mod lists;
+pub mod metrics;
 pub mod text;
-mod wrap;
 
 #[cfg(test)]
 pub(crate) mod tests;
 
 use std::path::PathBuf;
 
-use crate::guards::Refusal;
+use crate::guard::Refusal;
+use crate::model::text::escape_up_to;
 use crate::policy::Unmatched;
-use crate::text::escape_up_to;
 
 /// Where the policy came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,7 +29,7 @@ impl PolicySource {
     /// Fit to print.
     pub fn shown(&self) -> String {
         match &self.file {
-            Some(path) => crate::text::escape(&path.to_string_lossy()),
+            Some(path) => crate::model::text::escape(&path.to_string_lossy()),
             None => "built-in default (no /etc/secateur/policy.toml)".to_owned(),
         }
     }

@@ -3,26 +3,25 @@
 
 use chrono::TimeDelta;
 
-use super::brief;
-use super::text::{HEAD, LOUD};
-use super::wrap::COLUMNS;
-use super::{Context, PolicySource, cache_entries, entries, explain, text};
-use crate::activity::{Cure, Disk, LockKind, Room};
+use crate::cache::outcome::{Findings, Line};
+use crate::cache::{Check, Kind, Status};
+use crate::decide::plan::Plan;
 use crate::decide::{Trust, decide};
 use crate::exit::{Exit, Fault};
-use crate::guards::{Cause, Refusal};
+use crate::guard::{Cause, Refusal};
 use crate::host::systemd::{Entry, Priority};
-use crate::ledger::Ledger;
-use crate::lost::Lost;
+use crate::memory::ledger::Ledger;
+use crate::model::conditions::{Cure, Disk, LockKind, Room};
+use crate::model::lost::Lost;
+use crate::model::reference::Reference;
+use crate::model::text::Untrusted;
 use crate::model::{Bytes, Container, Image, Inventory, Observed};
-use crate::outcome::{Collateral, Ending, Outcome, Removed, Stayed};
-use crate::plan::Plan;
 use crate::policy::Policy;
-use crate::reference::Reference;
+use crate::prune::outcome::{Collateral, Ending, Outcome, Removed, Stayed};
+use crate::report::text::layout::COLUMNS;
+use crate::report::text::prune::{HEAD, LOUD};
+use crate::report::{Context, PolicySource, journald, text};
 use crate::testing::{at, clock, id, image, inventory, pinned, tagged};
-use crate::text::Untrusted;
-use crate::verify_cache::outcome::{Findings, Line};
-use crate::verify_cache::{Check, Kind, Status};
 
 pub(crate) const MIB: u64 = 1 << 20;
 pub(crate) const GIB: u64 = 1 << 30;
@@ -210,7 +209,7 @@ fn plain(report: &str) -> String {
         let fits = columns <= COLUMNS || line.starts_with("  -> docker pull ");
         assert!(fits, "{columns} columns: {line}");
         assert_eq!(line, line.trim_end(), "blanks at the end");
-        let fit = |ch: char| crate::text::escape(&ch.to_string()) == ch.to_string();
+        let fit = |ch: char| crate::model::text::escape(&ch.to_string()) == ch.to_string();
         assert!(line.chars().all(fit), "not fit for a terminal: {line:?}");
     }
     plain
@@ -229,10 +228,13 @@ fn same(name: &str, shown: &str) {
 #[test]
 fn a_plan_with_removals() {
     let (plan, _) = planned(ENOUGH);
-    golden("plan.txt", &text::plan(&plan, &context(vec![], &[]), false));
+    golden(
+        "plan.txt",
+        &text::prune::plan(&plan, &context(vec![], &[]), false),
+    );
     golden(
         "plan-verbose.txt",
-        &text::plan(&plan, &context(vec![], &[]), true),
+        &text::prune::plan(&plan, &context(vec![], &[]), true),
     );
 }
 
@@ -247,12 +249,12 @@ fn rules_that_match_nothing_are_one_note_that_is_bounded_and_no_loud_one() {
     };
     context.unmatched = vec![rule("ghcr.io/acmee/*".into())];
     let one = "note    1 rule of the policy matches nothing here: keep.images ghcr.io/acmee/*\n";
-    assert!(text::plan(&plan, &context, false).contains(one));
-    assert!(text::outcome(&outcome, Some(&plan), &context, false).contains(one));
+    assert!(text::prune::plan(&plan, &context, false).contains(one));
+    assert!(text::prune::outcome(&outcome, Some(&plan), &context, false).contains(one));
     context.unmatched = (0..1000)
         .map(|n| rule(format!("\u{1b}[2J{n}{}", "x".repeat(1000))))
         .collect();
-    let shown = plain(&text::plan(&plan, &context, false));
+    let shown = plain(&text::prune::plan(&plan, &context, false));
     let unmatched = shown
         .split("note    1000 rules of the policy match nothing here")
         .nth(1);
@@ -262,18 +264,18 @@ fn rules_that_match_nothing_are_one_note_that_is_bounded_and_no_loud_one() {
         "{unmatched}"
     );
     assert!(unmatched.len() < 1000, "{unmatched}");
-    let entries = entries::outcome(&outcome, Some(&plan), &context);
+    let entries = journald::prune::outcome(&outcome, Some(&plan), &context);
     let told: Vec<_> = entries
         .iter()
-        .filter(|entry| entry.id == entries::NOTE)
+        .filter(|entry| entry.id == journald::prune::NOTE)
         .collect();
     assert_eq!(
         told.iter().map(|it| it.priority).collect::<Vec<_>>(),
         [Priority::Info]
     );
     for document in [
-        crate::report::json::plan(&plan, &context),
-        crate::report::json::outcome(&outcome, None, &context),
+        crate::report::json::prune::plan(&plan, &context),
+        crate::report::json::prune::outcome(&outcome, None, &context),
     ] {
         let document: serde_json::Value = serde_json::from_str(&document).unwrap();
         assert_eq!(document["unmatched_rules"].as_array().unwrap().len(), 1000);
@@ -286,9 +288,9 @@ fn what_quiet_leaves_fits_a_terminal_and_ends_with_what_matters() {
     let last = |report: &str| plain(report).lines().last().unwrap().to_owned();
     let fits = |report: &str| assert!(plain(report).lines().count() <= 23, "{report}");
     let (plan, _) = planned(ENOUGH);
-    let quiet = brief::plan(&plan, &context(vec![], &[]));
+    let quiet = text::brief::plan(&plan, &context(vec![], &[]));
     assert!(last(&quiet).starts_with("would remove "), "{quiet}");
-    let quiet = brief::plan(&plan, &context(refusals(), &[]));
+    let quiet = text::brief::plan(&plan, &context(refusals(), &[]));
     let way_out = refusals().last().unwrap().way_out();
     assert!(
         quiet
@@ -299,17 +301,17 @@ fn what_quiet_leaves_fits_a_terminal_and_ends_with_what_matters() {
     fits(&quiet);
 
     let mut outcome = run(&plan, str::to_owned);
-    let quiet = brief::outcome(&outcome, Some(&plan));
+    let quiet = text::brief::outcome(&outcome, Some(&plan));
     assert!(quiet.ends_with(": build it again\n"), "{quiet}");
     for _ in 0..4 {
         outcome.collateral.extend(outcome.collateral.clone());
     }
-    let quiet = brief::outcome(&outcome, Some(&plan));
+    let quiet = text::brief::outcome(&outcome, Some(&plan));
     fits(&quiet);
     assert!(quiet.contains("more lines without --quiet)"), "{quiet}");
     assert!(quiet.ends_with(": build it again\n"), "{quiet}");
     let nothing = Outcome::new("run".into(), at(0), Observed::Unknown("why".into()));
-    let quiet = brief::outcome(&nothing, Some(&plan));
+    let quiet = text::brief::outcome(&nothing, Some(&plan));
     assert!(last(&quiet).starts_with("removed nothing"), "{quiet}");
 }
 
@@ -324,10 +326,10 @@ fn the_command_that_brings_the_longest_name_back_is_whole() {
         digests: vec![digest.parse().unwrap()],
     }];
     let way_back = format!("docker pull {digest} && docker tag {digest} {name}");
-    let shown = text::outcome(&outcome, None, &context(vec![], &[]), false);
+    let shown = text::prune::outcome(&outcome, None, &context(vec![], &[]), false);
     assert!(shown.contains(&format!("  -> {way_back}\n")), "{shown}");
     assert!(!shown.contains('…'), "the name, too: {shown}");
-    let told = entries::outcome(&outcome, None, &context(vec![], &[]));
+    let told = journald::prune::outcome(&outcome, None, &context(vec![], &[]));
     assert!(told[0].message.ends_with(&way_back), "{}", told[0].message);
 }
 
@@ -336,7 +338,7 @@ fn a_plan_where_the_disk_has_room() {
     let (plan, _) = planned("[disk]\nstart_above_percent = 90");
     golden(
         "plan-room.txt",
-        &text::plan(&plan, &context(vec![], &[]), false),
+        &text::prune::plan(&plan, &context(vec![], &[]), false),
     );
 }
 
@@ -346,7 +348,7 @@ fn a_plan_that_is_refused_and_would_not_be_enough() {
     let note = "/var/lib/docker/tmp/GetImageBlob12 is left from a pull that is over (untouched for 3 d); it holds nothing up";
     golden(
         "plan-refused.txt",
-        &text::plan(&plan, &context(refusals(), &[note]), false),
+        &text::prune::plan(&plan, &context(refusals(), &[note]), false),
     );
 }
 
@@ -358,7 +360,7 @@ fn a_run_that_removed_what_it_should() {
     outcome.disk_after = Observed::Known(disk(86 * GIB - 505 * MIB));
     golden(
         "outcome.txt",
-        &text::outcome(&outcome, Some(&plan), &context(vec![], &[]), false),
+        &text::prune::outcome(&outcome, Some(&plan), &context(vec![], &[]), false),
     );
 }
 
@@ -368,7 +370,7 @@ fn a_run_that_met_everything() {
     let outcome = run(&plan, str::to_owned);
     golden(
         "outcome-bad.txt",
-        &text::outcome(&outcome, Some(&plan), &context(vec![], &[]), false),
+        &text::prune::outcome(&outcome, Some(&plan), &context(vec![], &[]), false),
     );
 }
 
@@ -384,12 +386,12 @@ fn a_run_that_was_refused() {
     outcome.refusals = refusals();
     golden(
         "outcome-refused.txt",
-        &text::outcome(&outcome, Some(&plan), &context(vec![], &[]), false),
+        &text::prune::outcome(&outcome, Some(&plan), &context(vec![], &[]), false),
     );
     outcome.refusals = vec![Cause::OtherRun("pid 812, since 03:00".into()).into()];
     golden(
         "outcome-other-run.txt",
-        &text::outcome(&outcome, None, &context(vec![], &[]), false),
+        &text::prune::outcome(&outcome, None, &context(vec![], &[]), false),
     );
 }
 
@@ -403,10 +405,10 @@ fn a_run_whose_reviewed_plan_was_refused() {
     );
     outcome.ending = Ending::PlanRefused("reviewed plan old.json: it is 2 h old".into());
     let context = context(vec![], &[]);
-    let shown = text::outcome(&outcome, Some(&plan), &context, false);
+    let shown = text::prune::outcome(&outcome, Some(&plan), &context, false);
     let first = format!("{LOUD}refused:{LOUD:#} reviewed plan old.json: it is 2 h old\n\n");
     assert!(shown.starts_with(&first), "{shown}");
-    let last = entries::outcome(&outcome, Some(&plan), &context).pop();
+    let last = journald::prune::outcome(&outcome, Some(&plan), &context).pop();
     let last = last.expect("how it ended");
     assert_eq!(last.priority, Priority::Error);
     let first = "reviewed plan old.json: it is 2 h old; refused, removed nothing of ";
@@ -436,7 +438,7 @@ fn a_run_is_one_entry_for_each_fact_in_systemds_journal() {
     outcome.removed = plan.removals().map(Removed::of).collect();
     outcome.disk_after = Observed::Known(disk(86 * GIB - 505 * MIB));
     let context = context(vec![], &["a stale sign of a pull"]);
-    let entries = entries::outcome(&outcome, Some(&plan), &context);
+    let entries = journald::prune::outcome(&outcome, Some(&plan), &context);
     journal("journal.txt", &entries);
 }
 
@@ -446,17 +448,17 @@ fn a_run_that_met_everything_leaves_nothing_out_in_systemds_journal() {
     let mut outcome = run(&plan, str::to_owned);
     outcome.refusals = refusals();
     let context = context(vec![], &[]);
-    let entries = entries::outcome(&outcome, Some(&plan), &context);
+    let entries = journald::prune::outcome(&outcome, Some(&plan), &context);
     journal("journal-bad.txt", &entries);
     let mut ids: Vec<&str> = entries.iter().map(|entry| entry.id).collect();
     ids.sort_unstable();
     ids.dedup();
     let mut wanted = vec![
-        entries::PRUNED,
-        entries::REMOVED,
-        entries::STAYED,
-        entries::LOST,
-        entries::REFUSED,
+        journald::prune::PRUNED,
+        journald::prune::REMOVED,
+        journald::prune::STAYED,
+        journald::prune::LOST,
+        journald::prune::REFUSED,
     ];
     wanted.sort_unstable();
     assert_eq!(ids, wanted);
@@ -480,16 +482,16 @@ fn a_verify_cache_is_one_entry_for_each_promise_that_is_not_as_it_should_be() {
         line("x:3", Status::Moved),
         line("y:4", Status::Unknown),
     ];
-    let mut entries = cache_entries::findings(&findings, &context(vec![], &[]));
+    let mut entries = journald::cache::findings(&findings, &context(vec![], &[]));
     // Where none is promised, the store stands for itself.
     findings.images.clear();
     findings.store = Some(Check::new(Kind::Lasting, Status::Broken, "it is a tmpfs"));
-    entries.extend(cache_entries::findings(&findings, &context(vec![], &[])));
+    entries.extend(journald::cache::findings(&findings, &context(vec![], &[])));
     findings.refusals = vec![crate::testing::deploy("web")];
     findings.store = None;
-    entries.extend(cache_entries::findings(&findings, &context(vec![], &[])));
+    entries.extend(journald::cache::findings(&findings, &context(vec![], &[])));
     let fault = Fault::new(Exit::Policy, "policy p.toml, line 2: no");
-    entries.push(entries::fault(&fault, "verify-cache"));
+    entries.push(journald::prune::fault(&fault, "verify-cache"));
     journal("journal-cache.txt", &entries);
 }
 
@@ -497,7 +499,10 @@ fn a_verify_cache_is_one_entry_for_each_promise_that_is_not_as_it_should_be() {
 fn one_image_and_its_story() {
     let (plan, ledger) = planned("");
     let entries: Vec<_> = [4, 6, 8, 9, 10].map(|n| plan.entry(&id(n)).unwrap()).into();
-    golden("explain.txt", &explain::explain(&plan, &ledger, &entries));
+    golden(
+        "explain.txt",
+        &text::explain::explain(&plan, &ledger, &entries),
+    );
 }
 
 #[test]
@@ -510,9 +515,9 @@ fn long_lists_are_cut_and_verbose_shows_them() {
         "[disk]\nstart_above_percent = 0\nstop_below_percent = 0\n[limits]\nmax_images = 25",
     );
     let plan = decide(&policy, &host, &ledger, Trust::OwnMemory);
-    let short = plain(&text::plan(&plan, &context(vec![], &[]), false));
+    let short = plain(&text::prune::plan(&plan, &context(vec![], &[]), false));
     assert!(short.contains("... and 5 more (-v shows all)"), "{short}");
-    let long = plain(&text::plan(&plan, &context(vec![], &[]), true));
+    let long = plain(&text::prune::plan(&plan, &context(vec![], &[]), true));
     assert!(!long.contains("more (-v"), "{long}");
     assert!((1..=30).all(|n| long.contains(id(n).short())), "{long}");
 }
@@ -529,7 +534,7 @@ fn inodes_are_named_where_they_fill_the_disk() {
     };
     host.disk = Observed::Known(full);
     let plan = decide(&policy(""), &host, &ledger, Trust::OwnMemory);
-    let shown = plain(&text::plan(&plan, &context(vec![], &[]), false));
+    let shown = plain(&text::prune::plan(&plan, &context(vec![], &[]), false));
     // Wherever the line is broken.
     let words = shown.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(words.contains("; 97.0 % of the inodes used, "), "{shown}");
@@ -581,12 +586,17 @@ fn no_report_is_too_wide_or_moves_a_cursor() {
     let mut outcome = run(&plan, |why| format!("{why} {long}"));
     outcome.refusals = against;
     let every: Vec<_> = plan.entries().iter().collect();
-    plain(&explain::explain(&plan, &ledger, &every));
+    plain(&text::explain::explain(&plan, &ledger, &every));
     for verbose in [false, true] {
         for plan in [&plan, &unmeasured] {
-            plain(&text::plan(plan, &context, verbose));
-            plain(&text::outcome(&outcome, Some(plan), &context, verbose));
+            plain(&text::prune::plan(plan, &context, verbose));
+            plain(&text::prune::outcome(
+                &outcome,
+                Some(plan),
+                &context,
+                verbose,
+            ));
         }
-        plain(&text::outcome(&outcome, None, &context, verbose));
+        plain(&text::prune::outcome(&outcome, None, &context, verbose));
     }
 }

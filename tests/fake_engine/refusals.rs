@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Stdio;
 
-use secateur::guards::Refusal;
+use secateur::guard::Refusal;
 use serde_json::{Value, json};
 
 use crate::fake::fault::Fault;

@@ -4,13 +4,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use secateur::activity::{ClockReading, LockKind};
 use secateur::engine::Dropped;
-use secateur::journal::{Came, Record, What, open_intents};
-use secateur::lost::Lost;
+use secateur::memory::journal::{Came, Record, What, open_intents};
+use secateur::model::conditions::{ClockReading, LockKind};
+use secateur::model::lost::Lost;
+use secateur::model::reference::Reference;
 use secateur::model::{Event, Image, ImageId, Store};
-use secateur::outcome::{Ending, Outcome};
-use secateur::reference::Reference;
+use secateur::prune::outcome::{Ending, Outcome};
 
 use crate::naive::refers;
 use crate::schedule::Point;

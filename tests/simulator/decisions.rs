@@ -7,18 +7,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::TimeDelta;
 use fastrand::Rng;
-use secateur::activity::{ClockReading, Disk, Room};
+use secateur::decide::plan::{Plan, Verdict};
 use secateur::decide::{Trust, decide};
-use secateur::labels::Labels;
-use secateur::ledger::Ledger;
+use secateur::memory::ledger::Ledger;
+use secateur::model::conditions::{ClockReading, Disk, Room};
+use secateur::model::labels::Labels;
+use secateur::model::reference::Reference;
+use secateur::model::text::Untrusted;
 use secateur::model::{
     AtWork, Bytes, Container, Dates, Event, EventKind, Image, ImageId, Inventory, Observed,
     ServiceImage, Spec, Store, Swarm,
 };
-use secateur::plan::{Plan, Verdict};
 use secateur::policy::{DigestPinned, Policy};
-use secateur::reference::Reference;
-use secateur::text::Untrusted;
 
 use crate::naive::{self, Past, refers};
 use crate::values::{TAGS, at, digest, engine, id, policy, tag};
@@ -379,7 +379,7 @@ pub fn check(drawn: &Drawn, seed: u64, counts: &mut Counts) -> Result<(), String
         for reason in plan
             .entries()
             .iter()
-            .flat_map(secateur::plan::Entry::reasons)
+            .flat_map(secateur::decide::plan::Entry::reasons)
         {
             *counts.kept.entry(reason.kind()).or_default() += 1;
         }

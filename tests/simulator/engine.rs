@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use chrono::{DateTime, Utc};
 use secateur::engine::{Dropped, Failure, Seen};
+use secateur::model::reference::Reference;
+use secateur::model::text::Untrusted;
 use secateur::model::{Bytes, Container, Dates, Event, EventKind, Image, ImageId, Observed, Store};
-use secateur::reference::Reference;
-use secateur::text::Untrusted;
 
 /// Events that an engine remembers. Real ones keep 256.
 const EVENTS: usize = 256;

@@ -8,16 +8,16 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use secateur::activity::{ClockReading, Disk};
-use secateur::clock::judge;
 use secateur::engine::{Contents, Dropped, EngineError, Failure, Seen};
 use secateur::exit::Fault;
-use secateur::guards::{self, Look, Refusal};
-use secateur::journal::Record;
-use secateur::ledger::Ledger;
+use secateur::guard::{self, Look, Refusal};
+use secateur::memory::clock::judge;
+use secateur::memory::journal::Record;
+use secateur::memory::ledger::Ledger;
+use secateur::model::conditions::{ClockReading, Disk};
+use secateur::model::reference::Reference;
 use secateur::model::{AtWork, Container, Event, Image, ImageId, Observed, Store, Swarm};
 use secateur::prune::{Engine, Host};
-use secateur::reference::Reference;
 use secateur::survey::Sources;
 
 use crate::engine::Dropping;
@@ -423,11 +423,11 @@ impl Host for Meeting {
         }
         self.at(Point::Hold);
         let mut world = self.world();
-        let looked = guards::held_locks(
+        let looked = guard::held_locks(
             &world.policy,
             world.wall(),
             &world.lock_sights(self.run),
-            &secateur::activity::Standing::new(),
+            &secateur::model::conditions::Standing::new(),
         );
         if !looked.is_empty() {
             return Err(looked);
@@ -478,7 +478,7 @@ impl Host for Meeting {
         let ledger = self.ledger.borrow();
         let ledger = ledger.as_ref().expect("a run has a ledger");
         let look = Meeting::look(self, &now, ledger, at_work.clone());
-        guards::refusals(&self.world().policy, &look)
+        guard::refusals(&self.world().policy, &look)
     }
 
     fn disk(&mut self) -> Observed<Disk> {

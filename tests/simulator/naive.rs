@@ -7,11 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use secateur::decide::Trust;
+use secateur::model::reference::Reference;
 use secateur::model::{
     Container, Event, EventKind, Image, ImageId, Inventory, Observed, Store, Swarm,
 };
 use secateur::policy::{DigestPinned, Policy};
-use secateur::reference::Reference;
 
 /// One look at a host that was remembered.
 #[derive(Clone)]
@@ -148,7 +148,7 @@ impl<'a> Reading<'a> {
                 container
                     .image_mounts
                     .iter()
-                    .map(secateur::text::Untrusted::raw),
+                    .map(secateur::model::text::Untrusted::raw),
             );
             used.extend(&container.image_ids);
         }
@@ -429,7 +429,7 @@ impl<'a> Reading<'a> {
             let value = image
                 .labels
                 .get(&rule.key)
-                .map(secateur::text::Untrusted::raw);
+                .map(secateur::model::text::Untrusted::raw);
             value.is_some() && (rule.value.is_none() || rule.value.as_deref() == value)
         });
         by_name || by_label

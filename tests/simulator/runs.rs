@@ -9,15 +9,16 @@ use std::rc::Rc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::FutureExt;
-use secateur::activity::ClockReading;
 use secateur::decide::Trust;
-use secateur::guards;
-use secateur::journal::{intended, pending, resisting};
-use secateur::ledger::{Ledger, Unusable, file_of};
+use secateur::decide::plan::Verdict;
+use secateur::guard;
+use secateur::memory::journal::{intended, pending, resisting};
+use secateur::memory::ledger::{Ledger, Unusable, file_of};
+use secateur::memory::state::Known;
 use secateur::model::ImageId;
-use secateur::plan::Verdict;
+use secateur::model::conditions::ClockReading;
 use secateur::policy::Policy;
-use secateur::state::Known;
+use secateur::prune::late;
 use secateur::survey::{self, NoSurvey, look_around};
 
 use crate::checks::{Ran, refused};
@@ -208,7 +209,7 @@ async fn inner(meeting: &Meeting, run: usize, state: usize) -> Option<BTreeSet<I
     }
     meeting.point(crate::schedule::Point::SavedLedger);
     meeting.remembers(&seen.ledger);
-    let resolved = survey::resolved(&open, &seen.inventory);
+    let resolved = late::resolved(&open, &seen.inventory);
     if !resolved.is_empty() {
         let mut world = meeting.world();
         world.count("intent of a killed run resolved");
@@ -221,7 +222,7 @@ async fn inner(meeting: &Meeting, run: usize, state: usize) -> Option<BTreeSet<I
         .removals()
         .map(|entry| entry.image().id.clone())
         .collect();
-    let cleared = match guards::clear(&policy, &seen.looks, seen.plan) {
+    let cleared = match guard::clear(&policy, &seen.looks, seen.plan) {
         Ok(cleared) => {
             late_counts(meeting, state, &policy, &seen.inventory, &planned);
             cleared
@@ -365,7 +366,7 @@ impl World {
         }
     }
 
-    fn resolves(&mut self, state: usize, records: &[secateur::journal::Record]) {
+    fn resolves(&mut self, state: usize, records: &[secateur::memory::journal::Record]) {
         let key = self.key();
         let state = &mut self.states[state];
         if state.journal.last().is_some_and(|last| *last != b'\n') {
@@ -473,7 +474,7 @@ async fn in_the_end(world: &Rc<RefCell<World>>, base: &[Policy]) {
                     && image
                         .tags
                         .iter()
-                        .any(secateur::reference::Reference::is_ours)
+                        .any(secateur::model::reference::Reference::is_ours)
             });
             if left {
                 world.violated("a name of our own stays for ever");

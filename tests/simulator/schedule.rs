@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use fastrand::Rng;
-use secateur::activity::LockKind;
 use secateur::engine::Failure;
+use secateur::model::conditions::LockKind;
 use secateur::model::{Bytes, Store};
 use secateur::policy::{DeployLock, DigestPinned, Policy};
 

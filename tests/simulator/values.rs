@@ -5,10 +5,10 @@
 use std::sync::LazyLock;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use secateur::model::reference::Reference;
+use secateur::model::text::Untrusted;
 use secateur::model::{EngineFacts, ImageId, Store};
 use secateur::policy::Policy;
-use secateur::reference::Reference;
-use secateur::text::Untrusted;
 
 /// So many images can there be on one host.
 pub const IMAGES: usize = 10;

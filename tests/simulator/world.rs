@@ -4,16 +4,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use secateur::activity::{
+use secateur::engine::wanted_by_swarm;
+use secateur::memory::ledger::file_of;
+use secateur::model::conditions::{
     ClockReading, Cure, Disk, LockKind, LockSight, LockState, PullSign, PullSigns, Room, SignState,
     Unreadable,
 };
-use secateur::engine::wanted_by_swarm;
-use secateur::ledger::file_of;
+use secateur::model::reference::Reference;
+use secateur::model::text::Untrusted;
 use secateur::model::{EngineFacts, ImageId, Observed, Store, Swarm};
 use secateur::policy::Policy;
-use secateur::reference::Reference;
-use secateur::text::Untrusted;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 

@@ -14,8 +14,8 @@ use nix::libc;
 use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
 use nix::unistd::geteuid;
 
-use super::FileError;
-use super::trust::{LINK_LIMIT, parts, untrusted};
+use crate::host::files::FileError;
+use crate::host::files::trust::{LINK_LIMIT, parts, untrusted};
 
 /// A symbolic link on a way, and whose it is.
 pub(in crate::host) struct Link {

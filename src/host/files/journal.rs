@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use nix::libc;
 
-use super::{FileError, Wanted, check, folder_of, sync_folder};
+use crate::host::files::{FileError, Wanted, check, folder_of, sync_folder};
 
 /// An append-only file of lines, open for writing.
 #[derive(Debug)]

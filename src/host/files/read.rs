@@ -13,9 +13,9 @@ use nix::libc;
 use nix::sys::stat::Mode;
 use nix::unistd::geteuid;
 
-use super::folder::Folder;
-use super::trust::{WRITABLE_BY_OTHERS, type_name, type_name_of, untrusted};
-use super::{FileError, read_trusted_through_links};
+use crate::host::files::folder::Folder;
+use crate::host::files::trust::{WRITABLE_BY_OTHERS, type_name, type_name_of, untrusted};
+use crate::host::files::{FileError, read_trusted_through_links};
 
 /// To open a FIFO waits for its writer, to open a terminal may make it ours.
 const NEVER_WAITING: libc::c_int = libc::O_NONBLOCK | libc::O_NOCTTY;
@@ -350,7 +350,7 @@ mod tests {
         let ways: [Way; 5] = [
             |path| read_untrusted(path, 10),
             |path| read_named(path, 10).map(Some),
-            |path| super::super::read_trusted(path, 10),
+            |path| crate::host::files::read_trusted(path, 10),
             |path| read_trusted_through_links(path, 10),
             |path| {
                 let name = path.file_name().unwrap().to_str().unwrap();

@@ -12,7 +12,7 @@ use std::path::{Component, Path, PathBuf};
 use nix::libc;
 use nix::unistd::geteuid;
 
-use super::{FileError, quoted};
+use crate::host::files::{FileError, quoted};
 
 /// As many symbolic links as the kernel itself follows in one path.
 pub(super) const LINK_LIMIT: u32 = 40;

@@ -15,9 +15,9 @@ use nix::libc;
 use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, geteuid, linkat, unlinkat};
 
-use super::folder::Folder;
-use super::trust::type_name_of;
-use super::{FileError, TEMPORARY, folder_of};
+use crate::host::files::folder::Folder;
+use crate::host::files::trust::type_name_of;
+use crate::host::files::{FileError, TEMPORARY, folder_of};
 
 /// As [`write_atomic`], but everybody may read it (mode 0644), whatever the
 /// umask.

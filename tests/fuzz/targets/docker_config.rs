@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use secateur::verify_cache::config::{Said, look_up};
+use secateur::cache::credentials::config::{Said, look_up};
 
 fuzz_target!(|bytes: &[u8]| {
     for registry in ["docker.io", "ghcr.io", "127.0.0.1:5000"] {

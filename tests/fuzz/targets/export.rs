@@ -3,9 +3,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use secateur::cache::checks::whole::layers::{Beside, Export, judge};
+use secateur::cache::checks::whole::tar::Reader;
 use secateur::model::{ImageId, Store};
-use secateur::verify_cache::layers::{Beside, Export, judge};
-use secateur::verify_cache::tar::Reader;
 
 fn read(bytes: &[u8], size: usize) -> Option<(Export, Option<Vec<u8>>)> {
     let mut reader = Reader::new(Export::default());

@@ -6,11 +6,11 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
+use secateur::decide::plan::Verdict;
 use secateur::decide::{Trust, decide};
-use secateur::plan::Verdict;
 use secateur::policy::Policy;
 use secateur::report::{Context, PolicySource, json, text};
-use secateur::survey::SavedHost;
+use secateur::survey::saved::SavedHost;
 
 static GREEDY: LazyLock<Policy> = LazyLock::new(|| {
     let text = "[age]\nmin_age = \"1s\"\ndigest_pinned = \"1s\"\n[keep]\nprevious = 0\n\
@@ -44,12 +44,12 @@ fuzz_target!(|bytes: &[u8]| {
             notes: Vec::new(),
             unmatched: Vec::new(),
         };
-        let report = text::plan(&plan, &context, true);
+        let report = text::prune::plan(&plan, &context, true);
         // Styles are our own; anstream takes them away where nobody wants them.
         let odd = report.replace("\u{1b}[", "");
         let odd = odd.chars().find(|c| c.is_control() && *c != '\n');
         assert_eq!(odd, None, "{report:?}");
-        let document = json::plan(&plan, &context);
+        let document = json::prune::plan(&plan, &context);
         let _: serde_json::Value = serde_json::from_str(&document).expect("JSON");
     }
 });

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use secateur::ledger::{Ledger, Unusable};
+use secateur::memory::ledger::{Ledger, Unusable};
 
 fuzz_target!(|bytes: &[u8]| {
     match Ledger::from_json(bytes, "engine") {

@@ -1,0 +1,276 @@
+//! Whether the deploying user gets in at a registry. Decides from what was
+//! found (credentials, none, a helper that fails) and from what the registry
+//! said, so that four faults read as four: none found, refused, helper
+//! missing, registry unreachable. It looks nothing up itself.
+
+use std::collections::BTreeMap;
+
+use crate::cache::credentials::helper::Lookup;
+use crate::cache::registry::{Entry, Upstream};
+use crate::cache::{Check, Kind, Status};
+use crate::model::Store;
+
+/// What the answers for its images say of each repository, by its path, where the
+/// registry leaves it to each. `logged_in`: there are credentials for it.
+pub fn repositories<'a>(
+    registry: &Entry,
+    answers: impl Iterator<Item = (&'a str, &'a Upstream)>,
+    store: Store,
+    logged_in: bool,
+) -> BTreeMap<&'a str, Entry> {
+    if !is_for_each(registry) {
+        return BTreeMap::new();
+    }
+    let other = match registry {
+        Entry::Elsewhere { host, asks: true } if logged_in => Some(host),
+        _ => None,
+    };
+    // A graphdriver engine gives its credentials to whomever /v2/ leads to, a containerd store
+    // to the registry's own host alone [T].
+    let sent_on = other.filter(|_| store == Store::Graphdriver);
+    let never_sent = matches!(registry, Entry::Open | Entry::Odd(_));
+    // The last stands: a denial says most, no answer least.
+    let mut ranked: Vec<(u8, &str, Entry)> = answers
+        .map(|(path, upstream)| match upstream {
+            Upstream::Digest(_) | Upstream::Gone | Upstream::Denied(_) if sent_on.is_some() => {
+                let host = sent_on.cloned().unwrap_or_default();
+                (2, path, Entry::NotTried(host))
+            }
+            Upstream::Denied(_) if never_sent && store == Store::Graphdriver => {
+                (2, path, Entry::NeverSent)
+            }
+            Upstream::Denied(_) => match other {
+                Some(host) => (2, path, Entry::Kept(host.clone())),
+                None => (2, path, Entry::Wanted),
+            },
+            Upstream::Digest(_) | Upstream::Gone => {
+                let odd = matches!(registry, Entry::Odd(_));
+                let entry = if odd { Entry::Open } else { registry.clone() };
+                (1, path, entry)
+            }
+            Upstream::NoManifest(what) => (0, path, Entry::Odd(what.clone())),
+            Upstream::Limited => (
+                0,
+                path,
+                Entry::Unreachable("too many requests (429)".into()),
+            ),
+            Upstream::Unknown(why) | Upstream::Silent(why) => {
+                (0, path, Entry::Unreachable(why.clone()))
+            }
+        })
+        .collect();
+    ranked.sort_by_key(|(rank, ..)| *rank);
+    let entries = ranked.into_iter().map(|(_, path, entry)| (path, entry));
+    entries.collect()
+}
+
+/// Whether each repository is to be asked: its registry tells too little.
+pub fn is_for_each(registry: &Entry) -> bool {
+    match registry {
+        Entry::Open | Entry::Anonymous | Entry::Elsewhere { .. } | Entry::Odd(_) => true,
+        Entry::Taken
+        | Entry::NotTried(_)
+        | Entry::Kept(_)
+        | Entry::Refused(_)
+        | Entry::Wanted
+        | Entry::NeverSent
+        | Entry::NotAsked(_)
+        | Entry::Unreachable(_) => false,
+    }
+}
+
+/// Why docker finds no credentials: not because there are none. It goes on without.
+fn fault(found: &Lookup) -> Option<String> {
+    match found {
+        Lookup::HelperMissing(program, places) => Some(format!(
+            "the credential helper {program} is missing: it is not in {places}; install it there, or take it out of config.json"
+        )),
+        Lookup::HelperFailed(why) => Some(format!("the credential helper failed: {why}")),
+        Lookup::Unreadable(why) => Some(format!("docker's configuration cannot be used: {why}")),
+        Lookup::Found(..) | Lookup::None(_) | Lookup::NotTried(_) => None,
+    }
+}
+
+/// The answer for one registry, or for a repository of it.
+pub fn judge(registry: &str, found: &Lookup, entry: &Entry) -> Check {
+    let check = |status, message: String| Check::new(Kind::Authenticated, status, message);
+    if let Lookup::NotTried(why) = found {
+        return check(
+            Status::Unknown,
+            format!("{registry}: credentials were not tried: {why}"),
+        );
+    }
+    if let Some(why) = fault(found) {
+        return match entry {
+            Entry::Open | Entry::Anonymous | Entry::Elsewhere { .. } => check(
+                Status::Ok,
+                format!("{registry}: {why}; it answers for this repository without credentials"),
+            ),
+            _ => check(Status::Broken, format!("{registry}: {why}")),
+        };
+    }
+    let from = match found {
+        Lookup::Found(_, from) => format!("the credentials of {from}"),
+        Lookup::None(why) => format!("no credentials found ({why})"),
+        Lookup::HelperMissing(..)
+        | Lookup::HelperFailed(_)
+        | Lookup::Unreadable(_)
+        | Lookup::NotTried(_) => String::new(),
+    };
+    match entry {
+        Entry::Open => check(
+            Status::Ok,
+            format!("{registry} lets everybody in, and answers for this repository"),
+        ),
+        Entry::Taken => check(Status::Ok, format!("{registry} takes {from}")),
+        Entry::Anonymous => check(
+            Status::Ok,
+            format!("{registry}: {from}; it serves public images to everybody"),
+        ),
+        Entry::Elsewhere { host, .. } => check(
+            Status::Ok,
+            format!(
+                "{registry} sends on to {host}, which answers for this repository; no credentials were tried"
+            ),
+        ),
+        Entry::NotTried(host) => check(
+            Status::Unknown,
+            format!(
+                "{registry} sends on to {host}, which asks for credentials of its own: this engine gives it {from}, but secateur gives them to {registry} alone, so they were not tried"
+            ),
+        ),
+        Entry::Kept(host) => check(
+            Status::Broken,
+            format!(
+                "{registry} sends on to {host}, which wants credentials: this engine gives {from} to {registry} alone"
+            ),
+        ),
+        Entry::NotAsked(why) => check(Status::Unknown, format!("{registry} was not asked: {why}")),
+        Entry::Refused(status) => check(
+            Status::Broken,
+            format!("{registry} refuses {from} ({status}): log in again as the user that deploys"),
+        ),
+        Entry::Wanted if matches!(found, Lookup::Found(..)) => check(
+            Status::Broken,
+            format!(
+                "{registry} refuses {from} for this repository: log in as a user that may read it"
+            ),
+        ),
+        Entry::NeverSent => check(
+            Status::Broken,
+            format!(
+                "{registry} wants credentials for this repository, but its /v2/ asks for none, so this engine sends no credentials (one with the containerd store would)"
+            ),
+        ),
+        Entry::Wanted => check(
+            Status::Broken,
+            format!(
+                "{registry}: {from}, and it wants some: log in as the user that deploys, or name that user's docker folder with --user-config"
+            ),
+        ),
+        Entry::Unreachable(why) => check(
+            Status::Unknown,
+            format!("{registry} cannot be reached: {why}"),
+        ),
+        Entry::Odd(what) => check(
+            Status::Unknown,
+            format!("{registry} does not answer as a registry: {what}"),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::secret::{Credentials, Secret};
+
+    fn found() -> Lookup {
+        let login = Credentials::Login {
+            user: "me".into(),
+            password: Secret::new("hunter2"),
+        };
+        Lookup::Found(login, "config.json".into())
+    }
+
+    #[test]
+    fn four_faults_read_as_four() {
+        let none = Lookup::None("config.json has none".into());
+        let cases = [
+            (
+                judge("r", &none, &Entry::Wanted),
+                Status::Broken,
+                "no credentials found",
+            ),
+            (
+                judge("r", &found(), &Entry::Refused(401)),
+                Status::Broken,
+                "refuses",
+            ),
+            (
+                judge(
+                    "r",
+                    &Lookup::HelperMissing("docker-credential-x".into(), "/bin".into()),
+                    &Entry::Wanted,
+                ),
+                Status::Broken,
+                "is missing",
+            ),
+            (
+                judge(
+                    "r",
+                    &Lookup::HelperFailed("x failed".into()),
+                    &Entry::Wanted,
+                ),
+                Status::Broken,
+                "helper failed",
+            ),
+            (
+                judge("r", &found(), &Entry::Unreachable("refused".into())),
+                Status::Unknown,
+                "cannot be reached",
+            ),
+        ];
+        for (check, status, words) in &cases {
+            assert_eq!(check.status, *status, "{}", check.message);
+            assert!(check.message.contains(words), "{}", check.message);
+            let others = cases
+                .iter()
+                .filter(|(other, ..)| other.message.contains(words));
+            assert_eq!(others.count(), 1, "{words} says only one of them");
+            assert!(!check.message.contains("hunter2"));
+        }
+    }
+
+    #[test]
+    fn a_registry_that_takes_them_or_wants_none_is_fine() {
+        for entry in [Entry::Open, Entry::Taken, Entry::Anonymous] {
+            assert_eq!(judge("r", &found(), &entry).status, Status::Ok);
+        }
+    }
+    #[test]
+    fn without_a_helper_docker_goes_on_without_credentials() {
+        let missing = Lookup::HelperMissing("docker-credential-x".into(), "/bin".into());
+        let unreadable = Lookup::Unreadable("it does not read".into());
+        for found in [missing, unreadable] {
+            let open = judge("r", &found, &Entry::Anonymous);
+            assert_eq!(open.status, Status::Ok, "{}", open.message);
+            assert!(
+                open.message.contains("without credentials"),
+                "{}",
+                open.message
+            );
+            for entry in [Entry::Wanted, Entry::Unreachable("x".into())] {
+                assert_eq!(judge("r", &found, &entry).status, Status::Broken);
+            }
+        }
+    }
+
+    #[test]
+    fn what_docker_may_find_and_we_did_not_look_for_is_neither_a_fault_nor_a_pass() {
+        let found = Lookup::NotTried("refusing to trust \"/x\"".into());
+        // Docker may send a password that the registry refuses, public or not.
+        for entry in [Entry::Wanted, Entry::NeverSent, Entry::Anonymous] {
+            assert_eq!(judge("r", &found, &entry).status, Status::Unknown);
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Has the engine pull a promised image the way a deploy does. Decides which
+//! images are not pulled (promised by id, never in a registry, moved upstream
+//! without --follow); what a pull shows is judged by [`crate::cache::checks::reused`]. Only
+//! while nothing else is at work.
+
+use std::sync::Arc;
+
+use crate::engine::{End, Failure, Info, Reader};
+use crate::exit::{Exit, Fault};
+use crate::guard::{Refusal, Undisturbed, undisturbed};
+use crate::host::clock::{monotonic, read as clock};
+use crate::memory::ledger::Ledger;
+use crate::model::Image;
+use crate::model::reference::Reference;
+use crate::policy::Policy;
+use crate::survey;
+use crate::survey::watch::Watch;
+
+use crate::cache::checks::ask::{Answers, Registries};
+use crate::cache::checks::reused;
+use crate::cache::checks::reused::Before;
+use crate::cache::promise::{Promise, Wanted};
+use crate::cache::{Check, Kind, Status};
+
+/// Everything that is at work on the images now, or the proof that nothing is.
+pub async fn look_around(
+    reader: &Reader,
+    info: &Info,
+    policy: &Policy,
+    ledger: &Ledger,
+) -> Result<Result<Undisturbed, Vec<Refusal>>, Fault> {
+    let at_work = reader
+        .at_work(info)
+        .await
+        .map_err(|error| survey::engine_fault(&error))?;
+    let now = clock().map_err(|error| Fault::new(Exit::State, format!("{error:#}")))?;
+    let watch = Watch::new(policy, &info.facts, Arc::default());
+    Ok(undisturbed(policy, &watch.look(&now, ledger, at_work)))
+}
+
+/// One deploy's pull.
+pub struct Redeploy<'a> {
+    /// The engine.
+    pub reader: &'a Reader,
+    /// Where credentials are from.
+    pub registries: &'a Registries,
+    /// What the registries said.
+    pub answers: &'a Answers,
+    /// A tag that went on is pulled, too.
+    pub follow: bool,
+}
+
+impl Redeploy<'_> {
+    /// Pulls one promise, or says why not.
+    pub async fn one(
+        &self,
+        undisturbed: &Undisturbed,
+        promise: &Promise,
+        image: Option<&Image>,
+    ) -> Result<Check, Fault> {
+        let current = self.answers.status(promise, Kind::Current);
+        let refused = self.registries.refuses(&promise.wanted);
+        let name = match pulled(promise, image.is_some(), current, self.follow, refused) {
+            Ok(name) => name,
+            Err(check) => return Ok(check),
+        };
+        let moved = current == Some(Status::Moved);
+        let credentials = self.registries.credentials(name);
+        let auth = credentials.map(|found| found.for_engine(Registries::server(name)));
+        let started = monotonic();
+        let before = if moved { Before::Moved } else { Before::Same };
+        let first = promise
+            .recorded
+            .as_ref()
+            .and_then(|recorded| recorded.pull_milliseconds);
+        match self
+            .reader
+            .puller(undisturbed)
+            .pull(name, auth.as_ref())
+            .await
+        {
+            Ok(mut seen) => {
+                if let (End::Error(why), Some(secret)) = (&seen.end, credentials) {
+                    seen.end = End::Error(secret.redact(why));
+                }
+                Ok(reused::judge(&seen, before, started.elapsed(), first))
+            }
+            Err(error) => {
+                if error.kind == Failure::Lost {
+                    self.reader
+                        .info()
+                        .await
+                        .map_err(|error| survey::engine_fault(&error))?;
+                }
+                let why = error.to_string();
+                let why = credentials.map_or(why.clone(), |secret| secret.redact(&why));
+                Ok(Check::new(Kind::Reused, Status::Broken, why))
+            }
+        }
+    }
+}
+
+/// The name to pull, or why it is not pulled. `current`: what its registry said
+/// of it; `None`: it was never in one. `refused`: it refuses the credentials.
+fn pulled(
+    promise: &Promise,
+    here: bool,
+    current: Option<Status>,
+    follow: bool,
+    refused: bool,
+) -> Result<&Reference, Check> {
+    let not = |status, why: &str| Err(Check::new(Kind::Reused, status, why));
+    let Wanted::Name(name) = &promise.wanted else {
+        return not(Status::Unknown, "promised by id: a deploy pulls by name");
+    };
+    match current {
+        None => not(
+            Status::Unknown,
+            "it was never pulled by this name: built, loaded or tagged here",
+        ),
+        Some(_) if refused => not(
+            Status::Broken,
+            "not pulled: its registry refuses the credentials, and may lock the account if they come again",
+        ),
+        Some(Status::Moved) if !follow => not(
+            Status::Moved,
+            "not pulled: the tag went on, and a pull would move it here, too (--follow pulls it)",
+        ),
+        // It may say no to us and yes to the engine.
+        Some(status @ (Status::Unknown | Status::Broken)) if here => not(
+            status,
+            "not pulled: whether the tag went on is not known, and a pull would move it here, too",
+        ),
+        Some(Status::Ok | Status::Moved | Status::Unknown | Status::Broken) => Ok(name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::promise::By;
+
+    #[test]
+    fn what_is_here_is_pulled_only_where_it_is_known_what_a_pull_would_do() {
+        let promise = Promise {
+            wanted: Wanted::Name("r.example/app:1".parse().unwrap()),
+            by: By::Policy,
+            recorded: None,
+        };
+        let status = |here, current, follow| {
+            pulled(&promise, here, current, follow, false)
+                .err()
+                .map(|check| check.status)
+        };
+        assert_eq!(status(true, Some(Status::Ok), false), None);
+        for wrong in [Status::Moved, Status::Unknown, Status::Broken] {
+            assert_eq!(status(true, Some(wrong), false), Some(wrong));
+        }
+        assert_eq!(status(true, Some(Status::Moved), true), None);
+        assert_eq!(
+            status(true, Some(Status::Broken), true),
+            Some(Status::Broken)
+        );
+        assert_eq!(status(false, Some(Status::Broken), false), None);
+        assert_eq!(status(true, None, false), Some(Status::Unknown));
+        // Each pull would send a wrong password once more.
+        for here in [true, false] {
+            let check = pulled(&promise, here, Some(Status::Ok), true, true).unwrap_err();
+            assert_eq!(check.status, Status::Broken);
+        }
+    }
+}

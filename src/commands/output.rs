@@ -1,0 +1,186 @@
+//! Where a run's words and numbers go: report, journal entries, metrics, log
+//! lines. Decides only which of them is wanted where; the words are made in
+//! `report`, the numbers in `metrics`.
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+
+use crate::cli::{Format, Global};
+use crate::commands::progress::Progress;
+use crate::exit::{Exit, Fault};
+use crate::guard::Refusal;
+use crate::host::clock;
+use crate::host::systemd::{Entry, Journal, Priority, is_read_by_journal};
+use crate::policy::Policy;
+use crate::report::journald;
+use crate::report::metrics::{Before, Ran};
+
+/// When a command began.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Began {
+    monotonic: Instant,
+    wall: DateTime<Utc>,
+}
+
+impl Began {
+    /// Now.
+    pub(crate) fn now() -> Self {
+        Self {
+            monotonic: clock::monotonic(),
+            wall: clock::now(),
+        }
+    }
+
+    /// Now that it has ended: the run, for its numbers.
+    pub(crate) fn ended<'a>(
+        self,
+        exit: &Result<Exit, Fault>,
+        result: &'static str,
+        refusals: &'a [Refusal],
+    ) -> Ran<'a> {
+        Ran {
+            began: self.wall,
+            took: clock::monotonic() - self.monotonic,
+            exit: exit.as_ref().map_or_else(|fault| fault.exit, |exit| *exit),
+            result,
+            refusals,
+        }
+    }
+}
+
+/// What was done, to whoever reads: entries with fields where systemd's journal
+/// reads stderr, and the report on stdout. Where the same journal reads that,
+/// too, the text report would say each thing a second time, and is left out but
+/// for --verbose, which tells more. Says whether that journal was told.
+pub(crate) fn tell(
+    global: &Global,
+    report: impl FnOnce() -> String,
+    entries: impl FnOnce() -> Vec<Entry>,
+) -> Result<bool, Fault> {
+    let said = Journal::of_stderr().is_some_and(|journal| journal.write(&entries()).is_ok());
+    let again = global.format == Format::Text && !global.verbose;
+    if said && again && is_read_by_journal(io::stdout()) {
+        return Ok(said);
+    }
+    say(&report(), global.format).map(|()| said)
+}
+
+/// The report. A reader that went away (`| head`) is no error.
+pub(crate) fn say(report: &str, format: Format) -> Result<(), Fault> {
+    let written = match format {
+        Format::Text => anstream::stdout().write_all(report.as_bytes()),
+        Format::Json => io::stdout().write_all(report.as_bytes()),
+    };
+    match written {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Fault::new(
+            Exit::State,
+            format!("cannot write the report: {error}"),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// After this long it is told that the engine is still being read.
+const LONG: Duration = Duration::from_secs(10);
+
+/// Waits for what the engine is asked. Where it takes long people are told: on a
+/// terminal by a line that counts, elsewhere by one line in the log.
+pub(crate) async fn patient<T>(
+    global: &Global,
+    policy: &Policy,
+    work: impl Future<Output = T>,
+) -> T {
+    let mut progress = Progress::new(global);
+    let mut untold = !global.quiet && !progress.is_wanted();
+    let done = meanwhile(work, |took| {
+        progress.show(|| format!("reading the engine: {} s", took.as_secs()));
+        if took >= LONG && std::mem::take(&mut untold) {
+            let limit = humantime::format_duration(policy.limits.max_answer);
+            let line = format!(
+                "the engine answers slowly: it is being read for {} s; each answer may take {limit} (limits.max_answer)",
+                LONG.as_secs()
+            );
+            log(Priority::Notice, &line);
+        }
+    });
+    let done = done.await;
+    progress.clear();
+    done
+}
+
+/// Waits for this, and tells five times a second for how long.
+async fn meanwhile<T>(work: impl Future<Output = T>, mut tell: impl FnMut(Duration)) -> T {
+    const TICK: Duration = Duration::from_millis(200);
+    let mut work = std::pin::pin!(work);
+    let mut took = Duration::ZERO;
+    loop {
+        if let Ok(done) = tokio::time::timeout(TICK, &mut work).await {
+            return done;
+        }
+        took += TICK;
+        tell(took);
+    }
+}
+
+/// Why a command ended before its work.
+pub(crate) fn fault(fault: &Fault, command: &str) {
+    let entry = journald::prune::fault(fault, command);
+    let said = Journal::of_stderr().is_some_and(|journal| journal.write(&[entry]).is_ok());
+    if !said {
+        log(Priority::Error, &format!("error: {}", fault.message));
+    }
+}
+
+/// A line on stderr; for systemd's journal with its priority, as sd-daemon(3)
+/// writes it.
+pub(crate) fn log(priority: Priority, line: &str) {
+    let stderr = io::stderr();
+    let mark = if is_read_by_journal(&stderr) {
+        format!("<{}>", priority as u8)
+    } else {
+        String::new()
+    };
+    // Nobody is left to tell if stderr is gone.
+    let _ = writeln!(anstream::stderr(), "{mark}secateur: {line}");
+}
+
+/// Numbers, where they are asked for. A file that cannot be written is a
+/// warning: what was done to the images counts for more.
+pub(crate) fn write_metrics(
+    global: &Global,
+    path: Option<&Path>,
+    prefix: &'static str,
+    text: impl FnOnce(&Before) -> String,
+) {
+    let Some(path) = path.filter(|path| !path.as_os_str().is_empty()) else {
+        return;
+    };
+    let written = crate::report::metrics::write(path, prefix, text);
+    if let Err(why) = written
+        && !global.quiet
+    {
+        log(Priority::Warning, &format!("warning: metrics: {why}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_told_for_how_long_something_is_waited_for_until_it_comes() {
+        let mut told = Vec::new();
+        let work = async {
+            tokio::time::sleep(Duration::from_millis(700)).await;
+            "it"
+        };
+        assert_eq!(
+            meanwhile(work, |took| told.push(took.as_millis())).await,
+            "it"
+        );
+        assert_eq!(told, [200, 400, 600]);
+    }
+}

@@ -1,0 +1,142 @@
+//! `secateur plan`: looks, decides, reports. It writes nothing but the files
+//! that the command line names.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::cli::{Format, Global, PlanArgs};
+use crate::commands::output::say;
+use crate::commands::unmatched::unmatched;
+use crate::commands::{
+    connect, own_record, patient, policy, policy_of_any_host, removal_warnings, state_dir, trust,
+};
+use crate::decide::decide;
+use crate::decide::plan::{Entry, Plan};
+use crate::exit::{Exit, Fault};
+use crate::guard::against;
+use crate::host::files::{StateDir, write_atomic};
+use crate::memory::state;
+use crate::memory::state::state_fault;
+use crate::model::ImageId;
+use crate::model::reference::{Reference, read_as_id};
+use crate::model::users::Names;
+use crate::report::Context;
+use crate::report::{json, text};
+use crate::survey;
+use crate::survey::saved::SavedHost;
+
+pub(crate) async fn plan(global: &Global, args: &PlanArgs) -> Result<Exit, Fault> {
+    let (policy, source) = if args.inventory.is_some() {
+        policy_of_any_host(global)?
+    } else {
+        policy(global)?
+    };
+    let mut context = Context::new(source, removal_warnings(&policy));
+    let (plan, ledger) = if let Some(path) = &args.inventory {
+        let (inventory, ledger) = SavedHost::read(path)?;
+        let plan = decide(&policy, &inventory, &ledger, trust(args.trust_engine_dates));
+        context.refusals = against(&policy, &[], &plan);
+        context.unmatched = unmatched(&policy, &plan, &[]);
+        (plan, ledger)
+    } else {
+        let reader = connect(global, &policy).await?;
+        let info = survey::engine(&reader, &policy).await?;
+        let folder = state_dir(global)?;
+        let dir = StateDir::find(&folder).map_err(|error| state_fault(&error))?;
+        let memory = state::read(dir.as_ref(), &info.facts.key())?;
+        let survey = survey::survey(
+            &reader,
+            info,
+            &policy,
+            &memory,
+            trust(args.trust_engine_dates),
+            Arc::default(),
+        );
+        let survey = patient(global, &policy, survey).await?;
+        context.notes.extend(own_record(&folder));
+        context.notes.extend(survey::notes(&memory, &survey.looks));
+        context.refusals = against(&policy, &survey.looks, &survey.plan);
+        context.unmatched = unmatched(&policy, &survey.plan, &survey.looks);
+        if let Some(path) = &args.save_inventory {
+            write_out(path, &SavedHost::of(&survey).to_json())?;
+        }
+        (survey.plan, survey.ledger)
+    };
+    let on_stdout = args
+        .out
+        .as_ref()
+        .is_some_and(|path| path.as_os_str() == "-");
+    if let Some(path) = args.out.as_ref().filter(|_| !on_stdout) {
+        write_out(path, json::prune::plan(&plan, &context).as_bytes())?;
+    }
+    let explained = args.explain.as_ref();
+    let explained = explained.map(|image| meant(&plan, image)).transpose()?;
+    let format = if on_stdout {
+        Format::Json
+    } else {
+        global.format
+    };
+    let report = match (explained, format) {
+        // Every image of the host is in a document, whatever is explained.
+        (_, Format::Json) => json::prune::plan(&plan, &context),
+        (Some(entries), Format::Text) => text::explain::explain(&plan, &ledger, &entries),
+        (None, Format::Text) if global.quiet => text::brief::plan(&plan, &context),
+        (None, Format::Text) => text::prune::plan(&plan, &context, global.verbose),
+    };
+    say(&report, format)?;
+    Ok(Exit::Done)
+}
+
+/// The images that a text means: any name or id, as for a container.
+fn meant<'a>(plan: &'a Plan, text: &str) -> Result<Vec<&'a Entry>, Fault> {
+    let images = plan
+        .entries()
+        .iter()
+        .map(|entry| (entry.image().id.clone(), entry.image().clone()))
+        .collect();
+    let ids: Vec<ImageId> = Names::of(&images)
+        .resolve(text)
+        .into_iter()
+        .cloned()
+        .collect();
+    if ids.is_empty() {
+        let why = match Reference::typed(text) {
+            Err(error) if read_as_id(text).is_none() => error.to_string(),
+            _ => "no image here has that name or id".to_owned(),
+        };
+        let text = crate::model::text::escape(text);
+        return Err(Fault::new(Exit::Usage, format!("--explain {text}: {why}")));
+    }
+    Ok(ids.iter().filter_map(|id| plan.entry(id)).collect())
+}
+
+fn write_out(path: &Path, bytes: &[u8]) -> Result<(), Fault> {
+    write_atomic(path, bytes).map_err(|error| state_fault(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::Trust;
+    use crate::memory::ledger::Ledger;
+    use crate::policy::Policy;
+    use crate::testing::{inventory, tagged};
+
+    #[test]
+    fn what_can_be_no_name_is_explained_by_what_was_probably_meant() {
+        let policy = Policy::parse(crate::policy::DEFAULT, "test").unwrap();
+        let host = inventory([tagged(1, "app:1")]);
+        let plan = decide(&policy, &host, &Ledger::empty("e"), Trust::OwnMemory);
+        let said = |text: &str| meant(&plan, text).map_or_else(|f| f.message, |_| "found".into());
+        assert_eq!(said("app:1"), "found");
+        assert_eq!(said("00000001"), "found");
+        let slip = said("https://ghcr.io/acme/app:1");
+        assert!(
+            slip.contains("did you mean \"ghcr.io/acme/app:1\"?"),
+            "{slip}"
+        );
+        for unknown in ["app:2", "0123456789ab", "sha256:0123"] {
+            assert!(said(unknown).ends_with("no image here has that name or id"));
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Rules of the policy that match nothing on this host, for the report.
+
+use std::io::ErrorKind;
+use std::path::Path;
+
+use crate::decide::plan::Plan;
+use crate::guard::Look;
+use crate::model::conditions::{LockKind, LockState};
+use crate::policy::{Policy, Unmatched};
+
+/// Of an inventory that was saved there are no looks, and nothing is said of locks.
+pub(crate) fn unmatched(policy: &Policy, plan: &Plan, looks: &[Look]) -> Vec<Unmatched> {
+    let mut found = policy.unmatched(&plan.entries().iter().map(crate::decide::plan::Entry::image));
+    found.extend(
+        looks
+            .last()
+            .into_iter()
+            .flat_map(|look| locks(policy, look)),
+    );
+    found
+}
+
+/// Patterns of lock paths. A lock that exists only while it is held is missing most of
+/// the time: of such a pattern, only a missing folder says that it may be misspelt.
+fn locks(policy: &Policy, look: &Look) -> Vec<Unmatched> {
+    let absent = |path: &Path| {
+        let mut sights = look.locks.iter();
+        sights.any(|sight| sight.path == path && sight.state == LockState::Absent)
+    };
+    let patterns = policy.guard.locks.iter().filter(|lock| {
+        let last = lock.path.file_name().unwrap_or_default();
+        last.as_encoded_bytes().contains(&b'*') && absent(&lock.path)
+    });
+    let suspicious = patterns.filter(|lock| match lock.kind {
+        LockKind::Flock => true,
+        LockKind::Exists => lock.path.parent().is_some_and(is_missing),
+    });
+    let named = |path: &Path| path.to_string_lossy().into_owned();
+    suspicious
+        .map(|lock| Unmatched {
+            key: "guard.lock",
+            rule: named(&lock.path),
+        })
+        .collect()
+}
+
+fn is_missing(folder: &Path) -> bool {
+    std::fs::metadata(folder).is_err_and(|error| error.kind() == ErrorKind::NotFound)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::deploy_lock;
+    use crate::memory::clock::judge;
+    use crate::testing::{at, clock};
+
+    #[test]
+    fn a_pattern_of_lock_paths_is_told_where_nothing_shows_that_it_is_right() {
+        let folder = crate::host::folder_of_ours();
+        std::fs::write(folder.path().join("app.lock"), "").unwrap();
+        let here = folder.path().display();
+        let locks_at = [
+            ("app.*", "flock"),
+            ("other.*", "flock"),
+            ("other", "flock"),
+            ("lock-*", "exists"),
+            ("nowhere/lock-*", "exists"),
+        ];
+        let table =
+            |(path, kind)| format!("[[guard.lock]]\npath = \"{here}/{path}\"\nkind = \"{kind}\"\n");
+        let text = "[age]\nmin_age = \"1d\"\n".to_owned() + &locks_at.map(table).concat();
+        let policy = Policy::parse(&text, "test").unwrap();
+        let sights = policy.guard.locks.iter();
+        let sights = sights.flat_map(|it| deploy_lock::look(&it.path, it.kind));
+        let look = Look {
+            at: at(0),
+            clock: judge(None, &clock(0, 0, "a")),
+            locks: sights.collect(),
+            standing: crate::model::conditions::Standing::new(),
+            pulls: crate::model::conditions::PullSigns::default(),
+            at_work: crate::model::AtWork::idle(),
+        };
+        let found: Vec<_> = locks(&policy, &look)
+            .into_iter()
+            .map(|it| it.rule)
+            .collect();
+        let wanted = ["other.*", "nowhere/lock-*"].map(|path| format!("{here}/{path}"));
+        assert_eq!(found, wanted);
+    }
+}

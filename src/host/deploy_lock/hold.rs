@@ -1,0 +1,308 @@
+//! Holds the deploy locks while images are removed, so that no deploy starts in
+//! between. It waits for nobody, takes all locks or none, and never makes a
+//! lock file: a deploy that makes its file anew is noticed instead.
+
+use std::fs::{self, Metadata};
+use std::path::{Path, PathBuf};
+
+use crate::host::deploy_lock::open;
+use crate::host::deploy_lock::open::{Access, Taken};
+use crate::host::deploy_lock::{expand, explain, look};
+use crate::model::conditions::{LockKind, LockSight, LockState};
+
+/// All deploy locks, held. Dropping it, or dying, releases them.
+///
+/// Of each file of kind flock the `flock(2)` lock is held, and an `fcntl(2)`
+/// write lock where we may open the file for writing. Where we may only read
+/// it, users of fcntl are seen when the lock is taken, but are not kept out
+/// afterwards.
+///
+/// [`look`] reads our own locks as held by somebody. While this lives, ask
+/// [`Hold::lost`].
+#[derive(Debug)]
+pub struct Hold {
+    locks: Vec<Watched>,
+    _taken: Vec<Taken>,
+}
+
+/// One lock of the policy, and the files that we hold of it.
+#[derive(Debug)]
+struct Watched {
+    pattern: PathBuf,
+    kind: LockKind,
+    held: Vec<(PathBuf, Metadata)>,
+}
+
+/// Takes all these locks (patterns as for [`look`]) or none, without waiting. A
+/// lock of kind exists is not taken, but must be absent.
+///
+/// # Errors
+///
+/// What stands in the way, everything and not just the first: held or cannot
+/// be told.
+pub fn hold(locks: &[(PathBuf, LockKind)]) -> Result<Hold, Vec<LockSight>> {
+    let mut watched = Vec::new();
+    let mut taken: Vec<Taken> = Vec::new();
+    let mut in_the_way = Vec::new();
+    for (pattern, kind) in locks {
+        let mut held = Vec::new();
+        match kind {
+            LockKind::Exists => {
+                in_the_way.extend(look(pattern, *kind).into_iter().filter(is_in_the_way));
+            }
+            LockKind::Flock => match expand(pattern) {
+                Err(why) => in_the_way.push(cannot_tell(pattern, why)),
+                Ok(paths) => {
+                    for path in paths {
+                        // Two patterns, or /run and /var/run, may lead to one
+                        // file: we would wait for ourselves.
+                        if let Some(meta) = already_ours(&path, &taken) {
+                            held.push((path, meta));
+                            continue;
+                        }
+                        match open::take(&path, Access::ReadWrite) {
+                            Ok(file) => {
+                                held.push((path, file.meta.clone()));
+                                taken.push(file);
+                            }
+                            Err(state) => in_the_way.push(LockSight {
+                                path,
+                                kind: *kind,
+                                state,
+                            }),
+                        }
+                    }
+                }
+            },
+        }
+        watched.push(Watched {
+            pattern: pattern.clone(),
+            kind: *kind,
+            held,
+        });
+    }
+    in_the_way.retain(is_in_the_way);
+    if in_the_way.is_empty() {
+        Ok(Hold {
+            locks: watched,
+            _taken: taken,
+        })
+    } else {
+        Err(in_the_way)
+    }
+}
+
+fn already_ours(path: &Path, taken: &[Taken]) -> Option<Metadata> {
+    let meta = fs::symlink_metadata(path).ok()?;
+    taken
+        .iter()
+        .any(|file| open::same_file(&file.meta, &meta))
+        .then_some(meta)
+}
+
+impl Hold {
+    /// Whether there was no lock to hold.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.locks.is_empty()
+    }
+
+    /// What we no longer hold, or never held; to be asked before each removal:
+    ///
+    /// - a file that was unlinked, or unlinked and made again: the next deploy
+    ///   locks another file than the one that we hold;
+    /// - a file that has come since, which only a deploy would have made;
+    /// - a lock of kind exists that is there now.
+    #[must_use]
+    pub fn lost(&self) -> Vec<LockSight> {
+        self.locks.iter().flat_map(Watched::lost).collect()
+    }
+}
+
+impl Watched {
+    fn lost(&self) -> Vec<LockSight> {
+        match self.kind {
+            LockKind::Exists => look(&self.pattern, self.kind)
+                .into_iter()
+                .filter(is_in_the_way)
+                .collect(),
+            LockKind::Flock => self.lost_files(),
+        }
+    }
+
+    fn lost_files(&self) -> Vec<LockSight> {
+        let mut lost: Vec<LockSight> = self
+            .held
+            .iter()
+            .filter_map(|(path, meta)| {
+                let why = match fs::symlink_metadata(path) {
+                    Ok(now) if open::same_file(&now, meta) => return None,
+                    Ok(_) => "the file was replaced while we held its lock".to_owned(),
+                    Err(error) => format!("while we held its lock: {}", explain(&error)),
+                };
+                Some(cannot_tell(path, why))
+            })
+            .collect();
+        match expand(&self.pattern) {
+            Err(why) => lost.push(cannot_tell(&self.pattern, why)),
+            Ok(paths) => {
+                for path in paths {
+                    let known = self.held.iter().any(|(held, _)| *held == path);
+                    // Without a `*` the pattern itself is listed, there or not.
+                    if !known && fs::symlink_metadata(&path).is_ok() {
+                        lost.push(cannot_tell(&path, "the file came after we took the locks"));
+                    }
+                }
+            }
+        }
+        lost
+    }
+}
+
+fn is_in_the_way(sight: &LockSight) -> bool {
+    match sight.state {
+        LockState::Absent | LockState::Free => false,
+        LockState::Held { .. } | LockState::CannotTell(_) => true,
+    }
+}
+
+fn cannot_tell(path: &Path, why: impl Into<String>) -> LockSight {
+    LockSight {
+        path: path.to_owned(),
+        kind: LockKind::Flock,
+        state: LockState::CannotTell(why.into()),
+    }
+}
+
+#[cfg(test)]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the tests play the others, whose files come and go"
+)]
+mod tests {
+    use super::*;
+    use nix::fcntl::{Flock, FlockArg};
+    use std::fs::File;
+
+    struct Scene {
+        folder: tempfile::TempDir,
+    }
+
+    impl Scene {
+        fn new(files: &[&str]) -> Scene {
+            let scene = Scene {
+                folder: tempfile::tempdir().unwrap(),
+            };
+            for name in files {
+                fs::write(scene.path(name), "").unwrap();
+            }
+            scene
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.folder.path().join(name)
+        }
+
+        fn flock(&self, name: &str) -> (PathBuf, LockKind) {
+            (self.path(name), LockKind::Flock)
+        }
+
+        fn exists(&self, name: &str) -> (PathBuf, LockKind) {
+            (self.path(name), LockKind::Exists)
+        }
+
+        fn is_free(&self, name: &str) -> bool {
+            let file = File::open(self.path(name)).unwrap();
+            Flock::lock(file, FlockArg::LockExclusiveNonblock).is_ok()
+        }
+
+        /// The old file stays open in the hold, so its number is not reused.
+        fn replace(&self, name: &str) {
+            fs::remove_file(self.path(name)).unwrap();
+            fs::write(self.path(name), "").unwrap();
+        }
+    }
+
+    fn lost(hold: &Hold) -> Vec<PathBuf> {
+        hold.lost().into_iter().map(|sight| sight.path).collect()
+    }
+
+    #[test]
+    fn all_locks_are_held_until_the_hold_is_dropped() {
+        let scene = Scene::new(&["a.lock", "b-1", "b-2"]);
+        let locks = [scene.flock("a.lock"), scene.flock("b-*"), scene.exists("c")];
+        let held = hold(&locks).unwrap();
+        assert!(
+            ["a.lock", "b-1", "b-2"]
+                .iter()
+                .all(|name| !scene.is_free(name))
+        );
+        assert_eq!(lost(&held), [] as [PathBuf; 0]);
+        drop(held);
+        assert!(
+            ["a.lock", "b-1", "b-2"]
+                .iter()
+                .all(|name| scene.is_free(name))
+        );
+    }
+
+    #[test]
+    fn one_lock_in_the_way_leaves_all_others_free_and_is_named() {
+        let scene = Scene::new(&["a.lock", "b.lock", "c"]);
+        let file = File::open(scene.path("b.lock")).unwrap();
+        let _theirs = Flock::lock(file, FlockArg::LockSharedNonblock).unwrap();
+        let locks = [
+            scene.flock("a.lock"),
+            scene.flock("b.lock"),
+            scene.exists("c"),
+        ];
+        let in_the_way = hold(&locks).unwrap_err();
+        let paths: Vec<_> = in_the_way.into_iter().map(|sight| sight.path).collect();
+        assert_eq!(paths, [scene.path("b.lock"), scene.path("c")]);
+        assert!(scene.is_free("a.lock"));
+    }
+
+    #[test]
+    fn a_file_that_two_patterns_name_is_not_in_its_own_way() {
+        let scene = Scene::new(&["a.lock"]);
+        let locks = [scene.flock("a.lock"), scene.flock("*.lock")];
+        let held = hold(&locks).unwrap();
+        assert_eq!(lost(&held), [] as [PathBuf; 0]);
+        drop(held);
+        assert!(scene.is_free("a.lock"));
+    }
+
+    #[test]
+    fn a_lock_that_cannot_be_told_is_in_the_way() {
+        let scene = Scene::new(&[]);
+        fs::create_dir(scene.path("folder")).unwrap();
+        assert_eq!(hold(&[scene.flock("folder")]).unwrap_err().len(), 1);
+        assert_eq!(hold(&[scene.flock("*/x")]).unwrap_err().len(), 1);
+    }
+
+    #[test]
+    fn a_file_that_was_made_again_while_we_hold_it_is_lost() {
+        let scene = Scene::new(&["a.lock"]);
+        let held = hold(&[scene.flock("a.lock")]).unwrap();
+        scene.replace("a.lock");
+        assert_eq!(lost(&held), [scene.path("a.lock")]);
+        fs::remove_file(scene.path("a.lock")).unwrap();
+        assert_eq!(lost(&held), [scene.path("a.lock")]);
+    }
+
+    #[test]
+    fn an_absent_lock_makes_no_file_and_one_that_comes_later_is_noticed() {
+        let scene = Scene::new(&[]);
+        let locks = [scene.flock("a.lock"), scene.flock("b-*"), scene.exists("c")];
+        let held = hold(&locks).unwrap();
+        assert_eq!(fs::read_dir(scene.folder.path()).unwrap().count(), 0);
+        assert_eq!(lost(&held), [] as [PathBuf; 0]);
+        for name in ["a.lock", "b-1", "c"] {
+            fs::write(scene.path(name), "").unwrap();
+        }
+        assert_eq!(
+            lost(&held),
+            [scene.path("a.lock"), scene.path("b-1"), scene.path("c")]
+        );
+    }
+}

@@ -1,0 +1,237 @@
+//! Knows which folders of an engine may hold signs, and makes sure that they
+//! are that engine's. It does not know what a sign means.
+
+use std::ffi::OsStr;
+use std::io::Read as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Component, Path, PathBuf};
+use std::{fs, io};
+
+use nix::libc;
+
+use crate::host::pull_signs::{Roots, unreadable};
+use crate::host::quoted;
+use crate::model::conditions::{Cure, Unreadable};
+use crate::model::text::escape;
+
+/// Who works on a sign: whose open files tell whether it is in use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Owner {
+    /// A file that this process has open for as long as it runs. To find it
+    /// open somewhere proves that the process's open files can be seen.
+    ///
+    /// Seen open on fresh engines of 20.10.24, 26.1.5 and 28.5.2, both stores:
+    /// `volumes/metadata.db` in dockerd, `meta.db` in containerd. A backup that
+    /// reads that file while the engine itself is hidden from us would pass for
+    /// a proof; then [`crate::host::pull_signs::judge`] still wants a minute of quiet.
+    pub(super) anchor: PathBuf,
+}
+
+/// How a sign goes on while what made it is at work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lasts {
+    /// It is open, or it grows: one that is quiet is left behind.
+    WhileItChanges,
+    /// It is there, quiet or not: a build leaves its context alone for as long as one
+    /// of its commands takes. One that is left behind cannot be told from it, and
+    /// goes at the engine's next start.
+    WhileItIsThere,
+}
+
+/// A folder, and which of its entries are signs.
+#[derive(Debug)]
+pub(super) struct Place {
+    /// What the folder lies in; known to be there.
+    root: PathBuf,
+    pub(super) folder: PathBuf,
+    /// Names that begin so; any name where this is empty.
+    prefixes: &'static [(&'static str, Lasts)],
+    /// Whether an engine makes it at each start, so that a missing one is
+    /// another folder than the one it uses.
+    pub(super) always_there: bool,
+    pub(super) owner: Owner,
+}
+
+/// Where signs may be. A root that is not what it should be yields no place,
+/// and goes to `unreadable`.
+pub(super) fn of(roots: &Roots, unreadable: &mut Vec<Unreadable>) -> Vec<Place> {
+    let mut places = Vec::new();
+    match check_data_root(roots).and_then(|()| check_id(roots)) {
+        Ok(()) => places.extend(places_of_dockerd(roots)),
+        Err(problem) => unreadable.push(problem),
+    }
+    match check_containerd_root(roots) {
+        Err(problem) => unreadable.push(problem),
+        Ok(None) => {}
+        Ok(Some(root)) => places.push(Place {
+            root: root.to_owned(),
+            folder: root.join("io.containerd.content.v1.content/ingest"),
+            prefixes: &[],
+            always_there: false,
+            owner: Owner {
+                anchor: root.join("io.containerd.metadata.v1.bolt/meta.db"),
+            },
+        }),
+    }
+    places
+}
+
+fn places_of_dockerd(roots: &Roots) -> Vec<Place> {
+    let root = &roots.data_root;
+    let place = |folder, prefixes| Place {
+        root: root.clone(),
+        folder,
+        prefixes,
+        always_there: false,
+        owner: Owner {
+            anchor: root.join("volumes/metadata.db"),
+        },
+    };
+    let mut places = vec![
+        Place {
+            // On the containerd store only what is built from passes here.
+            always_there: roots.driver.is_some(),
+            ..place(
+                root.join("tmp"),
+                &[
+                    ("GetImageBlob", Lasts::WhileItChanges),
+                    ("docker-import-", Lasts::WhileItChanges),
+                    ("docker-export-", Lasts::WhileItChanges),
+                    // docker-builder for an archive, docker-build-git for a repository.
+                    ("docker-build", Lasts::WhileItIsThere),
+                ],
+            )
+        },
+        // Layers that BuildKit pulls for a build.
+        place(root.join("buildkit/content/ingest"), &[]),
+    ];
+    if let Some(driver) = &roots.driver {
+        // Layers that are being extracted.
+        let layers = root.join("image").join(driver).join("layerdb");
+        places.push(place(
+            layers.join("tmp"),
+            &[("write-set-", Lasts::WhileItChanges)],
+        ));
+    }
+    places
+}
+
+fn check_data_root(roots: &Roots) -> Result<(), Unreadable> {
+    let root = &roots.data_root;
+    let Some(driver) = &roots.driver else {
+        // Made at the engine's start, whichever its store.
+        return require_one_of(root, &["containers".into()]);
+    };
+    let mut parts = Path::new(driver).components();
+    let (Some(Component::Normal(_)), None) = (parts.next(), parts.next()) else {
+        let why = format!("found the driver name {driver:?}, wanted a plain name");
+        return Err(Unreadable {
+            path: root.clone(),
+            why,
+            cure: Cure::DataRoot,
+        });
+    };
+    require_one_of(root, &[Path::new("image").join(driver)])
+}
+
+/// In a container with the host's socket and an engine of its own, that one's
+/// folder is where the host's engine says that its own is.
+fn check_id(roots: &Roots) -> Result<(), Unreadable> {
+    let path = roots.data_root.join("engine-id");
+    let mut id = String::new();
+    // The file holds the id alone; more of it is not wanted.
+    let open = fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(&path);
+    let read = open.and_then(|file| {
+        file.take(roots.engine_id.len() as u64 + 2)
+            .read_to_string(&mut id)
+    });
+    match read {
+        Ok(_) if id.trim_end() == roots.engine_id => Ok(()),
+        Ok(_) => Err(Unreadable {
+            path,
+            why: format!(
+                "it is another engine's folder: found the id {}, wanted {}",
+                escape(id.trim_end()),
+                escape(&roots.engine_id)
+            ),
+            cure: Cure::DataRoot,
+        }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(unreadable(&path, &error)),
+    }
+}
+
+fn check_containerd_root(roots: &Roots) -> Result<Option<&Path>, Unreadable> {
+    match (&roots.containerd_root, &roots.driver) {
+        (None, Some(_)) => Ok(None),
+        (None, None) => Err(Unreadable {
+            path: roots.data_root.clone(),
+            why: "the images are in containerd's store, and its folder is not known".to_owned(),
+            cure: Cure::ContainerdRoot,
+        }),
+        (Some(root), _) => {
+            // The database from containerd's start on, the content from the
+            // first pull on (26.1.5, 28.5.2).
+            require_one_of(
+                root,
+                &[
+                    "io.containerd.metadata.v1.bolt".into(),
+                    "io.containerd.content.v1.content".into(),
+                ],
+            )
+            .map_err(|problem| match problem.cure {
+                Cure::DataRoot => Unreadable {
+                    cure: Cure::ContainerdRoot,
+                    ..problem
+                },
+                _ => problem,
+            })?;
+            Ok(Some(root))
+        }
+    }
+}
+
+fn require_one_of(root: &Path, folders: &[PathBuf]) -> Result<(), Unreadable> {
+    for folder in folders {
+        let path = root.join(folder);
+        match fs::metadata(&path) {
+            Ok(meta) if meta.is_dir() => return Ok(()),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(unreadable(&path, &error)),
+        }
+    }
+    let wanted: Vec<_> = folders.iter().map(|folder| quoted(folder)).collect();
+    Err(Unreadable {
+        path: root.to_owned(),
+        why: format!(
+            "it does not look like the engine's folder: found no {} in it",
+            wanted.join(" nor ")
+        ),
+        cure: Cure::DataRoot,
+    })
+}
+
+impl Place {
+    /// How long an entry of this name is a sign, if it is one.
+    pub(super) fn sign(&self, name: &OsStr) -> Option<Lasts> {
+        if self.prefixes.is_empty() {
+            return Some(Lasts::WhileItChanges);
+        }
+        let name = name.as_encoded_bytes();
+        let begins = |(prefix, _): &&(&str, Lasts)| name.starts_with(prefix.as_bytes());
+        self.prefixes.iter().find(begins).map(|(_, lasts)| *lasts)
+    }
+
+    /// A folder that is linked to where only the engine can follow is not a
+    /// missing folder.
+    pub(super) fn dangling_link(&self) -> Option<&Path> {
+        self.folder
+            .ancestors()
+            .take_while(|folder| *folder != self.root)
+            .find(|folder| folder.is_symlink() && !folder.exists())
+    }
+}

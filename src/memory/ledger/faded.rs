@@ -1,0 +1,185 @@
+//! Names that an image had once, of which no more than a fingerprint is left: a
+//! ledger must not grow without end. Decides only whether a name may be one of
+//! them. It may say so of a name that is not, and that keeps the image; it never
+//! says no of one that is.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::model::reference::Reference;
+
+/// Fingerprints of names.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Faded {
+    /// In order, each once.
+    prints: Vec<u32>,
+    /// Not even fingerprints: it may have had any name.
+    any: bool,
+}
+
+/// Names with their fingerprints, to be looked for in many images.
+#[derive(Debug)]
+pub struct Printed<'a>(BTreeMap<u32, Vec<&'a Reference>>);
+
+impl<'a> Printed<'a> {
+    /// Of these names.
+    pub fn of(names: impl IntoIterator<Item = &'a Reference>) -> Self {
+        let mut printed: BTreeMap<u32, Vec<&Reference>> = BTreeMap::new();
+        for name in names {
+            printed.entry(print(name)).or_default().push(name);
+        }
+        Self(printed)
+    }
+}
+
+/// Written in place of fingerprints that were too many.
+const ANY: &str = "*";
+
+/// Digits of a fingerprint.
+const DIGITS: usize = 8;
+
+impl Faded {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.prints.is_empty() && !self.any
+    }
+
+    /// How many fingerprints there are.
+    pub(super) fn count(&self) -> usize {
+        self.prints.len()
+    }
+
+    /// Whether it may have had any name.
+    pub fn is_any(&self) -> bool {
+        self.any
+    }
+
+    /// Whether this may be one of the names.
+    pub fn has(&self, name: &Reference) -> bool {
+        self.any || (!self.prints.is_empty() && self.prints.binary_search(&print(name)).is_ok())
+    }
+
+    /// Which of these names may be among them, each once.
+    pub fn among<'a>(&self, names: &Printed<'a>) -> BTreeSet<&'a Reference> {
+        if self.any {
+            return names.0.values().flatten().copied().collect();
+        }
+        let found = self.prints.iter().filter_map(|print| names.0.get(print));
+        found.flatten().copied().collect()
+    }
+
+    /// More of them.
+    pub(super) fn add<'a>(&mut self, names: impl IntoIterator<Item = &'a Reference>) {
+        self.join(&Self {
+            prints: names.into_iter().map(print).collect(),
+            any: false,
+        });
+    }
+
+    /// Those of both.
+    pub(super) fn join(&mut self, other: &Self) {
+        self.any |= other.any;
+        if self.any {
+            self.prints = Vec::new();
+            return;
+        }
+        self.prints.extend(&other.prints);
+        self.prints.sort_unstable();
+        self.prints.dedup();
+        self.prints.shrink_to_fit();
+    }
+
+    /// Drops the fingerprints.
+    pub(super) fn becomes_any(&mut self) {
+        *self = Self {
+            prints: Vec::new(),
+            any: true,
+        };
+    }
+}
+
+fn print(name: &Reference) -> u32 {
+    let sum = Sha256::digest(name.to_string());
+    u32::from_be_bytes([sum[0], sum[1], sum[2], sum[3]])
+}
+
+impl From<Faded> for String {
+    fn from(faded: Faded) -> Self {
+        use std::fmt::Write as _;
+        if faded.any {
+            return ANY.to_owned();
+        }
+        let mut text = Self::with_capacity(faded.prints.len() * DIGITS);
+        for print in faded.prints {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{print:08x}");
+        }
+        text
+    }
+}
+
+impl TryFrom<String> for Faded {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        if text == ANY {
+            return Ok(Self {
+                prints: Vec::new(),
+                any: true,
+            });
+        }
+        let print = |digits: &[u8]| {
+            let digits = std::str::from_utf8(digits).ok()?;
+            let all = digits.len() == DIGITS && digits.bytes().all(|b| b.is_ascii_hexdigit());
+            all.then(|| u32::from_str_radix(digits, 16).ok())?
+        };
+        let prints = text.as_bytes().chunks(DIGITS).map(print);
+        let prints: Option<Vec<u32>> = prints.collect();
+        let mut faded = Self::default();
+        faded.join(&Self {
+            prints: prints.ok_or("no list of fingerprints, each of 8 hex digits")?,
+            any: false,
+        });
+        Ok(faded)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(n: u32) -> Reference {
+        format!("app:{n}").parse().unwrap()
+    }
+
+    #[test]
+    fn a_name_that_faded_is_known_again_and_others_are_not() {
+        let mut faded = Faded::default();
+        faded.add(&[name(1), name(2), name(1)]);
+        let text = String::from(faded.clone());
+        assert_eq!(text.len(), 2 * DIGITS);
+        let read = Faded::try_from(text).unwrap();
+        assert_eq!(read, faded);
+        assert!(read.has(&name(1)) && read.has(&name(2)) && !read.has(&name(3)));
+        let (two, three) = (name(2), name(3));
+        assert_eq!(read.among(&Printed::of([&two, &three])), [&two].into());
+    }
+
+    #[test]
+    fn what_may_have_had_any_name_has_each() {
+        let mut faded = Faded::default();
+        faded.add(&[name(1)]);
+        faded.becomes_any();
+        let read = Faded::try_from(String::from(faded)).unwrap();
+        assert!(read.has(&name(2)) && read.is_any() && read.count() == 0);
+    }
+
+    #[test]
+    fn what_is_no_list_of_fingerprints_does_not_read() {
+        for text in ["1", "0000000g", "00000001é", "+0000001"] {
+            Faded::try_from(text.to_owned()).unwrap_err();
+        }
+    }
+}

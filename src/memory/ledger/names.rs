@@ -1,0 +1,287 @@
+//! How much a ledger remembers of names that went. Decides which are forgotten
+//! first: what no decision rests on, then the names themselves where their
+//! fingerprints do, and fingerprints last. At each step an image can only become
+//! younger, or be taken for a rollback that it is not. So forgetting never lets
+//! one go that would have stayed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+
+use crate::memory::ledger::{Ledger, Sighting};
+use crate::model::reference::Reference;
+use crate::model::{ImageId, Inventory};
+
+/// How much of lost names one ledger remembers.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// So many names, the newest, over all images: 2 MB at most.
+    pub(super) names: usize,
+    /// So many names that images may have had, over all images: 5 MB at most.
+    perhaps: usize,
+    /// So many fingerprints, over all images: 1.6 MB.
+    pub(super) prints: usize,
+    /// So many names that no image here has, for verify-cache: 400 KB at most.
+    gone: usize,
+}
+
+impl Limits {
+    pub(super) const USUAL: Self = Self {
+        names: 4_000,
+        perhaps: 10_000,
+        prints: 200_000,
+        gone: 1000,
+    };
+}
+
+/// Forgets names that images here had and have no more, where they are too many.
+pub(super) fn fade(images: &mut BTreeMap<ImageId, Sighting>, seen: &Inventory, limits: Limits) {
+    let carried = |id: &ImageId, name: &Reference| {
+        let image = seen.images.get(id);
+        image.is_some_and(|image| image.tags.contains(name))
+    };
+    let mut lost: Vec<(DateTime<Utc>, &ImageId, &Reference)> = Vec::new();
+    for (id, sighting) in &*images {
+        let tags = sighting.tags.iter().filter(|(name, _)| !carried(id, name));
+        lost.extend(tags.map(|(name, at)| (*at, id, name)));
+    }
+    if let Some(too_many) = lost.len().checked_sub(limits.names + 1) {
+        lost.select_nth_unstable(too_many);
+        let mut fading: BTreeMap<ImageId, BTreeSet<Reference>> = BTreeMap::new();
+        for (_, id, name) in &lost[..=too_many] {
+            let names = fading.entry((*id).clone()).or_default();
+            names.insert((*name).clone());
+        }
+        for (id, names) in fading {
+            if let Some(sighting) = images.get_mut(&id) {
+                sighting.forget(|name| names.contains(name));
+            }
+        }
+    }
+    let perhaps: usize = images.values().map(|image| image.perhaps.len()).sum();
+    if perhaps > limits.perhaps {
+        images.values_mut().for_each(Sighting::forget_perhaps);
+    }
+    limit_prints(images, limits);
+}
+
+/// An image of which too many fingerprints would be kept may have had any name.
+/// Those with the most come first, for each of them makes most room.
+fn limit_prints(images: &mut BTreeMap<ImageId, Sighting>, limits: Limits) {
+    let mut all: usize = images.values().map(|image| image.faded.count()).sum();
+    if all <= limits.prints {
+        return;
+    }
+    let mut most: Vec<&mut Sighting> = images.values_mut().collect();
+    most.sort_by_key(|image| std::cmp::Reverse(image.faded.count()));
+    for image in most {
+        if all <= limits.prints {
+            return;
+        }
+        all -= image.faded.count();
+        image.faded.becomes_any();
+    }
+}
+
+impl Sighting {
+    /// Keeps no more than fingerprints of these names, and the last moment that
+    /// showed it with one of them.
+    fn forget(&mut self, which: impl Fn(&Reference) -> bool) {
+        let tags = std::mem::take(&mut self.tags);
+        let (forgotten, kept): (BTreeMap<_, _>, _) =
+            tags.into_iter().partition(|(name, _)| which(name));
+        self.tags = kept;
+        let last = forgotten.values().copied().max();
+        self.last_named = self.last_named.max(last);
+        self.faded.add(forgotten.keys());
+    }
+
+    /// Keeps no more than fingerprints of the names that it may have had, and the
+    /// latest moment of that: what faded was never had later than `last_tagged`.
+    fn forget_perhaps(&mut self) {
+        let names = std::mem::take(&mut self.perhaps);
+        self.last_named = self.last_named.max(names.values().copied().max());
+        self.faded.add(names.keys());
+    }
+}
+
+impl Ledger {
+    /// The same for a file that would otherwise be too long to be read again: of
+    /// every name, no more than a fingerprint.
+    #[must_use]
+    pub fn without_names(mut self) -> Self {
+        self.gone = BTreeMap::new();
+        for sighting in self.images.values_mut() {
+            sighting.forget(|_| true);
+            sighting.forget_perhaps();
+        }
+        limit_prints(&mut self.images, Limits::USUAL);
+        self
+    }
+
+    /// One memory of two of the same engine, of which the one went on after the
+    /// other: an older secateur knew only its own file. What is here by the newer
+    /// one was wanted when either says so.
+    #[must_use]
+    pub fn joined_with(self, other: Self) -> Self {
+        let look = |ledger: &Self| ledger.clock.as_ref().map(|clock| clock.wall);
+        let (mut newer, older) = if look(&self) >= look(&other) {
+            (self, other)
+        } else {
+            (other, self)
+        };
+        for (id, sighting) in &mut newer.images {
+            if let Some(before) = older.images.get(id) {
+                sighting.join(before);
+            }
+        }
+        newer
+    }
+}
+
+impl Sighting {
+    fn join(&mut self, other: &Self) {
+        self.first_seen = self.first_seen.max(other.first_seen);
+        for (name, at) in &other.tags {
+            let last = self.tags.entry(name.clone()).or_insert(*at);
+            *last = (*last).max(*at);
+        }
+        for (name, at) in &other.perhaps {
+            let last = self.perhaps.entry(name.clone()).or_insert(*at);
+            *last = (*last).max(*at);
+        }
+        self.faded.join(&other.faded);
+        self.last_named = self.last_named.max(other.last_named);
+        self.last_used = self.last_used.max(other.last_used);
+        self.asked_by_digest = self.asked_by_digest.max(other.asked_by_digest);
+        self.built_on = self.built_on.max(other.built_on);
+        self.tagged_then |= other.tagged_then;
+        self.used_then |= other.used_then;
+    }
+}
+
+/// The newest of the names that no image here has any more.
+pub(super) fn gone(
+    before: &Ledger,
+    images: &BTreeMap<ImageId, Sighting>,
+    now: DateTime<Utc>,
+) -> BTreeMap<Reference, DateTime<Utc>> {
+    let tags = images.values().flat_map(|sighting| &sighting.tags);
+    let here: BTreeSet<&Reference> = tags
+        .filter(|(_, at)| **at == now)
+        .map(|(name, _)| name)
+        .collect();
+    let lost = before.images.values().flat_map(|sighting| &sighting.tags);
+    let mut gone: BTreeMap<&Reference, DateTime<Utc>> = BTreeMap::new();
+    for (name, at) in before.gone.iter().chain(lost) {
+        if !here.contains(name) {
+            let newest = gone.entry(name).or_insert(*at);
+            *newest = (*newest).max(*at).min(now);
+        }
+    }
+    let mut newest: Vec<_> = gone.into_iter().collect();
+    newest.sort_by(|a, b| (b.1, b.0).cmp(&(a.1, a.0)));
+    newest.truncate(Limits::USUAL.gone);
+    let newest = newest.into_iter();
+    newest.map(|(name, at)| (name.clone(), at)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Image;
+    use crate::testing::{at, id, image, inventory, tagged};
+    use proptest::prelude::*;
+
+    const TIGHT: Limits = Limits {
+        names: 3,
+        perhaps: 3,
+        prints: 4,
+        gone: 3,
+    };
+
+    fn seen(image: &Image) -> Inventory {
+        inventory([image.clone()])
+    }
+
+    fn names(sighting: &Sighting) -> Vec<String> {
+        sighting.tags.keys().map(Reference::familiar).collect()
+    }
+
+    #[test]
+    fn of_the_names_that_were_lost_the_newest_are_remembered_and_of_the_others_fingerprints() {
+        let here = tagged(1, "always:here");
+        let mut sighting = Sighting::new(at(0));
+        let lost = (1..=5).map(|n| (format!("app:{n}").parse().unwrap(), at(n)));
+        sighting.tags.extend(lost);
+        sighting.tags.insert("always:here".parse().unwrap(), at(-1));
+        let before = sighting.clone();
+        let mut images = [(id(1), sighting)].into();
+        fade(&mut images, &seen(&here), TIGHT);
+        let after = &images[&id(1)];
+        assert_eq!(names(after), ["always:here", "app:3", "app:4", "app:5"]);
+        assert!(before.tags.keys().all(|name| after.had(name)));
+        assert!(!after.had(&"app:6".parse().unwrap()));
+        assert_eq!(after.last_named, Some(at(2)));
+    }
+
+    #[test]
+    fn an_image_with_too_many_fingerprints_may_have_had_any_name() {
+        let mut images = BTreeMap::new();
+        for (n, count) in [(1, 2), (2, 5), (3, 2)] {
+            let mut sighting = Sighting::new(at(0));
+            for m in 0..count {
+                sighting
+                    .faded
+                    .add([&format!("app:{n}-{m}").parse().unwrap()]);
+            }
+            images.insert(id(n), sighting);
+        }
+        fade(&mut images, &inventory([]), TIGHT);
+        let any: Vec<_> = images.values().map(|image| image.faded.is_any()).collect();
+        assert_eq!(any, [false, true, false]);
+    }
+
+    fn history() -> impl Strategy<Value = Vec<Vec<(u64, u8)>>> {
+        let look = proptest::collection::vec((0_u64..4, 0_u8..12), 0..8);
+        proptest::collection::vec(look, 1..10)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
+        /// Whatever is forgotten, and when: an image had each name that it had,
+        /// and was last wanted no earlier.
+        #[test]
+        fn forgetting_names_makes_no_image_older_and_loses_no_rollback(looks in history()) {
+            let (mut whole, mut short) = (BTreeMap::new(), BTreeMap::new());
+            for (now, look) in (0_i64..).zip(looks) {
+                let mut host = inventory((0..4).map(image));
+                for (n, tag) in look {
+                    let name: Reference = format!("app:{tag}").parse().unwrap();
+                    for image in host.images.values_mut() {
+                        image.tags.remove(&name);
+                    }
+                    host.images.get_mut(&id(n)).unwrap().tags.insert(name);
+                }
+                for images in [&mut whole, &mut short] {
+                    for (id, image) in &host.images {
+                        let new = || Sighting::new(at(now));
+                        let sighting = images.entry(id.clone()).or_insert_with(new);
+                        let tags = image.tags.iter().map(|tag| (tag.clone(), at(now)));
+                        sighting.tags.extend(tags);
+                    }
+                }
+                fade(&mut short, &host, TIGHT);
+                let counted: usize = short.values().map(|image| image.faded.count()).sum();
+                prop_assert!(counted <= TIGHT.prints);
+                for (id, whole) in &whole {
+                    let (whole, short): (&Sighting, &Sighting) = (whole, &short[id]);
+                    prop_assert!(whole.tags.keys().all(|name| short.had(name)));
+                    prop_assert!(short.last_tagged() >= whole.last_tagged());
+                    let lost = short.tags.keys().filter(|tag| !host.images[id].tags.contains(*tag));
+                    prop_assert!(lost.count() <= TIGHT.names);
+                }
+            }
+        }
+    }
+}

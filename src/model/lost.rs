@@ -1,0 +1,112 @@
+//! What went and was not meant to, as values: a name stays a name until a report
+//! words it. Decides what an engine's text for it is.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::ImageId;
+use crate::model::reference::Reference;
+use crate::model::text::{Untrusted, escape_up_to};
+
+/// A name, an image, or the image of a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Lost {
+    /// A tag or digest reference.
+    Name(Reference),
+    /// An image, by its id.
+    Image(ImageId),
+    /// The image that a container was made of.
+    MadeOf(ContainerName),
+    /// An image that is mounted into a container.
+    MountedBy(ContainerName),
+    /// The engine's text, where it is neither a name nor an id.
+    Other(Untrusted),
+}
+
+/// With the id: another container may get the name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerName {
+    /// All of it; 12 digits are shown.
+    pub id: Untrusted,
+    /// Without the slash.
+    pub name: Untrusted,
+}
+
+/// How much of a text is kept that nobody can ask for.
+const MOST: usize = 200;
+
+impl Lost {
+    /// By the text that an engine has for it.
+    pub fn of(text: &str) -> Self {
+        if let Ok(id) = text.parse() {
+            return Self::Image(id);
+        }
+        // What no registry can ever have is nobody's name.
+        let somebodys = |name: &Reference| !name.is_ours() && !name.is_dangling_record();
+        match text.parse::<Reference>().ok().filter(somebodys) {
+            Some(name) => Self::Name(name),
+            None => Self::Other(Untrusted::new(text.chars().take(MOST).collect::<String>())),
+        }
+    }
+
+    /// Its name, if it has one to be asked for by.
+    pub fn name(&self) -> Option<&Reference> {
+        match self {
+            Self::Name(name) => Some(name),
+            Self::Image(_) | Self::MadeOf(_) | Self::MountedBy(_) | Self::Other(_) => None,
+        }
+    }
+
+    /// Fit to print. A name is whole, in the form that docker shows.
+    pub fn words(&self) -> String {
+        match self {
+            Self::Name(name) => name.familiar(),
+            Self::Image(id) => id.to_string(),
+            Self::MadeOf(container) => format!("the image of container {}", container.words()),
+            Self::MountedBy(container) => {
+                format!("an image mounted by container {}", container.words())
+            }
+            Self::Other(text) => text.escaped(),
+        }
+    }
+
+    /// The same for a program, which finds each name in its full form.
+    pub fn full(&self) -> String {
+        self.name()
+            .map_or_else(|| self.words(), Reference::to_string)
+    }
+}
+
+impl ContainerName {
+    fn words(&self) -> String {
+        let id = escape_up_to(self.id.raw(), 12);
+        let id = id.trim_end_matches('…');
+        format!("{} ({id})", self.name.escaped())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::id;
+
+    #[test]
+    fn an_engines_text_is_a_name_or_an_id_or_shown_escaped() {
+        for (text, words, full) in [
+            ("app:1", "app:1", "docker.io/library/app:1"),
+            ("\u{1b}[2J", "\\u{1b}[2J", "\\u{1b}[2J"),
+        ] {
+            let lost = Lost::of(text);
+            assert_eq!((&*lost.words(), &*lost.full()), (words, full));
+        }
+        assert_eq!(Lost::of(id(1).as_str()), Lost::Image(id(1)));
+        for nobodys in [
+            Reference::dangling_record(&id(1)),
+            Reference::ours(&id(1)).to_string(),
+        ] {
+            assert_eq!(Lost::of(&nobodys).name(), None);
+        }
+        let huge = Lost::of(&"X".repeat(1 << 20));
+        assert!(serde_json::to_string(&huge).unwrap().len() < 300);
+    }
+}

@@ -1,0 +1,198 @@
+//! Who refers to which image. Decides how a name, a digest, an id or the
+//! beginning of an id, as containers, services and events give them, leads to
+//! images: generously, for every hit keeps. It never decides whether an image
+//! goes.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use crate::model::reference::Reference;
+use crate::model::{Container, Image, ImageId, Inventory, ServiceImage, Swarm};
+
+/// What refers to an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum User<'a> {
+    /// A container runs it, or ran it.
+    Container(&'a Container),
+    /// A container has it mounted.
+    Mount(&'a Container),
+    /// A Swarm service or task names it.
+    Service(&'a ServiceImage),
+}
+
+/// All names of all images, to look them up by.
+pub struct Names<'a> {
+    images: &'a BTreeMap<ImageId, Image>,
+    /// In order, to be searched: each name once more as text would take more
+    /// room than all the rest.
+    tags: Vec<(&'a Reference, &'a ImageId)>,
+    digests: Vec<(&'a str, &'a ImageId)>,
+}
+
+impl<'a> Names<'a> {
+    /// Indexes the tags and digest references of all images.
+    pub fn of(images: &'a BTreeMap<ImageId, Image>) -> Self {
+        let (mut tags, mut digests) = (Vec::new(), Vec::new());
+        for image in images.values() {
+            tags.extend(image.tags.iter().map(|tag| (tag, &image.id)));
+            // By the digest alone: two repositories' references to one digest are
+            // the same bytes.
+            let own = image.digests.iter().filter_map(Reference::digest);
+            digests.extend(own.map(|digest| (digest, &image.id)));
+        }
+        tags.sort_unstable();
+        digests.sort_unstable();
+        Self {
+            images,
+            tags,
+            digests,
+        }
+    }
+
+    /// Every image that this text may mean. `name:tag@digest` means both what
+    /// has the tag and what has the digest: the engine takes the digest, and
+    /// whoever wrote the tag may want it, too.
+    pub fn resolve(&self, text: &str) -> Vec<&'a ImageId> {
+        let mut found = self.by_id(text);
+        if let Ok(name) = text.parse::<Reference>() {
+            let tag = if name.is_digest() {
+                name.without_digest()
+            } else {
+                Some(name.clone())
+            };
+            if let Some(tag) = &tag {
+                found.extend(having(&self.tags, tag));
+            }
+            if let Some(digest) = name.digest() {
+                found.extend(having(&self.digests, digest));
+                found.extend(self.by_id(digest));
+            }
+        }
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+
+    /// The digest by which this text names an image, if it does. A bare id or digest
+    /// is no such name: an engine looks for none of a registry by it.
+    pub fn digest(text: &str) -> Option<String> {
+        let name: Reference = text.parse().ok()?;
+        name.digest().map(str::to_owned)
+    }
+
+    /// Every image that the digest in this text leads to, whatever tag stands beside
+    /// it.
+    pub fn of_digest(&self, text: &str) -> Vec<&'a ImageId> {
+        let Some(digest) = Self::digest(text) else {
+            return Vec::new();
+        };
+        having(&self.digests, &*digest)
+            .chain(self.by_id(&digest))
+            .collect()
+    }
+
+    /// A whole id, or the beginning of one: what `docker run 3f5e6a` leaves in
+    /// a container's list entry. Shorter than 4 digits is a name by any sense.
+    fn by_id(&self, text: &str) -> Vec<&'a ImageId> {
+        let hex = text.strip_prefix("sha256:").unwrap_or(text);
+        if !(4..=64).contains(&hex.len())
+            || !hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+        {
+            return Vec::new();
+        }
+        let Ok(first) = format!("{hex:0<64}").parse::<ImageId>() else {
+            return Vec::new();
+        };
+        self.images
+            .range((Bound::Included(first), Bound::Unbounded))
+            .map(|(id, _)| id)
+            .take_while(|id| id.hex().starts_with(hex))
+            .collect()
+    }
+}
+
+/// The images that have this name, of a list in order.
+fn having<'a, T: Ord + ?Sized>(
+    list: &[(&T, &'a ImageId)],
+    name: &T,
+) -> impl Iterator<Item = &'a ImageId> {
+    let first = list.partition_point(|(other, _)| *other < name);
+    let rest = list[first..].iter();
+    rest.take_while(move |(other, _)| *other == name)
+        .map(|(_, id)| *id)
+}
+
+/// For each image that anything refers to, all that does.
+pub fn users(inventory: &Inventory) -> BTreeMap<&ImageId, Vec<User<'_>>> {
+    let names = Names::of(&inventory.images);
+    let mut users: BTreeMap<&ImageId, Vec<User<'_>>> = BTreeMap::new();
+    let mut add = |ids: Vec<&_>, user| {
+        for id in ids {
+            if let Some((id, _)) = inventory.images.get_key_value(id) {
+                users.entry(id).or_default().push(user);
+            }
+        }
+    };
+    for container in &inventory.containers {
+        let mut ids = names.resolve(container.image.raw());
+        ids.extend(container.image_ids.iter());
+        ids.sort_unstable();
+        ids.dedup();
+        add(ids, User::Container(container));
+        for mount in &container.image_mounts {
+            add(names.resolve(mount.raw()), User::Mount(container));
+        }
+    }
+    if let Swarm::Manager { images, .. } = &inventory.at_work.swarm {
+        for service in images {
+            add(names.resolve(service.image.raw()), User::Service(service));
+        }
+    }
+    users
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{digest, id, image, inventory};
+
+    fn resolved(text: &str) -> Vec<ImageId> {
+        let mut one = image(1);
+        one.tags.insert("app:1".parse().unwrap());
+        let mut two = image(2);
+        two.digests.insert(digest("acme/app", 7));
+        let host = inventory([one, two]);
+        Names::of(&host.images)
+            .resolve(text)
+            .into_iter()
+            .cloned()
+            .collect()
+    }
+
+    #[test]
+    fn an_image_is_found_by_each_way_to_name_it() {
+        assert_eq!(resolved("app:1"), [id(1)]);
+        assert_eq!(resolved("docker.io/library/app:1"), [id(1)]);
+        assert_eq!(resolved(id(1).as_str()), [id(1)]);
+        assert_eq!(resolved(id(2).short()), [id(2)]);
+        assert_eq!(resolved(&digest("acme/app", 7).to_string()), [id(2)]);
+        assert_eq!(
+            resolved(&digest("mirror.example/app", 7).to_string()),
+            [id(2)],
+            "the same bytes"
+        );
+        assert_eq!(resolved("app:2"), []);
+        assert_eq!(resolved("<none>"), []);
+    }
+
+    #[test]
+    fn a_name_with_tag_and_digest_means_both() {
+        let both = format!("app:1@{}", digest("app", 7).digest().unwrap());
+        assert_eq!(resolved(&both), [id(1), id(2)]);
+    }
+
+    #[test]
+    fn the_containerd_stores_ids_are_digests() {
+        assert_eq!(resolved(&format!("other@{}", id(1))), [id(1)]);
+    }
+}

@@ -1,0 +1,321 @@
+//! What others did to images while a run removed some, gathered before the engine
+//! forgets it, and which of it was lost.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+
+use crate::engine::{Did, EngineError, Failure, Info, Leads, Meanwhile, Reader};
+use crate::model::lost::Lost;
+use crate::model::reference::Reference;
+use crate::model::{ImageId, Swarm};
+use crate::prune::aftermath::{End, came_again, was_kept};
+use crate::prune::outcome::{Collateral, Outcome, Removed, Stayed};
+
+/// The engine remembers 256 events; a removal makes some five.
+const AT_A_TIME: usize = 16;
+
+/// What was done while a run removes images, gathered before the engine forgets it.
+#[derive(Debug)]
+pub struct Claims {
+    since: Cell<DateTime<Utc>>,
+    images: Cell<usize>,
+    found: RefCell<BTreeSet<Meanwhile>>,
+}
+
+impl Claims {
+    /// From this moment on.
+    pub fn since(began: DateTime<Utc>) -> Self {
+        Self {
+            since: Cell::new(began),
+            images: Cell::new(0),
+            found: RefCell::default(),
+        }
+    }
+
+    /// To be called before each removal: now and then it asks. What cannot be
+    /// asked now is asked the next time.
+    pub async fn keep_up(&self, reader: &Reader, info: &Info, now: DateTime<Utc>) {
+        self.images.set(self.images.get() + 1);
+        if self.images.get().is_multiple_of(AT_A_TIME) {
+            let _ = self.ask(reader, info, now).await;
+        }
+    }
+
+    async fn ask(
+        &self,
+        reader: &Reader,
+        info: &Info,
+        now: DateTime<Utc>,
+    ) -> Result<(), EngineError> {
+        let done = reader.meanwhile(info, self.since.get(), now).await?;
+        self.found.borrow_mut().extend(done);
+        self.since.set(now);
+        Ok(())
+    }
+
+    /// Names that somebody gave to an image of this run, pulled it by, or deployed, and
+    /// images that somebody loaded, all acknowledged by the engine, that lead nowhere
+    /// now, though no answer of the engine said that they went.
+    pub async fn lost(
+        &self,
+        reader: &Reader,
+        info: &Info,
+        outcome: &Outcome,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Collateral>, EngineError> {
+        self.ask(reader, info, now).await?;
+        let found = self.found.take();
+        let mut suspects = suspects(&found, outcome);
+        if let Swarm::Manager { images, .. } = reader.swarm(info).await? {
+            let texts = images.iter().map(|wanted| wanted.image.raw());
+            suspects.extend(deployed(texts, outcome));
+        }
+        let mut lost: Vec<Collateral> = Vec::new();
+        for Suspect { what, image, end } in suspects {
+            let known = outcome.collateral.iter().chain(&lost);
+            if known.map(|known| &known.what).any(|told| *told == what) {
+                continue;
+            }
+            let with = match &what {
+                Lost::Name(name) => {
+                    let leads = reader.leads(name).await?;
+                    match image {
+                        Some(image) if end.lost(leads) => image,
+                        // A pull by tag on the containerd store, of which only what the
+                        // name leads to says the image.
+                        None if leads == Leads::ToNothing => match reader.named(name).await {
+                            Some(image) => image,
+                            None => continue,
+                        },
+                        Some(_) | None => continue,
+                    }
+                }
+                _ => match image {
+                    Some(image) if is_gone(reader, &image).await? => image,
+                    Some(_) | None => continue,
+                },
+            };
+            let removed = outcome.removed.iter().find(|it| it.id == with);
+            let names = removed.map(|removed| removed.names.clone());
+            lost.push(Collateral {
+                what,
+                digests: names.unwrap_or_default(),
+                with,
+            });
+        }
+        Ok(lost)
+    }
+}
+
+async fn is_gone(reader: &Reader, image: &ImageId) -> Result<bool, EngineError> {
+    match reader.look(image).await {
+        Ok(seen) => Ok(seen.is_none()),
+        Err(error) if error.kind == Failure::Nonsense => Ok(true),
+        Err(error) => Err(error),
+    }
+}
+
+/// What was acknowledged, and may be lost.
+#[derive(Debug, PartialEq, Eq)]
+struct Suspect {
+    what: Lost,
+    /// Of which image it is, where that is known.
+    image: Option<ImageId>,
+    end: End,
+}
+
+/// What of all that was done concerns images of this run that did not come again.
+fn suspects(done: &BTreeSet<Meanwhile>, outcome: &Outcome) -> Vec<Suspect> {
+    let suspect = |done: &Did, at: DateTime<Utc>, all: &BTreeSet<Meanwhile>| match done {
+        Did::Tag(claim) => Some(Suspect {
+            what: Lost::Name(claim.name.clone()),
+            image: Some(claim.image.clone()),
+            end: end(&claim.image, outcome)?,
+        }),
+        Did::Load(image) => Some(Suspect {
+            what: Lost::Image(image.clone()),
+            image: Some(image.clone()),
+            end: end(image, outcome).filter(|end| *end == End::Gone)?,
+        }),
+        Did::Pull(name) => match name.without_tag() {
+            Some(name) => Some(Suspect {
+                image: Some(with_digest(&name, outcome)?.id.clone()),
+                what: Lost::Name(name),
+                end: End::Gone,
+            }),
+            None => Some(Suspect {
+                image: of_its_repository(name, outcome)
+                    .filter(|_| !others_remove(all, at, outcome))
+                    .map(|removed| removed.id.clone()),
+                what: Lost::Name(name.clone()),
+                end: End::Gone,
+            }),
+        },
+        Did::Untag(_) | Did::Delete(_) => None,
+    };
+    let suspects = done
+        .iter()
+        .filter_map(|one| suspect(&one.what, one.at, done));
+    let once = |suspect: &Suspect| {
+        suspect
+            .image
+            .as_ref()
+            .is_none_or(|id| !came_again(done, id))
+    };
+    suspects.filter(once).collect()
+}
+
+/// Services that want what was removed, by its digest. By a tag they may want what was
+/// never here.
+fn deployed<'a>(
+    texts: impl Iterator<Item = &'a str>,
+    outcome: &Outcome,
+) -> impl Iterator<Item = Suspect> {
+    texts.filter_map(|text| {
+        let name = text.parse::<Reference>().ok()?.without_tag()?;
+        Some(Suspect {
+            image: Some(with_digest(&name, outcome)?.id.clone()),
+            what: Lost::Name(name),
+            end: End::Gone,
+        })
+    })
+}
+
+fn end(id: &ImageId, outcome: &Outcome) -> Option<End> {
+    let is_it = |stayed: &Stayed| stayed.id == *id;
+    let removed = outcome.removed.iter().any(|removed| removed.id == *id);
+    if removed || outcome.unconfirmed.iter().any(is_it) {
+        return Some(End::Gone);
+    }
+    let kept = |stayed: &Stayed| is_it(stayed) && was_kept(stayed);
+    outcome.skipped.iter().any(kept).then_some(End::Kept)
+}
+
+/// What was removed and had this digest, or is known by it.
+fn with_digest<'a>(name: &Reference, outcome: &'a Outcome) -> Option<&'a Removed> {
+    let digest = name.digest()?;
+    outcome.removed.iter().find(|removed| {
+        let mut digests = removed.names.iter().filter_map(Reference::digest);
+        digests.any(|own| own == digest) || removed.id.as_str() == digest
+    })
+}
+
+/// What was removed of a tag's repository: a pull by tag does not say its image.
+fn of_its_repository<'a>(name: &Reference, outcome: &'a Outcome) -> Option<&'a Removed> {
+    let repository = name.repository();
+    let of = |removed: &&Removed| {
+        let mut names = removed.names.iter();
+        names.any(|name| name.repository() == repository)
+    };
+    outcome.removed.iter().find(of)
+}
+
+/// Whether others took names from images after this moment: the one that is looked for
+/// may be among them.
+fn others_remove(done: &BTreeSet<Meanwhile>, at: DateTime<Utc>, outcome: &Outcome) -> bool {
+    let ours = |id: &ImageId| outcome.removed.iter().any(|removed| removed.id == *id);
+    done.iter().any(|one| match &one.what {
+        Did::Untag(id) | Did::Delete(id) => one.at >= at && !ours(id),
+        Did::Tag(_) | Did::Pull(_) | Did::Load(_) => false,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::plan::Class;
+    use crate::engine::Claim;
+    use crate::model::conditions::Disk;
+    use crate::model::{Bytes, Observed};
+    use crate::testing::{at, digest, id};
+
+    /// A run that removed image 1, which had one digest reference.
+    fn outcome() -> Outcome {
+        let disk: Observed<Disk> = Observed::Unknown("test".into());
+        let mut outcome = Outcome::new("r".into(), at(0), disk);
+        outcome.removed.push(Removed {
+            id: id(1),
+            names: vec![digest("app", 1001)],
+            class: Class::DigestPinned,
+            reclaimable: Bytes(1),
+            unneeded: None,
+        });
+        outcome
+    }
+
+    /// What may be lost of what was done, in this order, second by second.
+    fn found(done: impl IntoIterator<Item = Did>) -> Vec<(String, Option<ImageId>)> {
+        let done = done.into_iter().zip(1..);
+        let done = done.map(|(what, seconds)| Meanwhile {
+            at: at(seconds),
+            what,
+        });
+        suspects(&done.collect(), &outcome())
+            .into_iter()
+            .map(|suspect| (suspect.what.words(), suspect.image))
+            .collect()
+    }
+
+    #[test]
+    fn a_pull_by_the_digest_of_what_was_removed_may_be_lost_and_one_of_another_is_not() {
+        let pulled = Did::Pull(digest("app", 1001));
+        let name = digest("app", 1001).familiar();
+        let gone = Did::Delete(id(1));
+        let lost = [(name, Some(id(1)))];
+        assert_eq!(found([pulled.clone(), gone.clone()]), lost);
+        assert_eq!(found([gone, pulled]), lost, "acknowledged late");
+        assert_eq!(found([Did::Pull(digest("app", 7))]), []);
+    }
+
+    #[test]
+    fn what_came_again_and_was_removed_by_somebody_is_not_lost() {
+        let (pulled, gone) = (Did::Pull(digest("app", 1001)), Did::Delete(id(1)));
+        assert_eq!(found([gone.clone(), pulled, gone]), []);
+    }
+
+    #[test]
+    fn a_pull_by_tag_is_of_its_repository_unless_others_remove_names_after_it() {
+        let pulled = |name: &str| Did::Pull(name.parse().unwrap());
+        let lost = [("app:2".to_owned(), Some(id(1)))];
+        assert_eq!(found([pulled("app:2"), Did::Untag(id(1))]), lost);
+        assert_eq!(found([Did::Untag(id(9)), pulled("app:2")]), lost);
+        let unknown = |name: &str| [(name.to_owned(), None)];
+        assert_eq!(
+            found([pulled("app:2"), Did::Untag(id(9))]),
+            unknown("app:2")
+        );
+        assert_eq!(found([pulled("other:2")]), unknown("other:2"));
+    }
+
+    #[test]
+    fn a_load_and_a_tag_of_what_was_removed_may_be_lost() {
+        let tag = |n| Claim {
+            image: id(n),
+            name: "app:3".parse().unwrap(),
+        };
+        assert_eq!(
+            found([
+                Did::Load(id(1)),
+                Did::Load(id(2)),
+                Did::Tag(tag(1)),
+                Did::Tag(tag(2))
+            ]),
+            [
+                (id(1).to_string(), Some(id(1))),
+                ("app:3".to_owned(), Some(id(1)))
+            ]
+        );
+    }
+
+    #[test]
+    fn a_service_may_have_lost_what_it_wants_by_digest_and_not_what_it_wants_by_tag() {
+        let name = digest("app", 1001);
+        let texts = [format!("app:1@{}", name.digest().unwrap()), "app:1".into()];
+        let outcome = outcome();
+        let lost = deployed(texts.iter().map(String::as_str), &outcome);
+        let lost: Vec<_> = lost.map(|suspect| suspect.what).collect();
+        assert_eq!(lost, [Lost::Name(name)]);
+    }
+}

@@ -1,0 +1,103 @@
+//! What verify-cache found, for systemd's journal: one entry for each promise
+//! that is not as it should be, and one for the result.
+
+use std::fmt::Write as _;
+
+use crate::cache::outcome::{Findings, Line};
+use crate::cache::{Check, Status};
+use crate::host::systemd::{Entry, Priority};
+use crate::report::Context;
+use crate::report::journald::prune::{
+    PROMISE, VERIFIED, engine, entry, loudness, named, notes, refusal,
+};
+
+/// What a verify-cache found: what is not as it should be, and the result.
+pub fn findings(findings: &Findings, context: &Context) -> Vec<Entry> {
+    let mut entries = notes(context);
+    entries.extend(findings.refusals.iter().map(refusal));
+    let images = findings.images.iter();
+    entries.extend(
+        images
+            .filter(|line| line.status() != Status::Ok)
+            .map(promise),
+    );
+    // Every image's answers hold the store's; alone it stands where none is promised.
+    let alone = findings
+        .store
+        .iter()
+        .filter(|store| findings.images.is_empty() && store.status != Status::Ok);
+    entries.extend(alone.map(|store| broken("the store", store.status, &[store])));
+    let (exit, all) = (findings.exit(), findings.images.len());
+    let count = |status| {
+        findings
+            .images
+            .iter()
+            .filter(|line| line.status() == status)
+            .count()
+    };
+    let word = findings.result();
+    let mut message = match (findings.refusals.is_empty(), all) {
+        (false, _) => "refused, nothing was looked at".to_owned(),
+        (_, 0) => format!("{word}: no image is promised"),
+        _ => format!(
+            "{word}: {} of {all} images are as promised",
+            count(Status::Ok)
+        ),
+    };
+    let mut fields = vec![
+        ("RESULT", word.to_owned()),
+        ("EXIT", (exit as u8).to_string()),
+        ("POLICY", context.policy.shown()),
+        ("ENGINE", engine(&findings.engine)),
+    ];
+    // Where nothing was looked at, nought would be a lie.
+    let looked = findings.refusals.is_empty();
+    for (name, status) in [
+        ("OK", Status::Ok),
+        ("BROKEN", Status::Broken),
+        ("UNKNOWN", Status::Unknown),
+        ("MOVED", Status::Moved),
+    ] {
+        let images = count(status);
+        if looked {
+            fields.push((name, images.to_string()));
+        }
+        if images > 0 && status != Status::Ok {
+            // Writing to a String cannot fail.
+            let _ = write!(message, "; {images} {}", status.word());
+        }
+    }
+    let not_asked = findings.not_asked();
+    if not_asked > 0 {
+        fields.push(("NOT_ASKED", not_asked.to_string()));
+        let _ = write!(message, "; {not_asked} asked of no registry");
+    }
+    entries.push(entry(VERIFIED, loudness(exit), message, fields));
+    named(entries, "verify-cache")
+}
+
+fn promise(line: &Line) -> Entry {
+    let wrong: Vec<&Check> = line
+        .checks
+        .iter()
+        .filter(|check| check.status != Status::Ok)
+        .collect();
+    broken(&line.image, line.status(), &wrong)
+}
+
+fn broken(what: &str, status: Status, checks: &[&Check]) -> Entry {
+    let priority = match status {
+        Status::Broken => Priority::Error,
+        Status::Unknown => Priority::Warning,
+        Status::Moved | Status::Ok => Priority::Info,
+    };
+    let of = |check: &&Check| format!("{}: {}", check.kind.word(), check.message);
+    let reason = checks.iter().map(of).collect::<Vec<_>>().join("; ");
+    let fields = vec![
+        ("NAMES", what.to_owned()),
+        ("STATUS", status.word().to_owned()),
+        ("REASON", reason.clone()),
+    ];
+    let message = format!("{}: {what}: {reason}", status.word());
+    entry(PROMISE, priority, message, fields)
+}

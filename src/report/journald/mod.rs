@@ -1,0 +1,4 @@
+//! Entries of journald.
+
+pub mod cache;
+pub mod prune;

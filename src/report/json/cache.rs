@@ -1,0 +1,152 @@
+//! What verify-cache found, for programs: `secateur/cache/1` of the contract. A
+//! field never changes its meaning; a new one may come.
+
+use serde::Serialize;
+
+use crate::cache::outcome::{Findings, NotAsked};
+use crate::cache::{Check, Status};
+use crate::report::Context;
+use crate::report::json::prune::{
+    EnginePart, Message, PolicyPart, engine, policy, refusal, time, written,
+};
+
+#[derive(Serialize)]
+struct Document<'a> {
+    schema: &'static str,
+    generated_at: String,
+    result: &'static str,
+    policy: PolicyPart,
+    engine: EnginePart<'a>,
+    refusals: Vec<Message>,
+    notes: &'a [String],
+    /// The image store itself.
+    store: Option<&'a Check>,
+    images: Vec<ImagePart<'a>>,
+    registries: Vec<RegistryPart<'a>>,
+    not_looked: Vec<&'static str>,
+    summary: Summary,
+}
+
+#[derive(Serialize)]
+struct ImagePart<'a> {
+    image: &'a str,
+    status: Status,
+    checks: &'a [Check],
+    /// Checks that were wanted, and of which no registry was asked.
+    not_asked: &'a [NotAsked],
+}
+
+#[derive(Serialize)]
+struct RegistryPart<'a> {
+    registry: &'a str,
+    head_requests: u32,
+    get_requests: u32,
+    other_requests: u32,
+    rate_limit_remaining: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Summary {
+    images: usize,
+    ok: usize,
+    broken: usize,
+    moved: usize,
+    unknown: usize,
+    /// Single answers: an image that is broken may have some as well.
+    unknown_answers: usize,
+}
+
+/// What a run found.
+pub fn report(findings: &Findings, context: &Context) -> String {
+    let worst = |status| {
+        findings
+            .images
+            .iter()
+            .filter(|line| line.status() == status)
+            .count()
+    };
+    written(&Document {
+        schema: "secateur/cache/1",
+        generated_at: time(findings.at),
+        result: findings.result(),
+        policy: policy(context),
+        engine: engine(&findings.engine),
+        refusals: findings.refusals.iter().map(refusal).collect(),
+        notes: &context.notes,
+        store: findings.store.as_ref(),
+        images: findings
+            .images
+            .iter()
+            .map(|line| ImagePart {
+                image: &line.image,
+                status: line.status(),
+                checks: &line.checks,
+                not_asked: &line.not_asked,
+            })
+            .collect(),
+        registries: findings
+            .asked
+            .iter()
+            .map(|asked| RegistryPart {
+                registry: &asked.registry,
+                head_requests: asked.cost.heads,
+                get_requests: asked.cost.gets,
+                other_requests: asked.cost.others,
+                rate_limit_remaining: asked.cost.left.as_deref(),
+            })
+            .collect(),
+        not_looked: findings
+            .not_looked
+            .iter()
+            .map(|(kind, _)| kind.word())
+            .collect(),
+        summary: Summary {
+            images: findings.images.len(),
+            ok: worst(Status::Ok),
+            broken: worst(Status::Broken),
+            moved: worst(Status::Moved),
+            unknown: worst(Status::Unknown),
+            unknown_answers: findings.answers(Status::Unknown),
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::Kind;
+    use crate::cache::outcome::Line;
+    use crate::report::PolicySource;
+    use crate::testing::{at, inventory};
+
+    #[test]
+    fn the_fields_of_the_contract_are_there() {
+        let checks = vec![
+            Check::new(Kind::Present, Status::Broken, "gone"),
+            Check::new(Kind::Current, Status::Unknown, "not asked"),
+        ];
+        let images = vec![Line {
+            image: "app:1".into(),
+            checks,
+            not_asked: Vec::new(),
+        }];
+        let findings = Findings {
+            images,
+            ..Findings::new(at(0), inventory([]).engine, false)
+        };
+        let policy = PolicySource {
+            file: None,
+            fingerprint: String::new(),
+        };
+        let context = Context::new(policy, Vec::new());
+        let json: serde_json::Value = serde_json::from_str(&report(&findings, &context)).unwrap();
+        assert_eq!(json["schema"], "secateur/cache/1");
+        assert_eq!(json["result"], "broken");
+        assert_eq!(json["images"][0]["image"], "app:1");
+        // Of images, by the worst of their answers; and of answers.
+        assert_eq!(json["summary"]["unknown"], 0);
+        assert_eq!(json["summary"]["unknown_answers"], 1);
+        let wanted = serde_json::json!({"kind": "present", "status": "broken", "message": "gone"});
+        assert_eq!(json["images"][0]["checks"][0], wanted);
+    }
+}

@@ -1,0 +1,4 @@
+//! Reports for programs.
+
+pub mod cache;
+pub mod prune;

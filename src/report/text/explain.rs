@@ -1,0 +1,104 @@
+//! One image's whole story: what it is, what becomes of it and why, and then
+//! every date that says so.
+
+use crate::decide::plan::{Entry, Plan, Verdict, ago, minute};
+use crate::memory::ledger::Ledger;
+use crate::report::text::layout::wrapped;
+use crate::report::text::lists::stays;
+
+/// Tells it for each image that is meant.
+pub fn explain(plan: &Plan, ledger: &Ledger, entries: &[&Entry]) -> String {
+    let told: Vec<String> = entries
+        .iter()
+        .map(|entry| {
+            let mut out = String::new();
+            what(&mut out, entry);
+            becomes(&mut out, plan, entry);
+            dates(&mut out, ledger, entry);
+            out
+        })
+        .collect();
+    told.join("\n")
+}
+
+fn what(out: &mut String, entry: &Entry) {
+    let image = entry.image();
+    wrapped(out, "image   ", image.id.as_str());
+    for name in image.tags.iter().chain(&image.digests) {
+        wrapped(out, "name    ", &name.familiar());
+    }
+    for name in &image.ours {
+        wrapped(
+            out,
+            "name    ",
+            &format!("{name} (by secateur, left by a run that was cut off)"),
+        );
+    }
+    wrapped(out, "class   ", entry.class().name());
+    let size = match image.size.known() {
+        Some(size) => format!("{size}; removing it frees at least {}", entry.reclaimable()),
+        None => "unknown".to_owned(),
+    };
+    wrapped(out, "size    ", &size);
+}
+
+fn becomes(out: &mut String, plan: &Plan, entry: &Entry) {
+    let verdict = match entry.verdict() {
+        Verdict::Keep => "kept".to_owned(),
+        Verdict::Candidate(why) => format!("removable, but {}: {}", stays(why), why.message()),
+        Verdict::Remove => "the next prune removes it, unless it is refused".to_owned(),
+    };
+    wrapped(out, "verdict ", &verdict);
+    for reason in entry.reasons() {
+        wrapped(
+            out,
+            "because ",
+            &format!("{}: {}", reason.kind(), reason.message()),
+        );
+    }
+    if let Some(unneeded) = entry.unneeded() {
+        wrapped(
+            out,
+            "age     ",
+            &format!(
+                "unneeded for {}, since {} ({})",
+                ago(unneeded.since, plan.now()),
+                minute(unneeded.since),
+                unneeded.evidence.words()
+            ),
+        );
+    }
+}
+
+fn dates(out: &mut String, ledger: &Ledger, entry: &Entry) {
+    let seen = ledger.sighting(&entry.image().id);
+    let dates = &entry.image().dates;
+    let mut line = |lead: &str, at: Option<_>| {
+        if let Some(at) = at {
+            wrapped(out, lead, &minute(at));
+        }
+    };
+    line("built   ", dates.created);
+    line("stored  ", dates.stored);
+    line("seen    first ", seen.map(|seen| seen.first_seen));
+    line("in use  last ", seen.and_then(|seen| seen.last_used));
+    line(
+        "digest  asked for, last ",
+        seen.and_then(|seen| seen.asked_by_digest),
+    );
+    line(
+        "base    of another, last ",
+        seen.and_then(|seen| seen.built_on),
+    );
+    for (tag, last) in seen.into_iter().flat_map(|seen| &seen.tags) {
+        wrapped(
+            out,
+            "had tag ",
+            &format!("{}, last {}", tag.familiar(), minute(*last)),
+        );
+    }
+    for (tag, last) in seen.into_iter().flat_map(|seen| &seen.perhaps) {
+        let text = format!("had tag {}, until {}", tag.familiar(), minute(*last));
+        wrapped(out, "perhaps ", &text);
+    }
+}

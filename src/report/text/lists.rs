@@ -1,0 +1,221 @@
+//! Images in lists and counts: what goes, what a run met, what stays and under
+//! which reason. A list that is long is cut, and says so.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use anstyle::Style;
+
+use crate::decide::plan::{Entry, HeldBack, KeepKind, Plan, Verdict, ago, minute};
+use crate::model::{Bytes, ImageId};
+use crate::prune::outcome::{Ending, Outcome, Stayed};
+use crate::report::text::layout::{COLUMNS, fitted, hanging, headed, wrapped};
+use crate::report::text::prune::HEAD;
+
+/// How many images a list shows before it only counts; --verbose shows all.
+const SHOWN: usize = 20;
+
+/// Oldest unneeded first, one line for each.
+pub(crate) fn table<'a>(
+    out: &mut String,
+    plan: &Plan,
+    ids: impl ExactSizeIterator<Item = &'a ImageId>,
+    verbose: bool,
+) {
+    let total = ids.len();
+    let shown = if verbose { total } else { SHOWN };
+    let mut line = |id: &str, class: &str, least: &str, age: &str, name: &str| {
+        let start = format!("  {id:<12}  {class:<13}  {least:>9}  {age:>11}  ");
+        let name = fitted(name, COLUMNS - start.chars().count());
+        let _ = writeln!(out, "{}", format!("{start}{name}").trim_end());
+    };
+    line("IMAGE", "CLASS", "AT LEAST", "UNNEEDED", "NAME");
+    for entry in ids.take(shown).filter_map(|id| plan.entry(id)) {
+        let age = entry.unneeded().map(|u| ago(u.since, plan.now()));
+        line(
+            entry.image().id.short(),
+            entry.class().name(),
+            &entry.reclaimable().to_string(),
+            &age.unwrap_or_default(),
+            &name(entry),
+        );
+    }
+    more(out, total, shown);
+}
+
+/// How many a list leaves out.
+fn more(out: &mut String, total: usize, shown: usize) {
+    if total > shown {
+        let _ = writeln!(out, "  ... and {} more (-v shows all)", total - shown);
+    }
+}
+
+/// One name, without the digits of a digest: the id is beside it.
+fn name(entry: &Entry) -> String {
+    let image = entry.image();
+    let name = image.tags.first().or_else(|| image.digests.first());
+    let Some(name) = name.map(crate::model::reference::Reference::familiar) else {
+        return "(no name)".to_owned();
+    };
+    match name.split_once('@') {
+        Some((repository, _)) => format!("{repository}@…"),
+        None => name,
+    }
+}
+
+/// By what they have in common, the first such image first.
+pub(crate) fn stayed(out: &mut String, style: Style, word: &str, all: &[Stayed], verbose: bool) {
+    if all.is_empty() {
+        return;
+    }
+    let _ = writeln!(out, "{style}{word}:{style:#} {}", images(all.len()));
+    let shown = if verbose { all.len() } else { SHOWN };
+    let mut told: Vec<(&str, Vec<&str>)> = Vec::new();
+    for one in all.iter().take(shown) {
+        match told.iter_mut().find(|(why, _)| *why == one.why) {
+            Some((_, ids)) => ids.push(one.id.short()),
+            None => told.push((&one.why, vec![one.id.short()])),
+        }
+    }
+    for (why, ids) in told {
+        if let [id] = ids[..] {
+            hanging(out, &format!("  {id} "), 6, why);
+        } else {
+            wrapped(out, "  ", &format!("{}: {why}", images(ids.len())));
+            wrapped(out, "    ", &ids.join(" "));
+        }
+    }
+    more(out, all.len(), shown);
+}
+
+/// What the run ended before.
+pub(crate) fn not_tried(out: &mut String, outcome: &Outcome, plan: &Plan) {
+    let stayed = [&outcome.skipped, &outcome.failed, &outcome.unconfirmed];
+    let tried: BTreeSet<&ImageId> = stayed
+        .into_iter()
+        .flatten()
+        .map(|stayed| &stayed.id)
+        .chain(outcome.removed.iter().map(|removed| &removed.id))
+        .collect();
+    let (tried, left): (Vec<_>, Vec<_>) = plan
+        .removals()
+        .partition(|entry| tried.contains(&entry.image().id));
+    let left = left.len();
+    // Where none was tried, "of so many in the plan" has said so.
+    if left == 0 || tried.is_empty() {
+        return;
+    }
+    let why = if outcome.ending == Ending::Done {
+        "the disk has enough"
+    } else {
+        "the run ended before its turn came"
+    };
+    headed(
+        out,
+        HEAD,
+        "not tried:",
+        &format!("{} of the plan; {why}", images(left)),
+    );
+}
+
+pub(crate) fn held_back(out: &mut String, plan: &Plan) {
+    let mut counts: BTreeMap<HeldBack, (usize, Bytes)> = BTreeMap::new();
+    for entry in plan.entries() {
+        if let Verdict::Candidate(why) = entry.verdict() {
+            let (count, bytes) = counts.entry(why).or_default();
+            *count += 1;
+            *bytes = [*bytes, entry.reclaimable()].into_iter().sum();
+        }
+    }
+    for (why, (count, bytes)) in counts {
+        let text = format!("{}, at least {bytes}; {}", images(count), why.message());
+        headed(out, HEAD, &format!("removable, but {}:", stays(why)), &text);
+    }
+}
+
+/// How a candidate that is not removed is called: what this run may not remove
+/// may be needed all the same.
+pub(crate) fn stays(why: HeldBack) -> &'static str {
+    match why {
+        HeldBack::DiskHasRoom | HeldBack::TargetReached => "not needed now",
+        HeldBack::DiskUnknown
+        | HeldBack::MaxImages
+        | HeldBack::NotReviewed
+        | HeldBack::BesideADeploy => "not in this run",
+    }
+}
+
+/// Every image that stays, counted once, under the first of its reasons.
+pub(crate) fn kept(out: &mut String, plan: &Plan) {
+    let counts = plan.kept();
+    let total: usize = counts.iter().map(|(_, count, _)| count).sum();
+    if total == 0 {
+        return;
+    }
+    let _ = writeln!(
+        out,
+        "\n{HEAD}kept {}{HEAD:#} (layers they share are counted for each):",
+        images(total)
+    );
+    let _ = writeln!(out, "  {:>6}  {:>9}  FIRST REASON", "IMAGES", "UP TO");
+    for (kind, count, bytes) in counts.iter().filter(|(_, count, _)| *count > 0) {
+        let bytes = bytes.to_string();
+        let _ = writeln!(
+            out,
+            "  {count:>6}  {bytes:>9}  {:<13}  {}",
+            kind.name(),
+            words(*kind)
+        );
+    }
+}
+
+fn words(kind: KeepKind) -> &'static str {
+    match kind {
+        KeepKind::Tagged => "has a tag",
+        KeepKind::InUse => "a container uses it",
+        KeepKind::ImageMount => "mounted into a container",
+        KeepKind::Service => "a Swarm service wants it",
+        KeepKind::Parent => "another image is built on it",
+        KeepKind::KeepImage => "keep.images has its name",
+        KeepKind::KeepLabel => "keep.labels has a label of it",
+        KeepKind::Previous => "a rollback (keep.previous)",
+        KeepKind::TooYoung => "not unneeded for long enough",
+        KeepKind::FirstSeen => "seen for the first time: ages begin now",
+        KeepKind::AgeUnknown => "no date to go by (-v says why)",
+        KeepKind::DigestPinned => "pulled by digest: the next deploy's cache",
+        KeepKind::Incomplete => "not enough is known of it (-v says why)",
+    }
+}
+
+/// What goes first, then what could go, then what stays.
+pub(crate) fn every_image(out: &mut String, plan: &Plan) {
+    let _ = writeln!(out, "\n{HEAD}every image{HEAD:#}");
+    let of = |wanted: fn(&Verdict) -> bool| {
+        let all = plan.entries().iter();
+        all.filter(move |entry| wanted(&entry.verdict()))
+    };
+    let stay = of(|verdict| matches!(verdict, Verdict::Candidate(_)))
+        .chain(of(|verdict| matches!(verdict, Verdict::Keep)));
+    for entry in plan.removals().chain(stay) {
+        let (id, verdict) = (entry.image().id.short(), entry.verdict().name());
+        let class = entry.class().name();
+        let start = format!("  {id}  {verdict:<9}  {class:<13}  ");
+        let name = fitted(&name(entry), COLUMNS - start.chars().count());
+        let _ = writeln!(out, "{start}{name}");
+        if let Some(unneeded) = entry.unneeded().filter(|_| entry.reasons().is_empty()) {
+            let (since, words) = (unneeded.since, unneeded.evidence.words());
+            let text = format!("unneeded since {} ({words})", minute(since));
+            wrapped(out, "      ", &text);
+        }
+        if let Verdict::Candidate(why) = entry.verdict() {
+            wrapped(out, "      ", &format!("stays for now: {}", why.message()));
+        }
+        for reason in entry.reasons() {
+            wrapped(out, "      ", &reason.message());
+        }
+    }
+}
+
+pub(crate) fn images(count: usize) -> String {
+    format!("{count} image{}", if count == 1 { "" } else { "s" })
+}

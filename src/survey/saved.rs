@@ -1,0 +1,69 @@
+//! A host in a file: `--save-inventory` writes it, `--inventory` reads it.
+
+use std::path::Path;
+
+use crate::exit::{Exit, Fault};
+use crate::host::files::read_named;
+use crate::memory::ledger::Ledger;
+use crate::model::Inventory;
+use crate::model::text::escape;
+use crate::survey::Survey;
+
+/// A host as `--save-inventory` writes it: what was seen, and what was
+/// remembered, so that a policy can be tried out without either.
+#[derive(serde::Serialize, serde::Deserialize)]
+pub struct SavedHost {
+    schema: String,
+    inventory: Inventory,
+    ledger: Ledger,
+}
+
+const SAVED: &str = "secateur/inventory/1";
+
+/// The ledger alone may have 64 MiB.
+const LONGEST_SAVED: u64 = 256 << 20;
+
+impl SavedHost {
+    /// What a survey found.
+    pub fn of(survey: &Survey<'_>) -> Self {
+        Self {
+            schema: SAVED.into(),
+            inventory: survey.inventory.clone(),
+            ledger: survey.ledger.clone(),
+        }
+    }
+
+    /// One line of JSON, fit for a terminal.
+    pub fn to_json(&self) -> Vec<u8> {
+        let json = serde_json::to_string(self).unwrap_or_default();
+        let mut bytes = crate::model::text::escape_json(&json).into_bytes();
+        bytes.push(b'\n');
+        bytes
+    }
+
+    /// Reads it back.
+    pub fn read(path: &Path) -> Result<(Inventory, Ledger), Fault> {
+        let fault = |why: String| {
+            Fault::new(
+                Exit::Usage,
+                format!("--inventory {}: {why}", escape(&path.to_string_lossy())),
+            )
+        };
+        let bytes = read_named(path, LONGEST_SAVED)
+            .map_err(|error| Fault::new(Exit::Usage, format!("--inventory: {error}")))?;
+        Self::from_json(&bytes).map_err(fault)
+    }
+
+    /// The same, from its text. The error is fit to print.
+    pub fn from_json(bytes: &[u8]) -> Result<(Inventory, Ledger), String> {
+        let saved: Self =
+            serde_json::from_slice(bytes).map_err(|error| escape(&error.to_string()))?;
+        if saved.schema != SAVED {
+            return Err(format!(
+                "its schema is {:?}, wanted {SAVED:?}",
+                saved.schema
+            ));
+        }
+        Ok((saved.inventory, saved.ledger))
+    }
+}
