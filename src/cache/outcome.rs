@@ -131,7 +131,7 @@ impl Findings {
     /// The exit code.
     pub fn exit(&self) -> Exit {
         if !self.refusals.is_empty() {
-            crate::prune::outcome::refused(&self.refusals)
+            crate::guard::exit(&self.refusals)
         } else if self.is_broken() {
             Exit::NotAllWell
         } else {

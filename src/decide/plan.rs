@@ -155,7 +155,6 @@ pub enum KeepReason {
 
 /// What kind of reason it is: the reason without its particulars.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[expect(missing_docs, reason = "each is a reason of the same name")]
 pub enum KeepKind {
     Tagged,
     InUse,

@@ -8,6 +8,7 @@ mod refusal;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::decide::plan::Plan;
+use crate::exit::Exit;
 use crate::memory::clock::Clock;
 use crate::model::conditions::{LockSight, LockState, PullSigns, SignState, Standing};
 use crate::model::{AtWork, Observed, Swarm};
@@ -211,6 +212,20 @@ pub fn clear(policy: &Policy, looks: &[Look], plan: Plan) -> Result<Cleared, Vec
         Ok(Cleared(plan))
     } else {
         Err(found)
+    }
+}
+
+/// The exit code of a refusal: the loudest of its reasons.
+pub fn exit(refusals: &[Refusal]) -> Exit {
+    let inconsistent = refusals
+        .iter()
+        .any(|refusal| matches!(refusal.cause, Cause::EngineInconsistent(_)));
+    if inconsistent {
+        Exit::Engine
+    } else if refusals.iter().any(Refusal::needs_a_person) {
+        Exit::NeedsAPerson
+    } else {
+        Exit::RefusedForNow
     }
 }
 
@@ -490,7 +505,7 @@ mod tests {
         let mut codes: BTreeMap<&str, Vec<String>> = BTreeMap::new();
         for refusal in &all {
             assert!(!refusal.message().is_empty() && !refusal.way_out().is_empty());
-            let code = crate::prune::outcome::refused(std::slice::from_ref(refusal)) as u8;
+            let code = exit(std::slice::from_ref(refusal)) as u8;
             codes
                 .entry(refusal.kind())
                 .or_default()

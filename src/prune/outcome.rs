@@ -5,7 +5,8 @@ use chrono::{DateTime, Utc};
 
 use crate::decide::plan::{Class, Entry, Unneeded};
 use crate::exit::Exit;
-use crate::guard::{Cause, Refusal};
+use crate::guard;
+use crate::guard::Refusal;
 use crate::memory::journal::Because;
 use crate::model::conditions::Disk;
 use crate::model::lost::Lost;
@@ -225,24 +226,10 @@ impl Outcome {
         match &self.ending {
             Ending::StateLost(_) => Exit::State,
             Ending::EngineLost(_) => Exit::Engine,
-            Ending::Refused => self.or_failed(refused(&self.refusals)),
+            Ending::Refused => self.or_failed(guard::exit(&self.refusals)),
             Ending::PlanRefused(_) => Exit::NeedsAPerson,
             Ending::Interrupted => self.or_failed(Exit::RefusedForNow),
             Ending::Done | Ending::OutOfTime | Ending::Surprised => self.or_failed(Exit::Done),
         }
-    }
-}
-
-/// The exit code of a refusal: the loudest of its reasons.
-pub fn refused(refusals: &[Refusal]) -> Exit {
-    let inconsistent = refusals
-        .iter()
-        .any(|refusal| matches!(refusal.cause, Cause::EngineInconsistent(_)));
-    if inconsistent {
-        Exit::Engine
-    } else if refusals.iter().any(Refusal::needs_a_person) {
-        Exit::NeedsAPerson
-    } else {
-        Exit::RefusedForNow
     }
 }

@@ -284,7 +284,6 @@ fn number(field: &[u8]) -> Option<u64> {
 }
 
 #[cfg(test)]
-#[allow(missing_docs)]
 pub mod tests {
     use super::*;
 
