@@ -16,7 +16,7 @@ use clap::{CommandFactory, Parser};
 use lab::image::Archive;
 use lab::{Engine, Kind};
 use secateur::cli::Cli;
-use secateur::guard::Refusal;
+use secateur::guard::RefusalKind;
 use secateur::policy::Policy;
 use serde_json::Value;
 use support::{Secateur, page};
@@ -302,7 +302,7 @@ fn every_key_of_a_policy_has_its_words_and_its_default() {
 fn every_refusal_has_its_section() {
     let text = &documents()["docs/refusals.md"];
     // Its code is compared in src/guard, where all of them are made.
-    for kind in Refusal::KINDS {
+    for kind in RefusalKind::ALL.map(RefusalKind::name) {
         assert!(text.contains(&format!("\n## {kind}\n")), "{kind}");
         assert!(text.contains(&format!("| [{kind}](#{kind}) |")), "{kind}");
     }

@@ -90,9 +90,9 @@ fn every_decision_is_what_a_naive_reading_allows_and_less_knowledge_keeps_more()
     }
     println!("decisions: {counts:?}");
     let seen: Vec<&str> = counts.kept.keys().copied().collect();
-    let missing: Vec<_> = secateur::decide::plan::KeepReason::KINDS
+    let missing: Vec<_> = secateur::decide::plan::KeepKind::ALL
         .iter()
-        .filter(|kind| !seen.contains(kind))
+        .filter(|kind| !seen.contains(&kind.name()))
         .collect();
     assert!(missing.is_empty(), "no decision has {missing:?}");
     assert!(counts.removals > 0 && counts.held_back > 0, "{counts:?}");

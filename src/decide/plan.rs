@@ -213,19 +213,7 @@ impl KeepKind {
 }
 
 impl KeepReason {
-    /// The names of all kinds, in the order of the contract.
-    pub const KINDS: [&'static str; REASONS] = {
-        let mut names = [""; REASONS];
-        let mut at = 0;
-        while at < REASONS {
-            names[at] = KeepKind::ALL[at].name();
-            at += 1;
-        }
-        names
-    };
-
-    /// Its kind.
-    pub fn which(&self) -> KeepKind {
+    pub fn kind(&self) -> KeepKind {
         match self {
             Self::Tagged(_) => KeepKind::Tagged,
             Self::InUse { .. } => KeepKind::InUse,
@@ -241,11 +229,6 @@ impl KeepReason {
             Self::DigestPinned(_) => KeepKind::DigestPinned,
             Self::Incomplete(_) => KeepKind::Incomplete,
         }
-    }
-
-    /// As it stands in JSON.
-    pub fn kind(&self) -> &'static str {
-        self.which().name()
     }
 
     /// One line for people.
@@ -561,7 +544,7 @@ impl Plan {
     /// layers that they share counted for each.
     pub fn kept(&self) -> [(KeepKind, usize, Bytes); REASONS] {
         KeepKind::ALL.map(|kind| {
-            let first = |entry: &&Entry| entry.reasons.first().map(KeepReason::which) == Some(kind);
+            let first = |entry: &&Entry| entry.reasons.first().map(KeepReason::kind) == Some(kind);
             let sizes = self.entries.iter().filter(first);
             let sizes = sizes.map(|entry| entry.image.size.known().copied().unwrap_or_default());
             (kind, sizes.clone().count(), sizes.sum())

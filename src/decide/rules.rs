@@ -4,15 +4,15 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use crate::decide::facts::{Facts, Trust};
 use crate::decide::plan::{Class, KeepReason, Unneeded};
-use crate::decide::{Host, Trust};
 use crate::memory::ledger::Sighting;
 use crate::model::reference::Reference;
 use crate::model::users::User;
 use crate::model::{Image, Observed, Store, Swarm};
 use crate::policy::{DigestPinned, NamePattern};
 
-pub(super) type Rule = fn(&Host<'_>, &Image, Class, Option<Unneeded>) -> Vec<KeepReason>;
+pub(super) type Rule = fn(&Facts<'_>, &Image, Class, Option<Unneeded>) -> Vec<KeepReason>;
 
 /// Every keep rule, in the order in which reasons are reported. An image may
 /// go only when none of them speaks.
@@ -28,14 +28,14 @@ pub(super) const RULES: [Rule; 9] = [
     age,
 ];
 
-fn incomplete(host: &Host<'_>, image: &Image, _: Class, _: Option<Unneeded>) -> Vec<KeepReason> {
-    let engine = host
+fn incomplete(facts: &Facts<'_>, image: &Image, _: Class, _: Option<Unneeded>) -> Vec<KeepReason> {
+    let engine = facts
         .inventory
         .engine
         .look_only()
         .filter(|_| image.is_dangling())
         .map(str::to_owned);
-    let swarm = match &host.inventory.at_work.swarm {
+    let swarm = match &facts.inventory.at_work.swarm {
         Swarm::Unreadable(why) => Some(format!("what Swarm wants here cannot be read: {why}")),
         Swarm::Inactive | Swarm::Worker | Swarm::Manager { .. } => None,
     };
@@ -46,7 +46,7 @@ fn incomplete(host: &Host<'_>, image: &Image, _: Class, _: Option<Unneeded>) -> 
         .collect()
 }
 
-fn tagged(_: &Host<'_>, image: &Image, _: Class, _: Option<Unneeded>) -> Vec<KeepReason> {
+fn tagged(_: &Facts<'_>, image: &Image, _: Class, _: Option<Unneeded>) -> Vec<KeepReason> {
     if image.tags.is_empty() {
         Vec::new()
     } else {
@@ -54,7 +54,7 @@ fn tagged(_: &Host<'_>, image: &Image, _: Class, _: Option<Unneeded>) -> Vec<Kee
     }
 }
 
-fn in_use(host: &Host<'_>, image: &Image, _: Class, _: Option<Unneeded>) -> Vec<KeepReason> {
+fn in_use(facts: &Facts<'_>, image: &Image, _: Class, _: Option<Unneeded>) -> Vec<KeepReason> {
     let reason = |user: &User<'_>| match user {
         User::Container(c) => KeepReason::InUse {
             container: c.name.escaped(),
@@ -68,7 +68,8 @@ fn in_use(host: &Host<'_>, image: &Image, _: Class, _: Option<Unneeded>) -> Vec<
             spec: s.spec,
         },
     };
-    host.users
+    facts
+        .users
         .get(&image.id)
         .into_iter()
         .flatten()
@@ -76,8 +77,9 @@ fn in_use(host: &Host<'_>, image: &Image, _: Class, _: Option<Unneeded>) -> Vec<
         .collect()
 }
 
-fn parent(host: &Host<'_>, image: &Image, _: Class, _: Option<Unneeded>) -> Vec<KeepReason> {
-    host.children
+fn parent(facts: &Facts<'_>, image: &Image, _: Class, _: Option<Unneeded>) -> Vec<KeepReason> {
+    facts
+        .children
         .get(&image.id)
         .map(|child| KeepReason::Parent {
             child: (*child).clone(),
@@ -86,7 +88,7 @@ fn parent(host: &Host<'_>, image: &Image, _: Class, _: Option<Unneeded>) -> Vec<
         .collect()
 }
 
-fn keep_image(host: &Host<'_>, image: &Image, _: Class, _: Option<Unneeded>) -> Vec<KeepReason> {
+fn keep_image(facts: &Facts<'_>, image: &Image, _: Class, _: Option<Unneeded>) -> Vec<KeepReason> {
     let names = || image.tags.iter().chain(&image.digests);
     // On the containerd store an image's id is its digest, and all that is left
     // of its name when its tag has moved on.
@@ -94,7 +96,7 @@ fn keep_image(host: &Host<'_>, image: &Image, _: Class, _: Option<Unneeded>) -> 
     let covers = |pattern: &&NamePattern| {
         names().any(|name| pattern.covers(name)) || pattern.exact().is_some_and(is_it)
     };
-    let patterns = host.policy.keep_images.iter().filter(covers);
+    let patterns = facts.policy.keep_images.iter().filter(covers);
     let mut hits: Vec<_> = patterns.map(|pattern| pattern.text.clone()).collect();
     hits.sort();
     hits.dedup();
@@ -103,8 +105,8 @@ fn keep_image(host: &Host<'_>, image: &Image, _: Class, _: Option<Unneeded>) -> 
         .collect()
 }
 
-fn keep_label(host: &Host<'_>, image: &Image, _: Class, _: Option<Unneeded>) -> Vec<KeepReason> {
-    let hits = host
+fn keep_label(facts: &Facts<'_>, image: &Image, _: Class, _: Option<Unneeded>) -> Vec<KeepReason> {
+    let hits = facts
         .policy
         .keep_labels
         .iter()
@@ -113,17 +115,17 @@ fn keep_label(host: &Host<'_>, image: &Image, _: Class, _: Option<Unneeded>) -> 
         .collect()
 }
 
-fn previous(host: &Host<'_>, image: &Image, _: Class, _: Option<Unneeded>) -> Vec<KeepReason> {
-    let ranks = host.rollbacks.get(&image.id).into_iter().flatten();
+fn previous(facts: &Facts<'_>, image: &Image, _: Class, _: Option<Unneeded>) -> Vec<KeepReason> {
+    let ranks = facts.rollbacks.get(&image.id).into_iter().flatten();
     let known = ranks
-        .filter(|rollback| rollback.rank <= host.policy.previous)
+        .filter(|rollback| rollback.rank <= facts.policy.previous)
         .map(|rollback| KeepReason::Previous {
             tag: rollback.tag.clone(),
             rank: rollback.rank,
             perhaps: rollback.perhaps,
         });
-    let any = |seen: &Sighting| seen.faded.is_any() && host.policy.previous > 0;
-    let unknown = host.sighting(image).filter(|seen| any(seen)).map(|_| {
+    let any = |seen: &Sighting| seen.faded.is_any() && facts.policy.previous > 0;
+    let unknown = facts.sighting(image).filter(|seen| any(seen)).map(|_| {
         let why = "it had more names than are remembered, so it may be a rollback";
         KeepReason::Incomplete(why.to_owned())
     });
@@ -131,15 +133,15 @@ fn previous(host: &Host<'_>, image: &Image, _: Class, _: Option<Unneeded>) -> Ve
 }
 
 fn digest_pinned(
-    host: &Host<'_>,
+    facts: &Facts<'_>,
     image: &Image,
     class: Class,
     _: Option<Unneeded>,
 ) -> Vec<KeepReason> {
-    let why = match (class, host.inventory.engine.store) {
+    let why = match (class, facts.inventory.engine.store) {
         (Class::Tagged | Class::Untagged, _) => None,
         // What a service would start here, or roll back to, it cannot be asked.
-        _ if host.inventory.at_work.swarm == Swarm::Worker => {
+        _ if facts.inventory.at_work.swarm == Swarm::Worker => {
             Some("a Swarm worker: only a manager tells what services want".to_owned())
         }
         // There, dropping a digest reference also takes the tag beside it:
@@ -152,7 +154,7 @@ fn digest_pinned(
             ))
         }
         (Class::Superseded, _) => None,
-        (Class::DigestPinned, _) => match host.policy.digest_pinned {
+        (Class::DigestPinned, _) => match facts.policy.digest_pinned {
             DigestPinned::Keep => {
                 Some("cache for the next deploy (age.digest_pinned = \"keep\")".to_owned())
             }
@@ -163,22 +165,22 @@ fn digest_pinned(
 }
 
 fn age(
-    host: &Host<'_>,
+    facts: &Facts<'_>,
     image: &Image,
     class: Class,
     unneeded: Option<Unneeded>,
 ) -> Vec<KeepReason> {
-    let now = host.inventory.taken_at;
-    let wanted = host.wanted_age(class);
+    let now = facts.inventory.taken_at;
+    let wanted = facts.wanted_age(class);
     let delta = TimeDelta::from_std(wanted).unwrap_or(TimeDelta::MAX);
     let ready = |since: DateTime<Utc>| {
         since
             .checked_add_signed(delta)
             .unwrap_or(DateTime::<Utc>::MAX_UTC)
     };
-    let by_engine = host.trust == Trust::EngineDates && class == Class::Untagged;
+    let by_engine = facts.trust == Trust::EngineDates && class == Class::Untagged;
     let mut reasons = Vec::new();
-    match host.sighting(image) {
+    match facts.sighting(image) {
         _ if by_engine => {}
         Some(seen) if seen.first_seen < now => {}
         // A memory that starts now, or in the future, is none.
@@ -188,7 +190,7 @@ fn age(
     }
     // Of the engine's dates this one tells when the image came here; without
     // it, what was built long ago and loaded a minute ago would count as old.
-    let store = host.inventory.engine.store;
+    let store = facts.inventory.engine.store;
     if by_engine && store == Store::Graphdriver && image.dates.stored.is_none() {
         reasons.push(KeepReason::AgeUnknown(
             "the date of its file in the engine's image database cannot be read; run as root"

@@ -5,12 +5,13 @@ use chrono::TimeDelta;
 use proptest::prelude::*;
 
 use super::*;
-use crate::decide::plan::{KeepReason, Pressure, Target};
+use crate::decide::plan::{KeepKind, KeepReason, Pressure, Target};
 use crate::model::conditions::{Disk, Room};
 use crate::model::text::Untrusted;
 use crate::model::{
-    Bytes, Container, Event, EventKind, Observed, ServiceImage, Spec, Store, Swarm,
+    Bytes, Container, Event, EventKind, ImageId, Observed, ServiceImage, Spec, Store, Swarm,
 };
+use crate::policy::DigestPinned;
 use crate::testing::{at, clock, digest, disk, id, image, inventory, pinned, tagged};
 
 /// Ages of ten seconds, no rollbacks; the disk asks for space.
@@ -227,7 +228,7 @@ fn kinds(plan: &Plan, n: u64) -> Vec<&'static str> {
         .unwrap()
         .reasons()
         .iter()
-        .map(KeepReason::kind)
+        .map(|reason| reason.kind().name())
         .collect()
 }
 
@@ -746,7 +747,7 @@ fn every_kind_of_keep_reason_is_produced() {
         .flat_map(Entry::reasons)
         .map(KeepReason::kind)
         .collect();
-    let missing: Vec<_> = KeepReason::KINDS
+    let missing: Vec<_> = KeepKind::ALL
         .iter()
         .filter(|kind| !seen.contains(*kind))
         .collect();

@@ -469,7 +469,7 @@ impl World {
             Ending::StateLost(_) => "run: journal lost",
         });
         for refusal in &outcome.refusals {
-            self.count(refused(refusal.kind()));
+            self.count(refused(refusal.kind().name()));
         }
     }
 }

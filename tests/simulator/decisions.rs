@@ -381,7 +381,7 @@ pub fn check(drawn: &Drawn, seed: u64, counts: &mut Counts) -> Result<(), String
             .iter()
             .flat_map(secateur::decide::plan::Entry::reasons)
         {
-            *counts.kept.entry(reason.kind()).or_default() += 1;
+            *counts.kept.entry(reason.kind().name()).or_default() += 1;
         }
     }
     Ok(())

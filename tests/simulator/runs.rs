@@ -229,7 +229,7 @@ async fn inner(meeting: &Meeting, run: usize, state: usize) -> Option<BTreeSet<I
         }
         Err(refusals) => {
             for refusal in refusals {
-                meeting.world().count(refused(refusal.kind()));
+                meeting.world().count(refused(refusal.kind().name()));
             }
             return None;
         }

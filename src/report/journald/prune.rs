@@ -248,7 +248,7 @@ pub(crate) fn refusal(refusal: &Refusal) -> Entry {
         Priority::Notice
     };
     let fields = vec![
-        ("REFUSAL", refusal.kind().to_owned()),
+        ("REFUSAL", refusal.kind().name().to_owned()),
         ("REASON", refusal.message()),
     ];
     let message = format!("refused: {} -> {}", refusal.message(), refusal.way_out());

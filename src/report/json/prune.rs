@@ -350,7 +350,7 @@ pub(crate) fn refusal(refusal: &Refusal) -> Message {
         | Cause::EngineInconsistent(_) => None,
     };
     Message {
-        kind: refusal.kind(),
+        kind: refusal.kind().name(),
         message: refusal.message(),
         way_out: Some(refusal.way_out()),
         path: path.map(|path| escape(&path.to_string_lossy())),
@@ -361,7 +361,7 @@ pub(crate) fn refusal(refusal: &Refusal) -> Message {
 
 fn reason(reason: &KeepReason) -> Message {
     Message {
-        kind: reason.kind(),
+        kind: reason.kind().name(),
         message: reason.message(),
         way_out: None,
         path: None,

@@ -17,7 +17,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use crate::exit::Exit;
-use crate::guard::Refusal;
+use crate::guard::{Refusal, RefusalKind};
 use crate::host::files::{read_untrusted, write_for_all};
 
 pub use page::Before;
@@ -106,12 +106,12 @@ fn run(page: &mut Page, ran: &Ran<'_>, results: &[&'static str], before: &Before
 
 /// What spoke against the run.
 fn refused(page: &mut Page, ran: &Ran<'_>) {
-    let is = |kind: &str| ran.refusals.iter().any(|refusal| refusal.kind() == kind);
+    let is = |kind: RefusalKind| ran.refusals.iter().any(|refusal| refusal.kind() == kind);
     page.gauges(
         "refused",
         "Whether this spoke against the last run.",
         "kind",
-        Refusal::KINDS.map(|kind| (kind, f64::from(u8::from(is(kind))))),
+        RefusalKind::ALL.map(|kind| (kind.name(), f64::from(u8::from(is(kind))))),
     );
 }
 
@@ -120,16 +120,16 @@ fn refused(page: &mut Page, ran: &Ran<'_>) {
 fn refused_since(page: &mut Page, ran: &Ran<'_>, looked: bool, before: &Before) {
     let now = ran.began.timestamp() as f64;
     let prefix = page.prefix();
-    let since = Refusal::KINDS.into_iter().filter_map(|kind| {
+    let since = RefusalKind::ALL.into_iter().filter_map(|kind| {
         let name = "refused_since_timestamp_seconds";
-        let since = before.moment(prefix, name, Some(("kind", kind)), now);
+        let since = before.moment(prefix, name, Some(("kind", kind.name())), now);
         let is = ran.refusals.iter().any(|refusal| refusal.kind() == kind);
         let since = if is {
             Some(since.unwrap_or(now))
         } else {
             since.filter(|_| !looked)
         };
-        Some((kind, since?))
+        Some((kind.name(), since?))
     });
     page.gauges(
         "refused_since_timestamp_seconds",

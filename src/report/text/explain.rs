@@ -53,7 +53,7 @@ fn becomes(out: &mut String, plan: &Plan, entry: &Entry) {
         wrapped(
             out,
             "because ",
-            &format!("{}: {}", reason.kind(), reason.message()),
+            &format!("{}: {}", reason.kind().name(), reason.message()),
         );
     }
     if let Some(unneeded) = entry.unneeded() {

@@ -1,0 +1,125 @@
+//! What is known of one host, gathered once for the rules: who uses an image,
+//! what is built on it, whose rollback it is, when it was last wanted.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+
+use crate::decide::plan::{Class, Evidence, Unneeded};
+use crate::decide::rollbacks::{Rollback, rollbacks, tag_time};
+use crate::memory::ledger::{Ledger, Sighting};
+use crate::model::reference::Reference;
+use crate::model::users::{User, users};
+use crate::model::{Image, ImageId, Inventory};
+use crate::policy::{DigestPinned, Policy};
+
+/// Whose word counts for the age of untagged images.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trust {
+    /// Our own memory; the engine's dates can only make an image younger.
+    OwnMemory,
+    /// For untagged images, the newest of the engine's own dates: for the day
+    /// when the disk is full and there is no memory yet.
+    EngineDates,
+}
+
+/// What the rules go by, gathered once.
+pub(super) struct Facts<'a> {
+    pub(super) policy: &'a Policy,
+    pub(super) inventory: &'a Inventory,
+    pub(super) ledger: &'a Ledger,
+    pub(super) trust: Trust,
+    pub(super) users: BTreeMap<&'a ImageId, Vec<User<'a>>>,
+    pub(super) children: BTreeMap<&'a ImageId, &'a ImageId>,
+    /// For each image, the tags whose rollback it is.
+    pub(super) rollbacks: BTreeMap<&'a ImageId, Vec<Rollback<'a>>>,
+    pub(super) tags_in_use: BTreeSet<&'a Reference>,
+}
+
+impl<'a> Facts<'a> {
+    pub(super) fn new(
+        policy: &'a Policy,
+        inventory: &'a Inventory,
+        ledger: &'a Ledger,
+        trust: Trust,
+    ) -> Self {
+        let images = inventory.images.values();
+        let tags_in_use: BTreeSet<_> = images.clone().flat_map(|image| &image.tags).collect();
+        let mut users = users(inventory);
+        for (id, container) in ledger.mounted_once(inventory) {
+            users.entry(id).or_default().push(User::Mount(container));
+        }
+        Self {
+            policy,
+            inventory,
+            ledger,
+            trust,
+            users,
+            children: images
+                .filter_map(|image| Some((image.parent.as_ref()?, &image.id)))
+                .collect(),
+            rollbacks: rollbacks(inventory, ledger, &tags_in_use),
+            tags_in_use,
+        }
+    }
+
+    pub(super) fn sighting(&self, image: &Image) -> Option<&'a Sighting> {
+        self.ledger.sighting(&image.id)
+    }
+
+    pub(super) fn class(&self, image: &Image) -> Class {
+        let superseded = || {
+            self.sighting(image)
+                .is_some_and(|seen| seen.tags.keys().any(|tag| self.tags_in_use.contains(tag)))
+        };
+        let asked = || {
+            self.sighting(image)
+                .is_some_and(|seen| seen.asked_by_digest.is_some())
+        };
+        match (image.tags.is_empty(), image.digests.is_empty()) {
+            (false, _) => Class::Tagged,
+            // Whoever asked for it by digest may do so again, whatever tag it had beside
+            // that.
+            (true, _) if asked() => Class::DigestPinned,
+            (true, true) => Class::Untagged,
+            (true, false) if superseded() => Class::Superseded,
+            // Also where its tag is nobody's now: whoever untagged it may
+            // still know the digest.
+            (true, false) => Class::DigestPinned,
+        }
+    }
+
+    /// Everything that says when this image was last wanted.
+    pub(super) fn evidence(&self, image: &Image, class: Class) -> Vec<Unneeded> {
+        let at = |evidence, since: Option<DateTime<Utc>>| {
+            since.map(|since| Unneeded { since, evidence })
+        };
+        let seen = self.sighting(image);
+        // The one exception to "our memory counts": asked for, for untagged
+        // images alone, when they were first seen does not count.
+        let by_engine = self.trust == Trust::EngineDates && class == Class::Untagged;
+        let first_seen = seen.map(|s| s.first_seen).filter(|_| !by_engine);
+        [
+            at(Evidence::FirstSeen, first_seen),
+            at(Evidence::LastTagged, seen.and_then(Sighting::last_tagged)),
+            at(Evidence::LastUsed, seen.and_then(|s| s.last_used)),
+            at(Evidence::BuiltOn, seen.and_then(|s| s.built_on)),
+            at(Evidence::Created, image.dates.created),
+            at(Evidence::LastTagTime, tag_time(image)),
+            at(Evidence::Stored, image.dates.stored),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+
+    /// How long it must have been unneeded.
+    pub(super) fn wanted_age(&self, class: Class) -> std::time::Duration {
+        match (class, self.policy.digest_pinned) {
+            (Class::DigestPinned, DigestPinned::After(age)) => age,
+            (Class::Tagged | Class::Untagged | Class::Superseded | Class::DigestPinned, _) => {
+                self.policy.min_age
+            }
+        }
+    }
+}

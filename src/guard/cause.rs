@@ -1,0 +1,155 @@
+//! What can speak against removing anything. Decides which cause is the same at
+//! two surveys, however it is worded at each.
+
+use std::path::PathBuf;
+
+use crate::model::conditions::{Cure, LockKind};
+
+/// What speaks against removing anything.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Cause {
+    /// A deploy lock is held, or it cannot be told.
+    DeployLock {
+        /// The lock.
+        path: PathBuf,
+        /// How it is held.
+        kind: LockKind,
+        /// By whom, fit to print, where known.
+        holder: Option<String>,
+        /// Why it cannot be told, where it cannot.
+        unclear: Option<String>,
+    },
+    /// A pull, load or save is under way.
+    Pull {
+        /// The file that shows it.
+        path: PathBuf,
+        /// What it shows.
+        sign: String,
+    },
+    /// A build is under way: what the engine says of it, fit to print.
+    Build(String),
+    /// Whether the engine builds cannot be told, and why.
+    BuildUnclear(String),
+    /// Swarm deploys this service.
+    Deploy {
+        /// The service.
+        service: String,
+        /// What its update and its tasks do, fit to print.
+        what: String,
+    },
+    /// Whether Swarm deploys cannot be told, and why.
+    DeployUnclear(String),
+    /// Another run of secateur is at work.
+    OtherRun(String),
+    /// The clock cannot be believed.
+    Clock(String),
+    /// More would go than `limits.max_fraction`.
+    MaxFraction {
+        /// Images that would go.
+        remove: usize,
+        /// All images.
+        all: usize,
+        /// The limit.
+        limit: f64,
+    },
+    /// The engine's answers contradict each other.
+    EngineInconsistent(String),
+    /// The signs of a pull cannot be read.
+    SignsUnreadable {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        why: String,
+        /// What would help.
+        cure: Cure,
+    },
+}
+
+impl Cause {
+    /// What is remembered of it between runs: the same text for the same thing,
+    /// however it is worded at each look.
+    pub fn identity(&self) -> String {
+        let kind = self.kind().name();
+        match self {
+            Self::DeployLock {
+                path, kind: how, ..
+            } => {
+                let how = match how {
+                    LockKind::Flock => "flock",
+                    LockKind::Exists => "exists",
+                };
+                format!("{kind} {how} {}", path.to_string_lossy())
+            }
+            Self::Pull { path, .. } | Self::SignsUnreadable { path, .. } => {
+                format!("{kind} {}", path.to_string_lossy())
+            }
+            Self::Build(record) => format!("{kind} {record}"),
+            Self::Deploy { service, .. } => format!("{kind} {service}"),
+            Self::BuildUnclear(_)
+            | Self::DeployUnclear(_)
+            | Self::OtherRun(_)
+            | Self::Clock(_)
+            | Self::MaxFraction { .. }
+            | Self::EngineInconsistent(_) => kind.to_owned(),
+        }
+    }
+
+    /// Which kind of cause it is.
+    pub fn kind(&self) -> RefusalKind {
+        match self {
+            Self::DeployLock { .. } => RefusalKind::DeployLock,
+            Self::Pull { .. } => RefusalKind::Pull,
+            Self::Build(_) | Self::BuildUnclear(_) => RefusalKind::Build,
+            Self::Deploy { .. } | Self::DeployUnclear(_) => RefusalKind::Deploy,
+            Self::OtherRun(_) => RefusalKind::OtherRun,
+            Self::Clock(_) => RefusalKind::Clock,
+            Self::MaxFraction { .. } => RefusalKind::MaxFraction,
+            Self::EngineInconsistent(_) => RefusalKind::EngineInconsistent,
+            Self::SignsUnreadable { .. } => RefusalKind::SignsUnreadable,
+        }
+    }
+}
+
+/// A cause without its particulars.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RefusalKind {
+    DeployLock,
+    Pull,
+    Build,
+    Deploy,
+    OtherRun,
+    Clock,
+    MaxFraction,
+    EngineInconsistent,
+    SignsUnreadable,
+}
+
+impl RefusalKind {
+    /// In the order of the contract.
+    pub const ALL: [Self; 9] = [
+        Self::DeployLock,
+        Self::Pull,
+        Self::Build,
+        Self::Deploy,
+        Self::OtherRun,
+        Self::Clock,
+        Self::MaxFraction,
+        Self::EngineInconsistent,
+        Self::SignsUnreadable,
+    ];
+
+    /// The name in JSON, metrics and the state folder.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::DeployLock => "deploy-lock",
+            Self::Pull => "pull",
+            Self::Build => "build",
+            Self::Deploy => "deploy",
+            Self::OtherRun => "other-run",
+            Self::Clock => "clock",
+            Self::MaxFraction => "max-fraction",
+            Self::EngineInconsistent => "engine-inconsistent",
+            Self::SignsUnreadable => "signs-unreadable",
+        }
+    }
+}
