@@ -12,7 +12,7 @@ use serde::Deserialize;
 use crate::decide::plan::{Entry, KeepReason, Plan, Verdict};
 use crate::exit::{Exit, Fault};
 use crate::host::files::read_trusted_through_links;
-use crate::memory::clock::span;
+use crate::model::time::span;
 use crate::model::{EngineFacts, ImageId};
 use crate::prune::outcome::Stayed;
 use crate::report::PolicySource;

@@ -8,8 +8,8 @@ use chrono::{DateTime, Utc};
 use crate::decide::plan::{Class, Evidence, Unneeded};
 use crate::decide::rollbacks::{Rollback, rollbacks, tag_time};
 use crate::memory::ledger::{Ledger, Sighting};
+use crate::model::names::{User, users};
 use crate::model::reference::Reference;
-use crate::model::users::{User, users};
 use crate::model::{Image, ImageId, Inventory};
 use crate::policy::{DigestPinned, Policy};
 

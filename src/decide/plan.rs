@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::memory::clock::span;
 use crate::model::conditions::{Disk, Room};
 use crate::model::reference::Reference;
+use crate::model::time::{minute, next_minute, span};
 use crate::model::{Bytes, EngineFacts, Image, ImageId, Observed, Spec};
 
 /// What kind of image it is, by its names and our memory of them.
@@ -305,19 +305,6 @@ impl KeepReason {
     }
 }
 
-/// `2026-11-21 03:00 UTC`: the minute in which something was. Rounded down: what was is
-/// never told to be still to come.
-pub fn minute(at: DateTime<Utc>) -> String {
-    at.format("%Y-%m-%d %H:%M UTC").to_string()
-}
-
-/// The first full minute at which something may happen: it is never named too early.
-pub fn next_minute(at: DateTime<Utc>) -> String {
-    let over = at.timestamp().rem_euclid(60);
-    let left = TimeDelta::seconds((60 - over) % 60);
-    minute(at.checked_add_signed(left).unwrap_or(at))
-}
-
 /// Why a candidate is not removed in this run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum HeldBack {
@@ -579,23 +566,10 @@ impl Plan {
     }
 }
 
-/// How long ago, for people.
-pub fn ago(then: DateTime<Utc>, now: DateTime<Utc>) -> String {
-    span((now - then).max(chrono::TimeDelta::zero()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::testing::at;
-
-    #[test]
-    fn the_last_of_all_dates_can_be_shown() {
-        let shown = minute(DateTime::<Utc>::MAX_UTC);
-        assert!(shown.contains("262142"), "{shown}");
-        assert_eq!(next_minute(at(1)), minute(at(60)));
-        assert_eq!(minute(at(59)), next_minute(at(0)));
-    }
 
     #[test]
     fn what_was_is_not_told_to_be_to_come_nor_what_is_to_come_too_early() {

@@ -7,8 +7,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::decide::facts::{Facts, Trust};
 use crate::decide::plan::{Class, KeepReason, Unneeded};
 use crate::memory::ledger::Sighting;
+use crate::model::names::User;
 use crate::model::reference::Reference;
-use crate::model::users::User;
 use crate::model::{Image, Observed, Store, Swarm};
 use crate::policy::{DigestPinned, NamePattern};
 

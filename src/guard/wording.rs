@@ -4,9 +4,9 @@ use std::path::Path;
 
 use crate::guard::cause::Cause;
 use crate::guard::refusal::Refusal;
-use crate::memory::clock::span;
 use crate::model::conditions::{Cure, LockKind};
 use crate::model::text::escape;
+use crate::model::time::span;
 
 impl Refusal {
     /// The fact, the limit, the knob: one line for people.

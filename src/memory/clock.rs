@@ -4,6 +4,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::model::conditions::ClockReading;
+use crate::model::time::{second, span};
 
 /// Before this no secateur was built: a clock that says so was never set.
 const EARLIEST: DateTime<Utc> =
@@ -46,7 +47,7 @@ pub fn judge(last: Option<&ClockReading>, now: &ClockReading) -> Clock {
     let doubt = last.and_then(|last| doubt(last, now));
     if now.wall < EARLIEST {
         return Clock::Doubtful {
-            why: format!("it says {}, so it has not been set", day(now.wall)),
+            why: format!("it says {}, so it has not been set", second(now.wall)),
             // A clock that was not set can jump as well.
             shift: doubt.map_or(TimeDelta::zero(), |(_, shift)| shift),
         };
@@ -90,7 +91,7 @@ fn awake(last: &ClockReading, now: &ClockReading) -> TimeDelta {
 fn doubt(last: &ClockReading, now: &ClockReading) -> Option<(String, TimeDelta)> {
     let wall = now.wall - last.wall;
     if let Some(from) = set_back_from(last, now) {
-        let (until, back) = (day(from), from - now.wall);
+        let (until, back) = (second(from), from - now.wall);
         return Some(if back > LONGEST_BACK {
             let why = format!("it was set back from {until}, so all ages begin anew");
             (why, TimeDelta::MAX)
@@ -103,8 +104,8 @@ fn doubt(last: &ClockReading, now: &ClockReading) -> Option<(String, TimeDelta)>
     if wall < TimeDelta::zero() {
         let why = format!(
             "it says {}, and said {} at the last run",
-            day(now.wall),
-            day(last.wall)
+            second(now.wall),
+            second(last.wall)
         );
         return Some((why, TimeDelta::zero()));
     }
@@ -123,7 +124,7 @@ fn doubt(last: &ClockReading, now: &ClockReading) -> Option<(String, TimeDelta)>
         // tells how much of this passed.
         let why = format!(
             "the host was restarted, and before that it said {}, earlier than once before",
-            day(last.wall)
+            second(last.wall)
         );
         return Some((why, wall));
     } else if wall > LONGEST_OFF {
@@ -134,34 +135,6 @@ fn doubt(last: &ClockReading, now: &ClockReading) -> Option<(String, TimeDelta)>
         return Some((why, wall));
     }
     None
-}
-
-fn day(at: DateTime<Utc>) -> String {
-    at.format("%Y-%m-%d %H:%M:%S UTC").to_string()
-}
-
-/// A length of time for people, in its two largest units.
-pub fn span(time: TimeDelta) -> String {
-    let seconds = time.num_seconds().unsigned_abs();
-    let parts = [
-        (seconds / 86_400, "d"),
-        (seconds / 3600 % 24, "h"),
-        (seconds / 60 % 60, "min"),
-        (seconds % 60, "s"),
-    ];
-    let first = parts.iter().position(|(n, _)| *n > 0).unwrap_or(3);
-    let shown: Vec<String> = parts
-        .iter()
-        .skip(first)
-        .take(2)
-        .filter(|(n, _)| *n > 0)
-        .map(|(n, unit)| format!("{n} {unit}"))
-        .collect();
-    if shown.is_empty() {
-        "0 s".to_owned()
-    } else {
-        shown.join(" ")
-    }
 }
 
 #[cfg(test)]
@@ -308,13 +281,5 @@ mod tests {
         assert_eq!(back.latest, Some(first.wall));
         let later = remembered(Some(&back), &clock(60, 65, "b"));
         assert_eq!(later.latest, Some(first.wall));
-    }
-
-    #[test]
-    fn a_span_is_shown_in_its_two_largest_units() {
-        assert_eq!(span(TimeDelta::seconds(0)), "0 s");
-        assert_eq!(span(TimeDelta::seconds(61)), "1 min 1 s");
-        assert_eq!(span(TimeDelta::days(14)), "14 d");
-        assert_eq!(span(TimeDelta::hours(25)), "1 d 1 h");
     }
 }

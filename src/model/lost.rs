@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::ImageId;
+use crate::model::id::ImageId;
 use crate::model::reference::Reference;
 use crate::model::text::{Untrusted, escape_up_to};
 

@@ -10,12 +10,12 @@ use serde::{Deserialize, Serialize};
 /// raw, with its escape sequences, does not compile:
 ///
 /// ```
-/// let label = secateur::text::Untrusted::new("\u{1b}[2J");
+/// let label = secateur::model::text::Untrusted::new("\u{1b}[2J");
 /// println!("{}", label.escaped());
 /// ```
 ///
 /// ```compile_fail
-/// let label = secateur::text::Untrusted::new("\u{1b}[2J");
+/// let label = secateur::model::text::Untrusted::new("\u{1b}[2J");
 /// println!("{}", label);
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 
 use crate::decide::plan::Entry;
 use crate::engine::Seen;
-use crate::model::users::Names;
+use crate::model::names::Names;
 use crate::model::{AtWork, Container, Event, EventKind, Image, ImageId, Swarm};
 
 /// What is different from what was planned, if anything: every difference

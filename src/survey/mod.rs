@@ -18,11 +18,12 @@ use crate::engine::{Contents, EngineError, Failure, Info, Reader, Seen as Looked
 use crate::exit::{Exit, Fault};
 use crate::guard::{Cause, Look, Refusal, standing};
 use crate::host;
-use crate::memory::clock::{Clock, judge, span};
+use crate::memory::clock::{Clock, judge};
 use crate::memory::ledger::Ledger;
 use crate::memory::state::{Known, Memory};
 use crate::model::conditions::{ClockReading, Disk, SignState};
 use crate::model::text::escape;
+use crate::model::time::span;
 use crate::model::{
     AtWork, Deploy, EngineFacts, Event, Image, ImageId, Inventory, Observed, Store, Swarm,
 };

@@ -9,6 +9,7 @@ use crate::memory::ledger::Ledger;
 use crate::model::ImageId;
 use crate::model::reference::Reference;
 use crate::model::text::escape;
+use crate::model::time::second;
 
 use crate::cache::promise::{Promise, Wanted};
 
@@ -31,10 +32,10 @@ pub fn story(promise: &Promise, past: &Past) -> String {
     let seen = last_seen(promise, id.as_ref(), &past.ledger);
     let was_here = match (seen, recorded.map(|recorded| recorded.at)) {
         (Some(seen), Some(recorded)) if recorded > seen => {
-            Some(format!("it was recorded at {}", minute(recorded)))
+            Some(format!("it was recorded at {}", second(recorded)))
         }
-        (Some(seen), _) => Some(format!("it was last seen at {}", minute(seen))),
-        (None, Some(recorded)) => Some(format!("it was recorded at {}", minute(recorded))),
+        (Some(seen), _) => Some(format!("it was last seen at {}", second(seen))),
+        (None, Some(recorded)) => Some(format!("it was recorded at {}", second(recorded))),
         (None, None) => None,
     };
     // Not what we removed before it was here the last time: it came again since.
@@ -45,7 +46,7 @@ pub fn story(promise: &Promise, past: &Past) -> String {
         (Some((run, at)), _) => {
             format!(
                 "gone: removed by secateur at {} (run {})",
-                minute(at),
+                second(at),
                 escape(&run)
             )
         }
@@ -54,10 +55,6 @@ pub fn story(promise: &Promise, past: &Past) -> String {
         }
         (None, None) => "not here; secateur never saw it here and did not remove it".into(),
     }
-}
-
-fn minute(at: DateTime<Utc>) -> String {
-    at.format("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
 /// The ledger keeps what was here at its last look: an image in it went after
@@ -150,7 +147,7 @@ mod tests {
     fn the_ledger_says_when_it_was_last_here() {
         let story = story(&by_name(), &past(vec![], true));
         assert!(
-            story.contains(&format!("last seen at {}", minute(at(0)))),
+            story.contains(&format!("last seen at {}", second(at(0)))),
             "{story}"
         );
         assert!(story.contains("secateur did not remove it"), "{story}");

@@ -13,6 +13,7 @@ use crate::model::text::escape;
 use crate::model::{EngineFacts, Image, ImageId, Store};
 
 use crate::cache::promise::Wanted;
+use crate::model::time::minute;
 
 const SCHEMA: &str = "secateur/baseline/1";
 
@@ -146,7 +147,7 @@ impl Baseline {
             "of another image store"
         };
         self.engine.id.clear();
-        let at = self.recorded_at.format("%Y-%m-%d %H:%M UTC");
+        let at = minute(self.recorded_at);
         (
             self,
             Some(format!(

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 
 use crate::memory::ledger::Ledger;
+use crate::model::names::Names;
 use crate::model::reference::Reference;
-use crate::model::users::Names;
 use crate::model::{Event, EventKind, Image, ImageId, Inventory, Store, Swarm};
 
 /// How many names are remembered that one image may have had. One `docker load` of

@@ -17,8 +17,8 @@ use sha2::{Digest, Sha256};
 
 use crate::memory::clock;
 use crate::model::conditions::{ClockReading, Standing};
+use crate::model::names::{Names, users};
 use crate::model::reference::Reference;
-use crate::model::users::{Names, users};
 use crate::model::{Container, Event, EventKind, ImageId, Inventory};
 
 pub use faded::{Faded, Printed};

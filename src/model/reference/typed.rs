@@ -1,7 +1,7 @@
 //! Names as people type them, in a policy or on a command line. Decides what was
 //! probably meant by a text that can be no name.
 
-use crate::model::reference::{BadReference, Reference};
+use crate::model::reference::name::{BadReference, Reference};
 
 impl Reference {
     /// A name that a person typed; an error says what was probably meant. What docker

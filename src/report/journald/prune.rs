@@ -3,12 +3,13 @@
 //! is, and its words; it takes the place of the text report, which would say
 //! the same in tables of 80 columns.
 
-use crate::decide::plan::{Plan, Pressure, Verdict, ago, minute, next_minute};
+use crate::decide::plan::{Plan, Pressure, Verdict};
 use crate::exit::{Exit, Fault};
 use crate::guard::Refusal;
 use crate::host::systemd::{Entry, Priority};
 use crate::model::Observed;
 use crate::model::conditions::Disk;
+use crate::model::time::{ago, minute, next_minute};
 use crate::prune::outcome::{Ending, How, Outcome, Removed, Stayed};
 use crate::report::Context;
 use crate::report::text::prune::{TO_BE_BUILT, ending};

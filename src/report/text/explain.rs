@@ -1,8 +1,9 @@
 //! One image's whole story: what it is, what becomes of it and why, and then
 //! every date that says so.
 
-use crate::decide::plan::{Entry, Plan, Verdict, ago, minute};
+use crate::decide::plan::{Entry, Plan, Verdict};
 use crate::memory::ledger::Ledger;
+use crate::model::time::{ago, minute};
 use crate::report::text::layout::wrapped;
 use crate::report::text::lists::stays;
 

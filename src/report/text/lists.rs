@@ -6,7 +6,8 @@ use std::fmt::Write as _;
 
 use anstyle::Style;
 
-use crate::decide::plan::{Entry, HeldBack, KeepKind, Plan, Verdict, ago, minute};
+use crate::decide::plan::{Entry, HeldBack, KeepKind, Plan, Verdict};
+use crate::model::time::{ago, minute};
 use crate::model::{Bytes, ImageId};
 use crate::prune::outcome::{Ending, Outcome, Stayed};
 use crate::report::text::layout::{COLUMNS, fitted, hanging, headed, wrapped};

@@ -6,9 +6,10 @@ use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
 
-use crate::decide::plan::{Entry, HeldBack, Plan, Pressure, Verdict, ago, next_minute};
+use crate::decide::plan::{Entry, HeldBack, Plan, Pressure, Verdict};
 use crate::guard::Refusal;
 use crate::model::conditions::Disk;
+use crate::model::time::{ago, next_minute};
 use crate::model::{Bytes, EngineFacts, Observed};
 use crate::prune::outcome::{Ending, Outcome};
 use crate::report::Context;

@@ -6,8 +6,12 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
+use crate::model::at_work::{ServiceImage, Swarm};
+use crate::model::container::Container;
+use crate::model::id::ImageId;
+use crate::model::image::Image;
+use crate::model::inventory::Inventory;
 use crate::model::reference::Reference;
-use crate::model::{Container, Image, ImageId, Inventory, ServiceImage, Swarm};
 
 /// What refers to an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

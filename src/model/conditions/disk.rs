@@ -1,0 +1,53 @@
+//! How full a file system is.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::bytes::Bytes;
+
+/// One file system's room, in one unit (bytes or inodes), as `df` counts it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Room {
+    /// What is taken.
+    pub used: u64,
+    /// What an unprivileged process may still take; what is set aside for root
+    /// counts as neither used nor available.
+    pub available: u64,
+}
+
+impl Room {
+    /// Percent used, 0 to 100, the way `df` reckons: used / (used + available).
+    /// A file system of size nought is full.
+    pub fn used_percent(self) -> f64 {
+        let total = self.used as f64 + self.available as f64;
+        if total == 0.0 {
+            return 100.0;
+        }
+        self.used as f64 * 100.0 / total
+    }
+}
+
+/// The file system that holds the images.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Disk {
+    /// The folder that was asked about.
+    pub path: PathBuf,
+    /// Its bytes.
+    pub bytes: Room,
+    /// `None` where the file system does not count inodes (btrfs, for one).
+    pub inodes: Option<Room>,
+}
+
+impl Disk {
+    /// Bytes an unprivileged process may still write.
+    pub fn free(&self) -> Bytes {
+        Bytes(self.bytes.available)
+    }
+
+    /// The fuller of the two measures: bytes or inodes, in percent.
+    pub fn used_percent(&self) -> f64 {
+        let inodes = self.inodes.map_or(0.0, Room::used_percent);
+        self.bytes.used_percent().max(inodes)
+    }
+}
