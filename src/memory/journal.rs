@@ -6,7 +6,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::decide::plan::Entry;
 use crate::model::ImageId;
 use crate::model::lost::Lost;
 
@@ -92,24 +91,14 @@ pub enum Came {
 }
 
 impl Record {
-    /// The intent to remove this image of that engine.
-    pub fn intent(run: &str, at: DateTime<Utc>, engine: &str, entry: &Entry) -> Self {
-        let names = entry.image().digests.iter().chain(&entry.image().ours);
-        let what = What::Intent {
-            names: names.map(ToString::to_string).collect(),
-            class: entry.class().name().to_owned(),
-            unneeded_since: entry.unneeded().map(|unneeded| unneeded.since),
-            evidence: entry
-                .unneeded()
-                .map(|unneeded| unneeded.evidence.words().to_owned()),
-            reclaimable_bytes: entry.reclaimable().0,
-        };
+    /// What this run records of this image now. It names no engine: see [`Record::of`].
+    pub fn new(run: &str, at: DateTime<Utc>, id: ImageId, what: What) -> Self {
         Self {
             schema: SCHEMA.into(),
             at,
             run: run.into(),
-            engine: Some(engine.to_owned()),
-            id: entry.image().id.clone(),
+            engine: None,
+            id,
             what,
         }
     }
@@ -122,19 +111,13 @@ impl Record {
         result: Came,
         detail: Option<String>,
     ) -> Self {
-        Self {
-            schema: SCHEMA.into(),
-            at,
-            run: run.into(),
-            engine: None,
-            id,
-            what: What::Outcome {
-                result,
-                detail,
-                because: None,
-                lost: Vec::new(),
-            },
-        }
+        let what = What::Outcome {
+            result,
+            detail,
+            because: None,
+            lost: Vec::new(),
+        };
+        Self::new(run, at, id, what)
     }
 
     /// An image that stayed, and why.
@@ -282,14 +265,7 @@ mod tests {
             evidence: None,
             reclaimable_bytes: 1,
         };
-        Record {
-            schema: SCHEMA.into(),
-            at: at(0),
-            run: "r".into(),
-            engine: Some("e".into()),
-            id: id(n),
-            what,
-        }
+        Record::new("r", at(0), id(n), what).of("e")
     }
 
     #[test]

@@ -7,6 +7,7 @@ pub mod aftermath;
 mod ask;
 mod changed;
 mod confirm;
+mod intent;
 pub mod late;
 mod left;
 pub mod live;
@@ -27,6 +28,7 @@ use crate::model::conditions::Disk;
 use crate::model::reference::Reference;
 use crate::model::{AtWork, Container, Event, ImageId, Observed, Swarm};
 use crate::policy::Policy;
+use crate::prune::intent::intent;
 use crate::prune::outcome::{Ending, Outcome, Removed, Stayed};
 
 /// Intents are made durable so many at a time: an intent without a removal is
@@ -203,7 +205,7 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
             let key = self.plan.engine().key();
             let intents: Vec<Record> = batch
                 .iter()
-                .map(|entry| Record::intent(&self.outcome.run, now, &key, entry))
+                .map(|entry| intent(&self.outcome.run, now, &key, entry))
                 .collect();
             // No removal without an intent that outlasts a crash.
             self.host

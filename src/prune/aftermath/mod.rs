@@ -384,7 +384,7 @@ mod tests {
         let plan = decide(&policy, &host, &ledger, Trust::OwnMemory);
         let entry = plan.entry(&id(1)).unwrap();
         let journal = [
-            Record::intent("r", at(100), "e", entry),
+            crate::prune::intent::intent("r", at(100), "e", entry),
             Record::outcome("r", at(102), id(1), Came::Removed, None),
         ];
         let name = entry.image().digests.first().unwrap();
