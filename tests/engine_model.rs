@@ -333,7 +333,7 @@ impl Pair {
             let mut looks = BTreeMap::new();
             for id in self.model.images.keys() {
                 // What a commit gives on the containerd store does not read.
-                if let Ok(seen) = reader.look(id).await {
+                if let Ok(seen) = reader.inspect(id).await {
                     looks.insert(id.clone(), seen);
                 }
             }
@@ -345,12 +345,13 @@ impl Pair {
         }
         for (id, live) in looks {
             let model = self.model.look(&id);
-            let made_up = |seen: &secateur::engine::Seen| {
+            let made_up = |seen: &secateur::engine::Inspected| {
                 self.kind.containerd() && !(seen.tags.is_empty() && seen.ours.is_empty())
             };
-            let names = |seen: Option<secateur::engine::Seen>| {
-                let digests =
-                    |seen: &secateur::engine::Seen| (!made_up(seen)).then(|| seen.digests.clone());
+            let names = |seen: Option<secateur::engine::Inspected>| {
+                let digests = |seen: &secateur::engine::Inspected| {
+                    (!made_up(seen)).then(|| seen.digests.clone())
+                };
                 seen.map(|seen| (digests(&seen), seen.tags, seen.ours))
             };
             let (live, model) = (names(live), names(model));

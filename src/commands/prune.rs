@@ -397,8 +397,8 @@ struct Live<'a> {
 }
 
 impl crate::prune::Engine for Live<'_> {
-    async fn look(&self, id: &ImageId) -> Result<Option<crate::engine::Seen>, EngineError> {
-        self.remover.reader().look(id).await
+    async fn look(&self, id: &ImageId) -> Result<Option<crate::engine::Inspected>, EngineError> {
+        self.remover.reader().inspect(id).await
     }
     async fn name_ours(
         &self,

@@ -16,7 +16,6 @@ use crate::host::variables;
 use crate::memory::state::{last_policy, state_fault};
 use crate::policy::Policy;
 use crate::report::PolicySource;
-use crate::survey;
 
 const POLICY_PATH: &str = "/etc/secateur/policy.toml";
 
@@ -30,11 +29,8 @@ pub(crate) async fn connect(global: &Global, policy: &Policy) -> Result<Reader, 
         }
     };
     let environment = Environment::read().map_err(usage)?;
-    let address = Address::resolve(global.host.as_deref(), &environment, warn)
-        .map_err(|error| Fault::new(error.exit, error.to_string()))?;
-    Reader::connect(&address, policy.limits.max_answer)
-        .await
-        .map_err(|error| survey::engine_fault(&error))
+    let address = Address::resolve(global.host.as_deref(), &environment, warn)?;
+    Ok(Reader::connect(&address, policy.limits.max_answer).await?)
 }
 
 /// The policy for this host. Where none is named or there, the built-in one

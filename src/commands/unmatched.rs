@@ -52,7 +52,7 @@ fn is_missing(folder: &Path) -> bool {
 mod tests {
     use super::*;
     use crate::host::deploy_lock;
-    use crate::memory::clock::judge;
+    use crate::memory::clock::Clock;
     use crate::testing::{at, clock};
 
     #[test]
@@ -75,7 +75,7 @@ mod tests {
         let sights = sights.flat_map(|it| deploy_lock::look(&it.path, it.kind));
         let look = Look {
             at: at(0),
-            clock: judge(None, &clock(0, 0, "a")),
+            clock: Clock::between(None, &clock(0, 0, "a")),
             locks: sights.collect(),
             standing: crate::model::conditions::Standing::new(),
             pulls: crate::model::conditions::PullSigns::default(),

@@ -130,21 +130,17 @@ async fn look(
 }
 
 async fn images(reader: &Reader, info: &Info) -> Result<BTreeMap<ImageId, Image>, Fault> {
-    let list = reader.images(info).await;
-    let list = list.map_err(|error| survey::engine_fault(&error))?;
+    let list = reader.images(info).await?;
     Ok(with_all_digests(list, info.facts.store))
 }
 
 impl Run<'_> {
     /// Looks at everything that is asked for, one promise after the other.
     async fn look(&mut self, promises: &[Promise], findings: &mut Findings) -> Result<(), Fault> {
-        let engine_fault = |error| survey::engine_fault(&error);
         let lasting = lasting::judge(&store_folders(self.info));
         let user_config = self.args.user_config.as_deref();
         let store = self.info.facts.store;
-        let mut registries = Registries::new(self.reader, store, user_config)
-            .await
-            .map_err(engine_fault)?;
+        let mut registries = Registries::new(self.reader, store, user_config).await?;
         let digests = self.args.registry || self.args.redeploy;
         let progress = &mut self.progress;
         let mut on_answer =
@@ -210,9 +206,7 @@ impl Run<'_> {
         let mut on_bytes = |bytes: u64| {
             progress.show(|| format!("reading {place}: {}", crate::model::Bytes(bytes)));
         };
-        let check = whole::look(self.reader, self.info, image, &mut on_bytes)
-            .await
-            .map_err(|error| survey::engine_fault(&error))?;
+        let check = whole::look(self.reader, self.info, image, &mut on_bytes).await?;
         self.deep.insert(image.id.clone(), check.clone());
         Ok(check)
     }

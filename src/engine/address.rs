@@ -7,7 +7,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::engine::context::context;
-use crate::exit::Exit;
+use crate::exit::{Exit, Fault};
 use crate::host::variables;
 use crate::model::text::escape;
 
@@ -48,6 +48,12 @@ impl fmt::Display for AddressError {
 }
 
 impl std::error::Error for AddressError {}
+
+impl From<AddressError> for Fault {
+    fn from(error: AddressError) -> Self {
+        Self::new(error.exit, error.message)
+    }
+}
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -27,6 +27,7 @@ use std::time::Duration;
 use bollard::Docker;
 use bollard::errors::Error as Bollard;
 
+use crate::exit::{Exit, Fault};
 use crate::model::text::escape;
 
 pub use address::{Address, AddressError, Environment};
@@ -36,7 +37,7 @@ pub use platform::Platform;
 pub use pull::Puller;
 pub use read::{Contents, Info};
 pub use registries::{Insecure, host_and_port};
-pub use remove::{Dropped, Leads, Remover, Seen};
+pub use remove::{Dropped, Inspected, Leads, Remover};
 pub use stream::{End, Lines as PullLines, Message as PullMessage, Pulled};
 pub use swarm::wanted_by_swarm;
 
@@ -81,6 +82,21 @@ impl fmt::Display for EngineError {
 }
 
 impl std::error::Error for EngineError {}
+
+impl From<EngineError> for Fault {
+    fn from(error: EngineError) -> Self {
+        let exit = match error.kind {
+            Failure::Permission => Exit::Permission,
+            Failure::Lost
+            | Failure::NotFound
+            | Failure::Conflict
+            | Failure::Status(_)
+            | Failure::Nonsense
+            | Failure::Contradiction => Exit::Engine,
+        };
+        Self::new(exit, error.to_string())
+    }
+}
 
 impl EngineError {
     fn new(doing: impl Into<String>, kind: Failure, why: impl Into<String>) -> Self {

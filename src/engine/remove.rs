@@ -20,7 +20,7 @@ use crate::model::{ImageId, Observed};
 
 /// One image, looked at by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Seen {
+pub struct Inspected {
     /// Its tags: somebody's.
     pub tags: BTreeSet<Reference>,
     /// Its digest references.
@@ -44,7 +44,7 @@ pub struct Dropped {
 /// be many.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Inspected {
+struct Answer {
     id: Option<String>,
     repo_tags: Option<Texts>,
     repo_digests: Option<Texts>,
@@ -83,7 +83,7 @@ struct Metadata {
 impl Reader {
     /// Looks at one image; `None` where it is gone. As long as an item of a
     /// list, for several are looked at at once.
-    pub async fn look(&self, id: &ImageId) -> Result<Option<Seen>, EngineError> {
+    pub async fn inspect(&self, id: &ImageId) -> Result<Option<Inspected>, EngineError> {
         let doing = format!("look at image {id}");
         let path = format!("/images/{id}/json");
         match self.whole(&doing, &path, LONGEST_ITEM).await {
@@ -101,7 +101,7 @@ impl Reader {
         let doing = format!("look at image {name}");
         let path = format!("/images/{name}/json");
         match self.whole(&doing, &path, LONGEST_WHOLE).await {
-            Ok(body) if object::<Inspected>(&body).is_ok_and(is_whole) => Ok(Leads::ToAnImage),
+            Ok(body) if object::<Answer>(&body).is_ok_and(is_whole) => Ok(Leads::ToAnImage),
             Ok(_) => Ok(Leads::ToNothing),
             Err(error) => match error.kind {
                 Failure::NotFound => Ok(Leads::Nowhere),
@@ -120,7 +120,7 @@ impl Reader {
         let doing = format!("look at image {name}");
         let path = format!("/images/{name}/json");
         let body = self.whole(&doing, &path, LONGEST_WHOLE).await.ok()?;
-        object::<Inspected>(&body).ok()?.id?.parse().ok()
+        object::<Answer>(&body).ok()?.id?.parse().ok()
     }
 
     /// The same engine, with the means to remove what was cleared.
@@ -180,7 +180,7 @@ impl Remover {
 }
 
 /// Whether an answer about a name tells of an image, and what it is made of.
-fn is_whole(image: Inspected) -> bool {
+fn is_whole(image: Answer) -> bool {
     let made_of = image.root_fs.as_ref().and_then(|root| root.kind.as_deref());
     let made = made_of.is_some_and(|kind| !kind.is_empty());
     let id = image.id.as_deref().and_then(|id| id.parse().ok());
@@ -189,7 +189,7 @@ fn is_whole(image: Inspected) -> bool {
 
 /// An answer about another image, or about none, is no answer: what is removed
 /// rests on it.
-fn seen(asked: &ImageId, image: Inspected) -> Result<Seen, String> {
+fn seen(asked: &ImageId, image: Answer) -> Result<Inspected, String> {
     let about = image.id.unwrap_or_default();
     if about.parse().ok().as_ref() != Some(asked) {
         return Err(format!("the answer is about {:?}", escape(&about)));
@@ -205,7 +205,7 @@ fn seen(asked: &ImageId, image: Inspected) -> Result<Seen, String> {
         return Err(format!("the engine lists it as {odd}"));
     }
     let time = image.metadata.and_then(|metadata| metadata.last_tag_time);
-    Ok(Seen {
+    Ok(Inspected {
         tags: names.tags,
         digests: names.digests,
         ours: names.ours,
@@ -262,7 +262,7 @@ mod tests {
             Failure::Lost
         );
         assert_eq!(
-            remover.reader.look(&id).await.unwrap_err().kind,
+            remover.reader.inspect(&id).await.unwrap_err().kind,
             Failure::Lost
         );
         assert_eq!(start.elapsed().as_secs(), 2 * 30);
@@ -284,10 +284,10 @@ mod tests {
     #[test]
     fn a_look_that_is_about_nothing_or_another_image_is_none() {
         let id: ImageId = "a".repeat(64).parse().unwrap();
-        let image = |id: Option<&str>, tags: Option<Vec<String>>| Inspected {
+        let image = |id: Option<&str>, tags: Option<Vec<String>>| Answer {
             id: id.map(str::to_owned),
             repo_tags: tags.map(Texts),
-            ..Inspected::default()
+            ..Answer::default()
         };
         assert!(seen(&id, image(Some(id.as_str()), Some(vec![]))).is_ok());
         assert!(

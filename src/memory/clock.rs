@@ -42,17 +42,19 @@ pub enum Clock {
     },
 }
 
-/// Judges the clock by what it said at the last look, if there was one.
-pub fn judge(last: Option<&ClockReading>, now: &ClockReading) -> Clock {
-    let doubt = last.and_then(|last| doubt(last, now));
-    if now.wall < EARLIEST {
-        return Clock::Doubtful {
-            why: format!("it says {}, so it has not been set", second(now.wall)),
-            // A clock that was not set can jump as well.
-            shift: doubt.map_or(TimeDelta::zero(), |(_, shift)| shift),
-        };
+impl Clock {
+    /// What became of the clock between the last reading, if there was one, and this.
+    pub fn between(last: Option<&ClockReading>, now: &ClockReading) -> Self {
+        let doubt = last.and_then(|last| doubt(last, now));
+        if now.wall < EARLIEST {
+            return Self::Doubtful {
+                why: format!("it says {}, so it has not been set", second(now.wall)),
+                // A clock that was not set can jump as well.
+                shift: doubt.map_or(TimeDelta::zero(), |(_, shift)| shift),
+            };
+        }
+        doubt.map_or(Self::Sound, |(why, shift)| Self::Doubtful { why, shift })
     }
-    doubt.map_or(Clock::Sound, |(why, shift)| Clock::Doubtful { why, shift })
 }
 
 /// This reading, with what later ones must know of those before it.
@@ -143,7 +145,7 @@ mod tests {
     use crate::testing::clock;
 
     fn shift(last: &ClockReading, now: &ClockReading) -> Option<TimeDelta> {
-        match judge(Some(last), now) {
+        match Clock::between(Some(last), now) {
             Clock::Sound => None,
             Clock::Doubtful { shift, .. } => Some(shift),
         }
@@ -151,7 +153,7 @@ mod tests {
 
     #[test]
     fn time_that_passed_on_both_clocks_is_believed() {
-        assert_eq!(judge(None, &clock(0, 0, "a")), Clock::Sound);
+        assert_eq!(Clock::between(None, &clock(0, 0, "a")), Clock::Sound);
         assert_eq!(shift(&clock(0, 0, "a"), &clock(86_400, 86_400, "a")), None);
         assert_eq!(
             shift(&clock(0, 0, "a"), &clock(86_400 + 299, 86_400, "a")),
@@ -188,7 +190,10 @@ mod tests {
             wall: DateTime::UNIX_EPOCH,
             ..clock(0, 0, "a")
         };
-        assert!(matches!(judge(None, &unset), Clock::Doubtful { .. }));
+        assert!(matches!(
+            Clock::between(None, &unset),
+            Clock::Doubtful { .. }
+        ));
     }
 
     #[test]

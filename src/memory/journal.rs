@@ -51,7 +51,7 @@ pub enum What {
     /// What came of it.
     Outcome {
         /// What.
-        result: Came,
+        result: RemovalResult,
         /// Why, where that is not plain.
         #[serde(skip_serializing_if = "Option::is_none")]
         detail: Option<String>,
@@ -77,7 +77,7 @@ pub enum Because {
 /// What came of an intent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Came {
+pub enum RemovalResult {
     /// Gone.
     Removed,
     /// Stayed: it changed, the engine would not, or the run ended before.
@@ -108,7 +108,7 @@ impl Record {
         run: &str,
         at: DateTime<Utc>,
         id: ImageId,
-        result: Came,
+        result: RemovalResult,
         detail: Option<String>,
     ) -> Self {
         let what = What::Outcome {
@@ -128,7 +128,7 @@ impl Record {
         why: String,
         reason: Option<Because>,
     ) -> Self {
-        let mut record = Self::outcome(run, at, id, Came::Skipped, Some(why));
+        let mut record = Self::outcome(run, at, id, RemovalResult::Skipped, Some(why));
         if let What::Outcome { because, .. } = &mut record.what {
             *because = reason;
         }
@@ -138,7 +138,13 @@ impl Record {
     /// What went with an image that was removed.
     pub fn collateral(run: &str, at: DateTime<Utc>, id: ImageId, went: Vec<Lost>) -> Self {
         let words: Vec<String> = went.iter().map(Lost::words).collect();
-        let mut record = Self::outcome(run, at, id, Came::Collateral, Some(words.join(", ")));
+        let mut record = Self::outcome(
+            run,
+            at,
+            id,
+            RemovalResult::Collateral,
+            Some(words.join(", ")),
+        );
         if let What::Outcome { lost, .. } = &mut record.what {
             *lost = went;
         }
@@ -170,13 +176,15 @@ pub fn resisting(journal: &[u8], engine: &str) -> BTreeSet<ImageId> {
         } = &record.what
         {
             match result {
-                Came::Failed => resisting.insert(record.id),
-                Came::Skipped if *because == Some(Because::EngineWouldNot) => {
+                RemovalResult::Failed => resisting.insert(record.id),
+                RemovalResult::Skipped if *because == Some(Because::EngineWouldNot) => {
                     resisting.insert(record.id)
                 }
                 // Its turn did not come: nothing new is known of it.
-                Came::Skipped => false,
-                Came::Removed | Came::Collateral | Came::Unknown => resisting.remove(&record.id),
+                RemovalResult::Skipped => false,
+                RemovalResult::Removed | RemovalResult::Collateral | RemovalResult::Unknown => {
+                    resisting.remove(&record.id)
+                }
             };
         }
     }
@@ -196,7 +204,7 @@ fn open(records: impl Iterator<Item = Record>) -> Vec<Record> {
         match record.what {
             What::Intent { .. } => open.push(record),
             What::Outcome {
-                result: Came::Unknown,
+                result: RemovalResult::Unknown,
                 ..
             } => {}
             // An engine of another folder may have an image of the same id.
@@ -270,8 +278,8 @@ mod tests {
 
     #[test]
     fn an_intent_is_pending_until_its_outcome_is_known() {
-        let unknown = Record::outcome("r", at(1), id(2), Came::Unknown, None);
-        let removed = Record::outcome("r", at(1), id(1), Came::Removed, None);
+        let unknown = Record::outcome("r", at(1), id(2), RemovalResult::Unknown, None);
+        let removed = Record::outcome("r", at(1), id(1), RemovalResult::Removed, None);
         let mut lines: Vec<u8> = [intent(1), intent(2), intent(3), removed, unknown]
             .iter()
             .flat_map(Record::to_line)
@@ -295,13 +303,17 @@ mod tests {
         let reason = Some(Because::EngineWouldNot);
         let mut journal = [
             Record::stayed("r", at(0), id(1), "being used".into(), reason).to_line(),
-            came(2, Came::Skipped, "the engine would not, say the words"),
-            came(3, Came::Failed, "500"),
-            came(1, Came::Skipped, "the run stopped before its turn"),
+            came(
+                2,
+                RemovalResult::Skipped,
+                "the engine would not, say the words",
+            ),
+            came(3, RemovalResult::Failed, "500"),
+            came(1, RemovalResult::Skipped, "the run stopped before its turn"),
         ]
         .concat();
         assert_eq!(resisting(&journal, "e"), [id(1), id(3)].into());
-        journal.extend(came(3, Came::Removed, ""));
+        journal.extend(came(3, RemovalResult::Removed, ""));
         assert_eq!(resisting(&journal, "e"), [id(1)].into());
     }
 
@@ -310,7 +322,7 @@ mod tests {
         let mut unsaid = intent(2);
         unsaid.engine = None;
         unsaid.run = "r0".into();
-        let other_run = Record::outcome("r2", at(1), id(1), Came::Removed, None);
+        let other_run = Record::outcome("r2", at(1), id(1), RemovalResult::Removed, None);
         let lines: Vec<u8> = [intent(1), unsaid, other_run]
             .iter()
             .flat_map(Record::to_line)
@@ -326,7 +338,7 @@ mod tests {
 
     #[test]
     fn what_one_engine_did_not_let_go_says_nothing_of_another() {
-        let failed = |run, n| Record::outcome(run, at(0), id(n), Came::Failed, None);
+        let failed = |run, n| Record::outcome(run, at(0), id(n), RemovalResult::Failed, None);
         // As records were written that did not say whose they are.
         let by_its_run = [intent(1), failed("r", 1)];
         let told = [failed("r2", 2).of("e"), failed("r3", 3).of("another")];

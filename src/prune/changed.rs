@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 
 use crate::decide::plan::Entry;
-use crate::engine::Seen;
+use crate::engine::Inspected;
 use crate::model::names::Names;
 use crate::model::{AtWork, Container, Event, EventKind, Image, ImageId, Swarm};
 
 /// What is different from what was planned, if anything: every difference
 /// means that somebody has been at it, and keeps.
-pub(super) fn changed(entry: &Entry, seen: &Seen) -> Option<String> {
+pub(super) fn changed(entry: &Entry, seen: &Inspected) -> Option<String> {
     let image = entry.image();
     if let Some(tag) = seen.tags.first() {
         return Some(format!("it was tagged {} since the plan", tag.familiar()));
@@ -70,7 +70,7 @@ pub(super) fn wanted_since(entry: &Entry, happened: &[Event]) -> Option<String> 
 /// Whether what is there now was pulled or loaded after this moment.
 pub(super) fn came_again(
     entry: &Entry,
-    seen: &Seen,
+    seen: &Inspected,
     happened: &[Event],
     since: DateTime<Utc>,
 ) -> bool {

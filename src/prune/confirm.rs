@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::decide::plan::Entry;
-use crate::engine::{Dropped, EngineError, Failure, Seen};
+use crate::engine::{Dropped, EngineError, Failure, Inspected};
 use crate::memory::journal::{Because, Record};
 use crate::model::ImageId;
 use crate::model::lost::Lost;
@@ -29,7 +29,7 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
     /// Writes down what came of the last image, by what is seen of it now.
     pub(super) async fn confirm(
         &mut self,
-        seen: Result<Option<Seen>, EngineError>,
+        seen: Result<Option<Inspected>, EngineError>,
     ) -> Result<(), Ending> {
         let Some(last) = self.last.take() else {
             return Ok(());
@@ -85,7 +85,7 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
 
     /// Whether an image that the engine said to be gone came again. Its event comes
     /// after it, so it is waited for a moment, and not under the locks.
-    async fn came_again(&mut self, last: &Last<'_>, seen: &Seen) -> bool {
+    async fn came_again(&mut self, last: &Last<'_>, seen: &Inspected) -> bool {
         const TRIES: usize = 10;
         let engine = self.engine;
         for _ in 0..TRIES {
@@ -159,12 +159,12 @@ fn kept(dropped: &[Reference]) -> Fate {
 }
 
 /// Whether the image still has this name.
-fn has(seen: &Seen, name: &Reference) -> bool {
+fn has(seen: &Inspected, name: &Reference) -> bool {
     seen.ours.contains(name) || seen.digests.contains(name)
 }
 
 /// Whether somebody's tag is on the image, and none of the names dropped.
-fn kept_by_a_tag(seen: &Seen, dropped: &[Reference]) -> bool {
+fn kept_by_a_tag(seen: &Inspected, dropped: &[Reference]) -> bool {
     !seen.tags.is_empty() && !dropped.iter().any(|name| has(seen, name))
 }
 

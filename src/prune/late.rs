@@ -8,14 +8,13 @@ use std::time::Duration;
 use crate::engine::{EngineError, Info, Reader};
 use crate::exit::Fault;
 use crate::host::clock;
-use crate::memory::journal::{Came, Record};
+use crate::memory::journal::{Record, RemovalResult};
 use crate::memory::state::{Memory, State};
 use crate::model::{ImageId, Inventory};
 use crate::prune::aftermath;
 use crate::prune::aftermath::Claims;
 use crate::prune::live::Armed;
 use crate::prune::outcome::{Collateral, Ending, Outcome};
-use crate::survey::engine_fault;
 
 /// Containers that were made of an image while the run before this one removed
 /// it, and tags that it was given, which were not there yet when it ended.
@@ -38,11 +37,9 @@ pub(crate) async fn of_earlier_runs(
         let mut lost = aftermath::orphans(reader, &suspects, &removed, &journal).await?;
         let names = aftermath::late_names(reader, info, seen, since, &journal);
         lost.extend(names.await?);
-        Ok(lost)
+        Ok::<_, EngineError>(lost)
     };
-    let lost = lost
-        .await
-        .map_err(|error: EngineError| engine_fault(&error))?;
+    let lost = lost.await?;
     state.record(&aftermath::records(run, seen.taken_at, &lost), true)?;
     Ok(lost)
 }
@@ -146,7 +143,7 @@ pub async fn went_late(
     let mut late = Vec::new();
     let ask = async {
         for intent in doubtful {
-            if !matches!(reader.look(&intent.id).await, Ok(None)) {
+            if !matches!(reader.inspect(&intent.id).await, Ok(None)) {
                 continue;
             }
             let why = "the run was cut off; the image went after the next look at it";
@@ -154,7 +151,7 @@ pub async fn went_late(
                 &intent.run,
                 inventory.taken_at,
                 intent.id.clone(),
-                Came::Removed,
+                RemovalResult::Removed,
                 Some(why.into()),
             ));
         }
@@ -171,11 +168,14 @@ pub fn resolved(pending: &BTreeMap<ImageId, Record>, inventory: &Inventory) -> V
         .map(|intent| {
             let (came, why) = if inventory.images.contains_key(&intent.id) {
                 (
-                    Came::Skipped,
+                    RemovalResult::Skipped,
                     "the run was cut off; the image is still here",
                 )
             } else {
-                (Came::Removed, "the run was cut off; the image is gone")
+                (
+                    RemovalResult::Removed,
+                    "the run was cut off; the image is gone",
+                )
             };
             Record::outcome(
                 &intent.run,

@@ -1,7 +1,7 @@
 //! Names of ours that a run that was cut off left on images that stay.
 
 use crate::decide::plan::Verdict;
-use crate::engine::Seen;
+use crate::engine::Inspected;
 use crate::memory::journal::Record;
 use crate::model::lost::Lost;
 use crate::prune::confirm::{deletes, spellings};
@@ -32,7 +32,7 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
             for name in &image.ours {
                 self.may_go_on()?;
                 self.take_locks().await?;
-                let safe = |seen: &Seen| {
+                let safe = |seen: &Inspected| {
                     seen.ours.contains(name) && !(seen.tags.is_empty() && seen.digests.is_empty())
                 };
                 let seen = self.patiently(engine.look(&image.id)).await;

@@ -21,9 +21,9 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use crate::decide::plan::{Entry, Plan, Pressure};
-use crate::engine::{Dropped, EngineError, Failure, Seen};
+use crate::engine::{Dropped, EngineError, Failure, Inspected};
 use crate::guard::{Cleared, Refusal};
-use crate::memory::journal::{Because, Came, Record};
+use crate::memory::journal::{Because, Record, RemovalResult};
 use crate::model::conditions::Disk;
 use crate::model::reference::Reference;
 use crate::model::{AtWork, Container, Event, ImageId, Observed, Swarm};
@@ -60,7 +60,7 @@ const KEPT: &str = "something keeps it since: another name, or an image built on
 #[expect(async_fn_in_trait, reason = "used with static dispatch, on one thread")]
 pub trait Engine {
     /// Looks at one image; `None` where it is gone.
-    async fn look(&self, id: &ImageId) -> Result<Option<Seen>, EngineError>;
+    async fn look(&self, id: &ImageId) -> Result<Option<Inspected>, EngineError>;
     /// Gives it our name.
     async fn name_ours(&self, id: &ImageId) -> Result<Reference, EngineError>;
     /// Drops one name.
@@ -172,7 +172,7 @@ struct Last<'a> {
 /// What was asked just before one image's turn.
 struct Before {
     at_work: AtWork,
-    seen: Result<Option<Seen>, EngineError>,
+    seen: Result<Option<Inspected>, EngineError>,
 }
 
 /// What came of one image.
@@ -271,7 +271,7 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
         match fate {
             Fate::Removed(odd) => {
                 self.outcome.removed.push(Removed::of(entry));
-                self.journal(id, Came::Removed, odd)
+                self.journal(id, RemovalResult::Removed, odd)
             }
             Fate::Skipped(why) => self.skipped(id, why, None),
             Fate::Stayed(why, because) => self.skipped(id, why, Some(because)),
@@ -281,7 +281,7 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
                     why: why.clone(),
                     because: None,
                 });
-                self.journal(id, Came::Failed, Some(why))
+                self.journal(id, RemovalResult::Failed, Some(why))
             }
         }
     }
@@ -298,7 +298,12 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
         self.write(record)
     }
 
-    fn journal(&mut self, id: ImageId, came: Came, detail: Option<String>) -> Result<(), Ending> {
+    fn journal(
+        &mut self,
+        id: ImageId,
+        came: RemovalResult,
+        detail: Option<String>,
+    ) -> Result<(), Ending> {
         let now = self.host.now();
         self.write(Record::outcome(&self.outcome.run, now, id, came, detail))
     }
@@ -329,7 +334,13 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
             .iter()
             .map(|entry| {
                 let id = entry.image().id.clone();
-                Record::outcome(&self.outcome.run, now, id, Came::Skipped, Some(why.into()))
+                Record::outcome(
+                    &self.outcome.run,
+                    now,
+                    id,
+                    RemovalResult::Skipped,
+                    Some(why.into()),
+                )
             })
             .collect();
         // Should this fail, the next run finds the intents open and looks.

@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 
 use crate::decide::plan::Entry;
-use crate::engine::{EngineError, Failure, Seen};
-use crate::memory::journal::{Because, Came};
+use crate::engine::{EngineError, Failure, Inspected};
+use crate::memory::journal::{Because, RemovalResult};
 use crate::model::reference::Reference;
 use crate::prune::changed::{changed, used_by_container, wanted_by_swarm, wanted_since};
 use crate::prune::confirm::{deletes, spellings};
@@ -52,7 +52,7 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
     async fn names_to_drop(
         &mut self,
         entry: &Entry,
-        seen: Seen,
+        seen: Inspected,
     ) -> Result<Result<Vec<Reference>, Fate>, Ending> {
         let (engine, id) = (self.engine, &entry.image().id);
         let names: Vec<Reference> = seen.ours.iter().chain(&seen.digests).cloned().collect();
@@ -166,7 +166,7 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
             why: why.clone(),
             because: None,
         });
-        match self.journal(id, Came::Unknown, Some(why.clone())) {
+        match self.journal(id, RemovalResult::Unknown, Some(why.clone())) {
             Ok(()) => Ending::EngineLost(why),
             Err(ending) => ending,
         }

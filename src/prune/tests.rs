@@ -36,7 +36,7 @@ enum Locks {
 
 /// What both fakes look at and change.
 struct World {
-    images: BTreeMap<ImageId, Seen>,
+    images: BTreeMap<ImageId, Inspected>,
     containers: Vec<Container>,
     events: Vec<Event>,
     swarm: Swarm,
@@ -103,7 +103,7 @@ fn broken(kind: Failure) -> EngineError {
 }
 
 impl Engine for Fake {
-    async fn look(&self, id: &ImageId) -> Result<Option<Seen>, EngineError> {
+    async fn look(&self, id: &ImageId) -> Result<Option<Inspected>, EngineError> {
         self.says(format!("look {}", n(id))).await?;
         Ok(self.0.borrow().images.get(id).cloned())
     }
@@ -238,7 +238,7 @@ fn short(name: &Reference) -> String {
     name.familiar().split('@').next().unwrap().to_owned()
 }
 
-fn nameless(seen: &Seen) -> bool {
+fn nameless(seen: &Inspected) -> bool {
     seen.tags.is_empty() && seen.digests.is_empty() && seen.ours.is_empty()
 }
 
@@ -271,7 +271,7 @@ fn scene(images: impl IntoIterator<Item = Image>) -> Scene {
         ..image
     });
     let host = inventory(images);
-    let seen = |image: &Image| Seen {
+    let seen = |image: &Image| Inspected {
         tags: image.tags.clone(),
         digests: image.digests.clone(),
         ours: image.ours.clone(),

@@ -14,11 +14,11 @@ use futures_util::StreamExt as _;
 
 use crate::decide::plan::{Entry, Plan};
 use crate::decide::{Trust, decide};
-use crate::engine::{Contents, EngineError, Failure, Info, Reader, Seen as LookedAt};
+use crate::engine::{Contents, EngineError, Failure, Info, Inspected, Reader};
 use crate::exit::{Exit, Fault};
 use crate::guard::{Cause, Look, Refusal, standing};
 use crate::host;
-use crate::memory::clock::{Clock, judge};
+use crate::memory::clock::Clock;
 use crate::memory::ledger::Ledger;
 use crate::memory::state::{Known, Memory};
 use crate::model::conditions::{ClockReading, Disk, SignState};
@@ -86,14 +86,14 @@ impl From<EngineError> for NoSurvey {
     fn from(error: EngineError) -> Self {
         match error.kind {
             Failure::Contradiction => Self::Contradiction(error.to_string()),
-            _ => Self::Fault(engine_fault(&error)),
+            _ => Self::Fault(error.into()),
         }
     }
 }
 
 /// The engine as it describes itself, and where it is seen from here.
 pub async fn engine(reader: &Reader, policy: &Policy) -> Result<Info, Fault> {
-    let mut info = reader.info().await.map_err(|error| engine_fault(&error))?;
+    let mut info = reader.info().await?;
     let facts = &mut info.facts;
     if let Some(root) = &policy.data_root {
         facts.data_root.clone_from(root);
@@ -154,7 +154,7 @@ pub trait Sources {
         until: DateTime<Utc>,
     ) -> Result<Vec<Event>, EngineError>;
     /// One image, looked at by itself; `None` where it is gone.
-    async fn inspect(&self, id: &ImageId) -> Result<Option<LookedAt>, EngineError>;
+    async fn inspect(&self, id: &ImageId) -> Result<Option<Inspected>, EngineError>;
     /// When this host stored an image, where that can be read.
     fn stored(&self, image: &Image) -> Option<DateTime<Utc>>;
     /// The file system that holds the images.
@@ -184,8 +184,8 @@ impl Sources for Live<'_, '_> {
     ) -> Result<Vec<Event>, EngineError> {
         self.reader.events(self.info, since, until).await
     }
-    async fn inspect(&self, id: &ImageId) -> Result<Option<LookedAt>, EngineError> {
-        self.reader.look(id).await
+    async fn inspect(&self, id: &ImageId) -> Result<Option<Inspected>, EngineError> {
+        self.reader.inspect(id).await
     }
     fn stored(&self, image: &Image) -> Option<DateTime<Utc>> {
         stored(&self.info.facts, image)
@@ -249,7 +249,7 @@ pub async fn look_around<S: Sources>(
         disk,
     };
     let second = sources.look(&now, known.ledger, inventory.at_work.clone());
-    let shift = match judge(known.ledger.clock(), &now) {
+    let shift = match Clock::between(known.ledger.clock(), &now) {
         Clock::Sound => TimeDelta::zero(),
         Clock::Doubtful { shift, .. } => shift,
     };
@@ -298,7 +298,7 @@ async fn decide_on_what_was_looked_at<S: Sources>(
             let last_tag_time = match seen {
                 Ok(Some(seen)) => seen.last_tag_time,
                 Ok(None) => Observed::Unknown("it went while it was looked at".into()),
-                Err(error) if error.kind == Failure::Lost => return Err(engine_fault(&error)),
+                Err(error) if error.kind == Failure::Lost => return Err(error.into()),
                 Err(error) => Observed::Unknown(error.to_string()),
             };
             if let Some(image) = inventory.images.get_mut(&id) {
@@ -345,20 +345,6 @@ fn stuck(at_work: &AtWork) -> Vec<String> {
         )
     };
     stuck.map(note).collect()
-}
-
-/// The exit code and words for an engine that does not answer.
-pub fn engine_fault(error: &EngineError) -> Fault {
-    let exit = match error.kind {
-        Failure::Permission => Exit::Permission,
-        Failure::Lost
-        | Failure::NotFound
-        | Failure::Conflict
-        | Failure::Status(_)
-        | Failure::Nonsense
-        | Failure::Contradiction => Exit::Engine,
-    };
-    Fault::new(exit, error.to_string())
 }
 
 /// When this host stored an image: the mtime of its file in the graphdriver's

@@ -12,7 +12,7 @@ use crate::guard::{Look, Refusal, held_locks};
 use crate::host::deploy_lock::Hold;
 use crate::host::pull_signs::Roots;
 use crate::host::{clock, deploy_lock, disk, pull_signs};
-use crate::memory::clock::judge;
+use crate::memory::clock::Clock;
 use crate::memory::ledger::Ledger;
 use crate::model::conditions::{
     ClockReading, Cure, Disk, LockKind, LockSight, PullSigns, Standing, Unreadable,
@@ -66,7 +66,7 @@ impl<'a> Watch<'a> {
     pub fn look(&self, now: &ClockReading, ledger: &Ledger, at_work: AtWork) -> Look {
         Look {
             at: now.wall,
-            clock: judge(ledger.clock(), now),
+            clock: Clock::between(ledger.clock(), now),
             locks: self.locks(),
             pulls: self.pulls(now),
             at_work,

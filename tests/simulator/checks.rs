@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use secateur::engine::Dropped;
-use secateur::memory::journal::{Came, Record, What, open_intents};
+use secateur::memory::journal::{Record, RemovalResult, What, open_intents};
 use secateur::model::conditions::{ClockReading, LockKind};
 use secateur::model::lost::Lost;
 use secateur::model::reference::Reference;
@@ -342,7 +342,7 @@ impl World {
                 }
                 What::Intent { .. } => {}
                 What::Outcome { result, .. } => {
-                    if *result != Came::Unknown {
+                    if *result != RemovalResult::Unknown {
                         self.runs[run].closed.insert(record.id.clone());
                     }
                     self.journalled(run, &record.id, *result);
@@ -352,21 +352,23 @@ impl World {
     }
 
     /// The journal must say what the engine did.
-    fn journalled(&mut self, run: usize, id: &ImageId, came: Came) {
+    fn journalled(&mut self, run: usize, id: &ImageId, came: RemovalResult) {
         let here = self.engine.images.contains_key(id);
         let ours = self.runs[run].removed.contains(id);
         match came {
-            Came::Removed if here && !ours => {
+            RemovalResult::Removed if here && !ours => {
                 self.violated(format!("{id} is journalled as removed, and is here"));
             }
             // Brought back under a tag before it was looked at again, it cannot be
             // told from one that the engine kept for that tag.
-            Came::Skipped
+            RemovalResult::Skipped
                 if self
                     .engine
                     .look(id)
                     .is_some_and(|seen| !seen.tags.is_empty()) => {}
-            Came::Skipped | Came::Failed if ours && !self.runs[run].unanswered.contains(id) => {
+            RemovalResult::Skipped | RemovalResult::Failed
+                if ours && !self.runs[run].unanswered.contains(id) =>
+            {
                 self.violated(format!(
                     "{id} is journalled as {came:?}, and this run removed it"
                 ));

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use chrono::{DateTime, Utc};
-use secateur::engine::{Dropped, Failure, Seen};
+use secateur::engine::{Dropped, Failure, Inspected};
 use secateur::model::reference::Reference;
 use secateur::model::text::Untrusted;
 use secateur::model::{Bytes, Container, Dates, Event, EventKind, Image, ImageId, Observed, Store};
@@ -412,10 +412,10 @@ impl Engine {
         }
     }
 
-    pub fn look(&self, id: &ImageId) -> Option<Seen> {
+    pub fn look(&self, id: &ImageId) -> Option<Inspected> {
         let stored = self.images.get(id)?;
         let (ours, tags) = stored.tags.iter().cloned().partition(Reference::is_ours);
-        Some(Seen {
+        Some(Inspected {
             tags,
             digests: self.digests(id, stored),
             ours,

@@ -8,10 +8,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use secateur::engine::{Contents, Dropped, EngineError, Failure, Seen};
+use secateur::engine::{Contents, Dropped, EngineError, Failure, Inspected};
 use secateur::exit::Fault;
 use secateur::guard::{self, Look, Refusal};
-use secateur::memory::clock::judge;
+use secateur::memory::clock::Clock;
 use secateur::memory::journal::Record;
 use secateur::memory::ledger::Ledger;
 use secateur::model::conditions::{ClockReading, Disk};
@@ -176,7 +176,7 @@ impl Meeting {
         let sights = world.lock_sights(self.run);
         Look {
             at: now.wall,
-            clock: judge(ledger.clock(), now),
+            clock: Clock::between(ledger.clock(), now),
             locks: sights,
             standing: ledger.standing().clone(),
             pulls: world.signs(),
@@ -289,7 +289,7 @@ impl Sources for Meeting {
         .await
     }
 
-    async fn inspect(&self, id: &ImageId) -> Result<Option<Seen>, EngineError> {
+    async fn inspect(&self, id: &ImageId) -> Result<Option<Inspected>, EngineError> {
         self.world().runs[self.run].at = Some(id.clone());
         self.call(Point::Inspect, |world| Ok(world.engine.look(id)))
             .await
@@ -312,7 +312,7 @@ impl Sources for Meeting {
 }
 
 impl Engine for Meeting {
-    async fn look(&self, id: &ImageId) -> Result<Option<Seen>, EngineError> {
+    async fn look(&self, id: &ImageId) -> Result<Option<Inspected>, EngineError> {
         self.world().runs[self.run].at = Some(id.clone());
         self.call(Point::Look, |world| Ok(world.engine.look(id)))
             .await

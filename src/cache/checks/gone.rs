@@ -4,7 +4,7 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::memory::journal::{Came, Record, What};
+use crate::memory::journal::{Record, RemovalResult, What};
 use crate::memory::ledger::Ledger;
 use crate::model::ImageId;
 use crate::model::reference::Reference;
@@ -100,7 +100,7 @@ fn removed_by_us(
                 }
             }
             What::Outcome {
-                result: Came::Removed | Came::Collateral,
+                result: RemovalResult::Removed | RemovalResult::Collateral,
                 ..
             } => {
                 if meant.contains(&&record.id) {
@@ -108,7 +108,7 @@ fn removed_by_us(
                 }
             }
             What::Outcome {
-                result: Came::Skipped | Came::Failed | Came::Unknown,
+                result: RemovalResult::Skipped | RemovalResult::Failed | RemovalResult::Unknown,
                 ..
             } => {}
         }
@@ -172,7 +172,7 @@ mod tests {
             "unneeded_since": null, "evidence": null, "reclaimable_bytes": 1,
         });
         let intent: Record = serde_json::from_value(line).unwrap();
-        let removed = Record::outcome("RUN", at(2), id(1), Came::Removed, None);
+        let removed = Record::outcome("RUN", at(2), id(1), RemovalResult::Removed, None);
         let story = story(&promise, &past(vec![intent, removed], false));
         assert!(story.contains("removed by secateur"), "{story}");
     }
@@ -188,13 +188,13 @@ mod tests {
         let came = |result| vec![Record::outcome("RUN", at(5), id(1), result, None)];
         let told = |result| story(&promise, &past(came(result), true));
         assert!(
-            told(Came::Removed).contains("removed by secateur"),
+            told(RemovalResult::Removed).contains("removed by secateur"),
             "{}",
-            told(Came::Removed)
+            told(RemovalResult::Removed)
         );
-        assert!(told(Came::Skipped).contains("did not remove it"));
+        assert!(told(RemovalResult::Skipped).contains("did not remove it"));
         // It came again, and somebody else took it.
-        let long_ago = Record::outcome("RUN", at(-5), id(1), Came::Removed, None);
+        let long_ago = Record::outcome("RUN", at(-5), id(1), RemovalResult::Removed, None);
         let story = story(&promise, &past(vec![long_ago], true));
         assert!(story.contains("did not remove it"), "{story}");
     }

@@ -13,7 +13,6 @@ use crate::memory::ledger::Ledger;
 use crate::model::Image;
 use crate::model::reference::Reference;
 use crate::policy::Policy;
-use crate::survey;
 use crate::survey::watch::Watch;
 
 use crate::cache::checks::ask::{Answers, Registries};
@@ -29,10 +28,7 @@ pub async fn look_around(
     policy: &Policy,
     ledger: &Ledger,
 ) -> Result<Result<Undisturbed, Vec<Refusal>>, Fault> {
-    let at_work = reader
-        .at_work(info)
-        .await
-        .map_err(|error| survey::engine_fault(&error))?;
+    let at_work = reader.at_work(info).await?;
     let now = clock().map_err(|error| Fault::new(Exit::State, format!("{error:#}")))?;
     let watch = Watch::new(policy, &info.facts, Arc::default());
     Ok(undisturbed(policy, &watch.look(&now, ledger, at_work)))
@@ -87,10 +83,7 @@ impl Redeploy<'_> {
             }
             Err(error) => {
                 if error.kind == Failure::Lost {
-                    self.reader
-                        .info()
-                        .await
-                        .map_err(|error| survey::engine_fault(&error))?;
+                    self.reader.info().await?;
                 }
                 let why = error.to_string();
                 let why = credentials.map_or(why.clone(), |secret| secret.redact(&why));

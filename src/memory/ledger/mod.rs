@@ -335,7 +335,7 @@ impl Ledger {
     }
 
     /// The memory after one more look. `shift` moves all remembered dates
-    /// forward first (see [`crate::memory::clock::judge`]); none is left in the
+    /// forward first (see [`crate::memory::clock::Clock::between`]); none is left in the
     /// future, for what was seen was seen by now.
     #[must_use]
     pub fn observe(&self, seen: &Inventory, reading: &ClockReading, shift: TimeDelta) -> Self {
@@ -448,7 +448,7 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memory::clock::{Clock, judge};
+    use crate::memory::clock::Clock;
     use crate::model::text::Untrusted;
     use crate::testing::{at, clock, id, image, inventory, tagged};
 
@@ -693,7 +693,7 @@ mod tests {
                 let true_age = i64::try_from(passed).unwrap();
                 let wall = true_age + set;
                 let now = clock(wall, passed, "a");
-                let doubt = judge(ledger.clock(), &now);
+                let doubt = Clock::between(ledger.clock(), &now);
                 let shift = match &doubt {
                     Clock::Sound => TimeDelta::zero(),
                     Clock::Doubtful { shift, .. } => *shift,

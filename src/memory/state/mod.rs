@@ -206,7 +206,7 @@ mod tests {
     use super::*;
     use crate::host::files::Wanted;
     use crate::host::files::check;
-    use crate::memory::journal::Came;
+    use crate::memory::journal::RemovalResult;
     use crate::testing::{at, id};
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
@@ -226,8 +226,14 @@ mod tests {
     }
 
     /// A line of that run's for this image: an intent, or what came of it.
-    fn line(run: &str, n: u64, came: Option<Came>) -> String {
-        let record = Record::outcome(run, at(0), id(n), came.unwrap_or(Came::Skipped), None);
+    fn line(run: &str, n: u64, came: Option<RemovalResult>) -> String {
+        let record = Record::outcome(
+            run,
+            at(0),
+            id(n),
+            came.unwrap_or(RemovalResult::Skipped),
+            None,
+        );
         let line = String::from_utf8(record.to_line()).unwrap();
         if came.is_some() {
             return line;
@@ -240,7 +246,7 @@ mod tests {
 
     /// Longer than that many bytes, of intents that were all closed.
     fn long_journal(bytes: u64) -> String {
-        let both = line("old", 1, None) + &line("old", 1, Some(Came::Removed));
+        let both = line("old", 1, None) + &line("old", 1, Some(RemovalResult::Removed));
         both.repeat(usize::try_from(bytes).unwrap() / both.len() + 1)
     }
 
@@ -282,7 +288,7 @@ mod tests {
             pending.into_keys().collect::<Vec<_>>(),
             [id(2), id(3), id(4)]
         );
-        let closed = Record::outcome("last", at(1), id(2), Came::Removed, None);
+        let closed = Record::outcome("last", at(1), id(2), RemovalResult::Removed, None);
         state.record(&[closed], true).unwrap();
         drop(state);
         let state = State::open(folder.path()).unwrap().unwrap();

@@ -110,7 +110,7 @@ impl Claims {
 }
 
 async fn is_gone(reader: &Reader, image: &ImageId) -> Result<bool, EngineError> {
-    match reader.look(image).await {
+    match reader.inspect(image).await {
         Ok(seen) => Ok(seen.is_none()),
         Err(error) if error.kind == Failure::Nonsense => Ok(true),
         Err(error) => Err(error),

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::engine::{Claim, Did, EngineError, Failure, Info, Leads, Meanwhile, Reader};
-use crate::memory::journal::{Because, Came, Record, What};
+use crate::memory::journal::{Because, Record, RemovalResult, What};
 use crate::model::lost::{ContainerName, Lost};
 use crate::model::reference::Reference;
 use crate::model::{Container, Event, EventKind, ImageId, Inventory};
@@ -162,9 +162,11 @@ fn end(record: &Record) -> Option<End> {
         What::Outcome {
             result, because, ..
         } => match result {
-            Came::Removed | Came::Collateral | Came::Unknown => Some(End::Gone),
-            Came::Skipped if *because == Some(Because::KeptMeanwhile) => Some(End::Kept),
-            Came::Skipped | Came::Failed => None,
+            RemovalResult::Removed | RemovalResult::Collateral | RemovalResult::Unknown => {
+                Some(End::Gone)
+            }
+            RemovalResult::Skipped if *because == Some(Because::KeptMeanwhile) => Some(End::Kept),
+            RemovalResult::Skipped | RemovalResult::Failed => None,
         },
         What::Intent { .. } => None,
     }
@@ -183,7 +185,13 @@ pub fn cut_off(
     let unknown = |intent: &Record| {
         let signs = journal.iter().filter(|record| record.run == intent.run);
         let last = signs.map(|record| record.at).max().unwrap_or(intent.at);
-        Record::outcome(&intent.run, last, intent.id.clone(), Came::Unknown, None)
+        Record::outcome(
+            &intent.run,
+            last,
+            intent.id.clone(),
+            RemovalResult::Unknown,
+            None,
+        )
     };
     gone.map(unknown).collect()
 }
@@ -203,7 +211,7 @@ pub async fn orphans(
             if !removed.contains(&id) || told(journal, &id, &what) {
                 continue;
             }
-            match reader.look(&id).await {
+            match reader.inspect(&id).await {
                 Ok(Some(_)) => continue,
                 Ok(None) => {}
                 // The containerd store may keep a name of it.
@@ -239,7 +247,7 @@ fn told(journal: &[Record], image: &ImageId, what: &Lost) -> bool {
     journal.iter().any(|record| match &record.what {
         // One without values is by a version that wrote only words.
         What::Outcome {
-            result: Came::Collateral,
+            result: RemovalResult::Collateral,
             lost,
             ..
         } => record.id == *image && (lost.is_empty() || lost.contains(what)),
@@ -330,7 +338,13 @@ mod tests {
             name: Untrusted::new("web"),
         });
         assert!(!told(&journal, &id(1), &other));
-        let words = Record::outcome("r", at(0), id(1), Came::Collateral, Some("web".into()));
+        let words = Record::outcome(
+            "r",
+            at(0),
+            id(1),
+            RemovalResult::Collateral,
+            Some("web".into()),
+        );
         assert!(told(&[words], &id(1), &other), "what it was is not said");
         assert_eq!(removed(&journal, None), [id(1)].into());
     }
@@ -343,7 +357,7 @@ mod tests {
             what: EventKind::Named,
             tag: Some(Untrusted::new(name)),
         };
-        let removed = |n| Record::outcome("r", at(100), id(n), Came::Removed, None);
+        let removed = |n| Record::outcome("r", at(100), id(n), RemovalResult::Removed, None);
         let stayed = |n, because| Record::stayed("r", at(100), id(n), "why".into(), because);
         let went = ["app:4", "app:40.1"].map(Lost::of).to_vec();
         let journal = [
@@ -385,7 +399,7 @@ mod tests {
         let entry = plan.entry(&id(1)).unwrap();
         let journal = [
             crate::prune::intent::intent("r", at(100), "e", entry),
-            Record::outcome("r", at(102), id(1), Came::Removed, None),
+            Record::outcome("r", at(102), id(1), RemovalResult::Removed, None),
         ];
         let name = entry.image().digests.first().unwrap();
         let pulled = |seconds| Event {
@@ -417,11 +431,11 @@ mod tests {
     fn only_what_our_runs_removed_is_our_loss() {
         let of = |n, came| Record::outcome("r", at(0), id(n), came, None);
         let journal = [
-            of(1, Came::Removed),
-            of(2, Came::Skipped),
-            of(3, Came::Failed),
-            of(4, Came::Unknown),
-            of(5, Came::Collateral),
+            of(1, RemovalResult::Removed),
+            of(2, RemovalResult::Skipped),
+            of(3, RemovalResult::Failed),
+            of(4, RemovalResult::Unknown),
+            of(5, RemovalResult::Collateral),
         ];
         assert_eq!(removed(&journal, None), [id(1), id(4), id(5)].into());
         assert_eq!(removed(&journal, Some(at(0))).len(), 3);
