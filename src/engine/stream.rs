@@ -216,7 +216,7 @@ mod tests {
     }
 
     // Recorded from 20.10.24 and 28.5.2; `Registry` and `Engine::pull` of
-    // tests/lab record them again.
+    // tests/support/lab record them again.
     const OVERLAY_FIRST: &str = r#"
         {"id":"v1","status":"Pulling from app"}
         {"id":"ae6e9281b8e6","progressDetail":{},"status":"Pulling fs layer"}

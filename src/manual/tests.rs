@@ -1,5 +1,5 @@
 //! That the files of the repository are what is made now, and leave nothing out.
-//! tests/manual.rs has those who read them judge them.
+//! tests/offline/manual.rs has those who read them judge them.
 
 #![cfg(test)]
 

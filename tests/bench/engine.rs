@@ -1,6 +1,6 @@
 //! How long `plan` and `prune` take, as ratios taken in the same run:
 //!
-//!     tests/lab/install && tests/lab/alone cargo bench --offline
+//!     tests/support/lab/install && tests/support/lab/alone cargo bench --offline
 //!
 //! (`-- --plan` or `-- --prune` for one of the two, `-- --quick` with 100 images.)
 //!
@@ -12,17 +12,15 @@
 // The bans on clocks and on removing files are for the program alone.
 #![allow(clippy::disallowed_methods)]
 
-#[path = "../lab/mod.rs"]
-mod lab;
 #[path = "../support/mod.rs"]
 mod support;
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use lab::image::Archive;
-use lab::{Engine, Kind};
 use support::Secateur;
+use support::lab::image::Archive;
+use support::lab::{Engine, Kind};
 
 const DANGLING: usize = 2_000;
 const TAGGED: usize = 60;

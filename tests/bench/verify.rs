@@ -1,7 +1,7 @@
 //! How long `verify-cache --deep` takes on an image of 2 GiB, and how much
 //! memory, beside what `docker save | sha256sum` does, in the same run:
 //!
-//!     tests/lab/install && tests/lab/alone cargo bench --offline --bench verify
+//!     tests/support/lab/install && tests/support/lab/alone cargo bench --offline --bench verify
 //!
 //! `docker save` is curl on the same request: the client adds nothing to it.
 //! `-- --quick` takes an image of 64 MiB.
@@ -9,17 +9,15 @@
 // The bans on clocks and on removing files are for the program alone.
 #![allow(clippy::disallowed_methods)]
 
-#[path = "../lab/mod.rs"]
-mod lab;
 #[path = "../support/mod.rs"]
 mod support;
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use lab::image::Archive;
-use lab::{Engine, Kind};
 use support::Secateur;
+use support::lab::image::Archive;
+use support::lab::{Engine, Kind};
 
 const LAYERS: usize = 8;
 const RUNS: usize = 3;

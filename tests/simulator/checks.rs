@@ -1,4 +1,4 @@
-//! The invariants of tests/simulator.rs, each asked at the moment at which it
+//! The invariants of tests/simulator/main.rs, each asked at the moment at which it
 //! could break: when a name is given or dropped, when an image goes, when a
 //! run has ended.
 

@@ -1,6 +1,6 @@
 //! A model of an engine: its images and their names, containers and image
 //! mounts, and the events that it remembers. It does what the real ones do
-//! when a name is given or dropped; tests/engine_model.rs holds it against
+//! when a name is given or dropped; tests/engines/engine_model.rs holds it against
 //! them. It knows nothing of secateur.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

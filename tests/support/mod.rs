@@ -1,9 +1,11 @@
-//! Runs the program against an engine of the lab, with a policy and a state
-//! folder of its own, and reads its reports.
+//! Runs the program against an engine, with a policy and a state folder of its own, and reads
+//! its reports. Engines are those of the `lab` or a `fake` one.
 
-// Each test file uses its own part of this.
+// Each test program uses its own part of this.
 #![allow(dead_code)]
 
+pub mod fake;
+pub mod lab;
 pub mod page;
 pub mod proxy;
 pub mod scene;
@@ -15,7 +17,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
-use crate::lab::{Engine, encode, wait_until};
+use lab::{Engine, encode, wait_until};
 
 /// The program.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_secateur");

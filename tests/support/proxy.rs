@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::lab::Engine;
+use super::lab::Engine;
 
 /// No step of a run takes this long, unless something hangs.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -8,9 +8,9 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
+use super::lab::image::Archive;
+use super::lab::{Engine, wait_until};
 use super::{Ran, Secateur};
-use crate::lab::image::Archive;
-use crate::lab::{Engine, wait_until};
 
 /// A run under way. Killed when dropped.
 pub struct Running {

@@ -1,0 +1,173 @@
+//! A run that is killed at any of its system calls, or for which any of them
+//! fails, on a live engine: what it leaves can be read, and the next run brings
+//! all to its end. Which faults are tried, `SECATEUR_FAULTS` says (`tests/long
+//! crash` tries all).
+
+mod faults;
+mod host;
+mod verdict;
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Mutex;
+
+use self::faults::{FAULTS, Fault, KILL_AT_WRITES, Tampered};
+use self::host::Host;
+use self::verdict::Left;
+use crate::lab::Registry;
+
+/// Which call is next. Runs differ by a few calls, by how often they wait: each
+/// call is counted up until a run does not come to it.
+struct Points(Mutex<BTreeMap<String, (usize, usize)>>);
+
+impl Points {
+    fn new(calls: &BTreeMap<String, usize>, fault: Fault) -> Points {
+        let wanted = |name: &&String| fault.calls.is_none_or(|calls| calls.contains(&&***name));
+        let points = calls.keys().filter(wanted);
+        Points(Mutex::new(
+            points
+                .map(|name| (name.clone(), (1, calls[name])))
+                .collect(),
+        ))
+    }
+
+    /// How many there are, by the run that was counted.
+    fn count(&self) -> usize {
+        let points = self.0.lock().expect("no panic");
+        points.values().map(|(_, last)| last).sum()
+    }
+
+    fn next(&self) -> Option<(String, usize)> {
+        let mut points = self.0.lock().expect("no panic");
+        let (name, (next, _)) = points.iter_mut().find(|(_, (next, last))| next <= last)?;
+        *next += 1;
+        Some((name.clone(), *next - 1))
+    }
+
+    /// Nothing is next: one has failed.
+    fn end(&self) {
+        self.0.lock().expect("no panic").clear();
+    }
+
+    fn was_hit(&self, name: &str, number: usize) {
+        let mut points = self.0.lock().expect("no panic");
+        if let Some((_, last)) = points.get_mut(name) {
+            *last = (*last).max(number + 1);
+        }
+    }
+}
+
+/// Counts how runs ended; -1: by a signal.
+type Codes = BTreeMap<i32, usize>;
+
+/// One run for each call, shared out among the hosts; each is then judged.
+fn sweep<L: Ord + Send>(
+    hosts: &[Host],
+    fault: Fault,
+    judge: impl Fn(&Host, &Tampered) -> L + Sync,
+) -> BTreeMap<L, usize> {
+    hosts[0].again();
+    let points = Points::new(&faults::calls(&hosts[0].secateur), fault);
+    let counted = points.count();
+    let seen = Mutex::new((BTreeMap::new(), Codes::new()));
+    let work = |host: &Host| {
+        while let Some((call, number)) = points.next() {
+            host.again();
+            let run = faults::prune(&host.secateur, fault, &call, number);
+            match catch_unwind(AssertUnwindSafe(|| judge(host, &run))) {
+                Ok(left) if run.hit.is_some() => {
+                    points.was_hit(&call, number);
+                    let mut seen = seen.lock().expect("no panic");
+                    *seen.0.entry(left).or_default() += 1;
+                    *seen.1.entry(run.ran.code).or_default() += 1;
+                }
+                Ok(_) => {}
+                Err(panic) => {
+                    points.end();
+                    eprintln!("{} at {call} no. {number}: {run:?}", fault.what);
+                    resume_unwind(panic);
+                }
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for host in hosts {
+            scope.spawn(|| work(host));
+        }
+    });
+    let (seen, codes) = seen.into_inner().expect("no panic");
+    let runs: usize = seen.values().sum();
+    println!(
+        "{}: {runs} calls, {} states left; runs by exit code: {codes:?}",
+        fault.what,
+        seen.len()
+    );
+    // But for a few, by how often runs wait.
+    let most = counted - counted / 10;
+    assert!(runs >= most && runs > 0, "{runs} of {counted} calls");
+    seen
+}
+
+/// Fails unless runs were cut off at each stage.
+fn came_everywhere(seen: &BTreeMap<Left, usize>) {
+    type Stage = (&'static str, fn(&Left) -> bool);
+    let stages: [Stage; 8] = [
+        ("before anything", |left| !left.ledger_is_new),
+        ("in the write of the ledger", |left| left.temporary_file),
+        ("before an intent", |left| {
+            left.ledger_is_new && !left.intents
+        }),
+        ("before a removal", |left| left.intents && left.gone == 0),
+        ("with our name given", |left| left.our_name),
+        // One outcome more than images went: of the intent that was open before.
+        ("between a removal and its outcome", |left| {
+            left.gone > 0 && left.gone == left.outcomes
+        }),
+        ("between two removals", |left| {
+            left.gone == 1 && left.outcomes == 2
+        }),
+        ("after all", |left| left.gone == 3 && left.outcomes == 4),
+    ];
+    for (stage, is_it) in stages {
+        assert!(seen.keys().any(is_it), "no run ended {stage}: {seen:#?}");
+    }
+}
+
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn wherever_a_run_is_cut_off_its_state_reads_and_the_next_run_ends_its_work() {
+    let wanted = std::env::var("SECATEUR_FAULTS").unwrap_or("KILL".into());
+    let registry = Registry::start();
+    let hosts = [Host::new(&registry), Host::new(&registry)];
+    for fault in FAULTS {
+        if wanted.split_whitespace().any(|name| name == fault.what) {
+            let seen = sweep(&hosts, fault, |host, run| {
+                let left = verdict::after(host, run);
+                if !host.is_untouched() {
+                    verdict::after_the_next_run(host);
+                }
+                left
+            });
+            if fault.what == "KILL" {
+                came_everywhere(&seen);
+            }
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn a_run_that_is_killed_while_it_sets_files_aside_loses_none_of_them() {
+    let registry = Registry::start();
+    let mut host = Host::new(&registry);
+    host.with_files_to_set_aside();
+    let seen = sweep(&[host], KILL_AT_WRITES, |host, _| {
+        let aside = verdict::set_aside(host);
+        host.secateur.prune(0);
+        assert_eq!(verdict::set_aside(host), verdict::Aside::ALL);
+        assert_eq!(host.secateur.open_intents(), [] as [String; 0]);
+        aside
+    });
+    // Neither, the one, the other, both, and what is between.
+    assert!(seen.len() >= 5, "{seen:?}");
+}
