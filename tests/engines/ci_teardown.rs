@@ -15,10 +15,10 @@ use std::process::{Command, Stdio};
 
 use crate::lab::image::Archive;
 use crate::lab::{Engine, Kind, lab_dir, wait_until};
-use crate::support::page;
 use crate::support::proxy::Proxy;
 use crate::support::scene::{Running, left_names, untagged};
 use crate::support::{EAGER, PROGRAM, Ran, Secateur, patient, refusals};
+use crate::support::{NOTHING, page, with_lock};
 use serde_json::Value;
 
 const APP: &str = "registry.example/app:1";
@@ -393,10 +393,7 @@ fn a_job_that_is_cancelled_while_secateur_removes_leaves_no_lock() {
     let lock = machine.secateur.dir().join("deploy.lock");
     fs::write(&lock, "").expect("the lock");
     let (olds, _) = untagged(&machine.engine, 3);
-    machine.secateur.policy(&format!(
-        "{EAGER}\n[[guard.lock]]\npath = {:?}\nkind = \"flock\"\n",
-        lock.display().to_string()
-    ));
+    machine.secateur.policy(&with_lock(&lock, "flock"));
     machine.secateur.remember_all();
     machine.host = proxy.host();
     for request in ["DELETE", "POST"] {
@@ -419,8 +416,8 @@ fn a_job_that_is_cancelled_while_secateur_removes_leaves_no_lock() {
     for old in &olds {
         assert!(!machine.engine.has(old));
     }
-    assert_eq!(machine.secateur.open_intents(), [] as [String; 0]);
-    assert_eq!(left_names(&machine.engine), [] as [String; 0]);
+    assert_eq!(machine.secateur.open_intents(), NOTHING);
+    assert_eq!(left_names(&machine.engine), NOTHING);
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod faults;
 mod host;
 mod verdict;
 
+use crate::support::NOTHING;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Mutex;
@@ -165,7 +166,7 @@ fn a_run_that_is_killed_while_it_sets_files_aside_loses_none_of_them() {
         let aside = verdict::set_aside(host);
         host.secateur.prune(0);
         assert_eq!(verdict::set_aside(host), verdict::Aside::ALL);
-        assert_eq!(host.secateur.open_intents(), [] as [String; 0]);
+        assert_eq!(host.secateur.open_intents(), NOTHING);
         aside
     });
     // Neither, the one, the other, both, and what is between.

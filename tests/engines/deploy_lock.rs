@@ -8,8 +8,8 @@ use std::process::{Command, Stdio};
 
 use crate::lab::{Engine, Kind, wait_until};
 use crate::support::page::{self, Block};
-use crate::support::scene::{Deploy, untagged};
-use crate::support::{EAGER, PROGRAM, Ran, Secateur, ids, refusals};
+use crate::support::scene::{Deploy, due};
+use crate::support::{EAGER, NOTHING, PROGRAM, Ran, Secateur, ids, refusals};
 use secateur::model::conditions::LockKind;
 use serde_json::Value;
 
@@ -30,10 +30,7 @@ struct Host {
 
 impl Host {
     fn new() -> Host {
-        let engine = Engine::start(Kind::Overlay28);
-        let secateur = Secateur::on(&engine);
-        let (olds, _) = untagged(&engine, 1);
-        secateur.remember_all();
+        let (engine, secateur, (olds, _)) = due(Kind::Overlay28, 1);
         let host = Host {
             engine,
             secateur,
@@ -84,7 +81,7 @@ impl Host {
     #[track_caller]
     fn free(&self, tool: &str) {
         let plan = self.secateur.plan();
-        assert_eq!(refusals(&plan), [] as [String; 0], "{tool}: {plan:#}");
+        assert_eq!(refusals(&plan), NOTHING, "{tool}: {plan:#}");
         assert_eq!(plan["summary"]["remove"], 1, "{tool}: {plan:#}");
     }
 

@@ -5,12 +5,10 @@ use std::process::Command;
 
 use crate::lab::image::Archive;
 use crate::lab::{Engine, Kind, wait_until};
-use crate::support::{EAGER, Secateur, ids, image};
+use crate::support::{EAGER, NOTHING, Secateur, ids, image};
 use serde_json::{Value, json};
 
 const MIB: usize = 1 << 20;
-const NOTHING: [String; 0] = [];
-
 /// Images on one disk, each of them so large that its removal shows.
 struct Scene {
     engine: Engine,

@@ -9,10 +9,8 @@ use std::process::Command;
 
 use crate::lab::{Engine, Kind, wait_until};
 use crate::support::proxy::Proxy;
-use crate::support::scene::{Running, left_names, tags, untagged};
-use crate::support::{EAGER, PROGRAM, Ran, Secateur, ids, image, refusals};
-
-const NOTHING: [String; 0] = [];
+use crate::support::scene::{Running, due, due_behind_a_proxy, left_names, tags};
+use crate::support::{EAGER, NOTHING, PROGRAM, Ran, Secateur, ids, image, refusals};
 
 /// Prunes until all of these are gone; the run that takes the last of them must
 /// leave everything in order.
@@ -72,11 +70,7 @@ fn an_engine_on_another_host_is_refused_with_what_named_it() {
 #[test]
 #[ignore = "needs the lab: run tests/run"]
 fn an_engine_that_hangs_up_ends_the_run_before_anything_is_removed() {
-    let engine = Engine::start(Kind::Overlay28);
-    let (olds, _) = untagged(&engine, 1);
-    let proxy = Proxy::before(&engine);
-    let secateur = Secateur::at(&proxy.host(), EAGER);
-    secateur.remember();
+    let (engine, proxy, secateur, (olds, _)) = due_behind_a_proxy(Kind::Overlay28, 1);
     for question in [
         "/version",
         "/info",
@@ -100,11 +94,7 @@ fn an_engine_that_hangs_up_ends_the_run_before_anything_is_removed() {
 #[ignore = "needs the lab: run tests/run"]
 fn an_engine_that_stops_in_the_middle_ends_the_run_with_what_was_done() {
     for kind in Kind::MAIN {
-        let mut engine = Engine::start(kind);
-        let (olds, new) = untagged(&engine, 4);
-        let proxy = Proxy::before(&engine);
-        let secateur = Secateur::at(&proxy.host(), EAGER);
-        secateur.remember_all();
+        let (mut engine, proxy, secateur, (olds, new)) = due_behind_a_proxy(kind, 4);
         let gate = proxy.stop("DELETE", "/images/", 2);
         let run = secateur.start_prune();
         gate.reached();
@@ -165,10 +155,7 @@ fn give(folder: &Path, user: u32) {
 #[ignore = "needs the lab: run tests/run"]
 fn a_data_root_that_cannot_be_read_refuses_and_names_the_permission() {
     for kind in Kind::MAIN {
-        let engine = Engine::start(kind);
-        let secateur = Secateur::on(&engine);
-        let (olds, new) = untagged(&engine, 1);
-        secateur.remember();
+        let (engine, secateur, (olds, new)) = due(kind, 1);
 
         // The socket's own permission first.
         let ran = as_nobody(&secateur, &["prune"]).ended(77);
@@ -225,11 +212,7 @@ fn signal_is_taken(run: &mut Running) {
 fn a_run_that_is_asked_to_end_finishes_its_removal_and_says_so() {
     for kind in Kind::MAIN {
         for signal in ["TERM", "INT"] {
-            let engine = Engine::start(kind);
-            let (olds, _) = untagged(&engine, 3);
-            let proxy = Proxy::before(&engine);
-            let secateur = Secateur::at(&proxy.host(), EAGER);
-            secateur.remember_all();
+            let (engine, proxy, secateur, (olds, _)) = due_behind_a_proxy(kind, 3);
             let gate = proxy.stop("DELETE", "/images/", 1);
             let mut run = secateur.start_prune();
             gate.reached();
@@ -256,11 +239,7 @@ fn a_run_that_is_asked_to_end_finishes_its_removal_and_says_so() {
 #[test]
 #[ignore = "needs the lab: run tests/run"]
 fn a_run_that_is_asked_to_end_while_the_engine_hangs_ends_by_itself() {
-    let engine = Engine::start(Kind::Overlay28);
-    let (olds, _) = untagged(&engine, 2);
-    let proxy = Proxy::before(&engine);
-    let secateur = Secateur::at(&proxy.host(), EAGER);
-    secateur.remember_all();
+    let (engine, proxy, secateur, (olds, _)) = due_behind_a_proxy(Kind::Overlay28, 2);
     // While it looks: nothing was begun.
     let gate = proxy.stop("GET", "/images/json", 1);
     let mut run = secateur.start_prune();
@@ -303,11 +282,7 @@ fn killed_at(secateur: &Secateur, proxy: &Proxy, method: &str, part: &str, numbe
 #[ignore = "needs the lab: run tests/run"]
 fn after_a_killed_run_the_next_one_finds_out_and_goes_on() {
     for kind in Kind::MAIN {
-        let engine = Engine::start(kind);
-        let (olds, new) = untagged(&engine, 3);
-        let proxy = Proxy::before(&engine);
-        let secateur = Secateur::at(&proxy.host(), EAGER);
-        secateur.remember_all();
+        let (engine, proxy, secateur, (olds, new)) = due_behind_a_proxy(kind, 3);
 
         // Killed just before a removal: the image is still here, with the name
         // that was given to it for that.
@@ -340,11 +315,7 @@ fn after_a_killed_run_the_next_one_finds_out_and_goes_on() {
 #[test]
 #[ignore = "needs the lab: run tests/run"]
 fn what_the_engine_goes_on_with_after_a_run_was_killed_is_told_by_the_next() {
-    let engine = Engine::start(Kind::Overlay28);
-    let (olds, _) = untagged(&engine, 1);
-    let proxy = Proxy::before(&engine);
-    let secateur = Secateur::at(&proxy.host(), EAGER);
-    secateur.remember_all();
+    let (engine, proxy, secateur, (olds, _)) = due_behind_a_proxy(Kind::Overlay28, 1);
     let removal = proxy.stop("DELETE", "/images/", 1);
     let mut run = secateur.start_prune();
     removal.reached();
@@ -371,11 +342,7 @@ fn what_the_engine_goes_on_with_after_a_run_was_killed_is_told_by_the_next() {
 #[ignore = "needs the lab: run tests/run"]
 fn a_name_that_a_killed_run_left_goes_and_an_image_tagged_since_stays() {
     for kind in Kind::MAIN {
-        let engine = Engine::start(kind);
-        let (olds, _) = untagged(&engine, 1);
-        let proxy = Proxy::before(&engine);
-        let secateur = Secateur::at(&proxy.host(), EAGER);
-        secateur.remember_all();
+        let (engine, proxy, secateur, (olds, _)) = due_behind_a_proxy(kind, 1);
         killed_at(&secateur, &proxy, "DELETE", "/images/", 1);
         assert_eq!(left_names(&engine).len(), 1, "{}", kind.name());
         engine.tag(&olds[0], "wanted:again");

@@ -11,9 +11,9 @@ use std::process::{Command, Stdio};
 use crate::lab::image::{Archive, noise, tar};
 use crate::lab::other::{Other, USER_ID};
 use crate::lab::{Engine, Kind, wait_until};
-use crate::support::page;
-use crate::support::scene::untagged;
+use crate::support::scene::{due, untagged};
 use crate::support::{EAGER, PROGRAM, Ran, Secateur, ids, image, reasons, refusals};
+use crate::support::{NOTHING, page};
 use secateur::policy::Policy;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -191,7 +191,7 @@ fn a_users_own_docker_is_pruned_by_that_user() {
         // Root sees it, too, and remembers for itself.
         let roots = Secateur::at(&engine.host(), EAGER).plan();
         assert_eq!(roots["engine"], plan["engine"]);
-        assert_eq!(refusals(&roots), [] as [String; 0], "{roots:#}");
+        assert_eq!(refusals(&roots), NOTHING, "{roots:#}");
         assert_eq!(reasons(&roots, &old), ["first-seen"]);
         // As the page has it: that user's own policy, at that user's own place.
         let config = engine.home().join(".config/secateur");
@@ -403,10 +403,7 @@ fn an_engine_whose_data_root_is_not_seen_is_refused_until_it_is_given() {
 #[ignore = "needs the lab: run tests/run"]
 fn the_capability_that_a_refusal_names_is_enough() {
     for kind in Kind::MAIN {
-        let engine = Engine::start(kind);
-        let secateur = Secateur::on(&engine);
-        let (olds, new) = untagged(&engine, 1);
-        secateur.remember();
+        let (engine, secateur, (olds, new)) = due(kind, 1);
         let open = |path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode));
         open(engine.socket(), 0o666).expect("the socket's mode");
         open(secateur.dir().into(), 0o755).expect("the folder's mode");

@@ -11,6 +11,7 @@ mod rounds;
 mod tally;
 mod turns;
 
+use crate::support::NOTHING;
 use std::io::Write;
 
 use self::arrivals::{Arrival, Host};
@@ -69,7 +70,7 @@ fn with_the_lock(kind: Kind, act: Act) {
 fn without_a_lock(kind: Kind, act: Act) {
     let tally = in_loops(kind, act, false);
     assert!(tally.within_the_window() > 0, "nobody raced: {tally}");
-    assert_eq!(tally.silent, [] as [String; 0], "{tally}");
+    assert_eq!(tally.silent, NOTHING, "{tally}");
 }
 
 #[test]
@@ -123,7 +124,7 @@ fn arrives_whole(kind: Kind, arrival: Arrival) {
     let arrived = Host::new(kind, arrival).receives(wanted("SECATEUR_PULLS", 20));
     say(&format!("{}, {arrival:?}: {arrived}", kind.name()));
     assert!(arrived.beside_a_removal > 0, "nobody raced: {arrived}");
-    assert_eq!(arrived.broken, [] as [String; 0], "{arrived}");
+    assert_eq!(arrived.broken, NOTHING, "{arrived}");
 }
 
 #[test]
@@ -154,8 +155,8 @@ fn same_image(kind: Kind) {
         kind.name()
     ));
     assert!(pulled.removed > 0, "nobody raced: {pulled}");
-    assert_eq!(pulled.silent, [] as [String; 0], "{pulled}");
-    assert_eq!(pulled.false_alarms, [] as [String; 0], "{pulled}");
+    assert_eq!(pulled.silent, NOTHING, "{pulled}");
+    assert_eq!(pulled.false_alarms, NOTHING, "{pulled}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use crate::lab::image::Archive;
 use crate::lab::{Engine, Kind, Registry, wait_until};
 use crate::support::proxy::{Gate, Proxy};
 use crate::support::scene::{left_names, tags, untagged};
-use crate::support::{EAGER, Secateur, ids, reasons};
+use crate::support::{EAGER, NOTHING, Secateur, ids, reasons};
 use serde_json::{Value, json};
 
 /// A run that is stopped at one step of its first removal.
@@ -61,10 +61,10 @@ impl Race {
         let reason = outcome["skipped"][0]["reason"].as_str().expect("a reason");
         assert!(reason.contains(why), "{name}: {reason}");
         assert_eq!(ids(outcome, "removed"), self.planned[1..], "{name}");
-        assert_eq!(ids(outcome, "failed"), [] as [String; 0], "{name}");
+        assert_eq!(ids(outcome, "failed"), NOTHING, "{name}");
         assert_eq!(outcome["collateral"], json!([]), "{name}");
         assert!(self.engine.has(&self.planned[0]), "{name}");
-        assert_eq!(self.secateur.open_intents(), [] as [String; 0]);
+        assert_eq!(self.secateur.open_intents(), NOTHING);
         assert_eq!(self.secateur.results(&self.planned[0]), ["skipped"]);
     }
 }
@@ -147,7 +147,7 @@ fn an_image_that_a_container_took_meanwhile_stays() {
                 (outcome["result"] == "pruned").then_some(outcome)
             });
             assert_eq!(ids(&outcome, "removed"), race.planned[..1]);
-            assert_eq!(left_names(&race.engine), [] as [String; 0]);
+            assert_eq!(left_names(&race.engine), NOTHING);
         }
     }
 }
@@ -167,7 +167,7 @@ fn a_digest_pinned_image_tagged_meanwhile_keeps_that_tag() {
             );
             engine.pull(&name, Some(&registry.auth_header()));
             let id = engine.id(&name);
-            assert_eq!(tags(&engine, &id), [] as [String; 0], "digest only");
+            assert_eq!(tags(&engine, &id), NOTHING, "digest only");
             let policy = EAGER.replace("[age]", "[age]\ndigest_pinned = \"1s\"");
             let race = Race::with(engine, &policy, vec![id.clone()]);
             let (gate, why) = match step {
@@ -213,7 +213,7 @@ fn an_image_that_somebody_else_removed_meanwhile_is_no_failure() {
                 "{}",
                 kind.name()
             );
-            assert_eq!(race.secateur.open_intents(), [] as [String; 0]);
+            assert_eq!(race.secateur.open_intents(), NOTHING);
         }
     }
 }

@@ -8,20 +8,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::lab::image::{Archive, tar};
 use crate::lab::{Engine, Kind, Pull, Registry, SlowLine, wait_until};
-use crate::support::proxy::Proxy;
-use crate::support::scene::{Deploy, Running, left_names, tags, untagged};
-use crate::support::{EAGER, Secateur, dangling, ids, refusals};
+use crate::support::scene::{Deploy, Running, due, due_behind_a_proxy, left_names, tags, untagged};
+use crate::support::{EAGER, NOTHING, Secateur, dangling, ids, refusals, with_lock};
 use serde_json::Value;
 
 const MIB: usize = 1 << 20;
-
-/// [`EAGER`], with one deploy lock.
-fn with_lock(path: &Path, kind: &str) -> String {
-    format!(
-        "{EAGER}\n[[guard.lock]]\npath = {:?}\nkind = \"{kind}\"\n",
-        path.display().to_string()
-    )
-}
 
 /// A prune that must be refused for just this reason, before any removal.
 #[track_caller]
@@ -29,7 +20,7 @@ fn refused(secateur: &Secateur, code: i32, kind: &str) -> Value {
     let outcome = secateur.prune(code);
     assert_eq!(outcome["result"], "refused", "{outcome:#}");
     only(&outcome, kind);
-    assert_eq!(ids(&outcome, "removed"), [] as [String; 0]);
+    assert_eq!(ids(&outcome, "removed"), NOTHING);
     outcome
 }
 
@@ -119,11 +110,8 @@ fn a_held_deploy_lock_refuses_and_one_that_nobody_holds_does_not() {
 #[test]
 #[ignore = "needs the lab: run tests/run"]
 fn a_deploy_lock_that_is_held_for_too_long_wants_a_person() {
-    let engine = Engine::start(Kind::Overlay28);
-    let secateur = Secateur::on(&engine);
+    let (engine, secateur, (olds, _)) = due(Kind::Overlay28, 1);
     let lock = secateur.dir().join("deploy.lock");
-    let (olds, _) = untagged(&engine, 1);
-    secateur.remember();
 
     // The path itself tells since when, if it is a lock by being there.
     secateur.policy(&with_lock(&lock, "exists"));
@@ -168,13 +156,9 @@ fn a_deploy_lock_that_is_held_for_too_long_wants_a_person() {
 #[ignore = "needs the lab: run tests/run"]
 fn a_deploy_that_waits_gets_the_lock_while_a_removal_hangs() {
     for kind in Kind::MAIN {
-        let engine = Engine::start(kind);
-        let proxy = Proxy::before(&engine);
-        let secateur = Secateur::at(&proxy.host(), EAGER);
+        let (engine, proxy, secateur, (olds, _)) = due_behind_a_proxy(kind, 3);
         let lock = secateur.dir().join("deploy.lock");
         fs::write(&lock, "").expect("the lock");
-        let (olds, _) = untagged(&engine, 3);
-        secateur.remember_all();
         secateur.policy(&with_lock(&lock, "flock"));
 
         let gate = proxy.stop("DELETE", "/images/", 1);
@@ -190,7 +174,7 @@ fn a_deploy_that_waits_gets_the_lock_while_a_removal_hangs() {
         only(&outcome, "deploy-lock");
         assert_eq!(ids(&outcome, "removed"), olds[..1], "{}", kind.name());
         assert!(engine.has(&olds[1]) && engine.has(&olds[2]));
-        assert_eq!(secateur.open_intents(), [] as [String; 0]);
+        assert_eq!(secateur.open_intents(), NOTHING);
 
         deploy.end();
         let outcome = secateur.prune(0);
@@ -203,13 +187,9 @@ fn a_deploy_that_waits_gets_the_lock_while_a_removal_hangs() {
 fn a_deploy_that_waits_gets_the_lock_while_the_engine_does_not_answer() {
     for kind in Kind::MAIN {
         for naming in [false, true] {
-            let engine = Engine::start(kind);
-            let proxy = Proxy::before(&engine);
-            let secateur = Secateur::at(&proxy.host(), EAGER);
+            let (engine, proxy, secateur, (olds, _)) = due_behind_a_proxy(kind, 2);
             let lock = secateur.dir().join("deploy.lock");
             fs::write(&lock, "").expect("the lock");
-            let (olds, _) = untagged(&engine, 2);
-            secateur.remember_all();
             secateur.policy(&with_lock(&lock, "flock"));
             // The look at an image before its removal, or giving it a name.
             let inspect = format!("/images/{}/json", olds[0]);
@@ -226,16 +206,16 @@ fn a_deploy_that_waits_gets_the_lock_while_the_engine_does_not_answer() {
             gate.let_through();
             let outcome = run.ended(75).json();
             only(&outcome, "deploy-lock");
-            assert_eq!(ids(&outcome, "removed"), [] as [String; 0]);
+            assert_eq!(ids(&outcome, "removed"), NOTHING);
             assert!(engine.has(&olds[0]), "{}: {naming}", kind.name());
-            assert_eq!(secateur.open_intents(), [] as [String; 0]);
+            assert_eq!(secateur.open_intents(), NOTHING);
 
             deploy.end();
             wait_until("both are removed", || {
                 secateur.prune(0);
                 (!engine.has(&olds[0]) && !engine.has(&olds[1])).then_some(())
             });
-            assert_eq!(left_names(&engine), [] as [String; 0]);
+            assert_eq!(left_names(&engine), NOTHING);
         }
     }
 }
@@ -243,13 +223,9 @@ fn a_deploy_that_waits_gets_the_lock_while_the_engine_does_not_answer() {
 #[test]
 #[ignore = "needs the lab: run tests/run"]
 fn a_deploy_that_waits_gets_the_lock_in_the_middle_of_a_long_run() {
-    let engine = Engine::start(Kind::Overlay28);
-    let proxy = Proxy::before(&engine);
-    let secateur = Secateur::at(&proxy.host(), EAGER);
+    let (engine, proxy, secateur, (olds, _)) = due_behind_a_proxy(Kind::Overlay28, 40);
     let lock = secateur.dir().join("deploy.lock");
     fs::write(&lock, "").expect("the lock");
-    let (olds, _) = untagged(&engine, 40);
-    secateur.remember_all();
     secateur.policy(&with_lock(&lock, "flock"));
     proxy.slow_removals(Duration::from_millis(100));
 
@@ -269,20 +245,17 @@ fn a_deploy_that_waits_gets_the_lock_in_the_middle_of_a_long_run() {
     let removed = ids(&outcome, "removed");
     assert!(!removed.is_empty() && removed.len() < olds.len());
     assert_eq!(removed, olds[..removed.len()]);
-    assert_eq!(secateur.open_intents(), [] as [String; 0]);
-    assert_eq!(left_names(&engine), [] as [String; 0]);
+    assert_eq!(secateur.open_intents(), NOTHING);
+    assert_eq!(left_names(&engine), NOTHING);
     deploy.end();
 }
 
 #[test]
 #[ignore = "needs the lab: run tests/run"]
 fn deploys_that_take_the_lock_for_milliseconds_end_no_run_and_go_on_beside_it() {
-    let engine = Engine::start(Kind::Overlay28);
-    let secateur = Secateur::on(&engine);
+    let (_engine, secateur, (olds, _)) = due(Kind::Overlay28, 40);
     let lock = secateur.dir().join("deploy.lock");
     fs::write(&lock, "").expect("the lock");
-    let (olds, _) = untagged(&engine, 40);
-    secateur.remember_all();
     secateur.policy(&with_lock(&lock, "flock"));
     let over = AtomicBool::new(false);
     let (deploys, outcome) = std::thread::scope(|scope| {
@@ -311,12 +284,8 @@ fn deploys_that_take_the_lock_for_milliseconds_end_no_run_and_go_on_beside_it() 
 fn a_deploy_lock_that_comes_or_is_made_anew_in_the_middle_of_a_run_stops_it() {
     // The last: whoever makes the file anew locks another file than the run.
     for (kind, there) in [("exists", false), ("flock", false), ("flock", true)] {
-        let engine = Engine::start(Kind::Overlay28);
-        let proxy = Proxy::before(&engine);
-        let secateur = Secateur::at(&proxy.host(), EAGER);
+        let (engine, proxy, secateur, (olds, _)) = due_behind_a_proxy(Kind::Overlay28, 3);
         let lock = secateur.dir().join("deploy.lock");
-        let (olds, _) = untagged(&engine, 3);
-        secateur.remember_all();
         secateur.policy(&with_lock(&lock, kind));
         if there {
             fs::write(&lock, "").expect("the lock");
@@ -334,7 +303,7 @@ fn a_deploy_lock_that_comes_or_is_made_anew_in_the_middle_of_a_run_stops_it() {
         only(&outcome, "deploy-lock");
         assert_eq!(ids(&outcome, "removed"), olds[..1], "{kind}");
         assert!(engine.has(&olds[1]) && engine.has(&olds[2]));
-        assert_eq!(secateur.open_intents(), [] as [String; 0]);
+        assert_eq!(secateur.open_intents(), NOTHING);
     }
 }
 
@@ -387,10 +356,7 @@ fn slow_pull(registry: &Registry, engine: &Engine) -> (SlowLine, Pull) {
 fn nothing_is_removed_beside_a_pull_and_the_pull_ends_well() {
     let registry = Registry::start();
     for kind in Kind::MAIN {
-        let engine = Engine::start(kind);
-        let secateur = Secateur::on(&engine);
-        let (olds, _) = untagged(&engine, 1);
-        secateur.remember();
+        let (engine, secateur, (olds, _)) = due(kind, 1);
 
         let (line, pull) = slow_pull(&registry, &engine);
         let outcome = refused(&secateur, 75, "pull");
@@ -420,11 +386,7 @@ fn nothing_is_removed_beside_a_pull_and_the_pull_ends_well() {
 fn a_pull_that_begins_in_the_middle_of_a_run_stops_it() {
     let registry = Registry::start();
     for kind in Kind::MAIN {
-        let engine = Engine::start(kind);
-        let proxy = Proxy::before(&engine);
-        let secateur = Secateur::at(&proxy.host(), EAGER);
-        let (olds, _) = untagged(&engine, 3);
-        secateur.remember_all();
+        let (engine, proxy, secateur, (olds, _)) = due_behind_a_proxy(kind, 3);
         let gate = proxy.stop("DELETE", "/images/", 1);
         let run = secateur.start_prune();
         gate.reached();
@@ -529,10 +491,7 @@ fn wait_minutes<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
 /// What a pull leaves when its engine is killed, and what of that is still
 /// there once the engine has started again.
 fn killed_pull(registry: &Registry, kind: Kind) {
-    let mut engine = Engine::start(kind);
-    let secateur = Secateur::on(&engine);
-    let (olds, _) = untagged(&engine, 1);
-    secateur.remember();
+    let (mut engine, secateur, (olds, _)) = due(kind, 1);
 
     let (line, pull) = slow_pull(registry, &engine);
     refused(&secateur, 75, "pull");
@@ -600,11 +559,7 @@ fn what_a_killed_pull_leaves_is_named_and_does_not_block_for_ever() {
 #[ignore = "needs the lab: run tests/run"]
 fn a_second_run_is_turned_away_and_the_first_ends_as_if_alone() {
     for kind in Kind::MAIN {
-        let engine = Engine::start(kind);
-        let proxy = Proxy::before(&engine);
-        let secateur = Secateur::at(&proxy.host(), EAGER);
-        let (olds, new) = untagged(&engine, 2);
-        secateur.remember_all();
+        let (engine, proxy, secateur, (olds, new)) = due_behind_a_proxy(kind, 2);
         let gate = proxy.stop("DELETE", "/images/", 1);
         let first = secateur.start_prune();
         gate.reached();
@@ -621,7 +576,7 @@ fn a_second_run_is_turned_away_and_the_first_ends_as_if_alone() {
         assert_eq!(ids(&outcome, "removed"), olds, "{}", kind.name());
         assert!(engine.has(&new));
         assert_eq!(tags(&engine, &new).len(), 1);
-        assert_eq!(secateur.open_intents(), [] as [String; 0]);
+        assert_eq!(secateur.open_intents(), NOTHING);
         secateur.left_nothing_over();
     }
 }
@@ -629,11 +584,7 @@ fn a_second_run_is_turned_away_and_the_first_ends_as_if_alone() {
 #[test]
 #[ignore = "needs the lab: run tests/run"]
 fn of_fifty_runs_at_once_one_works() {
-    let engine = Engine::start(Kind::Overlay28);
-    let proxy = Proxy::before(&engine);
-    let secateur = Secateur::at(&proxy.host(), EAGER);
-    let (olds, _) = untagged(&engine, 2);
-    secateur.remember_all();
+    let (_engine, proxy, secateur, (olds, _)) = due_behind_a_proxy(Kind::Overlay28, 2);
     // Whoever is first is stopped at its first question, until all others ended.
     let gate = proxy.stop("GET", "/version", 1);
     let mut runs: Vec<Running> = (0..50).map(|_| secateur.start_prune()).collect();
@@ -656,6 +607,6 @@ fn of_fifty_runs_at_once_one_works() {
         }
     }
     assert_eq!(worked, 1);
-    assert_eq!(secateur.open_intents(), [] as [String; 0]);
+    assert_eq!(secateur.open_intents(), NOTHING);
     secateur.left_nothing_over();
 }

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::lab::{Engine, Kind};
-use crate::support::scene::untagged;
+use crate::support::scene::due;
 use crate::support::{EAGER, Ran, Secateur, ids};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
@@ -22,10 +22,7 @@ struct Review {
 
 impl Review {
     fn of(kind: Kind, count: usize) -> Review {
-        let engine = Engine::start(kind);
-        let secateur = Secateur::on(&engine);
-        let (planned, _) = untagged(&engine, count);
-        secateur.remember_all();
+        let (engine, secateur, (planned, _)) = due(kind, count);
         let file = secateur.dir().join("reviewed.json");
         let out = file.display().to_string();
         secateur.run(&["plan", "--out", &out]).ended(0);

@@ -13,7 +13,7 @@ use std::process::{Command, Stdio};
 
 use crate::lab::{Engine, Kind, lab_dir, loopback};
 use crate::support::scene::{Deploy, untagged};
-use crate::support::{EAGER, PROGRAM, Ran, Secateur, ids, page, patient};
+use crate::support::{PROGRAM, Ran, Secateur, ids, page, patient, with_lock};
 use serde_json::Value;
 
 const PRUNE: &str = include_str!("../../src/report/metrics/testdata/prune.prom");
@@ -248,14 +248,6 @@ fn series(path: &Path) -> BTreeMap<String, f64> {
         .collect()
 }
 
-/// A policy with a deploy lock.
-fn locked(policy: &str, lock: &Path) -> String {
-    format!(
-        "{policy}[[guard.lock]]\npath = \"{}\"\nkind = \"flock\"\n",
-        lock.display()
-    )
-}
-
 #[test]
 #[ignore = "needs the lab: run tests/run"]
 fn metrics_tell_of_a_prune_of_a_refusal_and_of_an_engine_that_is_gone() {
@@ -266,7 +258,7 @@ fn metrics_tell_of_a_prune_of_a_refusal_and_of_an_engine_that_is_gone() {
     let file = secateur.dir().join("secateur.prom");
     let lock = secateur.dir().join("deploy.lock");
     fs::write(&lock, "").expect("the lock");
-    secateur.policy(&locked(EAGER, &lock));
+    secateur.policy(&with_lock(&lock, "flock"));
     let prune = |code: i32| {
         let args = [
             "prune",
@@ -530,7 +522,7 @@ fn systemds_journal_has_each_fact_once_with_its_fields() {
 
     let lock = secateur.dir().join("deploy.lock");
     fs::write(&lock, "").expect("the lock");
-    secateur.policy(&locked(EAGER, &lock));
+    secateur.policy(&with_lock(&lock, "flock"));
     let deploy = Deploy::start(&lock, &["-s"]);
     deploy.gets_the_lock();
     let journal = Journal::new();
@@ -634,7 +626,7 @@ fn each_command_of_the_page_does_what_the_page_says() {
     fs::write(&lock, "").expect("the lock");
     let deploy = Deploy::start(&lock, &["-s"]);
     deploy.gets_the_lock();
-    secateur.policy(&locked(EAGER, &lock));
+    secateur.policy(&with_lock(&lock, "flock"));
     journal.run(&secateur.command(&["prune"]), 75);
     deploy.end();
     // From here on something is too young, and no rollback any more.

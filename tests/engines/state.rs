@@ -11,12 +11,10 @@ use std::time::SystemTime;
 use crate::lab::image::Archive;
 use crate::lab::{Engine, Kind, Room, wait_until};
 use crate::support::proxy::Proxy;
-use crate::support::scene::{Running, left_names, untagged};
+use crate::support::scene::{Running, due, left_names, untagged};
 use crate::support::strace::traced_prune;
-use crate::support::{EAGER, PROGRAM, Secateur, ids, patient, refusals};
+use crate::support::{EAGER, NOTHING, PROGRAM, Secateur, ids, patient, refusals, with_lock};
 use serde_json::{Value, json};
-
-const NOTHING: [String; 0] = [];
 
 const OTHER_BOOT: Option<&str> = Some("0f2e7d3c-93a6-4f0e-9f0b-1d2c3b4a5968");
 
@@ -30,10 +28,7 @@ struct Old {
 
 impl Old {
     fn new() -> Old {
-        let engine = Engine::start(Kind::Overlay28);
-        let (olds, _) = untagged(&engine, 2);
-        let secateur = Secateur::on(&engine);
-        secateur.remember_all();
+        let (engine, secateur, (olds, _)) = due(Kind::Overlay28, 2);
         let ledger = fs::read(secateur.ledger()).expect("the ledger");
         Old {
             engine,
@@ -234,12 +229,6 @@ fn on_a_doubtful_clock_nothing_goes_and_the_doubtful_time_adds_no_age() {
     assert_eq!(ids(&host.secateur.prune(0), "removed"), host.olds);
 }
 
-/// The deploy lock of the policy, at a path of the test's own.
-fn with_lock(path: &Path) -> String {
-    let path = path.display();
-    format!("{EAGER}[[guard.lock]]\npath = \"{path}\"\nkind = \"flock\"\n")
-}
-
 #[test]
 #[ignore = "needs the lab: run tests/run"]
 fn a_lock_that_cannot_be_tried_is_not_free() {
@@ -263,7 +252,7 @@ fn a_lock_that_cannot_be_tried_is_not_free() {
         ("openat", "EIO"),
         ("statx", "EIO"),
     ] {
-        host.secateur.policy(&with_lock(&lock));
+        host.secateur.policy(&with_lock(&lock, "flock"));
         let outcome = only(&lock, call, error).ended(75).json();
         assert_eq!(refusals(&outcome), ["deploy-lock"], "{outcome:#}");
         let message = outcome["refusals"][0]["message"].to_string();
@@ -317,7 +306,7 @@ fn what_is_no_lock_file_is_neither_followed_nor_waited_for() {
         ("/dev/null".into(), "a device"),
         (at("file").join("below"), "ENOTDIR"),
     ] {
-        host.secateur.policy(&with_lock(&path));
+        host.secateur.policy(&with_lock(&path, "flock"));
         let message = host.refused(75, "deploy-lock");
         assert!(message.contains(is), "{message}");
     }
@@ -396,7 +385,7 @@ fn a_teardown_hook_that_is_killed_leaves_no_lock() {
     let proxy = Proxy::before(&host.engine);
     let lock = host.secateur.dir().join("deploy.lock");
     fs::write(&lock, "").expect("the lock");
-    host.secateur.policy(&with_lock(&lock));
+    host.secateur.policy(&with_lock(&lock, "flock"));
     let run_lock = host.secateur.state().join("run.lock");
     let is_free = |path: &Path| {
         let file = File::open(path).expect("a lock file");

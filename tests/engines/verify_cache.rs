@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use crate::lab::image::{Archive, sha256};
 use crate::lab::index::{ELSEWHERE, HERE, Index};
 use crate::lab::{Engine, Kind, Registry, USER, base64url, wait_until};
-use crate::support::{EAGER, Ran, Secateur, page, refusals};
+use crate::support::{EAGER, Ran, Secateur, page, refusals, with_lock};
 use serde_json::{Value, json};
 
 /// One host with a registry and a user who is logged in.
@@ -812,11 +812,9 @@ fn a_redeploy_gives_way_to_a_deploy_lock_and_to_a_pull() {
         host.registry.put("app:v1", &Archive::new().tag("x:1"));
         let app = host.registry.name("app:v1");
         host.pull(&app);
-        let lock = host.path("deploy.lock");
+        let lock = host.secateur.dir().join("deploy.lock");
         fs::write(&lock, "").unwrap();
-        host.secateur.policy(&format!(
-            "{EAGER}[[guard.lock]]\npath = \"{lock}\"\nkind = \"exists\"\n"
-        ));
+        host.secateur.policy(&with_lock(&lock, "exists"));
         let asked = host.registry.requests().len();
         let report = host.verify(75, &["--redeploy", &app]);
         assert_eq!(refusals(&report), ["deploy-lock"], "{report:#}");

@@ -1,5 +1,6 @@
 //! The lab itself: what tests on engines rely on.
 
+use crate::support::NOTHING;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -142,7 +143,7 @@ fn kind_works(kind: Kind) {
     let (dir, pid) = (engine.dir().to_owned(), engine.pid());
     assert!(Path::new(&format!("/proc/{pid}")).exists());
     drop(engine);
-    assert_eq!(traces(&dir), Vec::<String>::new());
+    assert_eq!(traces(&dir), NOTHING);
 }
 
 fn pulls_work(kind: Kind) {
@@ -211,7 +212,7 @@ fn pulls_work(kind: Kind) {
 
     let dirs = [engine.dir().to_owned()];
     drop((engine, registry));
-    assert_eq!(traces(&dirs[0]), Vec::<String>::new());
+    assert_eq!(traces(&dirs[0]), NOTHING);
 }
 
 /// The process that writes downloads.
@@ -247,7 +248,7 @@ fn swarm_works(kind: Kind) {
     }
     let dir = engine.dir().to_owned();
     drop(engine);
-    assert_eq!(traces(&dir), Vec::<String>::new());
+    assert_eq!(traces(&dir), NOTHING);
 }
 
 macro_rules! on {
@@ -297,7 +298,7 @@ fn a_disk_can_be_filled() {
         assert!(full, "{}: {answer:?}", kind.name());
         let dir = engine.dir().to_owned();
         drop(engine);
-        assert_eq!(traces(&dir), Vec::<String>::new());
+        assert_eq!(traces(&dir), NOTHING);
     }
 }
 

@@ -19,6 +19,9 @@ use serde_json::Value;
 
 use lab::{Engine, encode, wait_until};
 
+/// No ids.
+pub const NOTHING: [String; 0] = [];
+
 /// The program.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_secateur");
 
@@ -42,6 +45,14 @@ pub fn patient() -> String {
 /// [`EAGER`] with these lines of the section `[keep]`.
 pub fn keeping(lines: &str) -> String {
     format!("{EAGER}[keep]\n{lines}\n")
+}
+
+/// [`EAGER`], with one deploy lock.
+pub fn with_lock(path: &Path, kind: &str) -> String {
+    format!(
+        "{EAGER}[[guard.lock]]\npath = {:?}\nkind = \"{kind}\"\n",
+        path.display().to_string()
+    )
 }
 
 /// [`EAGER`] where images that were pulled by digest may go after a second, too.

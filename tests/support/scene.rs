@@ -9,8 +9,9 @@ use std::process::{Child, Command, Stdio};
 use serde_json::Value;
 
 use super::lab::image::Archive;
-use super::lab::{Engine, wait_until};
-use super::{Ran, Secateur};
+use super::lab::{Engine, Kind, wait_until};
+use super::proxy::Proxy;
+use super::{EAGER, Ran, Secateur};
 
 /// A run under way. Killed when dropped.
 pub struct Running {
@@ -171,6 +172,30 @@ impl Secateur {
         let lock = fs::File::open(self.state().join("run.lock")).expect("the run lock");
         lock.try_lock().expect("nobody holds the run lock");
     }
+}
+
+/// A host where the next prune removes so many images; and these, as [`untagged`] has them.
+#[track_caller]
+pub fn due(kind: Kind, count: usize) -> (Engine, Secateur, (Vec<String>, String)) {
+    let engine = Engine::start(kind);
+    let secateur = Secateur::on(&engine);
+    let images = untagged(&engine, count);
+    secateur.remember_all();
+    (engine, secateur, images)
+}
+
+/// The same where secateur asks the engine by way of a proxy.
+#[track_caller]
+pub fn due_behind_a_proxy(
+    kind: Kind,
+    count: usize,
+) -> (Engine, Proxy, Secateur, (Vec<String>, String)) {
+    let engine = Engine::start(kind);
+    let proxy = Proxy::before(&engine);
+    let secateur = Secateur::at(&proxy.host(), EAGER);
+    let images = untagged(&engine, count);
+    secateur.remember_all();
+    (engine, proxy, secateur, images)
 }
 
 /// So many images that lost their only name, a tag, to the next one, and the

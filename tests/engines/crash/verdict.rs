@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use super::faults::Tampered;
 use super::host::{Host, OURS};
-use crate::support::ids;
 use crate::support::scene::left_names;
+use crate::support::{NOTHING, ids};
 
 /// What a run left behind, so that a sweep can tell which states it has seen.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -187,8 +187,8 @@ pub fn after_the_next_run(host: &Host) {
     let planned = host.planned();
     assert!(planned.is_disjoint(&here), "it converges: {outcome:#}");
     kept(host);
-    assert_eq!(left_names(&host.engine), [] as [String; 0]);
-    assert_eq!(host.secateur.open_intents(), [] as [String; 0]);
+    assert_eq!(left_names(&host.engine), NOTHING);
+    assert_eq!(host.secateur.open_intents(), NOTHING);
     host.secateur.left_nothing_over();
     nobody_holds_a_lock(host);
     for id in planned {
