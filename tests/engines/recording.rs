@@ -8,6 +8,8 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use crate::support::built_apart;
+
 const BEGIN: &str = "```text\n";
 const END: &str = "\n```\n";
 
@@ -68,7 +70,9 @@ fn word(word: &str) -> String {
 fn the_recording_shows_what_the_program_says() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let file = root.join("docs/first-five-minutes.md");
-    let ran = Command::new(root.join("tests/support/lab/demo"))
+    let mut demo = Command::new(root.join("tests/support/lab/demo"));
+    built_apart(&mut demo);
+    let ran = demo
         .env("NO_COLOR", "1")
         .stdin(Stdio::null())
         .output()

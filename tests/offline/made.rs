@@ -6,38 +6,24 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::lab::lab_dir;
-use crate::support::{PROGRAM, Ran, page};
+use crate::support::{Ran, built_apart, page};
 
-/// Runs a line of a page in the project's own folder.
+/// Runs a line of a page in the project's own folder. Returns where cargo put what it made.
 #[track_caller]
-fn types(line: &str) -> Ran {
+fn types(line: &str) -> PathBuf {
     let path = std::env::var("PATH").expect("PATH");
     let tools = lab_dir().join("tools/bin");
     let mut command = Command::new("bash");
-    // What cargo tells a test would have it build some crates anew, and again for the next test.
-    for (name, _) in std::env::vars_os() {
-        let name = name.to_string_lossy();
-        if name.starts_with("CARGO_") && name != "CARGO_HOME" {
-            command.env_remove(&*name);
-        }
-    }
+    let target = built_apart(&mut command);
     let output = command
         .args(["-euo", "pipefail", "-c", line])
         .current_dir(page::file(""))
         .env("PATH", format!("{}:{path}", tools.display()))
         .env("CARGO_NET_OFFLINE", "true")
-        .env("CARGO_TARGET_DIR", target())
         .stdin(Stdio::null())
         .output();
-    Ran::of(output.expect("bash")).ended(0)
-}
-
-/// Where cargo puts what it makes: not where the tests beside this one have the program that they
-/// run, for it would be gone for a moment.
-fn target() -> PathBuf {
-    let program = Path::new(PROGRAM);
-    let folder = program.parent().and_then(Path::parent);
-    folder.expect("target/debug").join("made")
+    Ran::of(output.expect("bash")).ended(0);
+    target
 }
 
 #[track_caller]
@@ -143,8 +129,8 @@ fn a_static_program_needs_nothing_of_its_root() {
     let lines = page::of("operating.md", "Install", "");
     let line = lines.iter().find(|block| block.text.contains("crt-static"));
     let line = line.expect("its command").text.trim();
-    types(&line.replace("--release", "--locked"));
-    let built = target().join("x86_64-unknown-linux-gnu/debug/secateur");
+    let target = types(&line.replace("--release", "--locked"));
+    let built = target.join("x86_64-unknown-linux-gnu/debug/secateur");
     let linked = Command::new("ldd").arg(&built).output().expect("ldd");
     let linked = String::from_utf8_lossy(&linked.stdout).into_owned();
     assert!(linked.contains("statically linked"), "{linked}");

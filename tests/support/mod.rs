@@ -60,6 +60,26 @@ pub fn unpinned() -> String {
     EAGER.replace("[disk]", "digest_pinned = \"1s\"\n[disk]")
 }
 
+/// Has cargo put what it makes, without what only debuggers need, where no test beside this one
+/// has the program that it runs: that would be gone for a moment.
+pub fn built_apart(command: &mut Command) -> PathBuf {
+    let program = Path::new(PROGRAM);
+    let folder = program.parent().and_then(Path::parent);
+    let target = folder.expect("target/debug").join("made");
+    // What cargo tells a test would have it build some crates anew, and again for the next test.
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        if name.starts_with("CARGO_") && name != "CARGO_HOME" {
+            command.env_remove(&*name);
+        }
+    }
+    command
+        .env("CARGO_TARGET_DIR", &target)
+        .env("CARGO_PROFILE_DEV_DEBUG", "false")
+        .env("CARGO_INCREMENTAL", "0");
+    target
+}
+
 /// secateur as somebody uses it on one host.
 pub struct Secateur {
     host: String,

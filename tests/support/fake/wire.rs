@@ -293,12 +293,15 @@ fn gibibyte(
     client.write_all(&chunked(answer))?;
     client.write_all(&chunks(start))?;
     let again = String::from_utf8_lossy(again);
+    let mut many = again.repeat(CHUNK.div_ceil(again.len()));
     let (mut number, mut sent) = (0_u64, 0);
     while sent < 1 << 30 {
-        let mut many = String::with_capacity(CHUNK * 2);
-        while many.len() < CHUNK {
-            number += 1;
-            many += &again.replace('%', &format!("{number:012x}"));
+        if again.contains('%') {
+            many.clear();
+            while many.len() < CHUNK {
+                number += 1;
+                many += &again.replace('%', &format!("{number:012x}"));
+            }
         }
         sent += many.len();
         client.write_all(&chunks(many.as_bytes()))?;
