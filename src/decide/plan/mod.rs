@@ -1,0 +1,16 @@
+//! The answer's shape: for every image of a host its class, every reason that
+//! keeps it, and whether this run removes it. Fields are private, so that a
+//! plan is only ever what `decide` made of it, or less. It decides nothing and
+//! prints nothing but its own nouns.
+
+mod class;
+mod pressure;
+mod reason;
+mod verdict;
+mod whole;
+
+pub use class::{Class, Evidence, Unneeded};
+pub use pressure::{Pressure, Target};
+pub use reason::{KeepKind, KeepReason};
+pub use verdict::{HeldBack, Verdict};
+pub use whole::{Entry, Plan};

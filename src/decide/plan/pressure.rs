@@ -1,0 +1,76 @@
+//! Whether the disk asks for space, and how much is enough.
+
+use crate::model::Bytes;
+use crate::model::conditions::{Disk, Room};
+
+/// What the disk must have before a run that frees space stops.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Target {
+    /// At most so much of the bytes and of the inodes used; 0: no use is low enough.
+    pub percent: Option<f64>,
+    /// At least so much free.
+    pub free: Option<Bytes>,
+}
+
+impl Target {
+    /// Every candidate goes.
+    pub const NEVER: Self = Self {
+        percent: Some(0.0),
+        free: None,
+    };
+
+    /// Bytes to free until it is reached; `None` where bytes cannot tell (inodes,
+    /// or no lower threshold).
+    pub fn missing(&self, disk: &Disk) -> Option<Bytes> {
+        let Room { used, available } = disk.bytes;
+        let by_percent = match self.percent {
+            None => 0,
+            Some(0.0) => return None,
+            Some(percent) => {
+                let few = |inodes: Room| inodes.used_percent() <= percent;
+                if !disk.inodes.is_none_or(few) {
+                    return None;
+                }
+                let allowed = (used as f64 + available as f64) * percent / 100.0;
+                // Rounded up: not to be above the threshold.
+                let above = (used as f64 - allowed).max(0.0).ceil();
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    clippy::cast_sign_loss,
+                    reason = "0 or more, at most a u64"
+                )]
+                let above = above as u64;
+                above
+            }
+        };
+        let by_free = self.free.map_or(0, |free| free.0.saturating_sub(available));
+        Some(Bytes(by_percent.max(by_free)))
+    }
+
+    /// Whether a run that frees space can stop.
+    pub fn is_reached(&self, disk: &Disk) -> bool {
+        self.missing(disk) == Some(Bytes(0))
+    }
+}
+
+/// Whether the disk asks for space.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Pressure {
+    /// It does: which thresholds are crossed, and how many bytes are wanted at
+    /// least until it no longer does. `None`: bytes cannot tell.
+    Asked {
+        /// In words fit to print.
+        why: String,
+        /// Bytes to free.
+        wanted: Option<Bytes>,
+        /// When it has enough.
+        until: Target,
+    },
+    /// It does not.
+    Room {
+        /// In words fit to print.
+        why: String,
+    },
+    /// How full it is cannot be told.
+    Unknown(String),
+}

@@ -1,0 +1,253 @@
+//! Why one image stays.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::decide::plan::class::Unneeded;
+use crate::model::reference::Reference;
+use crate::model::text::escape;
+use crate::model::time::{minute, next_minute, span};
+use crate::model::{ImageId, Spec};
+
+/// Why one image stays.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeepReason {
+    Tagged(BTreeSet<Reference>),
+    /// A container in any state is of it.
+    InUse {
+        /// The container's name, fit to print.
+        container: String,
+        /// Its state, fit to print.
+        state: String,
+    },
+    /// It is mounted into a container.
+    ImageMount {
+        /// The container's name, fit to print.
+        container: String,
+    },
+    /// A Swarm service or task names it.
+    Service {
+        /// The service, fit to print.
+        service: String,
+        /// Where it is named.
+        spec: Spec,
+    },
+    /// Another image is built on it.
+    Parent {
+        /// One such image.
+        child: ImageId,
+    },
+    /// `keep.images` covers it.
+    KeepImage {
+        pattern: String,
+    },
+    /// `keep.labels` covers it.
+    KeepLabel {
+        /// The rule.
+        rule: String,
+    },
+    /// It is a rollback: `keep.previous`.
+    Previous {
+        /// The tag that it was seen with.
+        tag: Reference,
+        /// 1 for the newest.
+        rank: usize,
+        /// Whether no more is known than that it may have had the tag.
+        perhaps: bool,
+    },
+    /// Not unneeded for long enough.
+    TooYoung {
+        /// Since when it is unneeded.
+        unneeded: Unneeded,
+        /// When it will have been so for long enough.
+        ready_at: DateTime<Utc>,
+        /// The age that is wanted.
+        wanted: Duration,
+    },
+    /// This is the first look that finds it.
+    FirstSeen {
+        /// When it may go at the earliest.
+        ready_at: DateTime<Utc>,
+    },
+    /// No date says how long it has been unneeded.
+    AgeUnknown(String),
+    /// Pulled by digest, and the policy or the store keeps such images.
+    DigestPinned(String),
+    /// What the engine says of it is not enough to judge by.
+    Incomplete(String),
+}
+
+/// What kind of reason it is: the reason without its particulars.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum KeepKind {
+    Tagged,
+    InUse,
+    ImageMount,
+    Service,
+    Parent,
+    KeepImage,
+    KeepLabel,
+    Previous,
+    TooYoung,
+    FirstSeen,
+    AgeUnknown,
+    DigestPinned,
+    Incomplete,
+}
+
+/// How many kinds of keep reasons there are.
+pub(super) const REASONS: usize = 13;
+
+impl KeepKind {
+    /// All, in the order of the contract.
+    pub const ALL: [Self; REASONS] = [
+        Self::Tagged,
+        Self::InUse,
+        Self::ImageMount,
+        Self::Service,
+        Self::Parent,
+        Self::KeepImage,
+        Self::KeepLabel,
+        Self::Previous,
+        Self::TooYoung,
+        Self::FirstSeen,
+        Self::AgeUnknown,
+        Self::DigestPinned,
+        Self::Incomplete,
+    ];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tagged => "tagged",
+            Self::InUse => "in-use",
+            Self::ImageMount => "image-mount",
+            Self::Service => "service",
+            Self::Parent => "parent",
+            Self::KeepImage => "keep-image",
+            Self::KeepLabel => "keep-label",
+            Self::Previous => "previous",
+            Self::TooYoung => "too-young",
+            Self::FirstSeen => "first-seen",
+            Self::AgeUnknown => "age-unknown",
+            Self::DigestPinned => "digest-pinned",
+            Self::Incomplete => "incomplete",
+        }
+    }
+}
+
+impl KeepReason {
+    pub fn kind(&self) -> KeepKind {
+        match self {
+            Self::Tagged(_) => KeepKind::Tagged,
+            Self::InUse { .. } => KeepKind::InUse,
+            Self::ImageMount { .. } => KeepKind::ImageMount,
+            Self::Service { .. } => KeepKind::Service,
+            Self::Parent { .. } => KeepKind::Parent,
+            Self::KeepImage { .. } => KeepKind::KeepImage,
+            Self::KeepLabel { .. } => KeepKind::KeepLabel,
+            Self::Previous { .. } => KeepKind::Previous,
+            Self::TooYoung { .. } => KeepKind::TooYoung,
+            Self::FirstSeen { .. } => KeepKind::FirstSeen,
+            Self::AgeUnknown(_) => KeepKind::AgeUnknown,
+            Self::DigestPinned(_) => KeepKind::DigestPinned,
+            Self::Incomplete(_) => KeepKind::Incomplete,
+        }
+    }
+
+    pub fn message(&self) -> String {
+        match self {
+            Self::Tagged(tags) => match tags.first() {
+                Some(tag) if tags.len() > 1 => {
+                    format!("tagged {} and {} more", tag.familiar(), tags.len() - 1)
+                }
+                Some(tag) => format!("tagged {}", tag.familiar()),
+                None => "tagged".to_owned(),
+            },
+            Self::InUse { container, state } => format!("container {container} ({state}) uses it"),
+            Self::ImageMount { container } => format!("mounted into container {container}"),
+            Self::Service { service, spec } => match spec {
+                Spec::Current => format!("service {service} runs it"),
+                Spec::Previous => format!("service {service} rolls back to it"),
+                Spec::Task => format!("a task of service {service} wants it"),
+            },
+            Self::Parent { child } => format!("image {} is built on it", child.short()),
+            Self::KeepImage { pattern } => {
+                format!("keep.images has {}", escape(pattern))
+            }
+            Self::KeepLabel { rule } => {
+                format!("keep.labels has {}", escape(rule))
+            }
+            Self::Previous { tag, rank, perhaps } => {
+                let is = if *perhaps {
+                    "perhaps rollback"
+                } else {
+                    "rollback"
+                };
+                format!("{is} {rank} of {} (keep.previous)", tag.familiar())
+            }
+            Self::TooYoung {
+                unneeded,
+                ready_at,
+                wanted,
+            } => format!(
+                "last wanted {} ({}); by age alone it may be removed from {} (minimum age {})",
+                minute(unneeded.since),
+                unneeded.evidence.words(),
+                next_minute(*ready_at),
+                span(TimeDelta::from_std(*wanted).unwrap_or(TimeDelta::MAX))
+            ),
+            Self::FirstSeen { ready_at } => {
+                format!(
+                    "this is the first look that finds it; by age alone it may be removed from {}",
+                    next_minute(*ready_at)
+                )
+            }
+            Self::AgeUnknown(why) => format!("its age is not known: {why}"),
+            Self::DigestPinned(why) => format!("pulled by digest: {why}"),
+            Self::Incomplete(why) => format!("not enough is known of it: {why}"),
+        }
+    }
+
+    /// When this reason will have passed by itself, if it will.
+    pub fn ready_at(&self) -> Option<DateTime<Utc>> {
+        match self {
+            Self::TooYoung { ready_at, .. } | Self::FirstSeen { ready_at } => Some(*ready_at),
+            Self::Tagged(_)
+            | Self::InUse { .. }
+            | Self::ImageMount { .. }
+            | Self::Service { .. }
+            | Self::Parent { .. }
+            | Self::KeepImage { .. }
+            | Self::KeepLabel { .. }
+            | Self::Previous { .. }
+            | Self::AgeUnknown(_)
+            | Self::DigestPinned(_)
+            | Self::Incomplete(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::plan::class::Evidence;
+    use crate::testing::at;
+
+    #[test]
+    fn what_was_is_not_told_to_be_to_come_nor_what_is_to_come_too_early() {
+        let reason = KeepReason::TooYoung {
+            unneeded: Unneeded {
+                since: at(59),
+                evidence: Evidence::LastTagged,
+            },
+            ready_at: at(119),
+            wanted: Duration::from_mins(1),
+        };
+        let [was, comes] = [at(0), at(120)].map(|at| at.format("%Y-%m-%d %H:%M UTC"));
+        let said = reason.message();
+        assert!(said.contains(&format!("last wanted {was} (")), "{said}");
+        assert!(said.contains(&format!("removed from {comes} (")), "{said}");
+    }
+}
