@@ -7,7 +7,7 @@ use crate::host::files::read_named;
 use crate::memory::ledger::Ledger;
 use crate::model::Inventory;
 use crate::model::text::escape;
-use crate::survey::Survey;
+use crate::survey::live::Survey;
 
 /// A host as `--save-inventory` writes it: what was seen, and what was
 /// remembered, so that a policy can be tried out without either.

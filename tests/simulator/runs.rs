@@ -19,7 +19,7 @@ use secateur::model::ImageId;
 use secateur::model::conditions::ClockReading;
 use secateur::policy::Policy;
 use secateur::prune::late;
-use secateur::survey::{self, NoSurvey, look_around};
+use secateur::survey::{self, NoSurvey, survey_of};
 
 use crate::checks::{Ran, refused};
 use crate::janitor::{Killed, Meeting};
@@ -186,7 +186,7 @@ async fn inner(meeting: &Meeting, run: usize, state: usize) -> Option<BTreeSet<I
         intended: &meant,
         resisting: &resisting(&journal, &key),
     };
-    let seen = match look_around(meeting, &facts, &policy, known, Trust::OwnMemory).await {
+    let seen = match survey_of(meeting, &facts, &policy, known, Trust::OwnMemory).await {
         Ok(seen) => seen,
         Err(NoSurvey::Contradiction(_)) => {
             meeting.world().count("refused: engine-inconsistent");
@@ -246,7 +246,7 @@ async fn inner(meeting: &Meeting, run: usize, state: usize) -> Option<BTreeSet<I
 }
 
 /// The plan lets go what a naive reading of every look lets go, or less.
-fn planned_is_allowed(meeting: &Meeting, state: usize, policy: &Policy, seen: &survey::Seen) {
+fn planned_is_allowed(meeting: &Meeting, state: usize, policy: &Policy, seen: &survey::Found) {
     let mut world = meeting.world();
     let past = world.states[state].shown.past_with(&seen.inventory);
     let allowed = naive::may_go(policy, Trust::OwnMemory, &past);

@@ -10,7 +10,7 @@ use secateur::decide::plan::Verdict;
 use secateur::decide::{Trust, decide};
 use secateur::policy::Policy;
 use secateur::report::{Context, PolicySource, json, text};
-use secateur::survey::saved::SavedHost;
+use secateur::survey::SavedHost;
 
 static GREEDY: LazyLock<Policy> = LazyLock::new(|| {
     let text = "[age]\nmin_age = \"1s\"\ndigest_pinned = \"1s\"\n[keep]\nprevious = 0\n\
