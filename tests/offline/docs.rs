@@ -29,7 +29,7 @@ fn documents() -> BTreeMap<String, String> {
     };
     let markdown = |path: &PathBuf| path.extension().is_some_and(|end| end == "md");
     let documents: BTreeMap<_, _> = paths
-        .chain([root().join("README.md")])
+        .chain(["README.md", "DECISIONS.md"].map(|name| root().join(name)))
         .filter(markdown)
         .map(named)
         .collect();
@@ -318,15 +318,64 @@ fn every_test_that_the_documents_name_is_there() {
             }
         }
     }
-    let mut count = 0;
-    for name in documents()["docs/reliability.md"].split('`') {
-        let letters = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-        if name.matches('_').count() > 3 && name.chars().all(letters) {
-            assert!(tests.contains(&format!("fn {name}(")), "no test {name}");
-            count += 1;
+    let named = |page: &str| {
+        let names = names_of_tests(&documents()[page]);
+        for name in &names {
+            assert!(tests.contains(&format!("fn {name}(")), "{page}: no {name}");
         }
+        names.len()
+    };
+    for (page, at_least) in [("docs/reliability.md", 40), ("docs/engines.md", 40)] {
+        assert!(named(page) >= at_least, "{page}: only {}", named(page));
     }
-    assert!(count > 39, "only {count} tests named");
+    for page in documents().keys() {
+        named(page);
+    }
+}
+
+/// What a text names as tests: long names in lower case, alone between backticks.
+fn names_of_tests(text: &str) -> Vec<String> {
+    let letters = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    let found = text.split('`').skip(1).step_by(2);
+    found
+        .filter(|name| name.matches('_').count() > 3 && name.chars().all(letters))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// An entry of DECISIONS.md: its question, and the text below it.
+fn decisions(page: &str) -> Vec<(&str, &str)> {
+    let entries = page.split("\n### ").skip(1);
+    let entries = entries.map(|entry| entry.split_once("\n\n").expect("a text"));
+    entries
+        .map(|(question, text)| (question, text.split("\n## ").next().expect("a text")))
+        .collect()
+}
+
+#[test]
+fn every_decision_has_all_its_parts_and_is_in_the_index() {
+    let page = &documents()["DECISIONS.md"];
+    assert!(page.len() <= 28 * 1024, "{} bytes: shorten one", page.len());
+    let (index, below) = page.split_once("\n## ").expect("headings");
+    let headings = below.split("\n## ").count();
+    assert!(headings <= 7, "{headings} headings");
+    let indexed: Vec<&str> = index
+        .lines()
+        .filter_map(|line| line.strip_prefix("- "))
+        .collect();
+    let entries = decisions(page);
+    let questions: Vec<&str> = entries.iter().map(|(question, _)| *question).collect();
+    assert_eq!(indexed, questions, "the index and the questions");
+    for (question, text) in entries {
+        assert!(question.ends_with('?'), "{question}");
+        assert!(!text.starts_with('-'), "{question}: no decision");
+        let parts = text.lines().filter_map(|line| line.strip_prefix("- "));
+        let parts: Vec<&str> = parts.filter_map(|line| line.split(':').next()).collect();
+        let wanted = ["Because", "Rejected", "Until", "Test"];
+        assert_eq!(parts, wanted, "{question}");
+        let (_, test) = text.split_once("- Test:").expect("a test");
+        assert!(!names_of_tests(test).is_empty(), "{question}: no test");
+    }
 }
 
 #[test]
