@@ -395,6 +395,15 @@ fn every_path_of_the_tests_that_the_documents_name_is_there() {
 }
 
 #[test]
+fn every_page_is_named_in_the_readme() {
+    let documents = documents();
+    for page in documents.keys().filter(|page| *page != "README.md") {
+        let linked = documents["README.md"].contains(&format!("]({page}"));
+        assert!(linked, "README.md does not say for whom {page} is");
+    }
+}
+
+#[test]
 fn every_link_between_the_documents_leads_somewhere() {
     let documents = documents();
     let heading = |line: &str| -> Option<String> {
