@@ -395,6 +395,29 @@ fn every_path_of_the_tests_that_the_documents_name_is_there() {
 }
 
 #[test]
+fn every_file_that_the_architecture_names_is_there() {
+    let spans = page::spans(&documents()["docs/architecture.md"]);
+    let path = |span: &&String| {
+        let letters = |c: char| c.is_ascii_lowercase() || "_/.".contains(c);
+        let rust = Path::new(span.as_str())
+            .extension()
+            .is_some_and(|end| end == "rs");
+        span.chars().all(letters) && (rust || span.ends_with('/'))
+    };
+    let paths: Vec<&String> = spans.iter().filter(path).collect();
+    for path in &paths {
+        // A file that grew may be a folder by now.
+        let (file, folder) = (
+            root().join("src").join(path),
+            path.replace(".rs", "/mod.rs"),
+        );
+        let there = file.exists() || root().join("src").join(folder).exists();
+        assert!(there, "src/{path}");
+    }
+    assert!(paths.len() > 50, "only {} paths", paths.len());
+}
+
+#[test]
 fn every_page_is_named_in_the_readme() {
     let documents = documents();
     for page in documents.keys().filter(|page| *page != "README.md") {
