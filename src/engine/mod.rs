@@ -111,7 +111,8 @@ impl EngineError {
         Self::new(doing, Failure::Nonsense, escape(&why.to_string()))
     }
 
-    fn from_bollard(doing: &str, error: &Bollard) -> Self {
+    /// `clear`: takes out what must not be shown, before the text is cut.
+    fn from_bollard(doing: &str, error: &Bollard, clear: impl Fn(&str) -> String) -> Self {
         let (kind, why) = match error {
             Bollard::DockerResponseServerError {
                 status_code,
@@ -138,7 +139,7 @@ impl EngineError {
             Bollard::HyperResponseError { err } => (Failure::Lost, with_causes(err)),
             other => (Failure::Nonsense, with_causes(other)),
         };
-        Self::new(doing, kind, escape(&why))
+        Self::new(doing, kind, escape(&clear(&why)))
     }
 }
 
@@ -252,7 +253,14 @@ async fn ask<T>(
     patience: Duration,
     request: impl Future<Output = Result<T, Bollard>>,
 ) -> Result<T, EngineError> {
-    within(doing, patience, " (limits.max_answer)", request).await
+    within(
+        doing,
+        patience,
+        " (limits.max_answer)",
+        request,
+        str::to_owned,
+    )
+    .await
 }
 
 /// One call that no policy has a limit for.
@@ -261,7 +269,7 @@ async fn call<T>(
     deadline: Duration,
     request: impl Future<Output = Result<T, Bollard>>,
 ) -> Result<T, EngineError> {
-    within(doing, deadline, "", request).await
+    within(doing, deadline, "", request, str::to_owned).await
 }
 
 /// One call with a deadline over headers and body alike; bollard's own covers
@@ -271,10 +279,11 @@ async fn within<T>(
     deadline: Duration,
     key: &str,
     request: impl Future<Output = Result<T, Bollard>>,
+    clear: impl Fn(&str) -> String,
 ) -> Result<T, EngineError> {
     match tokio::time::timeout(deadline, request).await {
         Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(EngineError::from_bollard(doing, &error)),
+        Ok(Err(error)) => Err(EngineError::from_bollard(doing, &error, clear)),
         Err(_) => {
             let time = humantime::format_duration(deadline);
             let why = format!("no answer within {time}{key}");

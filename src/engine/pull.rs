@@ -8,8 +8,8 @@ use http_body_util::BodyExt;
 use hyper::Request;
 use hyper::body::Bytes;
 
-use crate::engine::stream::{Lines, Pulled};
-use crate::engine::{EngineError, Reader, call};
+use crate::engine::stream::{End, Lines, Pulled};
+use crate::engine::{EngineError, Reader, within};
 use crate::guard::Undisturbed;
 use crate::model::reference::Reference;
 use crate::model::secret::Secret;
@@ -36,14 +36,16 @@ impl Reader {
 }
 
 impl Puller<'_> {
-    /// Pulls one name to the end. `auth` is the value of X-Registry-Auth.
+    /// Pulls one name to the end. `auth` is the value of X-Registry-Auth; `clear` takes it
+    /// out of the engine's texts, which may quote what a registry said.
     pub async fn pull(
         &self,
         name: &Reference,
         auth: Option<&Secret>,
+        clear: impl Fn(&str) -> String,
     ) -> Result<Pulled, EngineError> {
         let doing = format!("pull {name}");
-        let nonsense = |why: &str| EngineError::nonsense(doing.clone(), why);
+        let nonsense = |why: &str| EngineError::nonsense(doing.clone(), clear(why));
         let which = name.digest().or(name.tag()).unwrap_or("latest");
         let path = format!(
             "/images/create?fromImage={}&tag={}",
@@ -60,7 +62,7 @@ impl Puller<'_> {
         let request = request
             .body(bollard::body_full(Bytes::new()))
             .map_err(|_| nonsense("the name fits no request"))?;
-        let mut body = call(&doing, FIRST, self.reader.socket.open(request)).await?;
+        let mut body = within(&doing, FIRST, "", self.reader.socket.open(request), &clear).await?;
         let mut pulled = Pulled::default();
         let mut lines = Lines::default();
         loop {
@@ -70,7 +72,7 @@ impl Puller<'_> {
                     Some(frame) => Ok(Some(frame?)),
                 }
             };
-            let Some(frame) = call(&doing, NEXT, frame).await? else {
+            let Some(frame) = within(&doing, NEXT, "", frame, &clear).await? else {
                 break;
             };
             let Ok(data) = frame.into_data() else {
@@ -83,6 +85,73 @@ impl Puller<'_> {
         lines
             .finish(|message| pulled.take(&message))
             .map_err(|why| nonsense(&why))?;
+        if let End::Error(why) = &mut pulled.end {
+            *why = clear(why);
+        }
         Ok(pulled)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::UnixListener;
+
+    use super::*;
+    use crate::engine::{Address, Environment};
+    use crate::model::secret::Credentials;
+
+    /// Answers one request a connection: where the version is asked for, with one; else so.
+    async fn serve(listener: UnixListener, answer: String) {
+        loop {
+            let (mut client, _) = listener.accept().await.unwrap();
+            let mut asked = Vec::new();
+            while !asked.ends_with(b"\r\n\r\n") {
+                client.read_buf(&mut asked).await.unwrap();
+            }
+            let version = r#"{"Version":"28.5.2","ApiVersion":"1.51","MinAPIVersion":"1.24"}"#;
+            let (status, body) = if asked.starts_with(b"GET") {
+                ("200 OK", version)
+            } else {
+                ("500 No", answer.as_str())
+            };
+            let head = format!("HTTP/1.1 {status}\r\nContent-Type: application/json\r\n");
+            let length = body.len();
+            let all = format!("{head}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}");
+            client.write_all(all.as_bytes()).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_password_that_an_engine_says_again_is_gone_before_the_text_is_cut() {
+        let login = Credentials::Login {
+            user: "me".into(),
+            password: Secret::new("hunter%2"),
+        };
+        let clear = |text: &str| login.redact(text);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("docker.sock");
+        let host = format!("unix://{}", path.display());
+        let address = Address::resolve(Some(&host), &Environment::default(), |_| ()).unwrap();
+        // The text is cut at each place of the password.
+        for before in 150..190 {
+            let message = format!("{}hunter%252 {}", "x".repeat(before), "y".repeat(90));
+            let answer = serde_json::json!({ "message": message }).to_string();
+            let listener = UnixListener::bind(&path).unwrap();
+            let server = tokio::spawn(serve(listener, answer));
+            let reader = Reader::connect(&address, Duration::from_secs(30))
+                .await
+                .unwrap();
+            let puller = Puller { reader: &reader };
+            let name = "r.example/app:1".parse().unwrap();
+            let error = puller.pull(&name, None, clear).await.unwrap_err();
+            let shown = error.to_string();
+            assert!(!shown.contains("xh"), "{shown}");
+            assert!(shown.contains("the engine answered 500: xxx"), "{shown}");
+            server.abort();
+            std::fs::rename(&path, folder.path().join("old")).unwrap();
+        }
     }
 }

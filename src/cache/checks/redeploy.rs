@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::engine::{End, Failure, Info, Reader};
+use crate::engine::{Failure, Info, Reader};
 use crate::exit::{Exit, Fault};
 use crate::guard::{Refusal, Undisturbed, undisturbed};
 use crate::host::clock::{monotonic, read as clock};
@@ -13,6 +13,7 @@ use crate::memory::ledger::Ledger;
 use crate::model::Image;
 use crate::model::reference::Reference;
 use crate::policy::Policy;
+use crate::model::secret::Credentials;
 use crate::survey::watch::Watch;
 
 use crate::cache::checks::ask::{Answers, Registries};
@@ -69,25 +70,15 @@ impl Redeploy<'_> {
             .recorded
             .as_ref()
             .and_then(|recorded| recorded.pull_milliseconds);
-        match self
-            .reader
-            .puller(undisturbed)
-            .pull(name, auth.as_ref())
-            .await
-        {
-            Ok(mut seen) => {
-                if let (End::Error(why), Some(secret)) = (&seen.end, credentials) {
-                    seen.end = End::Error(secret.redact(why));
-                }
-                Ok(reused::judge(&seen, before, started.elapsed(), first))
-            }
+        let clear = |text: &str| Credentials::cleared(credentials, text);
+        let puller = self.reader.puller(undisturbed);
+        match puller.pull(name, auth.as_ref(), clear).await {
+            Ok(seen) => Ok(reused::judge(&seen, before, started.elapsed(), first)),
             Err(error) => {
                 if error.kind == Failure::Lost {
                     self.reader.info().await?;
                 }
-                let why = error.to_string();
-                let why = credentials.map_or(why.clone(), |secret| secret.redact(&why));
-                Ok(Check::new(Kind::Reused, Status::Broken, why))
+                Ok(Check::new(Kind::Reused, Status::Broken, error.to_string()))
             }
         }
     }

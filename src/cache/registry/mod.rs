@@ -138,10 +138,7 @@ impl<'a> Registry<'a> {
 
     /// Foreign text, fit to print: a registry may say a password again.
     fn shown(&self, text: &str) -> String {
-        match self.credentials {
-            Some(credentials) => escape(&credentials.redact(text)),
-            None => escape(text),
-        }
+        escape(&Credentials::cleared(self.credentials, text))
     }
 
     /// Whether it lets us in, as `docker login` asks: for no repository, so that
@@ -239,7 +236,7 @@ impl<'a> Registry<'a> {
         match self.authorized(&Method::GET, &target, path).await {
             Err(why) => failed(why),
             Ok(answer) => {
-                let seen = upstream::of_get(&answer, name.digest());
+                let seen = upstream::of_get(&answer, name.digest(), |text| self.shown(text));
                 if matches!(seen, Upstream::Digest(_)) {
                     self.broken_head.set(true);
                 }

@@ -64,14 +64,14 @@ pub fn of_head(answer: &Answer, store: Store, pin: Option<&str>) -> Option<Upstr
     }
 }
 
-/// By GET.
-pub fn of_get(answer: &Answer, pin: Option<&str>) -> Upstream {
+/// By GET. `shown`: foreign text, fit to print.
+pub fn of_get(answer: &Answer, pin: Option<&str>, shown: impl Fn(&str) -> String) -> Upstream {
     if answer.status != 200 {
         return refused(answer.status);
     }
     let kind = kind(answer);
     if !MANIFESTS[..4].contains(&kind.as_str()) {
-        let kind = crate::model::text::escape(&kind);
+        let kind = shown(media_type(answer));
         return Upstream::NoManifest(format!("it answered with {kind:?}, which is no manifest"));
     }
     if !is_manifest(&answer.body, &kind) {
@@ -95,11 +95,14 @@ fn refused(status: u16) -> Upstream {
     }
 }
 
-/// Its media type, without parameters.
 fn kind(answer: &Answer) -> String {
+    media_type(answer).to_ascii_lowercase()
+}
+
+/// Without parameters, and as it came.
+fn media_type(answer: &Answer) -> &str {
     let kind = answer.header("content-type").unwrap_or_default();
-    let kind = kind.split(';').next().unwrap_or_default();
-    kind.trim().to_ascii_lowercase()
+    kind.split(';').next().unwrap_or_default().trim()
 }
 
 fn is_manifest(body: &[u8], kind: &str) -> bool {
@@ -208,7 +211,11 @@ mod tests {
     fn a_body_is_a_manifest_or_no_answer() {
         let own = format!("sha256:{:x}", Sha256::digest(BODY));
         let get = |kind: &str, body, pin: Option<&str>| {
-            of_get(&answer(200, &[("content-type", kind)], body), pin)
+            of_get(
+                &answer(200, &[("content-type", kind)], body),
+                pin,
+                str::to_owned,
+            )
         };
         assert_eq!(get(OCI, BODY, None), Upstream::Digest(own.clone()));
         assert_eq!(get(OCI, BODY, Some(&own)), Upstream::Digest(own.clone()));
@@ -234,8 +241,16 @@ mod tests {
             );
         }
         let lies = [("content-type", OCI), ("docker-content-digest", &digest())];
-        let seen = of_get(&answer(200, &lies, BODY), None);
+        let seen = of_get(&answer(200, &lies, BODY), None, str::to_owned);
         assert!(matches!(seen, Upstream::NoManifest(_)), "{seen:?}");
-        assert_eq!(of_get(&answer(404, &[], ""), None), Upstream::Gone);
+        assert_eq!(
+            of_get(&answer(404, &[], ""), None, str::to_owned),
+            Upstream::Gone
+        );
+        // A registry may say a password again.
+        let said = answer(200, &[("content-type", "Hunter2; x")], BODY);
+        let seen = of_get(&said, None, |text| text.replace("Hunter2", "[secret]"));
+        let shown = format!("{seen:?}");
+        assert!(shown.contains("[secret]"), "{shown}");
     }
 }

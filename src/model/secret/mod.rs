@@ -93,6 +93,11 @@ impl Credentials {
         forms.extend(secret.map(str::to_owned));
         quoted::clear(text, &forms)
     }
+
+    /// The same, where there may be none.
+    pub fn cleared(credentials: Option<&Self>, text: &str) -> String {
+        credentials.map_or_else(|| text.to_owned(), |secret| secret.redact(text))
+    }
 }
 
 /// Of a secret that can be looked for.
