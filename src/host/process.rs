@@ -16,6 +16,38 @@ pub(super) fn describe(pid: u32) -> String {
     }
 }
 
+/// Every process that is to be seen, in order.
+pub(super) fn all() -> impl Iterator<Item = u32> {
+    let listed = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let number = |entry: fs::DirEntry| entry.file_name().to_str()?.parse().ok();
+    let mut pids: Vec<u32> = listed.filter_map(number).collect();
+    pids.sort_unstable();
+    pids.into_iter()
+}
+
+/// As whom a process acts.
+pub(super) struct User {
+    pub uid: u32,
+    pub groups: Vec<u32>,
+}
+
+/// By its effective ids; `None` where it has ended, or is hidden from us.
+pub(super) fn user(pid: u32) -> Option<User> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let numbers = |key: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(key))?;
+        let numbers = line.split_ascii_whitespace().map(str::parse);
+        numbers.collect::<Result<Vec<u32>, _>>().ok()
+    };
+    let (uids, gids) = (numbers("Uid:")?, numbers("Gid:")?);
+    let mut groups = numbers("Groups:")?;
+    groups.extend(gids.get(1));
+    Some(User {
+        uid: *uids.get(1)?,
+        groups,
+    })
+}
+
 /// Milliseconds of a clock tick as /proc counts it (USER_HZ): the same on every
 /// architecture that Debian has.
 const TICK: i64 = 10;
