@@ -7,8 +7,8 @@ use fastrand::Rng;
 
 use super::whose::{all, said};
 use super::{APP, Machine};
-use crate::lab::Kind;
 use crate::lab::image::Archive;
+use crate::lab::{Kind, wait_until};
 use crate::support::scene::Running;
 
 const RUN: &str = "job-1";
@@ -27,8 +27,10 @@ struct Thing {
     name: String,
     /// Given to the object itself.
     given: Labels,
-    /// Its image's.
+    /// Its image's; a service has none of them, its tasks do.
     image: Labels,
+    /// Given to the tasks of a service.
+    of_tasks: Labels,
     /// The volume that it mounts.
     mounts: Option<String>,
 }
@@ -55,10 +57,15 @@ fn labels(rng: &mut Rng) -> Labels {
 fn is_the_runs(thing: &Thing) -> bool {
     let begins = ["-", "_"].map(|next| thing.name.starts_with(&format!("{RUN}{next}")));
     let named = thing.kind == "container" && (thing.name == RUN || begins.contains(&true));
-    let mut has = thing.image.clone();
+    let nothing = Labels::new();
+    let image = match thing.kind {
+        "container" => &thing.image,
+        _ => &nothing,
+    };
+    let mut has = image.clone();
     has.extend(&thing.given);
     let own = |key: &str| {
-        let inherited = |value: &&&str| thing.image.get(key) == Some(*value);
+        let inherited = |value: &&&str| image.get(key) == Some(*value);
         // A name makes up for what the run may have been given, and for nobody else's.
         let made_up = |value: &str| named && (value == RUN || key == NUMBER);
         let value = has.get(key).copied();
@@ -81,28 +88,98 @@ fn is_the_runs(thing: &Thing) -> bool {
 
 #[track_caller]
 fn make(machine: &Machine, things: &mut Vec<Thing>, thing: Thing, image: &str) {
-    let labels = thing
-        .given
-        .iter()
-        .map(|(key, value)| format!("--label={key}={value}"));
-    let labels: Vec<String> = labels.collect();
+    let options = |option: &str, labels: &Labels| -> Vec<String> {
+        let option = |(key, value)| format!("--{option}={key}={value}");
+        labels.iter().map(option).collect()
+    };
+    let given = options("label", &thing.given);
+    let of_tasks = options("container-label", &thing.of_tasks);
     let mut args: Vec<&str> = match thing.kind {
         "container" => vec!["create", "--network=none", "--name", &thing.name],
+        "service" => vec![
+            "service",
+            "create",
+            "--detach",
+            "--quiet",
+            "--no-resolve-image",
+            "--stop-signal=SIGKILL", // process 1 ignores SIGTERM
+            "--name",
+            &thing.name,
+        ],
         kind => vec![kind, "create"],
     };
-    args.extend(labels.iter().map(String::as_str));
-    let mount = thing
-        .mounts
-        .as_ref()
-        .map(|volume| format!("--volume={volume}:/data"));
+    args.extend(given.iter().chain(&of_tasks).map(String::as_str));
+    let mount = thing.mounts.as_ref().map(|volume| match thing.kind {
+        "service" => format!("--mount=type=volume,source={volume},target=/data"),
+        _ => format!("--volume={volume}:/data"),
+    });
     args.extend(mount.as_deref());
     match thing.kind {
-        "container" => args.push(image),
+        "container" | "service" => args.push(image),
         "secret" | "config" => args.extend([thing.name.as_str(), "text"]),
         _ => args.push(&thing.name),
     }
     machine.docker(&args);
     things.push(thing);
+}
+
+/// One random object, on a host that has these already.
+fn draw(rng: &mut Rng, n: usize, things: &[Thing]) -> Thing {
+    const MOST_SERVICES: usize = 3;
+    let kinds = [
+        "container",
+        "container",
+        "volume",
+        "network",
+        "secret",
+        "config",
+        "service",
+    ];
+    let services = things.iter().filter(|thing| thing.kind == "service");
+    let kind = match kinds[if n < 6 { 2 } else { rng.usize(..kinds.len()) }] {
+        "service" if services.count() == MOST_SERVICES => "container",
+        kind => kind,
+    };
+    let begins = ["job-1-", "job-1_", "job-11-", "x-"][rng.usize(..4)];
+    let mut thing = Thing {
+        kind,
+        name: format!("{begins}{kind}-{n}"),
+        given: labels(rng),
+        image: Labels::new(),
+        of_tasks: Labels::new(),
+        mounts: None,
+    };
+    if kind == "container" || kind == "service" {
+        thing.image = labels(rng);
+        let volumes = things.iter().filter(|thing| thing.kind == "volume");
+        let volumes: Vec<&String> = volumes.map(|thing| &thing.name).collect();
+        let at = rng.usize(..3 * volumes.len());
+        thing.mounts = volumes.get(at).map(|name| (*name).clone());
+    }
+    if kind == "service" {
+        thing.of_tasks = labels(rng);
+    }
+    thing
+}
+
+/// The containers of the services' tasks, each with its service, once all run.
+#[track_caller]
+fn tasks(machine: &Machine, things: &[Thing]) -> BTreeMap<String, String> {
+    let services = things.iter().filter(|thing| thing.kind == "service");
+    let services: Vec<&String> = services.map(|thing| &thing.name).collect();
+    wait_until("every service runs", || {
+        let running = |task: &&serde_json::Value| task["Status"]["State"] == "running";
+        let tasks = machine.engine.get("/tasks");
+        (tasks.as_array()?.iter().filter(running).count() == services.len()).then_some(())
+    });
+    let mut found = BTreeMap::new();
+    for name in all(machine) {
+        let of = |service: &&&String| name.starts_with(&format!("container {service}.1."));
+        if let Some(service) = services.iter().find(of) {
+            found.insert(name, (**service).clone());
+        }
+    }
+    found
 }
 
 #[test]
@@ -117,80 +194,88 @@ fn random_hosts_lose_exactly_what_the_page_says() {
     std::fs::write(machine.secateur.dir().join("text"), "x").expect("a file");
     let empty = all(&machine);
     for seed in first..first + hosts {
+        println!("SECATEUR_SEED={seed}");
         let mut rng = Rng::with_seed(seed);
         let mut things = Vec::new();
         for n in 0..24 {
-            let kinds = [
-                "container",
-                "container",
-                "volume",
-                "network",
-                "secret",
-                "config",
-            ];
-            let kind = kinds[if n < 6 { 2 } else { rng.usize(..kinds.len()) }];
-            let begins = ["job-1-", "job-1_", "job-11-", "x-"][rng.usize(..4)];
-            let (mut image, mut mounts) = (Labels::new(), None);
+            let thing = draw(&mut rng, n, &things);
             let tag = format!("registry.example/random:{n}");
-            if kind == "container" {
-                image = labels(&mut rng);
-                let mut archive = Archive::new().busybox().cmd(&["/bin/true"]);
-                for (key, value) in &image {
+            if thing.kind == "container" || thing.kind == "service" {
+                let mut archive =
+                    Archive::new()
+                        .busybox()
+                        .cmd(&["/bin/busybox", "sleep", "100000"]);
+                for (key, value) in &thing.image {
                     archive = archive.label(key, value);
                 }
                 machine.engine.load(&archive.tag(&tag));
-                let volumes = things
-                    .iter()
-                    .filter(|thing: &&Thing| thing.kind == "volume");
-                let volumes: Vec<&String> = volumes.map(|thing| &thing.name).collect();
-                let at = rng.usize(..3 * volumes.len());
-                mounts = volumes.get(at).map(|name| (*name).clone());
             }
-            let thing = Thing {
-                kind,
-                name: format!("{begins}{kind}-{n}"),
-                given: labels(&mut rng),
-                image,
-                mounts,
-            };
             make(&machine, &mut things, thing, &tag);
         }
-        let stays: Vec<&Thing> = things.iter().filter(|thing| !is_the_runs(thing)).collect();
-        let in_use = |thing: &Thing| {
-            let name = Some(&thing.name);
-            let users = stays.iter().filter(|user| user.kind == "container");
-            thing.kind == "volume" && users.map(|user| &user.mounts).any(|m| m.as_ref() == name)
-        };
-        let (left, gone): (Vec<&Thing>, Vec<&Thing>) = things
-            .iter()
-            .filter(|thing| is_the_runs(thing))
-            .partition(|thing| in_use(thing));
-        let shown = |thing: &&Thing| format!("{} {}", thing.kind, thing.name);
-        let gone: BTreeSet<String> = gone.iter().map(shown).collect();
+        let tasks = tasks(&machine, &things);
+        one_host(&machine, seed, &things, &tasks);
+        assert_eq!(all(&machine), empty, "SECATEUR_SEED={seed}");
+        assert!(machine.engine.has(APP));
+    }
+}
 
-        let before = all(&machine);
+/// Tears one host down, compares it with the page, and clears it.
+#[track_caller]
+fn one_host(machine: &Machine, seed: u64, things: &[Thing], tasks: &BTreeMap<String, String>) {
+    let stays: Vec<&Thing> = things.iter().filter(|thing| !is_the_runs(thing)).collect();
+    let in_use = |thing: &Thing| {
+        let name = Some(&thing.name);
+        thing.kind == "volume" && stays.iter().any(|user| user.mounts.as_ref() == name)
+    };
+    let (left, gone): (Vec<&Thing>, Vec<&Thing>) = things
+        .iter()
+        .filter(|thing| is_the_runs(thing))
+        .partition(|thing| in_use(thing));
+    let shown = |thing: &&Thing| format!("{} {}", thing.kind, thing.name);
+    let gone: BTreeSet<String> = gone.iter().map(shown).collect();
+    // A task goes with its service, and never without it.
+    let their_tasks = tasks
+        .iter()
+        .filter(|(_, service)| gone.contains(&format!("service {service}")));
+    let their_tasks: BTreeSet<String> = their_tasks.map(|(task, _)| task.clone()).collect();
+    let all_gone = &gone | &their_tasks;
+
+    let told: BTreeSet<String> = left.iter().map(shown).collect();
+
+    let before = all(machine);
+    let mut removed = BTreeSet::new();
+    // Swarm ends tasks in its own time, and their volumes are in use until then.
+    let ran = wait_until("all that may go is gone, and the rest is named", || {
         let mut command = machine.command("secateur-teardown", &[RUN]);
-        let ran =
-            Running::of(command.env("TEARDOWN_SECONDS", "0")).ended(i32::from(!left.is_empty()));
-        let after = all(&machine);
-        let lost: BTreeSet<String> = before.difference(&after).cloned().collect();
-        assert_eq!(lost, gone, "SECATEUR_SEED={seed}: {ran:#?}\n{things:#?}");
-        assert_eq!(said(&ran.stdout, "removed"), gone, "SECATEUR_SEED={seed}");
-        let told: BTreeSet<String> = left.iter().map(shown).collect();
-        assert_eq!(
-            said(&ran.stderr, "not removed:"),
-            told,
-            "SECATEUR_SEED={seed}"
+        let ran = Running::of(command.env("TEARDOWN_SECONDS", "0")).done();
+        removed.extend(said(&ran.stdout, "removed"));
+        let lost: BTreeSet<String> = before.difference(&all(machine)).cloned().collect();
+        let more: Vec<_> = lost.difference(&all_gone).collect();
+        assert!(
+            more.is_empty(),
+            "SECATEUR_SEED={seed}: {more:?} {ran:#?}\n{things:#?}"
         );
+        (lost == all_gone && said(&ran.stderr, "not removed:") == told).then_some(ran)
+    });
+    removed.retain(|name| !name.starts_with("task ")); // Swarm may have been faster
+    assert_eq!(removed, gone, "SECATEUR_SEED={seed}");
+    assert_eq!(ran.code, i32::from(!left.is_empty()), "{ran:#?}");
 
-        // Containers first: their volumes are in use.
-        for kind in ["container", "volume", "network", "secret", "config"] {
-            let rest = things.iter().filter(|thing| thing.kind == kind);
-            for thing in rest.filter(|thing| !gone.contains(&shown(thing))) {
-                machine.docker(&[kind, "rm", &thing.name]);
+    // Services and containers first: their volumes are in use.
+    for kind in [
+        "service",
+        "container",
+        "volume",
+        "network",
+        "secret",
+        "config",
+    ] {
+        let rest = things.iter().filter(|thing| thing.kind == kind);
+        for thing in rest.filter(|thing| !gone.contains(&shown(thing))) {
+            match kind {
+                "service" => machine.engine.service_remove(&thing.name),
+                _ => drop(machine.docker(&[kind, "rm", &thing.name])),
             }
         }
-        assert_eq!(all(&machine), empty);
-        assert!(machine.engine.has(APP));
     }
 }
