@@ -93,8 +93,16 @@ pub(crate) async fn patient<T>(
     policy: &Policy,
     work: impl Future<Output = T>,
 ) -> T {
-    let mut progress = Progress::new(global);
-    let mut untold = !global.quiet && !progress.is_wanted();
+    shown(&mut Progress::new(global), policy, work).await
+}
+
+/// The same, where what is shown stays: locks are held, and nothing waits for a reader.
+pub(super) async fn shown<T>(
+    progress: &mut Progress,
+    policy: &Policy,
+    work: impl Future<Output = T>,
+) -> T {
+    let mut untold = progress.is_for_the_log();
     let done = meanwhile(work, |took| {
         progress.show(|| format!("reading the engine: {} s", took.as_secs()));
         if took >= LONG && std::mem::take(&mut untold) {
@@ -103,12 +111,10 @@ pub(crate) async fn patient<T>(
                 "the engine answers slowly: it is being read for {} s; each answer may take {limit} (limits.max_answer)",
                 LONG.as_secs()
             );
-            log(Priority::Notice, &line);
+            progress.aside(move || log(Priority::Notice, &line));
         }
     });
-    let done = done.await;
-    progress.clear();
-    done
+    done.await
 }
 
 /// Waits for this, and tells five times a second for how long.

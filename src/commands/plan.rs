@@ -2,7 +2,6 @@
 //! that the command line names.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use crate::cli::{Format, Global, PlanArgs};
 use crate::commands::output::say;
@@ -15,6 +14,7 @@ use crate::decide::plan::{Entry, Plan};
 use crate::exit::{Exit, Fault};
 use crate::guard::against;
 use crate::host::files::{StateDir, write_atomic};
+use crate::host::signals::AskedToEnd;
 use crate::memory::state;
 use crate::memory::state::state_fault;
 use crate::model::ImageId;
@@ -50,7 +50,7 @@ pub(crate) async fn plan(global: &Global, args: &PlanArgs) -> Result<Exit, Fault
             &policy,
             &memory,
             trust(args.trust_engine_dates),
-            Arc::default(),
+            AskedToEnd::default(),
         );
         let survey = patient(global, &policy, survey).await?;
         context.notes.extend(own_record(&folder));

@@ -2,18 +2,17 @@
 //! has it carried out, reports. The order is the point: what was seen is on
 //! disk before anything goes.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
 use crate::cli::{Format, Global, PruneArgs};
+use crate::commands::output::shown;
 use crate::commands::progress::Progress;
 use crate::commands::reviewed::{NoReview, Reviewed};
 use crate::commands::unmatched::unmatched;
 use crate::commands::{
-    Began, connect, log, patient, policy, removal_warnings, state_dir, tell, trust, write_metrics,
+    Began, connect, log, policy, removal_warnings, state_dir, tell, trust, write_metrics,
 };
 use crate::decide::Trust;
 use crate::decide::plan::{HeldBack, Plan, Pressure};
@@ -22,6 +21,7 @@ use crate::exit::{Exit, Fault};
 use crate::guard::{Cause, Refusal, clear, standing};
 use crate::host;
 use crate::host::deploy_lock::HeldBy;
+use crate::host::signals::{AskedToEnd, Signals};
 use crate::host::systemd::Priority;
 use crate::memory::ledger::Ledger;
 use crate::memory::state::{Memory, State};
@@ -42,10 +42,11 @@ const LATE: Duration = Duration::from_secs(30);
 
 pub(crate) async fn prune(global: &Global, args: &PruneArgs) -> Result<Exit, Fault> {
     let began = Began::now();
+    let mut progress = Progress::new(global);
     let done = match policy(global) {
         Ok((policy, source)) => {
             let mut context = Context::new(source, removal_warnings(&policy));
-            let work = Box::pin(look_and_prune(global, args, &policy, &mut context));
+            let work = unstopped(global, args, &policy, &mut context, &mut progress);
             work.await.map(|(outcome, plan)| Done {
                 outcome,
                 plan,
@@ -55,6 +56,7 @@ pub(crate) async fn prune(global: &Global, args: &PruneArgs) -> Result<Exit, Fau
         }
         Err(fault) => Err(fault),
     };
+    progress.clear();
     let exit = match &done {
         Ok(done) => report(global, done),
         Err(fault) => Err(fault.clone()),
@@ -75,11 +77,34 @@ struct Done {
     context: Context,
 }
 
+/// The run. It has let go of all locks when it ends, and is not stopped before: a terminal's
+/// Ctrl-Z ends it. Nothing is written to a terminal or pipe by it but through `progress`.
+async fn unstopped(
+    global: &Global,
+    args: &PruneArgs,
+    policy: &Policy,
+    context: &mut Context,
+    progress: &mut Progress,
+) -> Result<(Outcome, Option<Plan>), Fault> {
+    let signals = Signals::new()
+        .map_err(|error| Fault::new(Exit::State, format!("cannot watch for signals: {error}")))?;
+    let asked = signals.asked_to_end();
+    Box::pin(look_and_prune(
+        global,
+        args,
+        policy,
+        context,
+        (&asked, progress),
+    ))
+    .await
+}
+
 async fn look_and_prune(
     global: &Global,
     args: &PruneArgs,
     policy: &Policy,
     context: &mut Context,
+    (asked, progress): (&AskedToEnd, &mut Progress),
 ) -> Result<(Outcome, Option<Plan>), Fault> {
     let started =
         host::clock::read().map_err(|error| Fault::new(Exit::State, format!("{error:#}")))?;
@@ -98,9 +123,8 @@ async fn look_and_prune(
         Ok(state) => state,
         Err(held) => return refused(other_run(policy, &held)),
     };
-    let interrupted = on_signals()?;
     let trust = trust(args.trust_engine_dates);
-    let seen = look_around(global, policy, &state, trust, &interrupted).await?;
+    let seen = look_around(global, policy, &state, trust, asked, progress).await?;
     let Some((reader, memory, survey)) = seen else {
         return Ok((ended(Ending::Interrupted, Vec::new()), None));
     };
@@ -114,7 +138,7 @@ async fn look_and_prune(
     note(context, policy, &memory, &survey);
     let (seen, ledger) = (&survey.inventory, survey.ledger);
     let earlier = late::of_earlier_runs((seen, &survey.info), &reader, &mut state, &memory, &run);
-    let earlier = in_time(longest_wait(policy), &interrupted, earlier, || {
+    let earlier = in_time(longest_wait(policy), asked, earlier, || {
         told_nothing(policy)
     })
     .await;
@@ -155,7 +179,6 @@ async fn look_and_prune(
                 info: &info,
                 claims: Claims::since(inventory.taken_at),
             };
-            let mut progress = Progress::new(global);
             let mut on_progress =
                 |done, of| progress.show(|| format!("removing: {done} of {of} images"));
             let mut host = Armed {
@@ -171,7 +194,6 @@ async fn look_and_prune(
                 .await
                 .unwrap_or_else(|note| context.notes.push(note));
             late::went_on(reader, &mut host.state, &memory, &inventory, &mut outcome).await;
-            progress.clear();
             outcome
         }
     };
@@ -203,14 +225,14 @@ async fn look_around<'a>(
     policy: &'a Policy,
     state: &State,
     trust: Trust,
-    interrupted: &Arc<AtomicBool>,
+    asked: &AskedToEnd,
+    progress: &mut Progress,
 ) -> Result<Option<(Reader, Memory, Result<Survey<'a>, NoSurvey>)>, Fault> {
     let read = Box::pin(async {
         let reader = connect(global, policy).await?;
         let info = survey::engine(&reader, policy).await?;
         let memory = state.memory(&info.facts.key())?;
-        let asked = Arc::clone(interrupted);
-        let first = survey::survey(&reader, info, policy, &memory, trust, asked).await;
+        let first = survey::survey(&reader, info, policy, &memory, trust, asked.clone()).await;
         let survey = match first {
             Ok(first) => after_brief_locks(&reader, policy, &memory, trust, first).await,
             Err(why) => Err(why),
@@ -218,8 +240,8 @@ async fn look_around<'a>(
         Ok((reader, memory, survey))
     });
     let limit = policy.limits.max_run;
-    let read = patient(global, policy, read);
-    let read = in_time(limit, interrupted, read, || {
+    let read = shown(progress, policy, read);
+    let read = in_time(limit, asked, read, || {
         let limit = humantime::format_duration(limit);
         format!("the engine could not be read within {limit} (limits.max_run)")
     });
@@ -275,11 +297,11 @@ fn remember(
 /// late is a fault, with these words.
 async fn in_time<T>(
     limit: Duration,
-    interrupted: &AtomicBool,
-    asked: impl Future<Output = Result<T, Fault>>,
+    asked: &AskedToEnd,
+    work: impl Future<Output = Result<T, Fault>>,
     late: impl FnOnce() -> String,
 ) -> Result<Option<T>, Fault> {
-    match tokio::time::timeout(limit, unless(interrupted, asked)).await {
+    match tokio::time::timeout(limit, unless(asked, work)).await {
         Ok(said) => said.transpose(),
         Err(_) => Err(Fault::new(Exit::Engine, late())),
     }
@@ -432,29 +454,11 @@ impl crate::prune::Engine for Live<'_> {
     }
 }
 
-/// Set on SIGTERM and SIGINT: the run ends after the call that it is in.
-fn on_signals() -> Result<Arc<AtomicBool>, Fault> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let asked = Arc::new(AtomicBool::new(false));
-    let fault = |error: std::io::Error| {
-        Fault::new(Exit::State, format!("cannot watch for signals: {error}"))
-    };
-    for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
-        let (mut signals, asked) = (signal(kind).map_err(fault)?, Arc::clone(&asked));
-        tokio::spawn(async move {
-            if signals.recv().await.is_some() {
-                asked.store(true, Ordering::Relaxed);
-            }
-        });
-    }
-    Ok(asked)
-}
-
 /// What this gives, unless the run is asked to end before: then `None`.
-async fn unless<T>(asked: &AtomicBool, work: impl Future<Output = T>) -> Option<T> {
+async fn unless<T>(asked: &AskedToEnd, work: impl Future<Output = T>) -> Option<T> {
     const TICK: Duration = Duration::from_millis(100);
     let ends = async {
-        while !asked.load(Ordering::Relaxed) {
+        while !asked.is() {
             tokio::time::sleep(TICK).await;
         }
     };

@@ -10,6 +10,7 @@ pub mod disk;
 pub mod files;
 mod process;
 pub mod pull_signs;
+pub mod signals;
 pub mod storage;
 pub mod systemd;
 pub mod user;

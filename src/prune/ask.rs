@@ -106,7 +106,6 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
             .is_some_and(|held| held >= LONGEST_HOLD)
         {
             self.host.let_go();
-            self.host.progress(self.turn, self.plan.removals().count());
             tokio::time::sleep(PAUSE).await;
         }
         let mut waited = Duration::ZERO;

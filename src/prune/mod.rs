@@ -53,6 +53,9 @@ const LAST_PATIENCE: Duration = Duration::from_secs(8);
 /// be kept waiting.
 const SLOW: &str = "the engine answers slowly, and the deploy locks were let go meanwhile";
 
+/// Said of an image that was seen before the run was stopped.
+const STOPPED: &str = "the run was stopped before its turn was over";
+
 /// Said of an image that got another name while its last one was dropped.
 const KEPT: &str = "something keeps it since: another name, or an image built on it";
 
@@ -94,11 +97,12 @@ pub trait Host {
     fn now(&self) -> DateTime<Utc>;
     /// Whether somebody asked the run to end.
     fn interrupted(&self) -> bool;
+    /// Whether the run was stopped and went on (SIGSTOP): what it saw before is old.
+    fn was_stopped(&self) -> bool;
     /// Appends to the journal; `durable`: returns when it would outlast a crash
     /// of the host.
     fn record(&mut self, records: &[Record], durable: bool) -> Result<(), String>;
-    /// Tells how far the run is; not while a deploy may wait, for a terminal may
-    /// be stopped.
+    /// Tells how far the run is, and never waits for a reader.
     fn progress(&mut self, done: usize, of: usize);
 }
 

@@ -10,7 +10,7 @@ use crate::model::reference::Reference;
 use crate::prune::changed::{changed, used_by_container, wanted_by_swarm, wanted_since};
 use crate::prune::confirm::{deletes, spellings};
 use crate::prune::outcome::{Ending, Stayed};
-use crate::prune::{Before, Engine, Fate, Host, Last, Pruning, SLOW, failed};
+use crate::prune::{Before, Engine, Fate, Host, Last, Pruning, SLOW, STOPPED, failed};
 
 impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
     /// One image, under the deploy locks. An error ends the run.
@@ -71,8 +71,8 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
         if !names.is_empty() {
             return Ok(Ok(names));
         }
-        if self.host.held_for().is_none() {
-            return Ok(Err(Fate::Skipped(SLOW.into())));
+        if let Some(why) = self.too_old() {
+            return Ok(Err(Fate::Skipped(why.into())));
         }
         // On the containerd store, too, though its record of a dangling image is
         // a name there: dropping that one does not look at image mounts.
@@ -82,6 +82,15 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
                 Ok(Err(Fate::Skipped("gone already".into())))
             }
             Err(error) => failed(error).map(Err),
+        }
+    }
+
+    /// Why what was seen of an image is too old to go by, if it is.
+    fn too_old(&self) -> Option<&'static str> {
+        if self.host.was_stopped() {
+            Some(STOPPED)
+        } else {
+            self.host.held_for().is_none().then_some(SLOW)
         }
     }
 
@@ -97,8 +106,8 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
         for (number, name) in names.iter().enumerate() {
             let lost = &names[..number];
             tried = number + 1;
-            if self.host.held_for().is_none() {
-                return Ok(Some(Fate::Skipped(having_lost(SLOW, lost))));
+            if let Some(why) = self.too_old() {
+                return Ok(Some(Fate::Skipped(having_lost(why, lost))));
             }
             let dropped = match self.patiently(engine.drop_name(name)).await {
                 Ok(dropped) => dropped,

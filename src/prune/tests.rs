@@ -58,6 +58,7 @@ struct World {
     refusals: Vec<Refusal>,
     started: Instant,
     interrupted: bool,
+    stopped: bool,
     used: u64,
 }
 
@@ -206,6 +207,9 @@ impl Host for Fake {
     fn interrupted(&self) -> bool {
         self.0.borrow().interrupted
     }
+    fn was_stopped(&self) -> bool {
+        self.0.borrow().stopped
+    }
     fn record(&mut self, records: &[Record], durable: bool) -> Result<(), String> {
         for record in records {
             let what = match &record.what {
@@ -299,6 +303,7 @@ fn scene(images: impl IntoIterator<Item = Image>) -> Scene {
         refusals: Vec::new(),
         started: Instant::now(),
         interrupted: false,
+        stopped: false,
         used: 90,
     };
     Scene {
@@ -1171,6 +1176,19 @@ async fn a_run_that_is_asked_to_end_ends_before_the_next_image() {
     );
     assert_eq!(outcome.exit(), Exit::RefusedForNow);
     assert_eq!(scene.log(&["Skipped"]), ["Skipped 2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_image_that_was_seen_before_the_run_was_stopped_stays() {
+    let scene = scene([image(1), image(2)]);
+    scene.before("name 1", |world| {
+        world.stopped = true;
+        world.interrupted = true;
+    });
+    let outcome = scene.prune().await;
+    assert_eq!(removed(&outcome), [] as [u64; 0]);
+    assert_eq!(outcome.ending, Ending::Interrupted);
+    assert!(scene.open_intents().is_empty());
 }
 
 #[tokio::test(start_paused = true)]

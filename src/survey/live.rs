@@ -1,8 +1,6 @@
 //! The survey of a live engine and its host.
 
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use chrono::{DateTime, Utc};
 
@@ -12,6 +10,7 @@ use crate::engine::{Contents, EngineError, Info, Inspected, Reader};
 use crate::exit::{Exit, Fault};
 use crate::guard::Look;
 use crate::host;
+use crate::host::signals::AskedToEnd;
 use crate::memory::ledger::Ledger;
 use crate::memory::state::Memory;
 use crate::model::conditions::{ClockReading, Disk};
@@ -60,12 +59,12 @@ pub async fn survey<'a>(
     policy: &'a Policy,
     memory: &Memory,
     trust: Trust,
-    interrupted: Arc<AtomicBool>,
+    asked: AskedToEnd,
 ) -> Result<Survey<'a>, NoSurvey> {
     let live = Live {
         reader,
         info: &info,
-        watch: Watch::new(policy, &info.facts, interrupted),
+        watch: Watch::new(policy, &info.facts, asked),
     };
     let Found {
         inventory,

@@ -4,13 +4,12 @@
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::guard::{Look, Refusal, held_locks};
 use crate::host::deploy_lock::Hold;
 use crate::host::pull_signs::Roots;
+use crate::host::signals::AskedToEnd;
 use crate::host::{clock, deploy_lock, disk, pull_signs};
 use crate::memory::clock::Clock;
 use crate::memory::ledger::Ledger;
@@ -38,12 +37,12 @@ pub struct Watch<'a> {
     images: PathBuf,
     hold: Option<(Hold, Instant)>,
     started: Instant,
-    interrupted: Arc<AtomicBool>,
+    asked: AskedToEnd,
 }
 
 impl<'a> Watch<'a> {
     /// Watches the host of this engine.
-    pub fn new(policy: &'a Policy, engine: &EngineFacts, interrupted: Arc<AtomicBool>) -> Self {
+    pub fn new(policy: &'a Policy, engine: &EngineFacts, asked: AskedToEnd) -> Self {
         let driver = (engine.store == Store::Graphdriver).then(|| engine.driver.raw().to_owned());
         let images = image_folder(engine, driver.as_deref());
         let roots = (engine.store != Store::Podman).then(|| Roots {
@@ -58,7 +57,7 @@ impl<'a> Watch<'a> {
             images,
             hold: None,
             started: clock::monotonic(),
-            interrupted,
+            asked,
         }
     }
 
@@ -75,8 +74,8 @@ impl<'a> Watch<'a> {
     }
 
     /// What says that the run is to end.
-    pub fn asked_to_end(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.interrupted)
+    pub fn asked_to_end(&self) -> AskedToEnd {
+        self.asked.clone()
     }
 
     /// The same, of a run that began with another.
@@ -91,11 +90,6 @@ impl<'a> Watch<'a> {
     /// Time since the watch began, by a clock that nobody sets.
     pub fn ran_for(&self) -> Duration {
         clock::monotonic().saturating_duration_since(self.started)
-    }
-
-    /// Whether the run is to end.
-    pub fn is_asked_to_end(&self) -> bool {
-        self.interrupted.load(Ordering::Relaxed)
     }
 
     /// Takes every deploy lock of the policy, or none: then those that others
@@ -118,11 +112,6 @@ impl<'a> Watch<'a> {
         } else {
             clock::monotonic().saturating_duration_since(*since)
         })
-    }
-
-    /// Whether a deploy may be waiting for us.
-    pub fn holds_a_lock(&self) -> bool {
-        self.hold.as_ref().is_some_and(|(hold, _)| !hold.is_empty())
     }
 
     /// Lets all locks go.
@@ -159,10 +148,7 @@ impl<'a> Watch<'a> {
             return false;
         }
         let mut waited = Duration::ZERO;
-        while waited < PATIENCE
-            && self.ran_for() < self.policy.limits.max_run
-            && !self.interrupted.load(Ordering::Relaxed)
-        {
+        while waited < PATIENCE && self.ran_for() < self.policy.limits.max_run && !self.asked.is() {
             let sights = self.locks();
             let now = clock::now();
             if held_locks(self.policy, now, &sights, &Standing::new()).is_empty() {

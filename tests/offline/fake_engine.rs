@@ -2,8 +2,9 @@
 //! engine. It needs no root and no lab. Rows of faults are tried in `bytes`
 //! (how an answer comes), `answers` (what it says), `labels` (what builders may
 //! write), `removals` (what becomes of a removal), `refusals` (what a refused run
-//! sends), `memory` (what is remembered of which engine), `files` (what is named and
-//! is no file) and `bounds` (how much memory a run takes).
+//! sends), `memory` (what is remembered of
+//! which engine), `files` (what is named and is no file), `terminals` (stopped runs,
+//! and output that nobody reads) and `bounds` (how much memory a run takes).
 
 mod answers;
 mod bounds;
@@ -13,6 +14,7 @@ mod labels;
 mod memory;
 mod refusals;
 mod removals;
+mod terminals;
 
 use std::sync::{Mutex, PoisonError};
 

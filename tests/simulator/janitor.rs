@@ -501,6 +501,10 @@ impl Host for Meeting {
         self.world().runs[self.run].terminated
     }
 
+    fn was_stopped(&self) -> bool {
+        false
+    }
+
     fn record(&mut self, records: &[Record], durable: bool) -> Result<(), String> {
         let wrong = self.at(Point::Record);
         if wrong.journal_full || wrong.fails.is_some() {

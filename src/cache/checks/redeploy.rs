@@ -3,17 +3,16 @@
 //! without --follow); what a pull shows is judged by [`crate::cache::checks::reused`]. Only
 //! while nothing else is at work.
 
-use std::sync::Arc;
-
 use crate::engine::{Failure, Info, Reader};
 use crate::exit::{Exit, Fault};
 use crate::guard::{Refusal, Undisturbed, undisturbed};
 use crate::host::clock::{monotonic, read as clock};
+use crate::host::signals::AskedToEnd;
 use crate::memory::ledger::Ledger;
 use crate::model::Image;
 use crate::model::reference::Reference;
-use crate::policy::Policy;
 use crate::model::secret::Credentials;
+use crate::policy::Policy;
 use crate::survey::watch::Watch;
 
 use crate::cache::checks::ask::{Answers, Registries};
@@ -31,7 +30,7 @@ pub async fn look_around(
 ) -> Result<Result<Undisturbed, Vec<Refusal>>, Fault> {
     let at_work = reader.at_work(info).await?;
     let now = clock().map_err(|error| Fault::new(Exit::State, format!("{error:#}")))?;
-    let watch = Watch::new(policy, &info.facts, Arc::default());
+    let watch = Watch::new(policy, &info.facts, AskedToEnd::default());
     Ok(undisturbed(policy, &watch.look(&now, ledger, at_work)))
 }
 

@@ -12,6 +12,7 @@ use nix::libc;
 
 use crate::host::deploy_lock::{explain, holder};
 use crate::host::files::type_name;
+use crate::host::signals::Unstopped;
 use crate::model::conditions::LockState;
 
 /// A lock file may be replaced just while we look; thrice in a row is no
@@ -46,6 +47,7 @@ impl Drop for Taken {
 /// [`crate::model::conditions::LockKind::Flock`]: takes the lock for a moment to see
 /// whether it is free.
 pub(super) fn probe(path: &Path) -> LockState {
+    let _unstopped = Unstopped::new();
     match take(path, Access::Read) {
         Ok(_taken) => LockState::Free,
         Err(state) => state,

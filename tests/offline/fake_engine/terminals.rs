@@ -1,0 +1,222 @@
+//! Runs that are stopped, or whose terminal or pipe nobody reads: none keeps a deploy or
+//! another run waiting, and SIGTERM ends each.
+
+use std::fs::{self, File};
+use std::io::{PipeReader, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::libc::{SIGKILL, SIGTERM, SYS_write};
+use nix::pty::openpty;
+use nix::sys::termios::{FlowArg, tcflow};
+
+use super::{Host, KIND};
+use crate::fake::fault::Fault;
+use crate::lab::wait_until;
+use crate::support::{EAGER, Ran, ids};
+
+/// An answer that waits until it is let through.
+struct Gate {
+    arrived: Receiver<()>,
+    opened: Sender<()>,
+}
+
+impl Gate {
+    /// Before the first answer to such a request, which the engine has done by then.
+    fn before(host: &Host, method: &str, part: &str) -> Gate {
+        let (came, arrived) = channel();
+        let (opened, open) = channel();
+        let both = Mutex::new((came, open));
+        let wait = Fault::json(move |_| {
+            let both = both.lock().expect("once");
+            let _ = both.0.send(());
+            let _ = both.1.recv();
+        });
+        host.fake.fault_at(method, part, 1, wait);
+        Gate { arrived, opened }
+    }
+
+    fn wait(&self) {
+        self.arrived.recv().expect("the request comes");
+    }
+
+    fn open(&self) {
+        self.opened.send(()).expect("it waits");
+    }
+}
+
+/// A run of the program; it is killed with the test.
+struct Run(Child);
+
+impl Run {
+    fn of(command: &mut Command) -> Run {
+        // A group of its own, as a shell gives it: only such a one can be stopped.
+        Run(command.process_group(0).spawn().expect("it starts"))
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.0.id().to_string();
+        let sent = Command::new("kill").args(["-s", name, &pid]).status();
+        assert!(sent.expect("kill").success(), "SIG{name}");
+    }
+
+    /// Whether one of its threads is in write(2) to this descriptor.
+    fn is_writing_to(&self, number: u32) -> bool {
+        let wanted = format!("{SYS_write} {number:#x} ");
+        let threads = fs::read_dir(format!("/proc/{}/task", self.0.id()));
+        threads.expect("its threads").flatten().any(|thread| {
+            let call = fs::read_to_string(thread.path().join("syscall"));
+            call.is_ok_and(|call| call.starts_with(&wanted))
+        })
+    }
+
+    fn is_stopped(&self) -> bool {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.0.id())).expect("it runs");
+        stat.contains(") T ")
+    }
+
+    /// Ends it by SIGTERM, and says which signal it died of, if it did.
+    fn ends_on_sigterm(mut self) -> Option<i32> {
+        self.signal("TERM");
+        let status = wait_until("it ends on SIGTERM", || self.0.try_wait().expect("a child"));
+        assert_ne!(status.signal(), Some(SIGKILL));
+        status.signal()
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A host with a deploy lock, and an image less for each run that ends well.
+fn host() -> (Host, [PathBuf; 2]) {
+    let host = Host::of(KIND);
+    let lock = host.secateur.dir().join("deploy.lock");
+    fs::write(&lock, "").expect("a lock");
+    let path = lock.display();
+    let table = format!("[[guard.lock]]\npath = \"{path}\"\nkind = \"flock\"\n");
+    host.secateur.policy(&format!("{EAGER}{table}"));
+    let run_lock = host.secateur.state().join("run.lock");
+    (host, [lock, run_lock])
+}
+
+fn are_free(locks: &[PathBuf]) -> bool {
+    let is_free = |path: &PathBuf| File::open(path).is_ok_and(|file| file.try_lock().is_ok());
+    locks.iter().all(is_free)
+}
+
+/// A terminal of which nobody reads anything, as after Ctrl-S. Both ends.
+fn stopped_terminal() -> (OwnedFd, OwnedFd) {
+    let ends = openpty(None, None).expect("a terminal");
+    tcflow(&ends.slave, FlowArg::TCOOFF).expect("Ctrl-S");
+    (ends.master, ends.slave)
+}
+
+/// A pipe that is full, and that nobody reads.
+fn full_pipe() -> (PipeReader, OwnedFd) {
+    let (reader, mut writer) = std::io::pipe().expect("a pipe");
+    let flags = |flags| fcntl(&writer, FcntlArg::F_SETFL(flags)).expect("its flags");
+    flags(OFlag::O_NONBLOCK);
+    while writer.write(&[b'.'; 4096]).is_ok() {}
+    while writer.write(b".").is_ok() {}
+    fcntl(&writer, FcntlArg::F_SETFL(OFlag::empty())).expect("its flags");
+    (reader, writer.into())
+}
+
+#[test]
+fn a_terminal_or_pipe_that_nobody_reads_holds_up_no_run_and_no_deploy() {
+    let (_master, terminal) = stopped_terminal();
+    let (_reader, pipe) = full_pipe();
+    for stream in [terminal, pipe] {
+        let (host, locks) = host();
+        let litter = host.litter();
+        let gate = Gate::before(&host, "GET", "/containers/json");
+        let mut command = host.secateur.command(&["prune"]);
+        let both = stream.try_clone().expect("the same");
+        let run = Run::of(command.stdout(both).stderr(stream));
+        gate.wait();
+        wait_until("it tells that the engine is slow", || {
+            run.is_writing_to(2).then_some(())
+        });
+        gate.open();
+        wait_until("the images are gone", || {
+            (host.gone(&litter).len() == litter.len()).then_some(())
+        });
+        wait_until("both locks are free", || are_free(&locks).then_some(()));
+        assert_eq!(run.ends_on_sigterm(), Some(SIGTERM));
+        host.is_whole_but_for(&litter);
+    }
+}
+
+#[test]
+fn a_run_that_waits_for_its_reader_holds_no_lock_and_ends_on_sigterm() {
+    let (_reader, pipe) = full_pipe();
+    let (host, locks) = host();
+    let mut command = host.secateur.command(&["prune"]);
+    let run = Run::of(command.stdout(pipe).stderr(Stdio::null()));
+    wait_until("it writes its report", || {
+        run.is_writing_to(1).then_some(())
+    });
+    assert!(are_free(&locks));
+    assert_eq!(run.ends_on_sigterm(), Some(SIGTERM));
+}
+
+#[test]
+fn a_run_that_is_asked_to_stop_lets_its_locks_go_first_and_ends_when_it_goes_on() {
+    for signal in ["TSTP", "TTIN", "TTOU"] {
+        let (host, locks) = host();
+        let litter = host.litter();
+        let gate = Gate::before(&host, "DELETE", "/images/");
+        let mut command = host.secateur.command(&["prune", "--format", "json"]);
+        let mut run = Run::of(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
+        gate.wait();
+        assert!(!are_free(&locks[1..]), "it holds the run lock");
+        run.signal(signal);
+        gate.open();
+        wait_until("it is stopped", || run.is_stopped().then_some(()));
+        assert!(are_free(&locks), "SIG{signal}");
+        run.signal("CONT");
+        ends_with_one_image_less(&host, &mut run, &litter);
+    }
+}
+
+#[test]
+fn a_run_that_was_stopped_by_sigstop_ends_when_it_goes_on() {
+    let (host, locks) = host();
+    let litter = host.litter();
+    let gate = Gate::before(&host, "DELETE", "/images/");
+    let mut command = host.secateur.command(&["prune", "--format", "json"]);
+    let mut run = Run::of(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
+    gate.wait();
+    run.signal("STOP");
+    wait_until("it is stopped", || run.is_stopped().then_some(()));
+    gate.open();
+    run.signal("CONT");
+    ends_with_one_image_less(&host, &mut run, &litter);
+    assert!(are_free(&locks));
+}
+
+/// As one that was asked to end: the image whose turn it was is gone, and no other.
+#[track_caller]
+fn ends_with_one_image_less(host: &Host, run: &mut Run, litter: &[String]) {
+    let mut text = String::new();
+    let stdout = run.0.stdout.as_mut().expect("piped");
+    std::io::Read::read_to_string(stdout, &mut text).expect("the report");
+    let code = run.0.wait().expect("its end").code();
+    let ran = Ran {
+        code: code.unwrap_or(-1),
+        stdout: text,
+        stderr: String::new(),
+    };
+    let outcome = ran.ended(75).json();
+    assert_eq!(ids(&outcome, "removed"), litter[..1], "{outcome:#}");
+    host.is_whole_but_for(&litter[..1]);
+}
