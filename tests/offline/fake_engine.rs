@@ -2,7 +2,7 @@
 //! engine. It needs no root and no lab. Rows of faults are tried in `bytes`
 //! (how an answer comes), `answers` (what it says), `labels` (what builders may
 //! write), `removals` (what becomes of a removal), `refusals` (what a refused run
-//! sends), `memory` (what is remembered of
+//! sends), `registries` (one that never answers), `memory` (what is remembered of
 //! which engine), `files` (what is named and is no file), `terminals` (stopped runs,
 //! and output that nobody reads) and `bounds` (how much memory a run takes).
 
@@ -13,6 +13,7 @@ mod files;
 mod labels;
 mod memory;
 mod refusals;
+mod registries;
 mod removals;
 mod terminals;
 
