@@ -35,6 +35,10 @@ pub fn id(n: u64) -> ImageId {
     format!("{n:08x}{:056}", 0).parse().unwrap()
 }
 
+pub fn wanted(name: &str) -> crate::cache::promise::Wanted {
+    crate::cache::promise::Wanted::Name(name.parse().unwrap())
+}
+
 /// A deploy of this service's.
 pub fn deploy(service: &str) -> crate::guard::Refusal {
     let (service, what) = (service.into(), "update is updating".into());

@@ -8,14 +8,15 @@ use crate::exit::Exit;
 use crate::guard::Refusal;
 use crate::model::EngineFacts;
 
+use crate::cache::promise::Wanted;
 use crate::cache::registry::Cost;
 use crate::cache::{Check, Kind, Status};
 
 /// What was found of one promised image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
-    /// The image as it was promised, fit to print.
-    pub image: String,
+    /// The image as it was promised.
+    pub image: Wanted,
     /// All that was looked at.
     pub checks: Vec<Check>,
     /// What no registry was asked about it.
@@ -153,7 +154,7 @@ mod tests {
 
     fn findings(statuses: &[Status], strict: bool) -> Findings {
         let line = |status: &Status| Line {
-            image: format!("{status:?}"),
+            image: crate::testing::wanted(status.word()),
             checks: vec![
                 Check::new(Kind::Present, Status::Ok, ""),
                 Check::new(Kind::Current, *status, ""),

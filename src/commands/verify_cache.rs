@@ -170,9 +170,8 @@ impl Run<'_> {
             checks.push(lasting.clone());
             checks.extend(answers.of(promise));
             checks.extend(reused.next());
-            let image = promise.wanted.to_string();
             findings.images.push(Line {
-                image,
+                image: promise.wanted.clone(),
                 checks,
                 not_asked: self.not_asked(promise),
             });

@@ -81,14 +81,24 @@ impl Host {
     }
 }
 
+/// What a report says of one image, which it names in full.
+#[track_caller]
+fn line<'a>(report: &'a Value, image: &str) -> &'a Value {
+    let full = match image.split_once('/') {
+        None if image.starts_with("sha256:") => image.to_owned(),
+        None => format!("docker.io/library/{image}"),
+        Some((first, _)) if first.contains(['.', ':']) => image.to_owned(),
+        Some(_) => format!("docker.io/{image}"),
+    };
+    let images = report["images"].as_array().expect("images");
+    let found = images.iter().find(|line| line["image"] == full);
+    found.unwrap_or_else(|| panic!("{full} in {report:#}"))
+}
+
 /// One answer of a report.
 #[track_caller]
 fn check<'a>(report: &'a Value, image: &str, kind: &str) -> &'a Value {
-    let images = report["images"].as_array().expect("images");
-    let image = images
-        .iter()
-        .find(|line| line["image"] == image)
-        .unwrap_or_else(|| panic!("{image} in {report:#}"));
+    let image = line(report, image);
     let checks = image["checks"].as_array().expect("checks");
     checks
         .iter()

@@ -32,6 +32,16 @@ impl fmt::Display for Wanted {
     }
 }
 
+impl Wanted {
+    /// For a program: a name in its full form.
+    pub fn full(&self) -> String {
+        match self {
+            Self::Name(name) => name.to_string(),
+            Self::Id(id) => id.to_string(),
+        }
+    }
+}
+
 /// Who promised it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum By {

@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 
 use crate::cache::outcome::{Findings, Line};
+use crate::cache::promise::Wanted;
 use crate::cache::{Check, Status};
 use crate::host::systemd::{Entry, Priority};
 use crate::report::Context;
@@ -26,7 +27,7 @@ pub fn findings(findings: &Findings, context: &Context) -> Vec<Entry> {
         .store
         .iter()
         .filter(|store| findings.images.is_empty() && store.status != Status::Ok);
-    entries.extend(alone.map(|store| broken("the store", store.status, &[store])));
+    entries.extend(alone.map(|store| broken(None, store.status, &[store])));
     let (exit, all) = (findings.exit(), findings.images.len());
     let count = |status| {
         findings
@@ -82,10 +83,11 @@ fn promise(line: &Line) -> Entry {
         .iter()
         .filter(|check| check.status != Status::Ok)
         .collect();
-    broken(&line.image, line.status(), &wrong)
+    broken(Some(&line.image), line.status(), &wrong)
 }
 
-fn broken(what: &str, status: Status, checks: &[&Check]) -> Entry {
+/// `None`: the store itself, which has no name.
+fn broken(image: Option<&Wanted>, status: Status, checks: &[&Check]) -> Entry {
     let priority = match status {
         Status::Broken => Priority::Error,
         Status::Unknown => Priority::Warning,
@@ -93,11 +95,13 @@ fn broken(what: &str, status: Status, checks: &[&Check]) -> Entry {
     };
     let of = |check: &&Check| format!("{}: {}", check.kind.word(), check.message);
     let reason = checks.iter().map(of).collect::<Vec<_>>().join("; ");
-    let fields = vec![
-        ("NAMES", what.to_owned()),
+    let names = image.map(|image| ("NAMES", image.full()));
+    let mut fields: Vec<_> = names.into_iter().collect();
+    fields.extend([
         ("STATUS", status.word().to_owned()),
         ("REASON", reason.clone()),
-    ];
+    ]);
+    let what = image.map_or_else(|| "the store".to_owned(), Wanted::to_string);
     let message = format!("{}: {what}: {reason}", status.word());
     entry(PROMISE, priority, message, fields)
 }

@@ -29,7 +29,7 @@ struct Document<'a> {
 
 #[derive(Serialize)]
 struct ImagePart<'a> {
-    image: &'a str,
+    image: String,
     status: Status,
     checks: &'a [Check],
     /// Checks that were wanted, and of which no registry was asked.
@@ -78,7 +78,7 @@ pub fn report(findings: &Findings, context: &Context) -> String {
             .images
             .iter()
             .map(|line| ImagePart {
-                image: &line.image,
+                image: line.image.full(),
                 status: line.status(),
                 checks: &line.checks,
                 not_asked: &line.not_asked,
@@ -126,7 +126,7 @@ mod tests {
             Check::new(Kind::Current, Status::Unknown, "not asked"),
         ];
         let images = vec![Line {
-            image: "app:1".into(),
+            image: crate::testing::wanted("app:1"),
             checks,
             not_asked: Vec::new(),
         }];
@@ -142,7 +142,7 @@ mod tests {
         let json: serde_json::Value = serde_json::from_str(&report(&findings, &context)).unwrap();
         assert_eq!(json["schema"], "secateur/cache/1");
         assert_eq!(json["result"], "broken");
-        assert_eq!(json["images"][0]["image"], "app:1");
+        assert_eq!(json["images"][0]["image"], "docker.io/library/app:1");
         // Of images, by the worst of their answers; and of answers.
         assert_eq!(json["summary"]["unknown"], 0);
         assert_eq!(json["summary"]["unknown_answers"], 1);

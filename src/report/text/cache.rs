@@ -98,7 +98,12 @@ pub fn brief(findings: &Findings) -> String {
 fn one(out: &mut String, line: &Line, verbose: bool) {
     let status = line.status();
     let style = style(status);
-    headed(out, style, &format!("{:8}", status.word()), &line.image);
+    headed(
+        out,
+        style,
+        &format!("{:8}", status.word()),
+        &line.image.to_string(),
+    );
     let mut checks: Vec<&Check> = line.checks.iter().collect();
     checks.sort_by_key(|check| (check.status, check.kind));
     let mut fine = Vec::new();
@@ -214,7 +219,7 @@ mod tests {
             Check::new(Kind::Current, status, message),
         ];
         Line {
-            image: image.into(),
+            image: crate::testing::wanted(image),
             checks,
             not_asked: Vec::new(),
         }

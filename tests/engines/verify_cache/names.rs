@@ -2,16 +2,14 @@
 
 use serde_json::{Value, json};
 
-use super::{Host, says};
+use super::{Host, line, says};
 use crate::lab::image::Archive;
 use crate::lab::{Kind, Registry, USER, base64url};
 
 /// What was not asked of an image: check and reason.
 #[track_caller]
 fn not_asked(report: &Value, image: &str) -> Vec<(String, String)> {
-    let images = report["images"].as_array().expect("images");
-    let line = images.iter().find(|line| line["image"] == image);
-    let line = line.unwrap_or_else(|| panic!("{image} in {report:#}"));
+    let line = line(report, image);
     let text = |value: &Value| value.as_str().expect("a text").to_owned();
     let parts = line["not_asked"].as_array().expect("not_asked");
     let parts = parts
