@@ -1,6 +1,7 @@
 //! verify-cache on live engines: promised images that are here, gone, damaged,
 //! moved upstream, deployed again.
 
+mod docker_config;
 mod empty;
 mod names;
 
