@@ -112,12 +112,8 @@ pub fn read(
         ))
     };
     let bytes = bytes.ok_or_else(|| refuse("it is not there".into()))?;
-    let document: Document = serde_json::from_slice(&bytes).map_err(|e| {
-        refuse(format!(
-            "it does not read: {}",
-            crate::model::text::escape(&e.to_string())
-        ))
-    })?;
+    let document: Document = serde_json::from_slice(&bytes)
+        .map_err(|error| refuse(crate::model::text::json_error(&error)))?;
     check(&document, engine, policy, now, max_age).map_err(refuse)?;
     let removed = document
         .images

@@ -232,8 +232,22 @@ mod tests {
             "{gone}"
         );
         for (meta, why) in [
-            ("[", "EOF"),
-            ("{}", "missing field"),
+            (
+                "[",
+                "meta.json: it ends too early, at line 1, column 1; make it anew",
+            ),
+            (
+                "{}",
+                "meta.json: it has no Endpoints.docker, wanted one with a Host",
+            ),
+            (
+                r#"{"Endpoints":{"docker":{"Host":1}}}"#,
+                "its Endpoints.docker.Host is no text",
+            ),
+            (
+                r#"{"Endpoints":{"kubernetes":{"Host":"https://h"}}}"#,
+                "it has no Endpoints.docker",
+            ),
             (
                 r#"{"Endpoints":{"docker":{"Host":"tcp://h:1"}}}"#,
                 "its host is tcp://h:1: wanted a local socket",

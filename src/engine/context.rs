@@ -3,12 +3,12 @@
 
 use std::path::Path;
 
-use serde::Deserialize;
+use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
 use crate::engine::address::{AddressError, Environment};
 use crate::host::files::read_named;
-use crate::model::text::escape;
+use crate::model::text::{escape, json_error};
 
 /// Neither docker's config.json nor what it keeps of a context is longer.
 pub(super) const LONGEST: u64 = 1 << 20;
@@ -51,7 +51,6 @@ pub(super) fn context(
 /// What config.json names. An empty one, and one that is not there, name none; what comes
 /// after the first value, and whether keys are written in capitals, docker does not look at.
 fn current_context(path: &Path) -> Result<Option<String>, String> {
-    use serde_json::Value;
     let bytes = match read_named(path, LONGEST) {
         Ok(bytes) => bytes,
         Err(error) if error.is_not_found() => return Ok(None),
@@ -59,43 +58,45 @@ fn current_context(path: &Path) -> Result<Option<String>, String> {
     };
     let mut values = serde_json::Deserializer::from_slice(&bytes).into_iter::<Value>();
     let damaged = |why: &str| format!("{}: {why}", escape(&path.to_string_lossy()));
-    let no_json = |error: serde_json::Error| {
-        damaged(&format!("it is no JSON: {}", escape(&error.to_string())))
-    };
+    let no_json = |error: serde_json::Error| damaged(&json_error(&error));
     match values.next().transpose().map_err(no_json)? {
         None => Ok(None),
-        Some(Value::Object(keys)) => {
-            let is_it = |key: &str| key.eq_ignore_ascii_case("currentContext");
-            match keys.into_iter().find(|(key, _)| is_it(key)) {
-                None | Some((_, Value::Null)) => Ok(None),
-                Some((_, Value::String(name))) => Ok(Some(name)),
-                Some(_) => Err(damaged("currentContext is no text")),
-            }
-        }
+        Some(Value::Object(keys)) => match field(&keys, "currentContext") {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(name)) => Ok(Some(name.clone())),
+            Some(_) => Err(damaged("currentContext is no text")),
+        },
         Some(_) => Err(damaged("it is no JSON object")),
     }
 }
 
 /// docker keeps each context below a folder named by the hash of its name.
 fn host_of(folder: &Path, name: &str) -> Result<Option<String>, String> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "PascalCase")]
-    struct Meta {
-        endpoints: std::collections::BTreeMap<String, Endpoint>,
-    }
-    #[derive(Deserialize)]
-    #[serde(rename_all = "PascalCase")]
-    struct Endpoint {
-        host: Option<String>,
-    }
     let hash = format!("{:x}", Sha256::digest(name));
     let path = folder.join(hash).join("meta.json");
     let bytes = read_named(&path, LONGEST).map_err(|error| error.to_string())?;
-    let meta: Meta = serde_json::from_slice(&bytes).map_err(|error| {
+    let damaged = |why: &str| {
         let path = escape(&path.to_string_lossy());
-        format!("{path}: {}", escape(&error.to_string()))
-    })?;
-    let mut endpoints = meta.endpoints;
-    let host = endpoints.remove("docker").and_then(|docker| docker.host);
-    Ok(host.filter(|host| !host.is_empty()))
+        format!("{path}: {why}; make it anew with `docker context create`")
+    };
+    let meta: Value =
+        serde_json::from_slice(&bytes).map_err(|error| damaged(&json_error(&error)))?;
+    let endpoints = meta.as_object().and_then(|meta| field(meta, "Endpoints"));
+    let endpoint = endpoints.and_then(|endpoints| endpoints.get("docker"));
+    let Some(endpoint) = endpoint.and_then(Value::as_object) else {
+        return Err(damaged(
+            "it has no Endpoints.docker, wanted one with a Host",
+        ));
+    };
+    match field(endpoint, "Host") {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(host)) => Ok(Some(host.clone()).filter(|host| !host.is_empty())),
+        Some(_) => Err(damaged("its Endpoints.docker.Host is no text")),
+    }
+}
+
+/// A field of an object, by its name in whatever case.
+fn field<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
+    let is_it = |(key, _): &(&String, &Value)| key.eq_ignore_ascii_case(name);
+    object.iter().find(is_it).map(|(_, value)| value)
 }

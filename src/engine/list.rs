@@ -177,11 +177,11 @@ impl Reader {
 /// Reads a JSON object. All of it must be UTF-8, and it must be an object:
 /// serde takes a list for a struct, too, and looks into no text that it skips.
 pub(super) fn object<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
-    let text = std::str::from_utf8(bytes).map_err(|error| error.to_string())?;
+    let text = std::str::from_utf8(bytes).map_err(|_| "it is no UTF-8".to_owned())?;
     if !text.trim_ascii_start().starts_with('{') {
         return Err("it is no JSON object".to_owned());
     }
-    serde_json::from_str(text).map_err(|error| error.to_string())
+    serde_json::from_str(text).map_err(|error| crate::model::text::json_error(&error))
 }
 
 /// Finds where items begin and end. What is between two ends is for

@@ -73,7 +73,7 @@ fn messages(bytes: &[u8], mut take: impl FnMut(Message)) -> Result<usize, String
         match message {
             Ok(message) => take(message),
             Err(error) if error.is_eof() => return Ok(read),
-            Err(error) => return Err(error.to_string()),
+            Err(error) => return Err(crate::model::text::json_error(&error)),
         }
         read = messages.byte_offset();
     }

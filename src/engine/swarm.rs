@@ -11,7 +11,7 @@ use crate::engine::deploys::{Place, Seen, Update, Way, deploy};
 use crate::engine::list::{Allowance, Form, LONGEST_WHOLE, Weighed, object};
 use crate::engine::sparing::some_of;
 use crate::engine::{EngineError, Info, Reader};
-use crate::model::text::{Untrusted, escape};
+use crate::model::text::{Untrusted, escape, json_error};
 use crate::model::{Observed, ServiceImage, Spec, Swarm};
 
 /// What this node is to Swarm.
@@ -390,7 +390,7 @@ fn wants(services: &[Wants], tasks: Vec<Kept>) -> Swarm {
 /// What the two lists of a manager mean on this node. For models of an engine: a
 /// live one is read as its answers come.
 pub fn wanted_by_swarm(here: &str, services: &str, tasks: &str) -> Result<Swarm, String> {
-    let of = |error: serde_json::Error| error.to_string();
+    let of = |error: serde_json::Error| json_error(&error);
     let services: Vec<Service> = serde_json::from_str(services).map_err(of)?;
     let tasks: Vec<Task> = serde_json::from_str(tasks).map_err(of)?;
     let mut seen = Tasks::on(Some(here));

@@ -88,6 +88,34 @@ pub fn escape_json(json: &str) -> String {
     out
 }
 
+/// What is wrong with JSON that somebody wrote or an engine sent, fit to print. Not for
+/// files with secrets: the value that does not fit is quoted.
+pub fn json_error(error: &serde_json::Error) -> String {
+    use serde_json::error::Category;
+    let at = format!("line {}, column {}", error.line(), error.column());
+    let words = match error.classify() {
+        Category::Eof => format!("it ends too early, at {at}"),
+        Category::Syntax | Category::Io => format!("it is no JSON from {at} on"),
+        Category::Data => {
+            let words = error.to_string();
+            let words = words
+                .rsplit_once(" at line ")
+                .map_or(&*words, |(why, _)| why);
+            let missing = words.strip_prefix("missing field ");
+            let wrong = words
+                .split_once(": ")
+                .filter(|(what, _)| what.starts_with("invalid "));
+            let wrong = wrong.and_then(|(_, rest)| rest.rsplit_once(", expected "));
+            match (missing, wrong) {
+                (Some(field), _) => format!("{field} is missing, at {at}"),
+                (_, Some((seen, wanted))) => format!("{at}: it is {seen}, wanted {wanted}"),
+                (None, None) => format!("{at}: {words}"),
+            }
+        }
+    };
+    escape(&words)
+}
+
 /// Percent-encodes a value of a query or a form: nothing in it can end it or
 /// begin another.
 pub fn encode(value: &str) -> String {
@@ -117,6 +145,32 @@ pub fn is_invisible(ch: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_wrong_with_json_is_said_with_its_place_and_what_was_wanted() {
+        #[derive(Debug, Deserialize)]
+        struct Small {
+            #[serde(rename = "n")]
+            _n: u32,
+        }
+        for (json, words) in [
+            ("{\"n\":1", "it ends too early, at line 1, column 6"),
+            ("{\n no}", "it is no JSON from line 2, column 2 on"),
+            ("{}", "`n` is missing, at line 1, column 2"),
+            (
+                r#"{"n":"\u001b at line 1"}"#,
+                r#"line 1, column 23: it is string "\u{1b} at line 1", wanted u32"#,
+            ),
+            (
+                "{\"n\":-1}",
+                "line 1, column 7: it is integer `-1`, wanted u32",
+            ),
+        ] {
+            let error = serde_json::from_str::<Small>(json).unwrap_err();
+            let said = json_error(&error);
+            assert!(said.starts_with(words), "{said}");
+        }
+    }
 
     #[test]
     fn no_control_or_bidi_character_survives() {

@@ -6,7 +6,7 @@ use crate::exit::{Exit, Fault};
 use crate::host::files::read_named;
 use crate::memory::ledger::Ledger;
 use crate::model::Inventory;
-use crate::model::text::escape;
+use crate::model::text::{escape, json_error};
 use crate::survey::live::Survey;
 
 /// A host as `--save-inventory` writes it: what was seen, and what was
@@ -56,8 +56,7 @@ impl SavedHost {
 
     /// The same, from its text. The error is fit to print.
     pub fn from_json(bytes: &[u8]) -> Result<(Inventory, Ledger), String> {
-        let saved: Self =
-            serde_json::from_slice(bytes).map_err(|error| escape(&error.to_string()))?;
+        let saved: Self = serde_json::from_slice(bytes).map_err(|error| json_error(&error))?;
         if saved.schema != SAVED {
             return Err(format!(
                 "its schema is {:?}, wanted {SAVED:?}",

@@ -9,6 +9,7 @@
 mod answers;
 mod bounds;
 mod bytes;
+mod contexts;
 mod files;
 mod labels;
 mod memory;

@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::model::reference::Reference;
-use crate::model::text::escape;
+use crate::model::text::{escape, json_error};
 use crate::model::{EngineFacts, Image, ImageId, Store};
 
 use crate::cache::promise::Wanted;
@@ -105,16 +105,14 @@ impl Baseline {
         struct Head {
             schema: String,
         }
-        let words =
-            |error: serde_json::Error| format!("it does not read: {}", escape(&error.to_string()));
-        let head: Head = serde_json::from_slice(bytes).map_err(words)?;
+        let head: Head = serde_json::from_slice(bytes).map_err(|error| json_error(&error))?;
         if head.schema != SCHEMA {
             return Err(format!(
                 "its schema is {:?}, wanted {SCHEMA:?}",
                 escape(&head.schema)
             ));
         }
-        serde_json::from_slice(bytes).map_err(words)
+        serde_json::from_slice(bytes).map_err(|error| json_error(&error))
     }
 
     /// For people as well: one field a line.

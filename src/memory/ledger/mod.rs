@@ -226,7 +226,7 @@ impl Ledger {
             format: u32,
         }
         let corrupt =
-            |e: serde_json::Error| Unusable::Corrupt(crate::model::text::escape(&e.to_string()));
+            |error: serde_json::Error| Unusable::Corrupt(crate::model::text::json_error(&error));
         let head: Head = serde_json::from_slice(bytes).map_err(corrupt)?;
         if head.format > FORMAT {
             return Err(Unusable::Newer(head.format));
