@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -413,6 +414,23 @@ fn a_connection_that_is_closed_while_we_send_ends_the_run_or_does_no_harm() {
             host.is_whole_but_for(&gone);
             assert!(gone.is_empty() || command == Command::Prune);
         }
+    }
+}
+
+#[test]
+fn an_engine_that_takes_longer_for_its_lists_is_read_where_max_answer_gives_it_that_long() {
+    for (limit, read) in [("1s", false), ("1m", true)] {
+        let host = Host::of(KIND);
+        let litter = host.litter();
+        let limit = format!("max_answer = \"{limit}\"\nmax_fraction");
+        host.secateur.policy(&EAGER.replace("max_fraction", &limit));
+        let late = Fault::Late(Duration::from_millis(1500));
+        host.fake.fault("GET", "/images/json", late);
+        for command in ["plan", "verify-cache", "prune"] {
+            let ran = host.run(&[command]);
+            assert_eq!(ran.code != 69, read, "{command} {limit}: {ran:?}");
+        }
+        host.is_whole_but_for(if read { &litter } else { &[] });
     }
 }
 

@@ -1,12 +1,12 @@
 //! What becomes of a removal where the engine refuses it, fails at it, lies
 //! about it, or goes away in the middle.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Host, KIND, KINDS};
 use crate::fake::fault::Fault;
 use crate::lab::wait_until;
-use crate::support::ids;
+use crate::support::{ids, unpinned};
 
 /// The lines that the journal has of outcomes, as `id result`.
 fn results(host: &Host, litter: &[String]) -> Vec<Vec<String>> {
@@ -115,6 +115,35 @@ fn a_name_of_somebody_that_went_along_stops_the_run_and_is_reported() {
         1,
         "{drops:?}"
     );
+}
+
+#[test]
+fn the_longest_name_that_went_along_is_told_whole_with_the_command_that_brings_it_back() {
+    let name = format!("r.example/{}:{}", "a".repeat(245), "t".repeat(128));
+    let digest = format!("r.example/app@sha256:{}", "7".repeat(64));
+    let command = format!("docker pull {digest} && docker tag {digest} {name}");
+    for format in ["json", "text"] {
+        let host = Host::of(KIND);
+        let first = host.litter().remove(0);
+        host.secateur.policy(&unpinned());
+        host.fake.world(|world| {
+            world.image(&first)["RepoDigests"] = json!([digest]);
+            world.also = vec![json!({"Untagged": name})];
+        });
+        host.secateur.until_removable(&first);
+        let ran = host.run(&["prune", "--format", format]);
+        assert_eq!(ran.code, 70, "{ran:?}");
+        if format == "json" {
+            let outcome: Value = serde_json::from_str(&ran.stdout).expect("JSON");
+            let lost = &outcome["collateral"][0];
+            assert_eq!(lost["what"], name.as_str(), "{outcome:#}");
+            assert_eq!(lost["way_back"], command.as_str(), "{outcome:#}");
+        } else {
+            // Wide as it is, it is broken between words alone.
+            let joined = ran.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert!(joined.contains(&command), "{}", ran.stdout);
+        }
+    }
 }
 
 #[test]

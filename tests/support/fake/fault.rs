@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -21,6 +22,8 @@ pub enum Fault {
     HangAfterHead,
     /// Sends half of the answer, and no more.
     HangInBody,
+    /// Sends the answer after so long.
+    Late(Duration),
     /// Sends the answer one byte a second.
     Drip,
     /// A chunked body that breaks off in the middle of a chunk.
@@ -84,6 +87,7 @@ impl fmt::Debug for Fault {
             Fault::HangAfter => f.write_str("HangAfter"),
             Fault::HangAfterHead => f.write_str("HangAfterHead"),
             Fault::HangInBody => f.write_str("HangInBody"),
+            Fault::Late(time) => write!(f, "Late({time:?})"),
             Fault::Drip => f.write_str("Drip"),
             Fault::CutChunk => f.write_str("CutChunk"),
             Fault::NoLastChunk => f.write_str("NoLastChunk"),

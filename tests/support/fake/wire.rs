@@ -173,6 +173,11 @@ fn faulty(mut client: &UnixStream, answer: Option<Answer>, fault: &Fault) -> io:
             client.write_all(&answer.body[..half])?;
             return silence(client);
         }
+        Fault::Late(time) => {
+            // A slow engine, not a wait for anything.
+            std::thread::sleep(*time);
+            return plain(&mut client, &answer);
+        }
         Fault::Drip => {
             // A slow engine, not a wait for anything.
             for byte in bytes_of(&answer) {
