@@ -34,20 +34,21 @@ pub fn repositories<'a>(
         .map(|(path, upstream)| match upstream {
             Upstream::Digest(_) | Upstream::Gone | Upstream::Denied(_) if sent_on.is_some() => {
                 let host = sent_on.cloned().unwrap_or_default();
-                (2, path, Entry::NotTried(host))
+                (3, path, Entry::NotTried(host))
             }
             Upstream::Denied(_) if never_sent && store == Store::Graphdriver => {
-                (2, path, Entry::NeverSent)
+                (3, path, Entry::NeverSent)
             }
             Upstream::Denied(_) => match other {
-                Some(host) => (2, path, Entry::Kept(host.clone())),
-                None => (2, path, Entry::Wanted),
+                Some(host) => (3, path, Entry::Kept(host.clone())),
+                None => (3, path, Entry::Wanted),
             },
-            Upstream::Digest(_) | Upstream::Gone => {
+            Upstream::Digest(_) => {
                 let odd = matches!(registry, Entry::Odd(_));
                 let entry = if odd { Entry::Open } else { registry.clone() };
-                (1, path, entry)
+                (2, path, entry)
             }
+            Upstream::Gone => (1, path, Entry::Hidden),
             Upstream::NoManifest(what) => (0, path, Entry::Odd(what.clone())),
             Upstream::Limited => (
                 0,
@@ -71,6 +72,7 @@ pub fn is_for_each(registry: &Entry) -> bool {
         Entry::Taken
         | Entry::NotTried(_)
         | Entry::Kept(_)
+        | Entry::Hidden
         | Entry::Refused(_)
         | Entry::Wanted
         | Entry::NeverSent
@@ -105,6 +107,12 @@ pub fn judge(registry: &str, found: &Lookup, entry: &Entry) -> Check {
             Entry::Open | Entry::Anonymous | Entry::Elsewhere { .. } => check(
                 Status::Ok,
                 format!("{registry}: {why}; it answers for this repository without credentials"),
+            ),
+            Entry::Hidden => check(
+                Status::Unknown,
+                format!(
+                    "{registry}: {why}; without credentials it has nothing of that name (404), or hides it"
+                ),
             ),
             _ => check(Status::Broken, format!("{registry}: {why}")),
         };
@@ -146,6 +154,16 @@ pub fn judge(registry: &str, found: &Lookup, entry: &Entry) -> Check {
             ),
         ),
         Entry::NotAsked(why) => check(Status::Unknown, format!("{registry} was not asked: {why}")),
+        Entry::Hidden => check(
+            Status::Unknown,
+            format!(
+                "{registry} was asked without credentials, and has nothing of that name (404), or hides it from whom it does not know; {}",
+                match found {
+                    Lookup::Found(..) => format!("it did not ask for {from}"),
+                    _ => from,
+                }
+            ),
+        ),
         Entry::Refused(status) => check(
             Status::Broken,
             format!("{registry} refuses {from} ({status}): log in again as the user that deploys"),
@@ -247,6 +265,31 @@ mod tests {
             assert_eq!(judge("r", &found(), &entry).status, Status::Ok);
         }
     }
+
+    #[test]
+    fn a_404_to_whom_gives_no_credentials_authenticates_nobody() {
+        let digest = Upstream::Digest("sha256:1".into());
+        let [gone, both] = [vec![("a", &Upstream::Gone)], {
+            vec![("a", &digest), ("a", &Upstream::Gone)]
+        }];
+        for registry in [Entry::Open, Entry::Anonymous] {
+            let of = |said: &Vec<(&'static str, &Upstream)>| {
+                let said = said.iter().copied();
+                repositories(&registry, said, Store::Containerd, false)["a"].clone()
+            };
+            assert_eq!(of(&gone), Entry::Hidden);
+            // Another image of the repository shows that everybody is let in.
+            assert_eq!(of(&both), registry);
+        }
+        let none = Lookup::None("config.json has none".into());
+        let missing = Lookup::HelperMissing("docker-credential-x".into(), "/bin".into());
+        for found in [found(), none, missing] {
+            let check = judge("r", &found, &Entry::Hidden);
+            assert_eq!(check.status, Status::Unknown, "{}", check.message);
+            assert!(check.message.contains("(404)"), "{}", check.message);
+        }
+    }
+
     #[test]
     fn without_a_helper_docker_goes_on_without_credentials() {
         let missing = Lookup::HelperMissing("docker-credential-x".into(), "/bin".into());

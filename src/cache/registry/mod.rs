@@ -72,6 +72,8 @@ pub enum Entry {
     NotTried(String),
     /// This other host wants credentials, and the engine gives it none.
     Kept(String),
+    /// Asked without credentials, it has nothing of that name (404), or hides it.
+    Hidden,
     /// It refuses the credentials: status.
     Refused(u16),
     /// It wants credentials, or others than there are.

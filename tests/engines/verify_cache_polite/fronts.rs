@@ -203,7 +203,10 @@ const WANTED: [(&str, [So; 2]); 11] = [
         "is no registry",
         [(false, "unknown", "unknown"), (false, "unknown", "unknown")],
     ),
-    ("HEAD 404", [(true, "ok", "ok"), (false, "ok", "broken")]),
+    (
+        "HEAD 404",
+        [(true, "ok", "ok"), (false, "unknown", "broken")],
+    ),
     (
         "HEAD 403",
         [(true, "ok", "ok"), (false, "broken", "broken")],
