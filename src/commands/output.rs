@@ -13,7 +13,9 @@ use crate::commands::progress::Progress;
 use crate::exit::{Exit, Fault};
 use crate::guard::Refusal;
 use crate::host::clock;
+use crate::host::files::write_atomic;
 use crate::host::systemd::{Entry, Journal, Priority, is_read_by_journal};
+use crate::memory::state::state_fault;
 use crate::policy::Policy;
 use crate::report::journald;
 use crate::report::metrics::{Before, Ran};
@@ -172,9 +174,37 @@ pub(crate) fn write_metrics(
     }
 }
 
+/// Writes a file that secateur reads again, or nothing if it would not.
+pub(super) fn write_readable(path: &Path, bytes: &[u8], longest: u64) -> Result<(), Fault> {
+    let length = bytes.len() as u64;
+    if length > longest {
+        let shown = crate::model::text::escape(&path.to_string_lossy());
+        return Err(Fault::new(
+            Exit::State,
+            format!(
+                "cannot write {shown}: it would have {length} bytes, more than the {longest} that are read again"
+            ),
+        ));
+    }
+    write_atomic(path, bytes).map_err(|error| state_fault(&error))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_would_not_be_read_again_is_not_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("plan.json");
+        let fault = write_readable(&path, b"12345", 4).unwrap_err();
+        assert_eq!(fault.exit, Exit::State);
+        let words = "5 bytes, more than the 4 that are read again";
+        assert!(fault.message.contains(words), "{}", fault.message);
+        assert!(!path.exists());
+        write_readable(&path, b"1234", 4).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"1234");
+    }
 
     #[tokio::test(start_paused = true)]
     async fn it_is_told_for_how_long_something_is_waited_for_until_it_comes() {

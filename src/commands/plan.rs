@@ -1,10 +1,9 @@
 //! `secateur plan`: looks, decides, reports. It writes nothing but the files
 //! that the command line names.
 
-use std::path::Path;
-
 use crate::cli::{Format, Global, PlanArgs};
-use crate::commands::output::say;
+use crate::commands::output::{say, write_readable};
+use crate::commands::reviewed::LONGEST_PLAN;
 use crate::commands::unmatched::unmatched;
 use crate::commands::{
     connect, own_record, patient, policy, policy_of_any_host, removal_warnings, state_dir, trust,
@@ -13,7 +12,7 @@ use crate::decide::decide;
 use crate::decide::plan::{Entry, Plan};
 use crate::exit::{Exit, Fault};
 use crate::guard::against;
-use crate::host::files::{StateDir, write_atomic};
+use crate::host::files::StateDir;
 use crate::host::signals::AskedToEnd;
 use crate::memory::state;
 use crate::memory::state::state_fault;
@@ -23,7 +22,7 @@ use crate::model::reference::{Reference, read_as_id};
 use crate::report::Context;
 use crate::report::{json, text};
 use crate::survey;
-use crate::survey::SavedHost;
+use crate::survey::saved::{LONGEST_SAVED, SavedHost};
 
 pub(crate) async fn plan(global: &Global, args: &PlanArgs) -> Result<Exit, Fault> {
     let (policy, source) = if args.inventory.is_some() {
@@ -58,7 +57,7 @@ pub(crate) async fn plan(global: &Global, args: &PlanArgs) -> Result<Exit, Fault
         context.refusals = against(&policy, &survey.looks, &survey.plan);
         context.unmatched = unmatched(&policy, &survey.plan, &survey.looks);
         if let Some(path) = &args.save_inventory {
-            write_out(path, &SavedHost::of(&survey).to_json())?;
+            write_readable(path, &SavedHost::of(&survey).to_json(), LONGEST_SAVED)?;
         }
         (survey.plan, survey.ledger)
     };
@@ -67,7 +66,8 @@ pub(crate) async fn plan(global: &Global, args: &PlanArgs) -> Result<Exit, Fault
         .as_ref()
         .is_some_and(|path| path.as_os_str() == "-");
     if let Some(path) = args.out.as_ref().filter(|_| !on_stdout) {
-        write_out(path, json::prune::plan(&plan, &context).as_bytes())?;
+        let document = json::prune::plan(&plan, &context);
+        write_readable(path, document.as_bytes(), LONGEST_PLAN)?;
     }
     let explained = args.explain.as_ref();
     let explained = explained.map(|image| meant(&plan, image)).transpose()?;
@@ -108,10 +108,6 @@ fn meant<'a>(plan: &'a Plan, text: &str) -> Result<Vec<&'a Entry>, Fault> {
         return Err(Fault::new(Exit::Usage, format!("--explain {text}: {why}")));
     }
     Ok(ids.iter().filter_map(|id| plan.entry(id)).collect())
-}
-
-fn write_out(path: &Path, bytes: &[u8]) -> Result<(), Fault> {
-    write_atomic(path, bytes).map_err(|error| state_fault(&error))
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use crate::prune::outcome::Stayed;
 use crate::report::PolicySource;
 
 /// A plan of 100,000 images is some 60 MB.
-const LONGEST: u64 = 96 << 20;
+pub(crate) const LONGEST_PLAN: u64 = 96 << 20;
 
 #[derive(Deserialize)]
 struct Document {
@@ -104,7 +104,7 @@ pub fn read(
     max_age: Duration,
 ) -> Result<Reviewed, NoReview> {
     let shown = crate::model::text::escape(&path.to_string_lossy());
-    let bytes = read_trusted_through_links(path, LONGEST)
+    let bytes = read_trusted_through_links(path, LONGEST_PLAN)
         .map_err(|error| NoReview::Fault(Fault::new(error.exit(Exit::State), error.to_string())))?;
     let refuse = |why: String| {
         NoReview::Refused(format!(

@@ -10,11 +10,12 @@ use chrono::{DateTime, Utc};
 use crate::cli::{Format, Global, VerifyCacheArgs};
 use crate::commands as program;
 use crate::commands::Began;
+use crate::commands::output::write_readable;
 use crate::engine::{Info, Reader};
 use crate::exit::{Exit, Fault};
 use crate::guard::Refusal;
 use crate::host::clock::read as clock;
-use crate::host::files::{StateDir, read_named, write_atomic};
+use crate::host::files::{StateDir, read_named};
 use crate::host::storage;
 use crate::host::systemd::Priority;
 use crate::memory::ledger::Ledger;
@@ -248,7 +249,7 @@ impl Run<'_> {
             .filter_map(|(wanted, time)| Some((id(wanted)?, *time)))
             .collect();
         let baseline = Baseline::of(&self.info.facts, &here, at, only, &pulls);
-        write_atomic(path, &baseline.to_json()).map_err(|error| state_fault(&error))?;
+        write_readable(path, &baseline.to_json(), LONGEST_BASELINE)?;
         let (count, path) = (baseline.len(), escape(&path.to_string_lossy()));
         let s = if count == 1 { "" } else { "s" };
         Ok(format!("recorded {count} image{s} in {path}"))

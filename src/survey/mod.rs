@@ -6,7 +6,7 @@ mod live;
 mod no_survey;
 mod notes;
 mod order;
-mod saved;
+pub mod saved;
 pub mod watch;
 
 pub use live::{Survey, engine, survey};

@@ -21,7 +21,7 @@ pub struct SavedHost {
 const SAVED: &str = "secateur/inventory/1";
 
 /// The ledger alone may have 64 MiB.
-const LONGEST_SAVED: u64 = 256 << 20;
+pub const LONGEST_SAVED: u64 = 256 << 20;
 
 impl SavedHost {
     /// What a survey found.
