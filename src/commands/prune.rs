@@ -2,6 +2,7 @@
 //! has it carried out, reports. The order is the point: what was seen is on
 //! disk before anything goes.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -15,8 +16,8 @@ use crate::commands::{
     Began, connect, log, policy, removal_warnings, state_dir, tell, trust, write_metrics,
 };
 use crate::decide::Trust;
-use crate::decide::plan::{HeldBack, Plan, Pressure};
-use crate::engine::{EngineError, Info, Reader, Remover};
+use crate::decide::plan::{HeldBack, Plan, Pressure, Verdict};
+use crate::engine::{EngineError, Failure, Info, Reader, Remover};
 use crate::exit::{Exit, Fault};
 use crate::guard::{Cause, Refusal, clear, standing};
 use crate::host;
@@ -178,6 +179,7 @@ async fn look_and_prune(
                 remover: &remover,
                 info: &info,
                 claims: Claims::since(inventory.taken_at),
+                again: Again(policy, &memory, trust, asked),
             };
             let mut on_progress =
                 |done, of| progress.show(|| format!("removing: {done} of {of} images"));
@@ -416,6 +418,21 @@ struct Live<'a> {
     remover: &'a Remover,
     info: &'a Info,
     claims: Claims,
+    again: Again<'a>,
+}
+
+/// What a survey in mid-run goes by, as the first one did.
+struct Again<'a>(&'a Policy, &'a Memory, Trust, &'a AskedToEnd);
+
+impl Again<'_> {
+    async fn survey(&self, reader: &Reader) -> Result<Plan, NoSurvey> {
+        let Self(policy, memory, trust, asked) = *self;
+        // With what the engine counts now: images went since.
+        let info = survey::engine(reader, policy).await;
+        let info = info.map_err(NoSurvey::Fault)?;
+        let again = survey::survey(reader, info, policy, memory, trust, asked.clone());
+        Ok(Box::pin(again).await?.plan)
+    }
 }
 
 impl crate::prune::Engine for Live<'_> {
@@ -451,6 +468,21 @@ impl crate::prune::Engine for Live<'_> {
         let until = host::clock::now().max(since);
         let reader = self.remover.reader();
         reader.wanted(self.info, since, until).await
+    }
+    async fn candidates(&self) -> Result<BTreeSet<ImageId>, EngineError> {
+        let failed = |kind, why| EngineError {
+            doing: "survey the host again after a deploy".into(),
+            kind,
+            why,
+        };
+        let plan = match self.again.survey(self.remover.reader()).await {
+            Ok(plan) => plan,
+            Err(NoSurvey::Contradiction(why)) => return Err(failed(Failure::Contradiction, why)),
+            Err(NoSurvey::Fault(fault)) => return Err(failed(Failure::Lost, fault.message)),
+        };
+        let free = plan.entries().iter();
+        let free = free.filter(|entry| entry.verdict() != Verdict::Keep);
+        Ok(free.map(|entry| entry.image().id.clone()).collect())
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use crate::decide::plan::Entry;
-use crate::guard::Refusal;
+use crate::guard::{Cause, Refusal};
 use crate::model::{AtWork, Event};
 use crate::prune::{
     Before, Ending, Engine, EngineError, Failure, Host, LAST_PATIENCE, LONGEST_HOLD, PAUSE,
@@ -37,6 +37,10 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
         let builds = self.patiently(engine.builds()).await.map_err(lost)?;
         self.builds_quickly = self.host.elapsed().saturating_sub(asked) < TICK;
         self.take_locks().await?;
+        while std::mem::take(&mut self.met_a_deploy) {
+            self.survey_again().await?;
+            self.take_locks().await?;
+        }
         let now = self.host.now();
         let look = futures_util::future::join3(
             engine.swarm(),
@@ -96,6 +100,25 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
         Ok(quick.then_some(Before { at_work, seen }))
     }
 
+    /// The plan is older than what that deploy did: it may have given away the tag of an
+    /// image that is a rollback now, and no event tells of each. Only what goes by both
+    /// is removed.
+    async fn survey_again(&mut self) -> Result<(), Ending> {
+        let engine = self.engine;
+        let now = match self.patiently(engine.candidates()).await {
+            Ok(now) => now,
+            Err(error) if error.kind == Failure::Contradiction => {
+                return Err(self.refused(vec![Cause::EngineInconsistent(error.why).into()]));
+            }
+            Err(error) => return Err(lost(error)),
+        };
+        self.still_candidates = Some(match self.still_candidates.take() {
+            Some(before) => before.intersection(&now).cloned().collect(),
+            None => now,
+        });
+        Ok(())
+    }
+
     /// Holds the deploy locks for the next removal, and waits a moment for those
     /// of others. Now and then they are let go, or a deploy that waits would wait
     /// for the whole run.
@@ -118,6 +141,7 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
             if !brief || waited >= PATIENCE {
                 return Err(self.refused(refusals));
             }
+            self.met_a_deploy = true;
             self.may_go_on()?;
             tokio::time::sleep(RETRY).await;
             waited += RETRY;

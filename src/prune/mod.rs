@@ -16,6 +16,7 @@ mod remove;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -76,6 +77,8 @@ pub trait Engine {
     async fn containers(&self) -> Result<Vec<Container>, EngineError>;
     /// Which images were named or used from a moment on, or from shortly before it.
     async fn happened(&self, since: DateTime<Utc>) -> Result<Vec<Event>, EngineError>;
+    /// Which images nothing keeps, by a survey made now.
+    async fn candidates(&self) -> Result<BTreeSet<ImageId>, EngineError>;
 }
 
 /// What a run asks of its host.
@@ -125,6 +128,8 @@ pub async fn prune<E: Engine, H: Host>(
         turn: 0,
         last: None,
         builds_quickly: false,
+        met_a_deploy: false,
+        still_candidates: None,
         happened: Vec::new(),
         told_until: plan.now(),
         asked_to_end: None,
@@ -152,6 +157,10 @@ struct Pruning<'a, E, H> {
     last: Option<Last<'a>>,
     /// Whether the engine told what it builds within a tick, the last time.
     builds_quickly: bool,
+    /// A deploy had its lock since the plan or the last survey.
+    met_a_deploy: bool,
+    /// What goes by all surveys that were made after such a deploy, too.
+    still_candidates: Option<BTreeSet<ImageId>>,
     /// What the engine told to have happened since the plan, one event for each
     /// image; and up to when.
     happened: Vec<Event>,

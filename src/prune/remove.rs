@@ -36,7 +36,8 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
         };
         let why = changed(entry, &seen)
             .or_else(|| wanted_by_swarm(entry, &at_work))
-            .or_else(|| wanted_since(entry, &self.happened));
+            .or_else(|| wanted_since(entry, &self.happened))
+            .or_else(|| self.kept_since_a_deploy(entry));
         if let Some(why) = why {
             return Ok(Some(Fate::Skipped(why)));
         }
@@ -44,6 +45,12 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
             Ok(names) => self.drop_all(entry, names).await,
             Err(fate) => Ok(Some(fate)),
         }
+    }
+
+    fn kept_since_a_deploy(&self, entry: &Entry) -> Option<String> {
+        let still = self.still_candidates.as_ref()?;
+        let kept = !still.contains(&entry.image().id);
+        kept.then(|| "a deploy had its lock since the plan, and something keeps it now".to_owned())
     }
 
     /// The names to drop, the last of which decides. An image without any gets

@@ -40,6 +40,8 @@ struct World {
     containers: Vec<Container>,
     events: Vec<Event>,
     swarm: Swarm,
+    /// What a new survey would keep.
+    rollbacks: Vec<ImageId>,
     /// Every request to the engine and everything done on the host, in order.
     log: Vec<String>,
     /// What somebody else does just before a line of the log.
@@ -154,6 +156,15 @@ impl Engine for Fake {
     async fn happened(&self, _: DateTime<Utc>) -> Result<Vec<Event>, EngineError> {
         self.says("events?".into()).await?;
         Ok(self.0.borrow().events.clone())
+    }
+    async fn candidates(&self) -> Result<BTreeSet<ImageId>, EngineError> {
+        self.says("survey?".into()).await?;
+        let world = self.0.borrow();
+        let ids = world.images.keys();
+        Ok(ids
+            .filter(|id| !world.rollbacks.contains(id))
+            .cloned()
+            .collect())
     }
 }
 
@@ -290,6 +301,7 @@ fn scene(images: impl IntoIterator<Item = Image>) -> Scene {
         containers: Vec::new(),
         events: Vec::new(),
         swarm: Swarm::Inactive,
+        rollbacks: Vec::new(),
         log: Vec::new(),
         before: Vec::new(),
         drops: Vec::new(),
@@ -903,6 +915,45 @@ async fn a_lock_that_is_met_between_two_images_is_waited_for_as_well() {
     scene.world().slow = Some(("drop", LONGEST_HOLD));
     assert_eq!(removed(&scene.prune().await), [1, 2]);
     assert!(scene.world().longest_held <= 2 * LONGEST_HOLD);
+}
+
+/// Three images; after the first, a deploy has its lock and makes the second a rollback.
+fn beside_a_deploy() -> Scene {
+    let scene = scene([image(1), image(2), image(3)]);
+    scene.before("Removed 1", |world| {
+        world.locks = Locks::TheirsFor(world.started.elapsed() + PATIENCE / 2);
+        world.rollbacks = vec![id(2)];
+    });
+    scene.world().slow = Some(("drop", LONGEST_HOLD));
+    scene
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_deploy_makes_a_rollback_while_its_lock_is_waited_for_in_mid_run_stays() {
+    let scene = beside_a_deploy();
+    let outcome = scene.prune().await;
+    assert_eq!(removed(&outcome), [1, 3]);
+    let why = "a deploy had its lock since the plan, and something keeps it now";
+    assert_eq!(whys(&outcome.skipped), [(2, why)]);
+    assert_eq!(scene.log(&["survey?"]).len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_survey_after_a_deploy_keeps_no_other_waiting_and_ends_the_run_where_it_fails() {
+    let slow = beside_a_deploy();
+    slow.before("survey?", |world| {
+        world.slow = Some(("survey?", LONGEST_HOLD * 10));
+    });
+    assert_eq!(removed(&slow.prune().await), [1, 3]);
+    assert!(slow.world().longest_held <= 2 * LONGEST_HOLD);
+
+    for (failure, refusals) in [(Failure::Contradiction, 1), (Failure::Lost, 0)] {
+        let fails = beside_a_deploy();
+        fails.world().fails = vec![("survey?", failure)];
+        let outcome = fails.prune().await;
+        assert_eq!((removed(&outcome), outcome.exit()), (vec![1], Exit::Engine));
+        assert_eq!(outcome.refusals.len(), refusals, "{:?}", outcome.ending);
+    }
 }
 
 #[tokio::test(start_paused = true)]

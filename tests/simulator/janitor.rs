@@ -3,22 +3,26 @@
 //! others step in, where the engine fails, or where the run dies.
 
 use std::cell::{RefCell, RefMut};
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::resume_unwind;
 use std::rc::Rc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use secateur::decide::Trust;
+use secateur::decide::plan::Verdict;
 use secateur::engine::{Contents, Dropped, EngineError, Failure, Inspected};
 use secateur::exit::Fault;
 use secateur::guard::{self, Look, Refusal};
 use secateur::memory::clock::Clock;
 use secateur::memory::journal::Record;
 use secateur::memory::ledger::Ledger;
+use secateur::memory::state::Known;
 use secateur::model::conditions::{ClockReading, Disk};
 use secateur::model::reference::Reference;
 use secateur::model::{AtWork, Container, Event, Image, ImageId, Observed, Store, Swarm};
 use secateur::prune::{Engine, Host};
-use secateur::survey::Sources;
+use secateur::survey::{NoSurvey, Sources, look_around};
 
 use crate::engine::Dropping;
 use crate::schedule::{Injection, Point, What};
@@ -414,6 +418,40 @@ impl Engine for Meeting {
         })
         .await
     }
+
+    async fn candidates(&self) -> Result<BTreeSet<ImageId>, EngineError> {
+        candidates(self).await.map_err(|why| match why {
+            NoSurvey::Contradiction(_) => error(Point::ListImages, Failure::Contradiction),
+            NoSurvey::Fault(_) => error(Point::ListImages, Failure::Lost),
+        })
+    }
+}
+
+/// What nothing keeps by a survey of now, which goes by this run's own memory.
+async fn candidates(meeting: &Meeting) -> Result<BTreeSet<ImageId>, NoSurvey> {
+    let (facts, policy, ledger) = {
+        let world = meeting.world();
+        let ledger = meeting.ledger.borrow();
+        let ledger = ledger.clone().expect("a run has a ledger");
+        (world.facts(), world.policy.clone(), ledger)
+    };
+    let known = Known {
+        ledger: &ledger,
+        intended: &BTreeMap::default(),
+        resisting: &BTreeSet::default(),
+    };
+    let seen = Box::pin(look_around(
+        meeting,
+        &facts,
+        &policy,
+        known,
+        Trust::OwnMemory,
+    ))
+    .await?;
+    meeting.world().count("survey after a deploy in mid-run");
+    let free = seen.plan.entries().iter();
+    let free = free.filter(|entry| entry.verdict() != Verdict::Keep);
+    Ok(free.map(|entry| entry.image().id.clone()).collect())
 }
 
 impl Host for Meeting {

@@ -3,11 +3,14 @@
 
 use std::fs;
 use std::process::Command;
+use std::time::Duration;
 
+use nix::fcntl::{Flock, FlockArg};
 use serde_json::{Value, json};
 
 use super::{KIND, MOST_KIB};
 use crate::fake::Fake;
+use crate::fake::fault::Fault;
 use crate::fake::recorded::Recorded;
 use crate::fake::weighed;
 use crate::fake::world::World;
@@ -160,6 +163,44 @@ fn what_a_deploy_makes_a_rollback_while_its_lock_is_waited_for_stays() {
         [images[2].as_str()],
         "{outcome:#}"
     );
+}
+
+#[test]
+fn what_a_deploy_makes_a_rollback_while_its_lock_is_waited_for_in_mid_run_stays() {
+    let fake = nameless(4);
+    let secateur = Secateur::at(&fake.host(), &patient());
+    let images = fake.world(|world| world.ids());
+    let give = |image: &str, tags: Value| {
+        fake.world(|world| world.image(image)["RepoTags"] = tags);
+    };
+    give(&images[2], json!(["app:1"]));
+    assert_eq!(secateur.prune(0)["result"], "nothing");
+    give(&images[2], json!([]));
+    assert_eq!(secateur.prune(0)["result"], "nothing");
+    let path = secateur.dir().join("deploy.lock");
+    let lock = fs::File::create(&path).expect("a lock");
+    let shown = path.display();
+    secateur.policy(&format!(
+        "{EAGER}[[guard.lock]]\npath = \"{shown}\"\nkind = \"flock\"\n"
+    ));
+    secateur.until_old();
+    // So slow that the run lets go of its lock after this one.
+    let slow = Fault::Late(Duration::from_millis(1100));
+    fake.fault_at("DELETE", "/images/", 1, slow);
+    let outcome = std::thread::scope(|threads| {
+        let run = threads.spawn(|| secateur.prune(0));
+        crate::lab::wait_until("the first removal", || {
+            (!fake.changes().is_empty()).then_some(())
+        });
+        let lock = Flock::lock(lock, FlockArg::LockExclusive).expect("the lock");
+        give(&images[3], json!(["app:1"]));
+        // A deploy that lasts: nothing shows from here that the run waits for it.
+        std::thread::sleep(Duration::from_millis(1500));
+        lock.unlock().expect("unlocked");
+        run.join().expect("a run")
+    });
+    assert_eq!(ids(&outcome, "removed"), images[..2], "{outcome:#}");
+    assert!(fake.world(|world| world.has(&images[2])), "the rollback");
 }
 
 /// How long the longest file of its state folder is: the ledger.
