@@ -41,11 +41,11 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
             self.survey_again().await?;
             self.take_locks().await?;
         }
-        let now = self.host.now();
+        let (now, from) = self.when_asked();
         let look = futures_util::future::join3(
             engine.swarm(),
             engine.look(&entry.image().id),
-            engine.happened(self.told_until),
+            engine.happened(from),
         );
         let (swarm, seen, happened) = self.patiently(ok(look)).await.map_err(lost)?;
         let swarm = swarm.map_err(lost)?;
@@ -54,13 +54,22 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
         Ok(Before { at_work, seen })
     }
 
+    /// Now, and from when on is asked for what happened.
+    fn when_asked(&mut self) -> (DateTime<Utc>, DateTime<Utc>) {
+        let (now, steady) = (self.host.now(), self.host.elapsed());
+        (now, self.set_back.before(self.told_until, now, steady))
+    }
+
     /// What the engine told when it was asked at this moment.
     fn learn(&mut self, events: Vec<Event>, now: DateTime<Utc>) {
         self.told_until = self.told_until.max(now);
+        let steady = self.host.elapsed();
+        let planned = self
+            .set_back
+            .before(self.plan.now(), self.host.now(), steady);
         for event in events {
             // The plan knows what came before it.
-            let new =
-                event.at > self.plan.now() && !self.happened.iter().any(|e| e.image == event.image);
+            let new = event.at > planned && !self.happened.iter().any(|e| e.image == event.image);
             if new {
                 self.happened.push(event);
             }
@@ -70,7 +79,8 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
     /// `None` where it took long: what was seen is old, and the locks may have been
     /// let go.
     async fn ask_all(&mut self, entry: &'a Entry) -> Result<Option<Before>, Ending> {
-        let (engine, asked, now) = (self.engine, self.host.elapsed(), self.host.now());
+        let (engine, asked) = (self.engine, self.host.elapsed());
+        let (now, from) = self.when_asked();
         let last = self.last.as_ref().map(|last| &last.entry.image().id);
         let last_look = futures_util::future::OptionFuture::from(last.map(|id| engine.look(id)));
         // What was pulled or used since the plan, and is not any more, shows in no
@@ -80,7 +90,7 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
             engine.builds(),
             engine.swarm(),
             engine.look(&entry.image().id),
-            engine.happened(self.told_until),
+            engine.happened(from),
         );
         let (last, builds, swarm, seen, happened) = match self.patiently(ok(all)).await {
             Ok(answers) => answers,

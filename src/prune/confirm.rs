@@ -89,10 +89,12 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
         const TRIES: usize = 10;
         let engine = self.engine;
         for _ in 0..TRIES {
-            let Ok(happened) = self.patiently(engine.happened(last.since)).await else {
+            let (now, steady) = (self.host.now(), self.host.elapsed());
+            let since = self.set_back.before(last.since, now, steady);
+            let Ok(happened) = self.patiently(engine.happened(since)).await else {
                 return false;
             };
-            if came_again(last.entry, seen, &happened, last.since) {
+            if came_again(last.entry, seen, &happened, since) {
                 return true;
             }
             self.host.let_go();

@@ -13,6 +13,7 @@ mod left;
 pub mod live;
 pub mod outcome;
 mod remove;
+mod set_back;
 #[cfg(test)]
 mod tests;
 
@@ -31,6 +32,7 @@ use crate::model::{AtWork, Container, Event, ImageId, Observed, Swarm};
 use crate::policy::Policy;
 use crate::prune::intent::intent;
 use crate::prune::outcome::{Ending, Outcome, Removed, Stayed};
+use crate::prune::set_back::SetBack;
 
 /// Intents are made durable so many at a time: an intent without a removal is
 /// harmless, and each wait for the disk costs more than the removal itself.
@@ -119,6 +121,7 @@ pub async fn prune<E: Engine, H: Host>(
 ) -> Outcome {
     let plan = cleared.plan();
     let outcome = Outcome::new(run, plan.now(), host.disk());
+    let set_back = SetBack::since(host.now(), host.elapsed());
     let mut pruning = Pruning {
         plan,
         policy,
@@ -132,6 +135,7 @@ pub async fn prune<E: Engine, H: Host>(
         still_candidates: None,
         happened: Vec::new(),
         told_until: plan.now(),
+        set_back,
         asked_to_end: None,
     };
     let ending = match pruning.everything().await {
@@ -165,6 +169,7 @@ struct Pruning<'a, E, H> {
     /// image; and up to when.
     happened: Vec<Event>,
     told_until: DateTime<Utc>,
+    set_back: SetBack,
     /// When in the run it was first noticed that it was asked to end.
     asked_to_end: Option<Duration>,
 }

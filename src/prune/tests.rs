@@ -62,6 +62,8 @@ struct World {
     interrupted: bool,
     stopped: bool,
     used: u64,
+    /// How far the wall clock was set back.
+    set_back: TimeDelta,
 }
 
 #[derive(Clone)]
@@ -153,9 +155,12 @@ impl Engine for Fake {
         self.says("containers?".into()).await?;
         Ok(self.0.borrow().containers.clone())
     }
-    async fn happened(&self, _: DateTime<Utc>) -> Result<Vec<Event>, EngineError> {
+    async fn happened(&self, since: DateTime<Utc>) -> Result<Vec<Event>, EngineError> {
         self.says("events?".into()).await?;
-        Ok(self.0.borrow().events.clone())
+        let world = self.0.borrow();
+        let from = since - TimeDelta::seconds(1);
+        let told = world.events.iter().filter(|event| event.at >= from);
+        Ok(told.cloned().collect())
     }
     async fn candidates(&self) -> Result<BTreeSet<ImageId>, EngineError> {
         self.says("survey?".into()).await?;
@@ -213,7 +218,8 @@ impl Host for Fake {
         self.0.borrow().started.elapsed()
     }
     fn now(&self) -> DateTime<Utc> {
-        at(100)
+        let world = self.0.borrow();
+        at(100) + world.started.elapsed() - world.set_back
     }
     fn interrupted(&self) -> bool {
         self.0.borrow().interrupted
@@ -317,6 +323,7 @@ fn scene(images: impl IntoIterator<Item = Image>) -> Scene {
         interrupted: false,
         stopped: false,
         used: 90,
+        set_back: TimeDelta::zero(),
     };
     Scene {
         fake: Fake(Rc::new(RefCell::new(world))),
@@ -834,6 +841,35 @@ async fn what_was_pulled_up_to_the_last_look_before_a_drop_stays() {
     let why = "it was pulled or used since the plan";
     assert_eq!(whys(&outcome.skipped), [(2, why)]);
     assert_eq!(scene.log(&["drop"]), ["drop app"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_pulled_after_the_clock_was_set_back_stays() {
+    let scene = scene([pinned(1, "app"), pinned(2, "b")]);
+    scene.before("look 2", |world| {
+        world.set_back = TimeDelta::seconds(2);
+        // The engine dates it before what was asked for already.
+        world.events.push(pull(2, "b", 99));
+    });
+    scene.before("look 1", |world| world.events.push(pull(1, "app", 97)));
+    let outcome = scene.prune().await;
+    assert_eq!(removed(&outcome), [1], "pulled before the plan");
+    assert_eq!(outcome.skipped.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_image_that_came_again_after_the_clock_was_set_back_is_no_surprise() {
+    let scene = scene([pinned(1, "app")]);
+    scene.before("drop app", |world| {
+        world.set_back = TimeDelta::seconds(2);
+        world.events.push(pull(1, "app", 99));
+    });
+    scene.answers(Ok(Dropped {
+        untagged: vec![digest("app", 1001).familiar()],
+        deleted: vec![id(1).to_string()],
+    }));
+    let outcome = scene.prune().await;
+    assert_eq!((removed(&outcome), outcome.exit()), (vec![1], Exit::Done));
 }
 
 #[tokio::test(start_paused = true)]

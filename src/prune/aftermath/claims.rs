@@ -3,15 +3,18 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 
 use crate::engine::{Did, EngineError, Failure, Info, Leads, Meanwhile, Reader};
+use crate::host::clock;
 use crate::model::lost::Lost;
 use crate::model::reference::Reference;
 use crate::model::{ImageId, Swarm};
 use crate::prune::aftermath::{End, came_again, was_kept};
 use crate::prune::outcome::{Collateral, Outcome, Removed, Stayed};
+use crate::prune::set_back::SetBack;
 
 /// The engine remembers 256 events; a removal makes some five.
 const AT_A_TIME: usize = 16;
@@ -20,6 +23,8 @@ const AT_A_TIME: usize = 16;
 #[derive(Debug)]
 pub struct Claims {
     since: Cell<DateTime<Utc>>,
+    began: Instant,
+    set_back: Cell<SetBack>,
     images: Cell<usize>,
     found: RefCell<BTreeSet<Meanwhile>>,
 }
@@ -29,6 +34,8 @@ impl Claims {
     pub fn since(began: DateTime<Utc>) -> Self {
         Self {
             since: Cell::new(began),
+            began: clock::monotonic(),
+            set_back: Cell::new(SetBack::since(clock::now(), Duration::ZERO)),
             images: Cell::new(0),
             found: RefCell::default(),
         }
@@ -49,7 +56,11 @@ impl Claims {
         info: &Info,
         now: DateTime<Utc>,
     ) -> Result<(), EngineError> {
-        let done = reader.meanwhile(info, self.since.get(), now).await?;
+        let steady = clock::monotonic().saturating_duration_since(self.began);
+        let mut set_back = self.set_back.get();
+        let since = set_back.before(self.since.get(), now, steady);
+        self.set_back.set(set_back);
+        let done = reader.meanwhile(info, since.min(now), now).await?;
         self.found.borrow_mut().extend(done);
         self.since.set(now);
         Ok(())
