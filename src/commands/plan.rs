@@ -22,7 +22,7 @@ use crate::model::reference::{Reference, read_as_id};
 use crate::report::Context;
 use crate::report::{json, text};
 use crate::survey;
-use crate::survey::saved::{LONGEST_SAVED, SavedHost};
+use crate::survey::{LONGEST_SAVED, SavedHost};
 
 pub(crate) async fn plan(global: &Global, args: &PlanArgs) -> Result<Exit, Fault> {
     let (policy, source) = if args.inventory.is_some() {

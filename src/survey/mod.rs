@@ -6,11 +6,11 @@ mod live;
 mod no_survey;
 mod notes;
 mod order;
-pub mod saved;
+mod saved;
 pub mod watch;
 
 pub use live::{Survey, engine, survey};
 pub use no_survey::NoSurvey;
 pub use notes::notes;
 pub use order::{Found, Sources, survey_of};
-pub use saved::SavedHost;
+pub use saved::{LONGEST_SAVED, SavedHost};

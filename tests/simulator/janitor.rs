@@ -22,7 +22,7 @@ use secateur::model::conditions::{ClockReading, Disk};
 use secateur::model::reference::Reference;
 use secateur::model::{AtWork, Container, Event, Image, ImageId, Observed, Store, Swarm};
 use secateur::prune::{Engine, Host};
-use secateur::survey::{NoSurvey, Sources, look_around};
+use secateur::survey::{NoSurvey, Sources, survey_of};
 
 use crate::engine::Dropping;
 use crate::schedule::{Injection, Point, What};
@@ -440,14 +440,7 @@ async fn candidates(meeting: &Meeting) -> Result<BTreeSet<ImageId>, NoSurvey> {
         intended: &BTreeMap::default(),
         resisting: &BTreeSet::default(),
     };
-    let seen = Box::pin(look_around(
-        meeting,
-        &facts,
-        &policy,
-        known,
-        Trust::OwnMemory,
-    ))
-    .await?;
+    let seen = Box::pin(survey_of(meeting, &facts, &policy, known, Trust::OwnMemory)).await?;
     meeting.world().count("survey after a deploy in mid-run");
     let free = seen.plan.entries().iter();
     let free = free.filter(|entry| entry.verdict() != Verdict::Keep);
