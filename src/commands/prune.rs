@@ -21,7 +21,7 @@ use crate::engine::{EngineError, Failure, Info, Reader, Remover};
 use crate::exit::{Exit, Fault};
 use crate::guard::{Cause, Refusal, clear, standing};
 use crate::host;
-use crate::host::deploy_lock::HeldBy;
+use crate::host::run_lock::HeldBy;
 use crate::host::signals::{AskedToEnd, Signals};
 use crate::host::systemd::Priority;
 use crate::memory::ledger::Ledger;

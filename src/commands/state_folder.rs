@@ -5,7 +5,8 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use crate::host::{quoted, variables};
+use crate::host::variables;
+use crate::model::text::quoted;
 
 /// What the timer's runs remember.
 pub(crate) const SYSTEM: &str = "/var/lib/secateur";

@@ -57,7 +57,7 @@ mod tests {
 
     #[test]
     fn a_pattern_of_lock_paths_is_told_where_nothing_shows_that_it_is_right() {
-        let folder = crate::host::folder_of_ours();
+        let folder = crate::testing::folder_of_ours();
         std::fs::write(folder.path().join("app.lock"), "").unwrap();
         let here = folder.path().display();
         let locks_at = [
@@ -72,7 +72,7 @@ mod tests {
         let text = "[age]\nmin_age = \"1d\"\n".to_owned() + &locks_at.map(table).concat();
         let policy = Policy::parse(&text, "test").unwrap();
         let sights = policy.guard.locks.iter();
-        let sights = sights.flat_map(|it| deploy_lock::look(&it.path, it.kind));
+        let sights = sights.flat_map(|it| deploy_lock::read(&it.path, it.kind));
         let look = Look {
             at: at(0),
             clock: Clock::between(None, &clock(0, 0, "a")),

@@ -314,7 +314,7 @@ fn store_folders(info: &Info) -> Vec<storage::Storage> {
     };
     std::iter::once(facts.data_root.clone())
         .chain(layers)
-        .map(|path| storage::look(&path))
+        .map(|path| storage::read(&path))
         .collect()
 }
 

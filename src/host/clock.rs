@@ -1,6 +1,6 @@
 //! Reads the host's clocks, and is the only place that does: everything else
 //! gets the time as a value, so that a decision can be repeated and tested.
-//! It never judges whether a clock can be believed; `guards` does.
+//! It never decides whether a clock can be believed; `memory::clock` does.
 
 use std::fs;
 use std::time::{Duration, Instant};

@@ -1,9 +1,9 @@
 //! Where containerd keeps an engine's images, as seen from here. It finds the
-//! folder and never says whether it is the right one: `signs` looks into it.
+//! folder and never says whether it is the right one: `pull_signs` does.
 
 use std::path::{Path, PathBuf};
 
-use crate::host::files::read_named;
+use crate::host::files::plain::read_named;
 use crate::model::EngineFacts;
 
 /// Where the system's containerd keeps its files unless told otherwise.

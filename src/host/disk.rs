@@ -1,4 +1,4 @@
-//! Reports how full a file system is, the way `df` reckons. It never judges
+//! Reports how full a file system is, the way `df` reckons. It never decides
 //! whether that is too full, and reads nothing but the file system's own sums.
 
 use std::path::Path;
@@ -7,8 +7,8 @@ use anyhow::Context;
 use nix::errno::Errno;
 use nix::sys::statvfs::{Statvfs, statvfs};
 
-use crate::host::quoted;
 use crate::model::conditions::{Disk, Room};
+use crate::model::text::quoted;
 
 /// Reads the room, in bytes and in inodes, of the file system that holds `path`
 /// (statvfs(3)).

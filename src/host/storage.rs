@@ -1,15 +1,16 @@
 //! What a folder of the image store lies on, whether a graphdriver's layer
-//! folders are there, and what its store says of an image. It looks and never
-//! judges; see `verify_cache::lasting` and `verify_cache::whole`.
+//! folders are there, and what its store says of an image. `cache::checks`
+//! decides by it.
 
 use std::path::{Component, Path, PathBuf};
 
 use nix::sys::statfs::{self, statfs};
 
-use crate::host::files::read_named;
-use crate::host::{disk, quoted};
+use crate::host::disk;
+use crate::host::files::plain::read_named;
 use crate::model::Observed;
 use crate::model::conditions::Disk;
+use crate::model::text::quoted;
 
 /// 64 digits, for some drivers a few more.
 const LONGEST_CACHE_ID: u64 = 4096;
@@ -41,8 +42,8 @@ pub struct Storage {
     pub disk: Observed<Disk>,
 }
 
-/// One folder: the kind of its file system, and its room.
-pub fn look(path: &Path) -> Storage {
+/// The kind of the file system that a folder lies on, and its room.
+pub fn read(path: &Path) -> Storage {
     let medium = match statfs(path) {
         Err(error) => {
             Observed::Unknown(format!("cannot look at {}: {}", quoted(path), error.desc()))
@@ -152,11 +153,11 @@ mod tests {
 
     #[test]
     fn memory_is_told_from_a_disk() {
-        let shm = look(Path::new("/dev/shm"));
+        let shm = read(Path::new("/dev/shm"));
         assert_eq!(shm.medium, Observed::Known(Medium::Tmpfs));
         assert!(shm.disk.known().is_some());
         assert!(matches!(
-            look(Path::new("/nowhere/at/all")).medium,
+            read(Path::new("/nowhere/at/all")).medium,
             Observed::Unknown(_)
         ));
     }

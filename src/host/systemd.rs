@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn an_entry_is_one_datagram_of_the_journals_protocol() {
-        let folder = crate::host::folder_of_ours();
+        let folder = crate::testing::folder_of_ours();
         let path = folder.path().join("socket");
         let listener = UnixDatagram::bind(&path).unwrap();
         Journal::at(&path).unwrap().write(&[entry("gone")]).unwrap();
@@ -193,7 +193,7 @@ mod tests {
 
     #[test]
     fn an_entry_is_bounded_however_long_its_texts_are() {
-        let folder = crate::host::folder_of_ours();
+        let folder = crate::testing::folder_of_ours();
         let path = folder.path().join("socket");
         let listener = UnixDatagram::bind(&path).unwrap();
         // The longest escape of a single character is nine of them.
@@ -205,7 +205,7 @@ mod tests {
 
     #[test]
     fn a_journal_that_does_not_read_is_not_waited_for() {
-        let folder = crate::host::folder_of_ours();
+        let folder = crate::testing::folder_of_ours();
         let path = folder.path().join("socket");
         let _deaf = UnixDatagram::bind(&path).unwrap();
         let many = vec![entry("x"); 10_000];
@@ -215,7 +215,7 @@ mod tests {
 
     #[test]
     fn entries_that_were_all_sent_are_told_however_slowly_they_are_read() {
-        let folder = crate::host::folder_of_ours();
+        let folder = crate::testing::folder_of_ours();
         // As many as a journal that reads none of them has room for.
         let full = folder.path().join("full");
         let _deaf = UnixDatagram::bind(&full).unwrap();
@@ -233,7 +233,7 @@ mod tests {
 
     #[test]
     fn what_was_not_taken_yet_is_waited_for() {
-        let folder = crate::host::folder_of_ours();
+        let folder = crate::testing::folder_of_ours();
         let path = folder.path().join("socket");
         let listener = UnixDatagram::bind(&path).unwrap();
         let journal = Journal::at(&path).unwrap();

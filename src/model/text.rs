@@ -3,6 +3,7 @@
 //! it never does is alter the text that is compared or sent.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
@@ -114,6 +115,16 @@ pub fn json_error(error: &serde_json::Error) -> String {
         }
     };
     escape(&words)
+}
+
+/// A path for a message: whole, in quotes as a shell takes them, and with
+/// control and bidi characters escaped, for names of files may hold anything.
+#[expect(
+    clippy::unnecessary_debug_formatting,
+    reason = "Display would print a terminal's escape sequences raw"
+)]
+pub fn quoted(path: &Path) -> String {
+    format!("{path:?}")
 }
 
 /// Percent-encodes a value of a query or a form: nothing in it can end it or

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::guard::{Look, Refusal, held_locks};
-use crate::host::deploy_lock::Hold;
+use crate::host::deploy_lock::HeldLocks;
 use crate::host::pull_signs::Roots;
 use crate::host::signals::AskedToEnd;
 use crate::host::{clock, deploy_lock, disk, pull_signs};
@@ -35,7 +35,7 @@ pub struct Watch<'a> {
     /// of its own choice.
     roots: Option<Roots>,
     images: PathBuf,
-    hold: Option<(Hold, Instant)>,
+    hold: Option<(HeldLocks, Instant)>,
     started: Instant,
     asked: AskedToEnd,
 }
@@ -126,7 +126,7 @@ impl<'a> Watch<'a> {
 
     fn pulls(&self, now: &ClockReading) -> PullSigns {
         match &self.roots {
-            Some(roots) => pull_signs::look(roots, now),
+            Some(roots) => pull_signs::read(roots, now),
             None => PullSigns {
                 signs: Vec::new(),
                 unreadable: vec![Unreadable {
@@ -166,13 +166,13 @@ impl<'a> Watch<'a> {
     /// Every deploy lock of the policy; while we hold them, those that we lost.
     fn locks(&self) -> Vec<LockSight> {
         match &self.hold {
-            Some((hold, _)) => hold.lost(),
+            Some((held, _)) => held.not_held(),
             None => self
                 .policy
                 .guard
                 .locks
                 .iter()
-                .flat_map(|l| deploy_lock::look(&l.path, l.kind))
+                .flat_map(|l| deploy_lock::read(&l.path, l.kind))
                 .collect(),
         }
     }

@@ -400,7 +400,7 @@ mod tests {
     impl Scene {
         fn new(script: &str) -> Self {
             use std::os::unix::fs::{PermissionsExt, chown};
-            let folder = crate::host::folder_of_ours();
+            let folder = crate::testing::folder_of_ours();
             let chmod = |path: &Path, mode| {
                 std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
             };
@@ -515,7 +515,7 @@ mod tests {
             return;
         }
         // A folder of root's alone is in root's PATH, and the user may not look into it.
-        let private = crate::host::folder_of_ours();
+        let private = crate::testing::folder_of_ours();
         let mut scene = Scene::new("");
         let bin = scene.dir.parent().unwrap().join("bin");
         let mut search = OsString::from(private.path());

@@ -12,7 +12,7 @@ pub(super) fn hides(path: &Path) -> Option<String> {
     let folder = fs::canonicalize(folder).ok()?;
     // Without it nothing can be said, and on a host there is always one.
     let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
-    let setting = judge(&mounts, &folder, |home| {
+    let setting = setting_that_hides(&mounts, &folder, |home| {
         fs::read_dir(home).is_ok_and(|mut entries| entries.next().is_none())
     })?;
     Some(format!(
@@ -22,7 +22,11 @@ pub(super) fn hides(path: &Path) -> Option<String> {
 
 /// `is_empty` is asked for a home on a file system in memory: of its own, such
 /// a home has somebody's folder in it.
-fn judge(mounts: &str, folder: &Path, is_empty: impl Fn(&Path) -> bool) -> Option<&'static str> {
+fn setting_that_hides(
+    mounts: &str,
+    folder: &Path,
+    is_empty: impl Fn(&Path) -> bool,
+) -> Option<&'static str> {
     // The last of those with the longest path: it covers the earlier ones.
     let mount = mounts
         .lines()
@@ -91,7 +95,7 @@ mod tests {
 ";
 
     fn hidden(more: &str, folder: &str, empty: bool) -> Option<&'static str> {
-        judge(&format!("{MOUNTS}{more}"), Path::new(folder), |_| empty)
+        setting_that_hides(&format!("{MOUNTS}{more}"), Path::new(folder), |_| empty)
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! us, or to the owner of the folder where the way ends.
 
 use std::collections::VecDeque;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -14,8 +15,8 @@ use nix::libc;
 use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
 use nix::unistd::geteuid;
 
-use crate::host::files::FileError;
-use crate::host::files::trust::{LINK_LIMIT, parts, untrusted};
+use crate::host::files::error::FileError;
+use crate::host::files::trust::{LINK_LIMIT, parts};
 
 /// A symbolic link on a way, and whose it is.
 pub(in crate::host) struct Link {
@@ -40,13 +41,13 @@ impl Folder {
     pub fn open(path: &Path) -> Result<Folder, FileError> {
         let mut links = Vec::new();
         let fd = walk(path, &mut links)?;
-        let stat = fstat(&fd).map_err(|errno| FileError::io("look at", path)(errno.into()))?;
+        let stat = fstat(&fd).map_err(FileError::io("look at", path))?;
         let fine = [0, geteuid().as_raw(), stat.st_uid];
         match links.into_iter().find(|link| !fine.contains(&link.owner)) {
             None => Ok(Folder { fd, stat }),
-            Some(link) => Err(untrusted(
+            Some(link) => Err(FileError::untrusted(
                 &link.path,
-                &format!(
+                format!(
                     "it is a symbolic link of uid {}, and leads to a folder of uid {}: name the folder itself",
                     link.owner, stat.st_uid
                 ),
@@ -72,22 +73,18 @@ pub(in crate::host) fn link_of_others(path: &Path) -> Option<Link> {
 /// From the root, each step in the folder that the last one opened: nobody can
 /// put a link in the place of a folder that was looked at.
 fn walk(path: &Path, links: &mut Vec<Link>) -> Result<OwnedFd, FileError> {
-    let fault = |doing, path: &Path| {
-        let path = path.to_owned();
-        move |errno: Errno| FileError::io(doing, &path)(errno.into())
-    };
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let root = || open("/", flags, Mode::empty()).map_err(fault("open", Path::new("/")));
+    let root = || open("/", flags, Mode::empty()).map_err(FileError::io("open", Path::new("/")));
     let absolute = std::path::absolute(path).map_err(FileError::io("find", path))?;
     let mut ahead: VecDeque<OsString> = parts(&absolute).collect();
     let (mut at, mut named) = (root()?, PathBuf::from("/"));
     while let Some(part) = ahead.pop_front() {
         let next = named.join(&part);
         let stat = fstatat(&at, part.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW)
-            .map_err(fault("look at", &next))?;
+            .map_err(FileError::io("look at", &next))?;
         if stat.st_mode & libc::S_IFMT != libc::S_IFLNK {
             at = openat(&at, part.as_os_str(), flags, Mode::empty())
-                .map_err(fault("open the folder", &next))?;
+                .map_err(FileError::io("open the folder", &next))?;
             if part == ".." {
                 named.pop();
             } else {
@@ -100,7 +97,7 @@ fn walk(path: &Path, links: &mut Vec<Link>) -> Result<OwnedFd, FileError> {
             return Err(FileError::io("follow the links of", path)(looping));
         }
         let target: PathBuf = readlinkat(&at, part.as_os_str())
-            .map_err(fault("read the link", &next))?
+            .map_err(FileError::io("read the link", &next))?
             .into();
         links.push(Link {
             path: next,
@@ -114,4 +111,18 @@ fn walk(path: &Path, links: &mut Vec<Link>) -> Result<OwnedFd, FileError> {
         }
     }
     Ok(at)
+}
+
+/// Makes a rename or a new name in the folder outlive a power cut.
+pub(super) fn sync_folder(folder: &Path) -> Result<(), FileError> {
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(FileError::io("flush the folder", folder))
+}
+
+pub(super) fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if folder.as_os_str() != OsStr::new("") => folder,
+        _ => Path::new("."),
+    }
 }

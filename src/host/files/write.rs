@@ -15,9 +15,12 @@ use nix::libc;
 use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, geteuid, linkat, unlinkat};
 
-use crate::host::files::folder::Folder;
-use crate::host::files::trust::type_name_of;
-use crate::host::files::{FileError, TEMPORARY, folder_of};
+use crate::host::files::error::FileError;
+use crate::host::files::folder::{Folder, folder_of};
+use crate::host::files::kind::type_name_of;
+
+/// What the names of all temporary files end in, also of those that a killed run left.
+pub(in crate::host) const TEMPORARY: &str = ".secateur-tmp";
 
 /// As [`write_atomic`], but everybody may read it (mode 0644), whatever the
 /// umask.
@@ -47,10 +50,8 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
 }
 
 fn write_with_mode(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
-    let fault = |doing| move |errno: Errno| FileError::io(doing, path)(errno.into());
     let Some(name) = path.file_name() else {
-        let source = io::Error::new(io::ErrorKind::InvalidInput, "the path has no last part");
-        return Err(FileError::io("write", path)(source));
+        return Err(FileError::unfit("write", path, "the path has no last part"));
     };
     let place = Place {
         folder: Folder::open(folder_of(path))?,
@@ -59,18 +60,15 @@ fn write_with_mode(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError
     match place.folder.stat(Path::new(name)) {
         Ok(stat) if stat.st_mode & libc::S_IFMT != libc::S_IFREG => {
             let found = type_name_of(stat.st_mode);
-            let source = io::Error::new(
-                io::ErrorKind::InvalidInput,
-                format!("it is {found}, wanted a plain file or none"),
-            );
-            return Err(FileError::io("write", path)(source));
+            let why = format!("it is {found}, wanted a plain file or none");
+            return Err(FileError::unfit("write", path, why));
         }
         Ok(_) | Err(Errno::ENOENT) => {}
-        Err(errno) => return Err(fault("write")(errno)),
+        Err(errno) => return Err(FileError::io("write", path)(errno)),
     }
     place.sweep();
     let put = |temporary: Result<Temporary<'_>, Errno>| {
-        let temporary = temporary.map_err(fault("make a temporary file beside"))?;
+        let temporary = temporary.map_err(FileError::io("make a temporary file beside", path))?;
         temporary.fill(path, bytes, mode)?;
         Ok(temporary.persist())
     };
@@ -79,7 +77,7 @@ fn write_with_mode(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError
         // There, a file that has no name can get none (CIFS).
         replaced = put(place.named_temporary())?;
     }
-    replaced.map_err(fault("replace"))?;
+    replaced.map_err(FileError::io("replace", path))?;
     openat(
         &place.folder.fd,
         ".",
@@ -227,7 +225,7 @@ fn prefix(name: &OsStr) -> OsString {
 }
 
 /// Never one that is there: 64 random bits.
-pub(super) fn temporary_name(name: &OsStr) -> OsString {
+pub(in crate::host) fn temporary_name(name: &OsStr) -> OsString {
     let mut temporary = prefix(name);
     let random = RandomState::new().build_hasher().finish();
     temporary.push(format!("{random:016x}{TEMPORARY}"));
@@ -249,7 +247,7 @@ mod tests {
 
     #[test]
     fn what_a_killed_write_left_is_gone_after_the_next_write_of_that_file() {
-        let folder = crate::host::folder_of_ours();
+        let folder = crate::testing::folder_of_ours();
         let path = folder.path().join("secateur.prom");
         let left = |name: &str| folder.path().join(temporary_name(name.as_ref()));
         let (ours, others) = (left("secateur.prom"), left("other.prom"));
@@ -270,7 +268,7 @@ mod tests {
 
     #[test]
     fn a_file_has_no_name_before_it_is_whole() {
-        let folder = crate::host::folder_of_ours();
+        let folder = crate::testing::folder_of_ours();
         let place = Place {
             folder: Folder::open(folder.path()).unwrap(),
             name: "plan.json".into(),
@@ -285,7 +283,7 @@ mod tests {
 
     #[test]
     fn a_file_system_without_nameless_files_leaves_nothing_of_a_write_that_failed() {
-        let folder = crate::host::folder_of_ours();
+        let folder = crate::testing::folder_of_ours();
         let name = temporary_name("plan.json".as_ref());
         let path = folder.path().join(&name);
         let place = Place {
@@ -317,7 +315,7 @@ mod tests {
 
     #[test]
     fn a_long_name_leaves_room_for_a_temporary_one() {
-        let folder = crate::host::folder_of_ours();
+        let folder = crate::testing::folder_of_ours();
         let path = folder.path().join("ä".repeat(127));
         write_atomic(&path, b"x").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"x");
@@ -328,7 +326,7 @@ mod tests {
         if !geteuid().is_root() {
             return;
         }
-        let root = crate::host::folder_of_ours();
+        let root = crate::testing::folder_of_ours();
         fs::set_permissions(root.path(), PermissionsExt::from_mode(0o755)).unwrap();
         let folder = |name: &str, owner: u32| {
             let path = root.path().join(name);

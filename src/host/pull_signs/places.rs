@@ -9,10 +9,24 @@ use std::{fs, io};
 
 use nix::libc;
 
-use crate::host::pull_signs::{Roots, unreadable};
-use crate::host::quoted;
 use crate::model::conditions::{Cure, Unreadable};
-use crate::model::text::escape;
+use crate::model::text::{escape, quoted};
+
+/// Where an engine keeps its files, as seen from here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Roots {
+    /// The engine's id, which engines from 23 on keep in a file of their data
+    /// root.
+    pub engine_id: String,
+    /// GET /info `DockerRootDir`, or what the policy says instead.
+    pub data_root: PathBuf,
+    /// The graphdriver's name, such as `overlay2`; `None` for the containerd
+    /// store.
+    pub driver: Option<String>,
+    /// containerd's root: `<data-root>/containerd/daemon`, or the system's
+    /// `/var/lib/containerd`. Required for the containerd store.
+    pub containerd_root: Option<PathBuf>,
+}
 
 /// Who works on a sign: whose open files tell whether it is in use.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,7 +37,7 @@ pub(super) struct Owner {
     /// Seen open on fresh engines of 20.10.24, 26.1.5 and 28.5.2, both stores:
     /// `volumes/metadata.db` in dockerd, `meta.db` in containerd. A backup that
     /// reads that file while the engine itself is hidden from us would pass for
-    /// a proof; then [`crate::host::pull_signs::judge`] still wants a minute of quiet.
+    /// a proof; then [`crate::host::pull_signs::state`] still wants a minute of quiet.
     pub(super) anchor: PathBuf,
 }
 
@@ -233,5 +247,17 @@ impl Place {
             .ancestors()
             .take_while(|folder| *folder != self.root)
             .find(|folder| folder.is_symlink() && !folder.exists())
+    }
+}
+
+pub(super) fn unreadable(path: &Path, error: &io::Error) -> Unreadable {
+    let cure = match error.kind() {
+        io::ErrorKind::PermissionDenied => Cure::Permission,
+        _ => Cure::DataRoot,
+    };
+    Unreadable {
+        path: path.to_owned(),
+        why: error.to_string(),
+        cure,
     }
 }

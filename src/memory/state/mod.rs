@@ -13,8 +13,8 @@ use std::path::Path;
 use chrono::{DateTime, Utc};
 
 use crate::exit::{Exit, Fault};
-use crate::host::deploy_lock::{HeldBy, RunLock};
 use crate::host::files::{Appender, FileError, StateDir, keep_as, read_trusted_end, write_atomic};
+use crate::host::run_lock::{HeldBy, RunLock};
 use crate::memory::journal::{
     Record, intended, of_engine, open_intents, pending, records, resisting,
 };
@@ -130,7 +130,7 @@ impl State {
                 Ok(lock) => lock,
                 Err(held) => return Ok(Err(held)),
             };
-            dir.remove_leftovers(&lock)?;
+            lock.remove_leftovers(&dir)?;
             let journal = dir.file(JOURNAL);
             if std::fs::metadata(&journal).is_ok_and(|meta| meta.len() > LONGEST_JOURNAL) {
                 rotate(&journal)?;
@@ -214,7 +214,7 @@ mod tests {
     const ENGINE: &str = "e";
 
     pub(super) fn folder() -> (tempfile::TempDir, StateDir) {
-        let folder = crate::host::folder_of_ours();
+        let folder = crate::testing::folder_of_ours();
         let dir = StateDir::open(folder.path()).unwrap();
         (folder, dir)
     }

@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn the_policy_file_of_the_last_run_is_remembered_whatever_its_name() {
-        let folder = crate::host::folder_of_ours();
+        let folder = crate::testing::folder_of_ours();
         let dir = StateDir::open(folder.path()).unwrap();
         assert_eq!(last_policy(Some(&dir)), Ok(None));
         for name in [&b"/etc/one.toml"[..], b"/etc/\xff\n.toml"] {

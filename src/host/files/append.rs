@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 
 use nix::libc;
 
-use crate::host::files::{FileError, Wanted, check, folder_of, sync_folder};
+use crate::host::files::error::FileError;
+use crate::host::files::folder::{folder_of, sync_folder};
+use crate::host::files::trust::{Wanted, check};
 
 /// An append-only file of lines, open for writing.
 #[derive(Debug)]
@@ -61,11 +63,8 @@ impl Appender {
     /// not end in a newline.
     pub fn append(&mut self, lines: &[u8]) -> Result<(), FileError> {
         if lines.last() != Some(&b'\n') {
-            let source = io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "found a record that does not end in a newline, wanted whole lines",
-            );
-            return Err(FileError::io("append to", &self.path)(source));
+            let why = "found a record that does not end in a newline, wanted whole lines";
+            return Err(FileError::unfit("append to", &self.path, why));
         }
         if self.torn {
             self.write(b"\n")?;
@@ -117,7 +116,7 @@ mod tests {
     use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
     fn scene() -> (tempfile::TempDir, PathBuf) {
-        let folder = crate::host::folder_of_ours();
+        let folder = crate::testing::folder_of_ours();
         let path = folder.path().join("journal.jsonl");
         (folder, path)
     }

@@ -2,12 +2,15 @@
 //! between. It waits for nobody, takes all locks or none, and never makes a
 //! lock file: a deploy that makes its file anew is noticed instead.
 
-use std::fs::{self, Metadata};
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::host::deploy_lock::open;
-use crate::host::deploy_lock::open::{Access, Taken};
-use crate::host::deploy_lock::{expand, explain, look};
+use crate::host::deploy_lock::explain::explain;
+use crate::host::deploy_lock::flock;
+use crate::host::deploy_lock::pattern::expand;
+use crate::host::deploy_lock::read::read;
+use crate::host::file_id::FileId;
+use crate::host::lock_file::{Access, LockFile};
 use crate::model::conditions::{LockKind, LockSight, LockState};
 
 /// All deploy locks, held. Dropping it, or dying, releases them.
@@ -17,12 +20,12 @@ use crate::model::conditions::{LockKind, LockSight, LockState};
 /// it, users of fcntl are seen when the lock is taken, but are not kept out
 /// afterwards.
 ///
-/// [`look`] reads our own locks as held by somebody. While this lives, ask
-/// [`Hold::lost`].
+/// [`read`] finds our own locks held by somebody. While this lives, ask
+/// [`HeldLocks::not_held`].
 #[derive(Debug)]
-pub struct Hold {
+pub struct HeldLocks {
     locks: Vec<Watched>,
-    _taken: Vec<Taken>,
+    _taken: Vec<LockFile>,
 }
 
 /// One lock of the policy, and the files that we hold of it.
@@ -30,39 +33,37 @@ pub struct Hold {
 struct Watched {
     pattern: PathBuf,
     kind: LockKind,
-    held: Vec<(PathBuf, Metadata)>,
+    held: Vec<(PathBuf, FileId)>,
 }
 
-/// Takes all these locks (patterns as for [`look`]) or none, without waiting. A
+/// Takes all these locks (patterns as for [`read`]) or none, without waiting. A
 /// lock of kind exists is not taken, but must be absent.
 ///
 /// # Errors
 ///
 /// What stands in the way, everything and not just the first: held or cannot
 /// be told.
-pub fn hold(locks: &[(PathBuf, LockKind)]) -> Result<Hold, Vec<LockSight>> {
+pub fn hold(locks: &[(PathBuf, LockKind)]) -> Result<HeldLocks, Vec<LockSight>> {
     let mut watched = Vec::new();
-    let mut taken: Vec<Taken> = Vec::new();
+    let mut taken: Vec<LockFile> = Vec::new();
     let mut in_the_way = Vec::new();
     for (pattern, kind) in locks {
         let mut held = Vec::new();
         match kind {
-            LockKind::Exists => {
-                in_the_way.extend(look(pattern, *kind).into_iter().filter(is_in_the_way));
-            }
+            LockKind::Exists => in_the_way.extend(read(pattern, *kind)),
             LockKind::Flock => match expand(pattern) {
                 Err(why) => in_the_way.push(cannot_tell(pattern, why)),
                 Ok(paths) => {
                     for path in paths {
                         // Two patterns, or /run and /var/run, may lead to one
                         // file: we would wait for ourselves.
-                        if let Some(meta) = already_ours(&path, &taken) {
-                            held.push((path, meta));
+                        if let Some(id) = already_ours(&path, &taken) {
+                            held.push((path, id));
                             continue;
                         }
-                        match open::take(&path, Access::ReadWrite) {
+                        match flock::take(&path, Access::ReadWrite) {
                             Ok(file) => {
-                                held.push((path, file.meta.clone()));
+                                held.push((path, file.id()));
                                 taken.push(file);
                             }
                             Err(state) => in_the_way.push(LockSight {
@@ -83,7 +84,7 @@ pub fn hold(locks: &[(PathBuf, LockKind)]) -> Result<Hold, Vec<LockSight>> {
     }
     in_the_way.retain(is_in_the_way);
     if in_the_way.is_empty() {
-        Ok(Hold {
+        Ok(HeldLocks {
             locks: watched,
             _taken: taken,
         })
@@ -92,15 +93,12 @@ pub fn hold(locks: &[(PathBuf, LockKind)]) -> Result<Hold, Vec<LockSight>> {
     }
 }
 
-fn already_ours(path: &Path, taken: &[Taken]) -> Option<Metadata> {
-    let meta = fs::symlink_metadata(path).ok()?;
-    taken
-        .iter()
-        .any(|file| open::same_file(&file.meta, &meta))
-        .then_some(meta)
+fn already_ours(path: &Path, taken: &[LockFile]) -> Option<FileId> {
+    let id = FileId::of(&fs::symlink_metadata(path).ok()?);
+    taken.iter().any(|file| file.id() == id).then_some(id)
 }
 
-impl Hold {
+impl HeldLocks {
     /// Whether there was no lock to hold.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -114,29 +112,29 @@ impl Hold {
     /// - a file that has come since, which only a deploy would have made;
     /// - a lock of kind exists that is there now.
     #[must_use]
-    pub fn lost(&self) -> Vec<LockSight> {
-        self.locks.iter().flat_map(Watched::lost).collect()
+    pub fn not_held(&self) -> Vec<LockSight> {
+        self.locks.iter().flat_map(Watched::not_held).collect()
     }
 }
 
 impl Watched {
-    fn lost(&self) -> Vec<LockSight> {
+    fn not_held(&self) -> Vec<LockSight> {
         match self.kind {
-            LockKind::Exists => look(&self.pattern, self.kind)
+            LockKind::Exists => read(&self.pattern, self.kind)
                 .into_iter()
                 .filter(is_in_the_way)
                 .collect(),
-            LockKind::Flock => self.lost_files(),
+            LockKind::Flock => self.files_not_held(),
         }
     }
 
-    fn lost_files(&self) -> Vec<LockSight> {
-        let mut lost: Vec<LockSight> = self
+    fn files_not_held(&self) -> Vec<LockSight> {
+        let mut gone: Vec<LockSight> = self
             .held
             .iter()
-            .filter_map(|(path, meta)| {
+            .filter_map(|(path, id)| {
                 let why = match fs::symlink_metadata(path) {
-                    Ok(now) if open::same_file(&now, meta) => return None,
+                    Ok(now) if FileId::of(&now) == *id => return None,
                     Ok(_) => "the file was replaced while we held its lock".to_owned(),
                     Err(error) => format!("while we held its lock: {}", explain(&error)),
                 };
@@ -144,18 +142,18 @@ impl Watched {
             })
             .collect();
         match expand(&self.pattern) {
-            Err(why) => lost.push(cannot_tell(&self.pattern, why)),
+            Err(why) => gone.push(cannot_tell(&self.pattern, why)),
             Ok(paths) => {
                 for path in paths {
                     let known = self.held.iter().any(|(held, _)| *held == path);
                     // Without a `*` the pattern itself is listed, there or not.
                     if !known && fs::symlink_metadata(&path).is_ok() {
-                        lost.push(cannot_tell(&path, "the file came after we took the locks"));
+                        gone.push(cannot_tell(&path, "the file came after we took the locks"));
                     }
                 }
             }
         }
-        lost
+        gone
     }
 }
 
@@ -223,8 +221,11 @@ mod tests {
         }
     }
 
-    fn lost(hold: &Hold) -> Vec<PathBuf> {
-        hold.lost().into_iter().map(|sight| sight.path).collect()
+    fn not_held(held: &HeldLocks) -> Vec<PathBuf> {
+        held.not_held()
+            .into_iter()
+            .map(|sight| sight.path)
+            .collect()
     }
 
     #[test]
@@ -237,7 +238,7 @@ mod tests {
                 .iter()
                 .all(|name| !scene.is_free(name))
         );
-        assert_eq!(lost(&held), [] as [PathBuf; 0]);
+        assert_eq!(not_held(&held), [] as [PathBuf; 0]);
         drop(held);
         assert!(
             ["a.lock", "b-1", "b-2"]
@@ -267,7 +268,7 @@ mod tests {
         let scene = Scene::new(&["a.lock"]);
         let locks = [scene.flock("a.lock"), scene.flock("*.lock")];
         let held = hold(&locks).unwrap();
-        assert_eq!(lost(&held), [] as [PathBuf; 0]);
+        assert_eq!(not_held(&held), [] as [PathBuf; 0]);
         drop(held);
         assert!(scene.is_free("a.lock"));
     }
@@ -285,9 +286,9 @@ mod tests {
         let scene = Scene::new(&["a.lock"]);
         let held = hold(&[scene.flock("a.lock")]).unwrap();
         scene.replace("a.lock");
-        assert_eq!(lost(&held), [scene.path("a.lock")]);
+        assert_eq!(not_held(&held), [scene.path("a.lock")]);
         fs::remove_file(scene.path("a.lock")).unwrap();
-        assert_eq!(lost(&held), [scene.path("a.lock")]);
+        assert_eq!(not_held(&held), [scene.path("a.lock")]);
     }
 
     #[test]
@@ -296,12 +297,12 @@ mod tests {
         let locks = [scene.flock("a.lock"), scene.flock("b-*"), scene.exists("c")];
         let held = hold(&locks).unwrap();
         assert_eq!(fs::read_dir(scene.folder.path()).unwrap().count(), 0);
-        assert_eq!(lost(&held), [] as [PathBuf; 0]);
+        assert_eq!(not_held(&held), [] as [PathBuf; 0]);
         for name in ["a.lock", "b-1", "c"] {
             fs::write(scene.path(name), "").unwrap();
         }
         assert_eq!(
-            lost(&held),
+            not_held(&held),
             [scene.path("a.lock"), scene.path("b-1"), scene.path("c")]
         );
     }

@@ -1,5 +1,5 @@
 //! Decides whether one sign is live or left behind, from three observations.
-//! Pure: it looks at nothing.
+//! Pure.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use chrono::TimeDelta;
 use crate::model::conditions::SignState;
 
 /// What changed less than this ago is live, open or not: an engine opens its
-/// files one after another, and we may look in between. As long as this, too,
-/// may `now` be older than the look itself.
+/// files one after another, and we may come in between. `now`, too, may be
+/// as much older than the moment at which the files were read.
 const JUST_NOW: TimeDelta = TimeDelta::seconds(60);
 
 /// How long a sign must be quiet where nothing else speaks against it. Longer
@@ -20,7 +20,7 @@ const QUIET: TimeDelta = TimeDelta::minutes(15);
 /// whether the engine's open files can be seen at all; if not, "not open" says
 /// nothing. `age` is the time since the last change, below nought if that lies
 /// in the future.
-pub(super) fn judge(open_in: Option<String>, engine_seen: bool, age: TimeDelta) -> SignState {
+pub(super) fn state_of(open_in: Option<String>, engine_seen: bool, age: TimeDelta) -> SignState {
     const UNSEEN: &str = "the engine's open files cannot be seen from here";
     if let Some(process) = open_in {
         return SignState::Live(format!("open in {process}"));
@@ -59,14 +59,14 @@ mod tests {
     }
 
     fn is_live(engine_seen: bool, age: TimeDelta) -> bool {
-        matches!(judge(None, engine_seen, age), SignState::Live(_))
+        matches!(state_of(None, engine_seen, age), SignState::Live(_))
     }
 
     #[test]
     fn what_is_open_is_live_at_any_age() {
         for age in [TimeDelta::days(-9999), seconds(0), TimeDelta::days(9999)] {
             for engine_seen in [false, true] {
-                let state = judge(Some("pid 7 (dockerd)".to_owned()), engine_seen, age);
+                let state = state_of(Some("pid 7 (dockerd)".to_owned()), engine_seen, age);
                 assert_eq!(state, SignState::Live("open in pid 7 (dockerd)".to_owned()));
             }
         }
@@ -85,7 +85,7 @@ mod tests {
     fn a_minute_of_quiet_is_enough_if_the_engine_is_seen_not_to_have_it_open() {
         assert!(is_live(true, seconds(59)));
         assert_eq!(
-            judge(None, true, seconds(60)),
+            state_of(None, true, seconds(60)),
             SignState::Stale {
                 quiet: Duration::from_secs(60)
             }
@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn where_the_engine_is_not_seen_it_takes_a_quarter_of_an_hour() {
-        let SignState::Live(why) = judge(None, false, seconds(15 * 60 - 1)) else {
+        let SignState::Live(why) = state_of(None, false, seconds(15 * 60 - 1)) else {
             panic!("stale too early");
         };
         assert!(
@@ -102,7 +102,7 @@ mod tests {
             "{why}"
         );
         assert_eq!(
-            judge(None, false, seconds(15 * 60)),
+            state_of(None, false, seconds(15 * 60)),
             SignState::Stale {
                 quiet: Duration::from_secs(900)
             }
@@ -113,7 +113,7 @@ mod tests {
     fn a_change_in_the_future_blocks_only_while_the_engine_is_not_seen() {
         for age in [seconds(-60), TimeDelta::days(-9999)] {
             assert_eq!(
-                judge(None, true, age),
+                state_of(None, true, age),
                 SignState::Stale {
                     quiet: Duration::ZERO
                 }

@@ -1,10 +1,13 @@
 use super::*;
-use crate::model::conditions::SignState;
+use crate::host::pull_signs::found::{ENTRY_LIMIT, sign_at};
+use crate::host::pull_signs::places::{Owner, unreadable};
+use crate::model::conditions::Cure;
 use chrono::TimeDelta;
 use nix::errno::Errno;
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::slice::from_ref;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -78,16 +81,16 @@ impl Scene {
 
     /// What is seen if this much time has passed. The dates of files cannot be
     /// set (it is their ctime that counts), but the clock can.
-    fn look_after(&self, time: TimeDelta) -> PullSigns {
+    fn seen_after(&self, time: TimeDelta) -> PullSigns {
         let now = ClockReading {
             wall: self.start.wall + time,
             ..self.start.clone()
         };
-        look(&self.roots, &now)
+        read(&self.roots, &now)
     }
 
     fn state_after(&self, time: TimeDelta) -> SignState {
-        let mut seen = self.look_after(time);
+        let mut seen = self.seen_after(time);
         assert_eq!(seen.unreadable, []);
         assert_eq!(seen.signs.len(), 1, "{seen:?}");
         seen.signs.remove(0).state
@@ -95,7 +98,7 @@ impl Scene {
 
     /// The paths of the signs, below the data root.
     fn signs(&self) -> Vec<String> {
-        let seen = self.look_after(TimeDelta::zero());
+        let seen = self.seen_after(TimeDelta::zero());
         assert_eq!(seen.unreadable, []);
         seen.signs
             .iter()
@@ -105,7 +108,7 @@ impl Scene {
     }
 
     fn unreadable(&self) -> Vec<PathBuf> {
-        let seen = self.look_after(TimeDelta::zero());
+        let seen = self.seen_after(TimeDelta::zero());
         seen.unreadable
             .into_iter()
             .map(|problem| problem.path)
@@ -152,7 +155,7 @@ impl Drop for Process {
 fn an_engine_that_does_nothing_shows_no_sign() {
     for scene in [Scene::graphdriver(), Scene::containerd()] {
         scene.file("tmp/unrelated");
-        assert_eq!(scene.look_after(TimeDelta::zero()), PullSigns::default());
+        assert_eq!(scene.seen_after(TimeDelta::zero()), PullSigns::default());
     }
 }
 
@@ -240,7 +243,7 @@ fn to_see_the_files_of_containerd_is_not_to_see_those_of_dockerd() {
     scene.file("tmp/docker-import-1/layer.tar");
     let database = scene.path("containerd/daemon/io.containerd.metadata.v1.bolt/meta.db");
     let _containerd = Process::with_open(&database, &database);
-    let seen = scene.look_after(TimeDelta::minutes(14));
+    let seen = scene.seen_after(TimeDelta::minutes(14));
     let states: Vec<_> = seen.signs.into_iter().map(|sign| sign.state).collect();
     assert!(
         matches!(&states[..], [SignState::Stale { .. }, SignState::Live(_)]),
@@ -409,7 +412,7 @@ fn a_root_that_is_unreadable_does_not_hide_the_signs_of_the_other() {
     let mut scene = Scene::containerd();
     scene.file("containerd/daemon/io.containerd.content.v1.content/ingest/abc/data");
     scene.roots.data_root = scene.path("missing");
-    let seen = scene.look_after(TimeDelta::zero());
+    let seen = scene.seen_after(TimeDelta::zero());
     assert_eq!((seen.signs.len(), seen.unreadable.len()), (1, 1));
 }
 
@@ -420,7 +423,7 @@ fn a_sign_with_too_much_in_it_does_not_hide_the_sign_beside_it() {
     for number in 0..=ENTRY_LIMIT {
         scene.file(&format!("tmp/docker-import-1/{number}"));
     }
-    let found = scene.look_after(TimeDelta::zero());
+    let found = scene.seen_after(TimeDelta::zero());
     assert_eq!(found.unreadable.len(), 1);
     assert_eq!(found.signs.len(), 1);
     assert_eq!(found.signs[0].path, live);
@@ -446,7 +449,7 @@ fn where_the_engine_downloads_elsewhere_its_signs_are_unreadable_until_they_are_
     let scene = Scene::graphdriver();
     let folder = scene.path("tmp");
     fs::remove_dir(&folder).unwrap();
-    let seen = scene.look_after(TimeDelta::zero()).unreadable;
+    let seen = scene.seen_after(TimeDelta::zero()).unreadable;
     assert_eq!((seen.len(), &seen[0].path), (1, &folder));
     assert!(seen[0].why.contains("DOCKER_TMPDIR"), "{}", seen[0].why);
     scene.file("elsewhere/GetImageBlob1");
@@ -479,21 +482,14 @@ fn more_entries_than_are_looked_at_are_unreadable() {
 }
 
 #[test]
-fn a_date_beyond_all_dates_is_no_sign_of_quiet() {
-    assert_eq!(moment(i64::MAX, 0), DateTime::<Utc>::MAX_UTC);
-    assert_eq!(moment(0, -1), DateTime::<Utc>::MAX_UTC);
-    assert_eq!(moment(1, 5).timestamp_subsec_nanos(), 5);
-}
-
-#[test]
 fn a_sign_that_goes_while_we_look_is_none() {
     let scene = Scene::graphdriver();
     let owner = Owner {
         anchor: scene.path("volumes/metadata.db"),
     };
     let path = scene.path("tmp/GetImageBlob1");
-    let trace = trace(&path, Lasts::WhileItChanges, &owner);
-    assert!(trace.unwrap().is_none());
+    let sign = sign_at(&path, Lasts::WhileItChanges, &owner);
+    assert!(sign.unwrap().is_none());
 }
 
 #[test]

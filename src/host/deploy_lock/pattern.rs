@@ -1,0 +1,62 @@
+//! Which paths a deploy lock of the policy stands for.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use wildmatch::WildMatchPattern;
+
+use crate::host::deploy_lock::explain::explain;
+use crate::host::files::folder::link_of_others;
+use crate::model::text::quoted;
+
+/// More paths than this for one pattern are not looked at one by one.
+pub(super) const MATCH_LIMIT: usize = 256;
+
+/// The paths that a pattern stands for: itself, whether there or not, if it
+/// holds no `*`.
+pub(super) fn expand(pattern: &Path) -> Result<Vec<PathBuf>, String> {
+    let (Some(folder), Some(last)) = (pattern.parent(), pattern.file_name()) else {
+        return Err("the path has no last part".to_owned());
+    };
+    if !pattern.is_absolute() {
+        // Relative to what? A service's working folder is not the deploy's.
+        return Err("the path is relative, wanted an absolute one".to_owned());
+    }
+    if folder.as_os_str().as_encoded_bytes().contains(&b'*') {
+        // Read literally it would match nothing, and nothing means "absent".
+        return Err("the path holds `*` before its last part".to_owned());
+    }
+    if let Some(link) = link_of_others(folder) {
+        return Err(format!(
+            "{} on the way to it is a symbolic link of uid {}, who could lead this to another lock: \
+             let guard.lock name the folder itself",
+            quoted(&link.path),
+            link.owner
+        ));
+    }
+    if !last.as_encoded_bytes().contains(&b'*') {
+        return Ok(vec![pattern.to_owned()]);
+    }
+    // No file name holds a NUL, so no character stands for "any one".
+    let wanted = WildMatchPattern::<'*', '\0'>::new(&last.to_string_lossy());
+    let listing = match fs::read_dir(folder) {
+        Ok(listing) => listing,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(explain(&error)),
+    };
+    let mut paths = Vec::new();
+    for entry in listing {
+        let entry = entry.map_err(|error| explain(&error))?;
+        // Bytes that are no UTF-8 become U+FFFD, which `*` takes: such a name
+        // may match too much, and never too little.
+        if wanted.matches(&entry.file_name().to_string_lossy()) {
+            if paths.len() == MATCH_LIMIT {
+                return Err(format!("more than {MATCH_LIMIT} paths match"));
+            }
+            paths.push(entry.path());
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}

@@ -1,0 +1,119 @@
+//! Why a file cannot be used, in words with the way out.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::exit::Exit;
+use crate::model::text::quoted;
+
+/// Why one of our files cannot be used. `Display` says it whole, with the way
+/// out; there is no further `source()` to print.
+#[derive(Debug)]
+pub enum FileError {
+    /// Somebody else could have written it, or could put another in its place
+    /// (exit code 77).
+    Untrusted {
+        /// What is not trusted: the file, or a folder or link on the way.
+        path: PathBuf,
+        /// What was found, what was wanted, and what mends it.
+        why: String,
+    },
+    /// It cannot be read or written (exit code 74). A file that must exist and
+    /// does not is this, too, with [`io::ErrorKind::NotFound`].
+    Io {
+        /// What was to be read or written.
+        path: PathBuf,
+        /// As in "cannot ... PATH".
+        doing: &'static str,
+        /// The system's reason.
+        source: io::Error,
+    },
+}
+
+impl FileError {
+    pub(in crate::host) fn io<E: Into<io::Error>>(
+        doing: &'static str,
+        path: &Path,
+    ) -> impl FnOnce(E) -> FileError {
+        move |source| FileError::Io {
+            path: path.to_owned(),
+            doing,
+            source: source.into(),
+        }
+    }
+
+    /// It can be read or written, and is not what was wanted: `why` says both.
+    pub(super) fn unfit(doing: &'static str, path: &Path, why: impl Into<String>) -> FileError {
+        let source = io::Error::new(io::ErrorKind::InvalidInput, why.into());
+        FileError::io(doing, path)(source)
+    }
+
+    pub(super) fn untrusted(path: &Path, why: impl Into<String>) -> FileError {
+        FileError::Untrusted {
+            path: path.to_owned(),
+            why: why.into(),
+        }
+    }
+
+    /// Whether the file, or a folder on the way to it, is missing.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, FileError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+
+    /// 77 where a permission is missing or others have one too many; else
+    /// `otherwise`, which depends on whose file it is.
+    #[must_use]
+    pub fn exit(&self, otherwise: Exit) -> Exit {
+        match self {
+            FileError::Untrusted { .. } => Exit::Permission,
+            FileError::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                Exit::Permission
+            }
+            FileError::Io { .. } => otherwise,
+        }
+    }
+}
+
+impl fmt::Display for FileError {
+    // Paths in quotes and escaped: a file's name may hold a terminal's escape
+    // sequences, and errors end up on terminals.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FileError::Untrusted { path, why } => {
+                write!(f, "refusing to trust {}: {why}", quoted(path))
+            }
+            FileError::Io {
+                path,
+                doing,
+                source,
+            } => {
+                write!(f, "cannot {doing} {}: {source}", quoted(path))?;
+                if source.kind() == io::ErrorKind::StorageFull {
+                    f.write_str("; free a few MiB there first")?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl std::error::Error for FileError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_prints_no_escape_sequence_of_a_file_name() {
+        let error = FileError::io("open", Path::new("/x/\u{1b}]52;c;\u{202e}"))(io::Error::from(
+            io::ErrorKind::NotFound,
+        ));
+        let text = error.to_string();
+        assert!(
+            text.chars().all(|c| c.is_ascii() && !c.is_ascii_control()),
+            "{text}"
+        );
+    }
+}

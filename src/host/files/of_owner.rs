@@ -1,0 +1,122 @@
+//! Reads a file in a user's folder with no more rights than that user has.
+
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat};
+use nix::libc;
+use nix::sys::stat::Mode;
+use nix::unistd::geteuid;
+
+use crate::host::files::error::FileError;
+use crate::host::files::folder::Folder;
+use crate::host::files::kind::type_name_of;
+use crate::host::files::plain::{NEVER_WAITING, must_be_plain, read_named, read_up_to};
+use crate::host::files::trust::WRITABLE_BY_OTHERS;
+use crate::host::files::trusted::read_trusted_through_links;
+
+/// A file that was read with the rights of its reader, and whose it is.
+#[derive(Debug)]
+pub struct OfOther {
+    /// What is in it.
+    pub bytes: Vec<u8>,
+    /// The user whose file and folder it is.
+    pub owner: u32,
+}
+
+/// Reads a file in a user's folder. Root does it on that user's behalf, so the
+/// file must be that user's, too, no link, and nobody else's to write: else root
+/// would lend its rights, or use another user's. In a folder of root's own, and
+/// for who is not root, links are followed as ever. `None` if it is not there.
+///
+/// # Errors
+///
+/// [`FileError::Untrusted`] for what is said above; [`FileError::Io`] as
+/// [`read_named`].
+pub fn read_of_owner(
+    folder: &Path,
+    name: &str,
+    max_bytes: u64,
+) -> Result<Option<OfOther>, FileError> {
+    let path = folder.join(name);
+    let missing = |error: FileError| {
+        if error.is_not_found() {
+            Ok(None)
+        } else {
+            Err(error)
+        }
+    };
+    if !geteuid().is_root() {
+        let owner = fs::metadata(&path).map(|meta| meta.uid());
+        return match read_named(&path, max_bytes) {
+            Ok(bytes) => {
+                let owner = owner.map_err(FileError::io("look at", &path))?;
+                Ok(Some(OfOther { bytes, owner }))
+            }
+            Err(error) => missing(error),
+        };
+    }
+    let place = match Folder::open(folder) {
+        Ok(place) => place,
+        Err(error) => return missing(error),
+    };
+    let owner = place.stat.st_uid;
+    if owner == 0 {
+        let bytes = read_trusted_through_links(&path, max_bytes)?;
+        return Ok(bytes.map(|bytes| OfOther { bytes, owner }));
+    }
+    if place.stat.st_mode & WRITABLE_BY_OTHERS != 0 {
+        return Err(writable(folder, place.stat.st_mode));
+    }
+    let bytes = read_of(&place, &path, Path::new(name), max_bytes)?;
+    Ok(bytes.map(|bytes| OfOther { bytes, owner }))
+}
+
+fn read_of(
+    place: &Folder,
+    path: &Path,
+    name: &Path,
+    max_bytes: u64,
+) -> Result<Option<Vec<u8>>, FileError> {
+    let owner = place.stat.st_uid;
+    match place.stat(name) {
+        Ok(stat) if stat.st_mode & libc::S_IFMT != libc::S_IFREG => {
+            let found = type_name_of(stat.st_mode);
+            let why = format!("it is {found}, wanted a plain file of uid {owner}");
+            return Err(FileError::untrusted(path, why));
+        }
+        Ok(_) => {}
+        Err(Errno::ENOENT) => return Ok(None),
+        Err(errno) => return Err(FileError::io("look at", path)(errno)),
+    }
+    let flags = OFlag::from_bits_retain(NEVER_WAITING) | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let file =
+        openat(&place.fd, name, flags, Mode::empty()).map_err(FileError::io("open", path))?;
+    let file = File::from(file);
+    let meta = file.metadata().map_err(FileError::io("look at", path))?;
+    must_be_plain(path, &meta)?;
+    if meta.uid() != owner {
+        let why = format!(
+            "it belongs to uid {}, its folder to uid {owner}: wanted one owner of both",
+            meta.uid()
+        );
+        return Err(FileError::untrusted(path, why));
+    }
+    if meta.mode() & WRITABLE_BY_OTHERS != 0 {
+        return Err(writable(path, meta.mode()));
+    }
+    read_up_to(file, path, max_bytes).map(Some)
+}
+
+fn writable(path: &Path, mode: u32) -> FileError {
+    let mode = mode & 0o7777;
+    FileError::untrusted(
+        path,
+        format!("others may write to it (mode {mode:04o}), wanted its owner alone"),
+    )
+}
+
+#[cfg(test)]
+mod tests;

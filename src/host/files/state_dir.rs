@@ -1,0 +1,85 @@
+//! The folder that holds our own state.
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use crate::host::files::error::FileError;
+use crate::host::files::trust::{Wanted, check};
+
+/// The folder that holds our own state, found worthy of trust.
+#[derive(Debug, Clone)]
+pub struct StateDir {
+    path: PathBuf,
+}
+
+impl StateDir {
+    /// Opens the folder, and makes it (mode 0700, parents too) if it is missing.
+    ///
+    /// The folder itself may be a symbolic link, for systemd's `DynamicUser=`
+    /// makes `/var/lib/secateur` one; the link and all it passes must be
+    /// trusted. [`StateDir::path`] is where it leads.
+    ///
+    /// # Errors
+    ///
+    /// [`FileError::Untrusted`] if others may write to it or to a parent,
+    /// [`FileError::Io`] if it cannot be made.
+    pub fn open(path: &Path) -> Result<StateDir, FileError> {
+        match check(path, Wanted::Folder) {
+            Err(error) if error.is_not_found() => {}
+            other => return other.map(|path| StateDir { path }),
+        }
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(FileError::io("make the folder", path))?;
+        // Again, for a parent may have been there all along and be anybody's.
+        check(path, Wanted::Folder).map(|path| StateDir { path })
+    }
+
+    /// As [`StateDir::open`], but makes nothing: `None` if it is not there.
+    /// For commands that must leave no trace.
+    ///
+    /// # Errors
+    ///
+    /// As [`StateDir::open`].
+    pub fn find(path: &Path) -> Result<Option<StateDir>, FileError> {
+        match check(path, Wanted::Folder) {
+            Ok(path) => Ok(Some(StateDir { path })),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Where the folder really is, free of symbolic links.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The path of one file of ours.
+    #[must_use]
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// The names of what is here, in order; those that are no UTF-8 are none of
+    /// ours.
+    ///
+    /// # Errors
+    ///
+    /// If the folder cannot be read.
+    pub fn names(&self) -> Result<Vec<String>, FileError> {
+        let read = || -> io::Result<Vec<String>> {
+            let mut names = Vec::new();
+            for entry in fs::read_dir(&self.path)? {
+                names.extend(entry?.file_name().into_string());
+            }
+            names.sort();
+            Ok(names)
+        };
+        read().map_err(FileError::io("read the folder", &self.path))
+    }
+}

@@ -1,0 +1,128 @@
+//! Collects the signs of a place, each with all that lies below it. It follows no
+//! link there, and never says what a sign means.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, Utc};
+
+use crate::host::file_date;
+use crate::host::file_id::FileId;
+use crate::host::pull_signs::places::{Lasts, Owner, Place, unreadable};
+use crate::model::conditions::{Cure, Unreadable};
+
+/// More entries than this, in one folder or below one sign, are not looked at.
+pub(super) const ENTRY_LIMIT: usize = if cfg!(test) { 100 } else { 10_000 };
+
+/// A sign, and what tells whether it is live.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub path: PathBuf,
+    /// The sign itself and everything below it.
+    pub files: Vec<(FileId, OsString)>,
+    /// The newest change of any of them: ctime, not mtime. Every write moves both, but
+    /// `docker load` unpacks archives here and gives their files the dates of the
+    /// archive, 1970 or 2999.
+    pub changed: DateTime<Utc>,
+    pub lasts: Lasts,
+    pub owner: Owner,
+}
+
+/// Collects the signs of one place.
+pub(super) fn signs_in(
+    place: &Place,
+    found: &mut Vec<Found>,
+    unreadable_signs: &mut Vec<Unreadable>,
+) -> Result<(), Unreadable> {
+    let listing = match fs::read_dir(&place.folder) {
+        Ok(listing) => listing,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return match (place.dangling_link(), place.always_there) {
+                (Some(link), _) => Err(unreadable(link, &error)),
+                (None, false) => Ok(()),
+                (None, true) => Err(elsewhere(&place.folder)),
+            };
+        }
+        Err(error) => return Err(unreadable(&place.folder, &error)),
+    };
+    for (number, entry) in listing.enumerate() {
+        let entry = entry.map_err(|error| unreadable(&place.folder, &error))?;
+        if number == ENTRY_LIMIT {
+            return Err(too_many(&place.folder));
+        }
+        if let Some(lasts) = place.sign(&entry.file_name()) {
+            match sign_at(&entry.path(), lasts, &place.owner) {
+                Ok(sign) => found.extend(sign),
+                Err(problem) => unreadable_signs.push(problem),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Collects a sign and everything below it; `None` if it went meanwhile, as
+/// files of a running pull do at any moment.
+pub(super) fn sign_at(
+    path: &Path,
+    lasts: Lasts,
+    owner: &Owner,
+) -> Result<Option<Found>, Unreadable> {
+    let mut files = Vec::new();
+    let mut changed = None;
+    let mut ahead = vec![path.to_owned()];
+    while let Some(at) = ahead.pop() {
+        let meta = match fs::symlink_metadata(&at) {
+            Ok(meta) => meta,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(unreadable(&at, &error)),
+        };
+        changed = changed.max(Some(file_date::changed(&meta)));
+        files.push((
+            FileId::of(&meta),
+            at.file_name().unwrap_or_default().to_owned(),
+        ));
+        if !meta.is_dir() {
+            continue;
+        }
+        let listing = match fs::read_dir(&at) {
+            Ok(listing) => listing,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(unreadable(&at, &error)),
+        };
+        for entry in listing {
+            let entry = entry.map_err(|error| unreadable(&at, &error))?;
+            ahead.push(entry.path());
+            if files.len() + ahead.len() > ENTRY_LIMIT {
+                return Err(too_many(path));
+            }
+        }
+    }
+    Ok(changed.map(|changed| Found {
+        path: path.to_owned(),
+        files,
+        changed,
+        lasts,
+        owner: owner.clone(),
+    }))
+}
+
+/// Only an engine that keeps its downloads elsewhere does not make this folder.
+fn elsewhere(folder: &Path) -> Unreadable {
+    Unreadable {
+        path: folder.to_owned(),
+        why: "it is not there. dockerd makes it at each start unless DOCKER_TMPDIR is set, and \
+              then downloads to the folder that it names"
+            .to_owned(),
+        cure: Cure::Downloads,
+    }
+}
+
+fn too_many(path: &Path) -> Unreadable {
+    Unreadable {
+        path: path.to_owned(),
+        why: format!("found more than {ENTRY_LIMIT} entries in it, the most that are looked at"),
+        cure: Cure::Fewer,
+    }
+}

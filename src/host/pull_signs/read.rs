@@ -1,0 +1,87 @@
+//! The signs of all places, and whether each is live.
+
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+
+use crate::host::file_id::FileId;
+use crate::host::process;
+use crate::host::pull_signs::found::{Found, signs_in};
+use crate::host::pull_signs::places::{Lasts, Roots};
+use crate::host::pull_signs::{open_files, places, state};
+use crate::model::conditions::{ClockReading, PullSign, PullSigns, SignState};
+
+/// All signs, in the order of their paths. `now` must be fresh, not the one
+/// that the run began with: what changed after it seems to lie in the future.
+///
+/// Without a sign this costs a few directory listings; only with one are the
+/// open files of all processes listed.
+///
+/// Never fails: what cannot be read is in [`PullSigns::unreadable`]. A folder
+/// that does not exist is "no sign" only inside a root that surely is an
+/// engine's, for in a container the same path may be another, empty folder.
+#[must_use]
+pub fn read(roots: &Roots, now: &ClockReading) -> PullSigns {
+    let mut unreadable = Vec::new();
+    let mut found = Vec::new();
+    for place in places::of(roots, &mut unreadable) {
+        // One sign that cannot be read hides no other.
+        if let Err(problem) = signs_in(&place, &mut found, &mut unreadable) {
+            unreadable.push(problem);
+        }
+    }
+    unreadable.sort_by(|a, b| a.path.cmp(&b.path));
+    PullSigns {
+        signs: with_states(found, now),
+        unreadable,
+    }
+}
+
+fn with_states(mut found: Vec<Found>, now: &ClockReading) -> Vec<PullSign> {
+    if found.is_empty() {
+        return Vec::new();
+    }
+    found.sort_by(|a, b| a.path.cmp(&b.path));
+    // A missing anchor is no proof, and that is all that follows.
+    let anchor_of = |sign: &Found| {
+        fs::metadata(&sign.owner.anchor)
+            .ok()
+            .map(|meta| FileId::of(&meta))
+    };
+    let anchors: Vec<Option<FileId>> = found.iter().map(anchor_of).collect();
+    let names: BTreeSet<OsString> = found
+        .iter()
+        .flat_map(|sign| {
+            let files = sign.files.iter().map(|(_, name)| name.as_os_str());
+            files.chain(sign.owner.anchor.file_name())
+        })
+        .map(OsStr::to_owned)
+        .collect();
+    let open = open_files::who_has_open(&names);
+    found
+        .into_iter()
+        .zip(anchors)
+        .map(|(sign, anchor)| {
+            let user = sign.files.iter().find_map(|(id, _)| open.get(id));
+            let state = match sign.lasts {
+                Lasts::WhileItIsThere => SignState::Build,
+                Lasts::WhileItChanges => state::state_of(
+                    user.copied().map(process::describe),
+                    anchor.is_some_and(|id| open.contains_key(&id)),
+                    now.wall - sign.changed,
+                ),
+            };
+            PullSign {
+                path: sign.path,
+                state,
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the tests play the others, whose files come and go"
+)]
+mod tests;

@@ -1,0 +1,149 @@
+//! Our own lock: one run at a time on one state folder. The kernel holds it for
+//! us and frees it when we die in whatever way, so no lock is ever left behind;
+//! the file itself stays for good, because to remove it would let two runs hold
+//! two files of one name.
+
+use std::fmt;
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, Utc};
+use tempfile::TempPath;
+
+use crate::host::file_date::modified;
+use crate::host::files::error::FileError;
+use crate::host::files::state_dir::StateDir;
+use crate::host::files::trust::check_open_file;
+use crate::host::files::write::TEMPORARY;
+use crate::host::lock_file::{ATTEMPTS, Access, LockFile};
+use crate::host::{clock, lock_holder, process};
+use crate::model::text::quoted;
+
+/// The run lock, held until dropped.
+#[derive(Debug)]
+pub struct RunLock {
+    _lock: LockFile,
+}
+
+/// Another run holds the lock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldBy {
+    /// The lock file.
+    pub path: PathBuf,
+    /// Who, in words fit to print, if that run has written it down, or the system
+    /// tells.
+    pub holder: Option<String>,
+    /// Since when, as far as the file's date and the holder's start can tell: the
+    /// later of the two, for a pid may be another's by now.
+    pub since: Option<DateTime<Utc>>,
+}
+
+impl fmt::Display for HeldBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "another run holds {}", quoted(&self.path))?;
+        match &self.holder {
+            Some(holder) => write!(f, ": {holder}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl RunLock {
+    /// Takes the lock, or says who has it; never waits. The folder of `path`
+    /// must be trusted already ([`StateDir`]).
+    ///
+    /// # Errors
+    ///
+    /// [`FileError::Io`] for any failure other than "held", which must never
+    /// read as "free" (ENOLCK, EIO); [`FileError::Untrusted`] for a lock file
+    /// that others may write.
+    pub fn take(path: &Path) -> Result<Result<RunLock, HeldBy>, FileError> {
+        Self::take_watched(path, || ())
+    }
+
+    /// `before_check` runs between taking the lock and comparing the path,
+    /// where a test can replace the file.
+    fn take_watched(
+        path: &Path,
+        mut before_check: impl FnMut(),
+    ) -> Result<Result<RunLock, HeldBy>, FileError> {
+        for _ in 0..ATTEMPTS {
+            let mut lock =
+                LockFile::open(path, Access::Make).map_err(FileError::io("open", path))?;
+            check_open_file(path, &lock.meta)?;
+            match lock.file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => {
+                    let pid = lock_holder::pid_of(&lock.meta).or_else(|| read_pid(&mut lock.file));
+                    return Ok(Err(HeldBy {
+                        path: path.to_owned(),
+                        holder: pid.map(process::describe),
+                        since: since(path, pid),
+                    }));
+                }
+                Err(TryLockError::Error(error)) => {
+                    return Err(FileError::io("lock", path)(error));
+                }
+            }
+            before_check();
+            if lock.is_at(path).map_err(FileError::io("look at", path))? {
+                write_pid(&mut lock.file);
+                return Ok(Ok(RunLock { _lock: lock }));
+            }
+        }
+        let replaced = io::Error::other(format!("it was replaced {ATTEMPTS} times meanwhile"));
+        Err(FileError::io("lock", path)(replaced))
+    }
+
+    /// Removes what [`crate::host::files::write_atomic`] left in our folder when it
+    /// was killed half-way, and returns how many files that were. Another run's
+    /// temporary file is no left-over, so this takes the lock.
+    ///
+    /// # Errors
+    ///
+    /// If the folder cannot be read or a file cannot be removed.
+    pub fn remove_leftovers(&self, dir: &StateDir) -> Result<usize, FileError> {
+        let mut names = dir.names()?;
+        names.retain(|name| name.ends_with(TEMPORARY));
+        for path in names.iter().map(|name| dir.file(name)) {
+            TempPath::try_from_path(&path)
+                .and_then(TempPath::close)
+                .map_err(FileError::io("remove", &path))?;
+        }
+        Ok(names.len())
+    }
+}
+
+/// Whoever takes the lock writes to the file at once. It is looked at anew: that
+/// run may have taken the lock after we opened the file.
+fn since(path: &Path, pid: Option<u32>) -> Option<DateTime<Utc>> {
+    let now = clock::now();
+    let written = fs::symlink_metadata(path).ok();
+    let written = written.map(|meta| modified(&meta));
+    let dates = [written, pid.and_then(process::started)];
+    // A date that is to come says nothing: the clock was set back.
+    let dates = dates.into_iter().flatten();
+    dates.filter(|date| *date <= now).max()
+}
+
+/// The pid is for the other run's message alone. A failure does not matter: on
+/// a full disk, just when a run is needed most, the lock holds without it.
+fn write_pid(file: &mut File) {
+    let _ = file
+        .set_len(0)
+        .and_then(|()| writeln!(file, "{}", std::process::id()));
+}
+
+fn read_pid(file: &mut File) -> Option<u32> {
+    let mut text = String::new();
+    file.take(16).read_to_string(&mut text).ok()?;
+    text.trim_end().parse().ok()
+}
+
+#[cfg(test)]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the tests play the others, whose files come and go"
+)]
+mod tests;
