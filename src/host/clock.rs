@@ -1,5 +1,5 @@
-//! Reads the host's clocks, and is the only place that does: everything else
-//! gets the time as a value, so that a decision can be repeated and tested.
+//! The only place that reads the host's clocks. Everything else gets the time as a
+//! value, so that a decision can be repeated and tested.
 //! It never decides whether a clock can be believed; `memory::clock` does.
 
 use std::fs;
@@ -13,7 +13,6 @@ use crate::model::conditions::ClockReading;
 
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
-/// The wall clock.
 #[must_use]
 #[expect(
     clippy::disallowed_methods,
@@ -23,13 +22,13 @@ pub fn now() -> DateTime<Utc> {
     Utc::now()
 }
 
-/// Reads the wall clock, the time since boot and the boot's name, in this
-/// order and within microseconds of each other.
+/// Reads the wall clock, the time since boot and the boot's id, in this order and
+/// within microseconds.
 ///
 /// # Errors
 ///
-/// When the kernel does not give one of them: without the boot's name, time
-/// since boot cannot be told from time since another boot.
+/// When the kernel does not give one of them. Without the id, time since this boot
+/// cannot be told from time since another.
 pub fn read() -> anyhow::Result<ClockReading> {
     let wall = now();
     let since_boot = since_boot()?;
@@ -49,16 +48,15 @@ pub fn read() -> anyhow::Result<ClockReading> {
     })
 }
 
-/// The time since boot, time asleep included. Not CLOCK_MONOTONIC: it stands still
-/// while the host sleeps, and then a wall clock that rightly moved on would look as
-/// if it had jumped.
+/// With the time asleep. CLOCK_MONOTONIC stands still while the host sleeps, and a wall
+/// clock that rightly moved on would then seem to have jumped.
 pub(super) fn since_boot() -> anyhow::Result<Duration> {
     let time = clock_gettime(ClockId::CLOCK_BOOTTIME).context("cannot read the time since boot")?;
     Ok(time.into())
 }
 
-/// The clock for deadlines: it only moves forward, whoever sets the wall clock.
-/// Its value means nothing to another process or another boot.
+/// The clock for deadlines: it never goes back. Its value means nothing to another
+/// process or another boot.
 #[must_use]
 #[expect(
     clippy::disallowed_methods,
@@ -68,8 +66,7 @@ pub fn monotonic() -> Instant {
     Instant::now()
 }
 
-/// Whether this can name a boot; an empty or cut-off name would make two boots
-/// look like one.
+/// An id that is empty or cut off would make two boots seem one.
 fn looks_like_boot_id(text: &str) -> bool {
     text.len() == 36 && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-')
 }

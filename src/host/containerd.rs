@@ -6,21 +6,21 @@ use std::path::{Path, PathBuf};
 use crate::host::files::plain::read_named;
 use crate::model::EngineFacts;
 
-/// Where the system's containerd keeps its files unless told otherwise.
+/// The default of the system's containerd.
 const USUAL: &str = "/var/lib/containerd";
 
-/// containerd's own default, written out, has some 10 KB.
+/// In bytes. containerd's default settings, written out, have some 10 KB.
 const LONGEST_SETTINGS: u64 = 1 << 20;
 
-/// The part of containerd's own settings that matters here.
 #[derive(serde::Deserialize)]
 struct Config {
     root: Option<PathBuf>,
 }
 
-/// The engine starts its own containerd below its data root, or uses the
-/// system's, and tells which only by the socket's path (API 1.46); before that,
-/// by what is there. Where the system's keeps its files stands in its settings.
+/// The root of the containerd that an engine uses. That is one that it started itself,
+/// below its data root, or the system's; the path of the socket tells which (API 1.46),
+/// and before that, whether the engine's own folder is there. The system's containerd
+/// has its root in its settings.
 pub fn root(engine: &EngineFacts, address: Option<&str>) -> PathBuf {
     let own = engine.data_root.join("containerd/daemon");
     let systems = Path::new("/run/containerd/containerd.sock");
@@ -34,14 +34,15 @@ pub fn root(engine: &EngineFacts, address: Option<&str>) -> PathBuf {
     if !uses_systems {
         return own;
     }
-    // A data root that is seen below some other folder has its neighbours there.
+    // A data root that is mounted below some folder has its neighbours there, too.
     let data_root = engine.data_root.to_string_lossy();
     let below = data_root.strip_suffix(engine.root_dir.to_string_lossy().as_ref());
     of_the_system(below.unwrap_or_default())
 }
 
 fn of_the_system(below: &str) -> PathBuf {
-    // No settings, or none that read: the usual place, which is looked at closely.
+    // Without readable settings: the usual place. Whether it is the right one is checked
+    // before anything rests on it.
     let settings = PathBuf::from(format!("{below}/etc/containerd/config.toml"));
     let moved = read_named(&settings, LONGEST_SETTINGS)
         .ok()

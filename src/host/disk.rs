@@ -1,5 +1,5 @@
-//! Reports how full a file system is, the way `df` reckons. It never decides
-//! whether that is too full, and reads nothing but the file system's own sums.
+//! How full a file system is, as `df` reckons, by the file system's own figures. Whether
+//! that is too full is decided elsewhere.
 
 use std::path::Path;
 
@@ -10,13 +10,12 @@ use nix::sys::statvfs::{Statvfs, statvfs};
 use crate::model::conditions::{Disk, Room};
 use crate::model::text::quoted;
 
-/// Reads the room, in bytes and in inodes, of the file system that holds `path`
-/// (statvfs(3)).
+/// The room, in bytes and in inodes, on the file system that holds `path` (statvfs(3)).
 ///
 /// # Errors
 ///
-/// When `path` is not there or may not be looked at. Callers must not take
-/// that for a full disk, nor for an empty one.
+/// When `path` is not there or may not be read. Callers must not take that for a full
+/// disk, nor for an empty one.
 pub fn read(path: &Path) -> anyhow::Result<Disk> {
     let stat = loop {
         match statvfs(path) {
@@ -38,15 +37,14 @@ pub fn read(path: &Path) -> anyhow::Result<Disk> {
     })
 }
 
-/// The figures of statvfs(3) that count here, apart from the call, so that odd
-/// file systems can be tested without having one.
+/// Figures of statvfs(3), apart from the call, so that tests can have odd file systems.
 #[derive(Debug, Clone, Copy)]
 struct Sums {
-    /// Bytes a block; blocks are counted in this unit.
+    /// Bytes in a block.
     block_size: u64,
     blocks: u64,
     blocks_free: u64,
-    /// Free for everybody: without what is set aside for root.
+    /// Without the blocks that are reserved for root.
     blocks_available: u64,
     files: u64,
     files_free: u64,
@@ -73,8 +71,8 @@ impl From<&Statvfs> for Sums {
 }
 
 impl Sums {
-    // Saturating: a file system that says nonsense (more free than there is)
-    // must not make us panic, or wrap around to an empty disk.
+    // Saturating: nonsense (more blocks free than there are) must not panic, nor wrap
+    // around to an empty disk.
 
     fn bytes(self) -> Room {
         Room {
@@ -86,8 +84,8 @@ impl Sums {
         }
     }
 
-    /// `None` where inodes are not counted: btrfs and some network file systems
-    /// say nought, which must not read as "none left".
+    /// btrfs and some network file systems count no inodes and report nought, which must
+    /// not read as "none left".
     fn inodes(self) -> Option<Room> {
         (self.files != 0).then(|| Room {
             used: self.files.saturating_sub(self.files_free),

@@ -1,7 +1,6 @@
-//! The host itself: its disk, locks, clocks, and files. The only place that
-//! names nix and `/proc`. It reports what it sees and writes our own state
-//! safely; it never decides whether an image goes, and never changes anything
-//! that belongs to somebody else.
+//! The host: its disk, locks, clocks and files. The only room that names nix and
+//! `/proc`. It reports what it finds and writes our own state safely. It never decides
+//! whether an image goes, and never changes what belongs to somebody else.
 
 pub mod clock;
 pub mod containerd;

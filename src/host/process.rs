@@ -1,4 +1,4 @@
-//! Names other processes for a report. It never sends them anything.
+//! Names other processes for a report.
 
 use std::fs;
 
@@ -52,7 +52,7 @@ pub(super) fn user(pid: u32) -> Option<User> {
 /// architecture that Debian has.
 const TICK: i64 = 10;
 
-/// When a process began: by the clock as it is now, for the kernel counts from boot.
+/// When a process began, by the clock as it is set now: the kernel counts from boot.
 pub(super) fn started(pid: u32) -> Option<DateTime<Utc>> {
     let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
     let ticks = i64::try_from(start_of(&stat)?).ok()?;
@@ -63,8 +63,8 @@ pub(super) fn started(pid: u32) -> Option<DateTime<Utc>> {
     now.checked_sub_signed(TimeDelta::milliseconds(age.max(0)))
 }
 
-/// The 22nd field of a process's stat, in clock ticks since boot. The second is its
-/// name, which may hold blanks and brackets.
+/// The 22nd field of a process's stat, in clock ticks since boot. The second field is
+/// the process's name, which may hold blanks and brackets.
 fn start_of(stat: &[u8]) -> Option<u64> {
     let name_ends = stat.iter().rposition(|byte| *byte == b')')?;
     let rest = std::str::from_utf8(&stat[name_ends + 1..]).ok()?;

@@ -1,7 +1,6 @@
-//! Our own lock: one run at a time on one state folder. The kernel holds it for
-//! us and frees it when we die in whatever way, so no lock is ever left behind;
-//! the file itself stays for good, because to remove it would let two runs hold
-//! two files of one name.
+//! The run lock: one run at a time on one state folder. The kernel frees it however we
+//! die, so no lock is ever left behind. The file stays for good: if a run removed it, two
+//! runs could hold two files of one name.
 
 use std::fmt;
 use std::fs::{self, File, TryLockError};
@@ -26,16 +25,14 @@ pub struct RunLock {
     _lock: LockFile,
 }
 
-/// Another run holds the lock.
+/// The run that holds the lock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeldBy {
-    /// The lock file.
     pub path: PathBuf,
-    /// Who, in words fit to print, if that run has written it down, or the system
-    /// tells.
+    /// In words fit to print, if the system tells or that run has written it down.
     pub holder: Option<String>,
-    /// Since when, as far as the file's date and the holder's start can tell: the
-    /// later of the two, for a pid may be another's by now.
+    /// As far as the file's date and the holder's start tell: the later of the two, for
+    /// the pid may be another process's by now.
     pub since: Option<DateTime<Utc>>,
 }
 
@@ -50,8 +47,8 @@ impl fmt::Display for HeldBy {
 }
 
 impl RunLock {
-    /// Takes the lock, or says who has it; never waits. The folder of `path`
-    /// must be trusted already ([`StateDir`]).
+    /// Takes the lock, or says who has it; never waits. The folder of `path` must be
+    /// trusted ([`StateDir`]).
     ///
     /// # Errors
     ///
@@ -115,20 +112,20 @@ impl RunLock {
     }
 }
 
-/// Whoever takes the lock writes to the file at once. It is looked at anew: that
-/// run may have taken the lock after we opened the file.
+/// Whoever takes the lock writes to the file at once. Its date is read anew, for that run
+/// may have taken the lock after we opened the file.
 fn since(path: &Path, pid: Option<u32>) -> Option<DateTime<Utc>> {
     let now = clock::now();
     let written = fs::symlink_metadata(path).ok();
     let written = written.map(|meta| modified(&meta));
     let dates = [written, pid.and_then(process::started)];
-    // A date that is to come says nothing: the clock was set back.
+    // A date in the future says nothing: the clock was set back.
     let dates = dates.into_iter().flatten();
     dates.filter(|date| *date <= now).max()
 }
 
-/// The pid is for the other run's message alone. A failure does not matter: on
-/// a full disk, just when a run is needed most, the lock holds without it.
+/// The pid is only for the other run's message. A failure does not matter: on a full
+/// disk, when a run is needed most, the lock holds without it.
 fn write_pid(file: &mut File) {
     let _ = file
         .set_len(0)

@@ -1,5 +1,5 @@
-//! What a folder of the image store lies on, whether a graphdriver's layer
-//! folders are there, and what its store says of an image. `cache::checks`
+//! What a folder of the image store lies on, whether a graphdriver's layer folders are
+//! there, and what the store's files say about an image. `cache::checks`
 //! decides by it.
 
 use std::path::{Component, Path, PathBuf};
@@ -12,33 +12,27 @@ use crate::model::Observed;
 use crate::model::conditions::Disk;
 use crate::model::text::quoted;
 
-/// 64 digits, for some drivers a few more.
+/// In bytes. An id has 64 digits, for some drivers a few more.
 const LONGEST_CACHE_ID: u64 = 4096;
 
 /// ramfs has no constant in nix (linux/magic.h).
 const RAMFS: i64 = 0x8584_58f6;
 
-/// Kinds of file systems, as far as they matter here.
+/// The file systems whose content does not last, and all others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Medium {
-    /// tmpfs.
     Tmpfs,
-    /// ramfs.
     Ramfs,
-    /// overlayfs: a container's own layer goes with the container.
+    /// A container's own layer: it goes with the container.
     Overlay,
-    /// Anything else: a disk, as far as can be told.
+    /// Any other: a disk, as far as can be told.
     Lasting,
 }
 
-/// One folder of the store.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Storage {
-    /// The folder.
     pub path: PathBuf,
-    /// What it lies on.
     pub medium: Observed<Medium>,
-    /// How full that is.
     pub disk: Observed<Disk>,
 }
 
@@ -66,22 +60,22 @@ pub fn read(path: &Path) -> Storage {
     }
 }
 
-/// An image's configuration as a graphdriver's store keeps it; none where it
-/// cannot be read or is longer than `longest`.
+/// An image's configuration in a graphdriver's store; none where it cannot be read or is
+/// longer than `longest` bytes.
 pub fn config(data_root: &Path, driver: &str, hex: &str, longest: u64) -> Option<Vec<u8>> {
     let images = image_records(data_root, driver)?;
     let file = images.join("imagedb/content/sha256").join(hex);
     read_named(&file, longest).ok()
 }
 
-/// Which of these layers have no folder any more, by their place. A store that
-/// cannot be read says nothing: none are missing.
+/// Which of these layers have no folder any more, by index. In a store that cannot be
+/// read none are missing.
 pub fn missing_layers(data_root: &Path, driver: &str, chain_ids: &[String]) -> Vec<usize> {
     let gone = |folder: PathBuf| matches!(folder.try_exists(), Ok(false));
     places(data_root, driver, chain_ids, gone)
 }
 
-/// Which of these layers hold a file of that name, by their place.
+/// Which of these layers hold a file of that name, by index.
 pub fn layers_with(
     data_root: &Path,
     driver: &str,
@@ -96,8 +90,8 @@ pub fn layers_with(
     places(data_root, driver, chain_ids, holds)
 }
 
-/// A blob of a containerd's content store: `None` where it is not there,
-/// `Some(None)` where it is, and longer than `longest` or not to be read.
+/// A blob of a containerd's content store. `None`: it is not there. `Some(None)`: it is
+/// there, and longer than `longest` bytes or not readable.
 pub fn blob(containerd_root: &Path, digest: &str, longest: u64) -> Option<Option<Vec<u8>>> {
     let plain = |c: char| c.is_ascii_alphanumeric();
     let (kind, hex) = digest.split_once(':')?;
@@ -112,7 +106,7 @@ pub fn blob(containerd_root: &Path, digest: &str, longest: u64) -> Option<Option
     }
 }
 
-/// Where a graphdriver's store keeps what it knows of images; none where the
+/// The folder where a graphdriver's store keeps its records of images; none where the
 /// driver's name would lead out of it.
 fn image_records(data_root: &Path, driver: &str) -> Option<PathBuf> {
     let plain = !driver.contains(['/', '.']);

@@ -1,7 +1,6 @@
-//! systemd's journal, spoken to by its own protocol, so that an entry has
-//! fields. Decides whether a stream of ours is read by it, and how an entry is
-//! written: bounded, one line a field, nothing raw. It never waits for long: a
-//! journal that does not read gets nothing more.
+//! Writes to systemd's journal by its own protocol, so that entries have fields: one line
+//! each, of bounded length, with nothing raw in them. A journal that does not read is not
+//! waited for.
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
@@ -18,20 +17,19 @@ use nix::sys::stat::fstat;
 
 use crate::model::text::escape_up_to;
 
-/// Where the journal listens.
 const SOCKET: &str = "/run/systemd/journal/socket";
 
 /// How long one entry may wait for a journal that is behind.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Characters of one value. An entry of ours has some 15 values, of which two
-/// or three are long, and fits into a datagram.
+/// Characters of one value. Our entries have some 15 values, two or three of them long,
+/// and fit into a datagram.
 const LONGEST: usize = 4000;
 
-/// How long a comment is at least a quarter of the smallest buffer.
+/// A comment of this many bytes takes at least a quarter of the smallest buffer.
 const COMMENT: usize = 1024;
 
-/// How loud an entry is, as syslog counts.
+/// As syslog counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Priority {
@@ -47,28 +45,23 @@ pub enum Priority {
     Info = 6,
 }
 
-/// One entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// Which kind of entry: 128 bits in hex, never given to another kind.
+    /// The kind of the entry: 128 bits in hex, never given to another kind.
     pub id: &'static str,
-    /// How loud.
     pub priority: Priority,
-    /// In words.
     pub message: String,
-    /// Its fields, without their `SECATEUR_`.
+    /// Names are without their `SECATEUR_`.
     pub fields: Vec<(&'static str, String)>,
 }
 
-/// The journal.
 #[derive(Debug)]
 pub struct Journal {
     socket: UnixDatagram,
 }
 
 impl Journal {
-    /// The journal, if it reads our stderr; `None` otherwise, and where it cannot
-    /// be reached: then plain lines are what there is.
+    /// The journal, if it reads our stderr and can be reached. Else plain lines must do.
     pub fn of_stderr() -> Option<Self> {
         is_read_by_journal(io::stderr())
             .then(|| Self::at(Path::new(SOCKET)).ok())
@@ -82,30 +75,29 @@ impl Journal {
         Ok(Self { socket })
     }
 
-    /// Writes entries, and returns when the journal has dealt with them: it asks
-    /// the kernel which unit the sender is of, and that must still be there to be
-    /// asked (systemd#2913). An entry of a process that has ended has no unit, and
-    /// `journalctl -u` does not show it.
+    /// Returns when the journal has dealt with the entries. It asks the kernel for the
+    /// sender's unit, so the sender must still live (systemd#2913): else the entry has no
+    /// unit, and `journalctl -u` does not show it.
     ///
-    /// An error means that not all were sent, and the caller tells the whole again by
-    /// other means: what is told twice is better than what is not told.
+    /// An error means that not all were sent. The caller then reports everything again by
+    /// other means: twice is better than never.
     pub fn write(self, entries: &[Entry]) -> io::Result<()> {
         for entry in entries {
             self.socket.send(datagram(entry).as_bytes())?;
         }
-        // The journal takes one datagram after the other: when it has taken this,
-        // it is done with those before. It holds a comment, and leaves no entry. Where
-        // that cannot be seen, all the same all entries are with the journal.
+        // The journal takes one datagram after the other: when it has taken this one, it
+        // is done with those before. This one holds a comment and makes no entry. If the
+        // wait fails, the journal has all entries all the same.
         let comment = format!("#{}\n", ".".repeat(COMMENT));
         let sent = self.socket.send(comment.as_bytes());
         let _ = sent.and_then(|_| self.wait_until_taken());
         Ok(())
     }
 
-    /// A datagram counts against its sender's buffer until it is taken, and a
-    /// socket is writable while less than a quarter of that is in use: of the
-    /// smallest buffer (4608 bytes), less than the comment. Should that ever
-    /// change, nothing is waited for.
+    /// A datagram counts against its sender's buffer until it is taken, and a socket is
+    /// writable while less than a quarter of the buffer is in use. A quarter of the
+    /// smallest buffer (4608 bytes) is less than the comment. Should that ever change,
+    /// nothing is waited for.
     fn wait_until_taken(&self) -> io::Result<bool> {
         setsockopt(&self.socket, SndBuf, &1)?;
         let mut polled = [PollFd::new(self.socket.as_fd(), PollFlags::POLLOUT)];
@@ -114,9 +106,8 @@ impl Journal {
     }
 }
 
-/// Whether systemd's journal is at the other end of this stream. systemd names
-/// the stream's device and inode, for a variable alone would also reach what a
-/// unit's programs start with other streams.
+/// Whether systemd's journal is at the other end of this stream. The variable has the
+/// stream's device and inode, for children inherit it and may have other streams.
 pub fn is_read_by_journal(stream: impl AsFd) -> bool {
     std::env::var_os("JOURNAL_STREAM").is_some_and(|named| is_named(&named, stream))
 }
@@ -132,7 +123,7 @@ fn is_named(named: &OsStr, stream: impl AsFd) -> bool {
     numbers == Some((seen.st_dev, seen.st_ino))
 }
 
-/// `NAME=value` lines. No value holds a line's end: it is escaped.
+/// `NAME=value` lines. Ends of lines in values are escaped.
 fn datagram(entry: &Entry) -> String {
     let priority = entry.priority as u8;
     let mut out = format!(

@@ -1,12 +1,12 @@
-//! Who runs this, where the environment does not say.
+//! The user who runs this program.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use nix::unistd::{Uid, User};
 
-/// The home of whoever runs this: $HOME, else the one that the system knows, as
-/// docker does it. A system unit without `User=` has no $HOME.
+/// $HOME, else the home that the system knows, as docker does it. A system unit without
+/// `User=` has no $HOME.
 pub fn home() -> Option<PathBuf> {
     home_or_the_systems(std::env::var_os("HOME"))
 }

@@ -1,12 +1,11 @@
-//! What the environment says. A variable that is empty is not set, as docker has
-//! it; one that does not read is an error and never "not set", for then another
-//! engine, or another folder, would be meant.
+//! Variables of the environment. One that is empty is not set, as for docker. One that
+//! does not read is an error and never "not set", for that would mean another engine or
+//! another folder.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-/// A text. The error names the variable, and does not quote it: it may be a
-/// secret.
+/// The error names the variable, and does not quote its value, which may be a secret.
 pub fn text(name: &str) -> Result<Option<String>, String> {
     of_text(name, std::env::var_os(name))
 }
@@ -21,7 +20,7 @@ fn of_text(name: &str, value: Option<OsString>) -> Result<Option<String>, String
     }
 }
 
-/// A path, which may be of any bytes.
+/// A path may be of any bytes.
 pub fn path(name: &str) -> Option<PathBuf> {
     let value = std::env::var_os(name).filter(|value| !value.is_empty());
     value.map(PathBuf::from)

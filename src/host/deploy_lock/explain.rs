@@ -1,11 +1,11 @@
-//! A system's error in words.
+//! Errors of the system in words.
 
 use std::io;
 
 use nix::errno::Errno;
 use nix::unistd::geteuid;
 
-/// The error's name and words, and what would help.
+/// Its name, its words, and the way out.
 pub(super) fn explain(error: &io::Error) -> String {
     let Some(number) = error.raw_os_error() else {
         return error.to_string();
@@ -19,8 +19,7 @@ pub(super) fn explain(error: &io::Error) -> String {
     format!("{errno}{help}")
 }
 
-/// What would help whoever may not look: root, in a unit, has been denied what
-/// root can do.
+/// The way out for a user who lacks a permission. In a unit, root may lack one, too.
 fn help(root: bool) -> &'static str {
     if root {
         ": give CAP_DAC_READ_SEARCH (systemctl edit secateur: CapabilityBoundingSet=CAP_DAC_READ_SEARCH), or let this user read the file and its folder"

@@ -1,6 +1,5 @@
-//! Holds the deploy locks while images are removed, so that no deploy starts in
-//! between. It waits for nobody, takes all locks or none, and never makes a
-//! lock file: a deploy that makes its file anew is noticed instead.
+//! Holds the deploy locks while images are removed, so that no deploy starts in between.
+//! It never makes a lock file; it notices a deploy that makes one.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,12 +14,11 @@ use crate::model::conditions::{LockKind, LockSight, LockState};
 
 /// All deploy locks, held. Dropping it, or dying, releases them.
 ///
-/// Of each file of kind flock the `flock(2)` lock is held, and an `fcntl(2)`
-/// write lock where we may open the file for writing. Where we may only read
-/// it, users of fcntl are seen when the lock is taken, but are not kept out
-/// afterwards.
+/// Of each file of kind flock we hold the `flock(2)` lock, and an `fcntl(2)` write lock
+/// where we may open the file for writing. Where we may only read it, a lock by fcntl is
+/// noticed when ours is taken, but none is kept out afterwards.
 ///
-/// [`read`] finds our own locks held by somebody. While this lives, ask
+/// While this lives, [`read`] would find our own locks held by somebody: ask
 /// [`HeldLocks::not_held`].
 #[derive(Debug)]
 pub struct HeldLocks {
@@ -28,7 +26,7 @@ pub struct HeldLocks {
     _taken: Vec<LockFile>,
 }
 
-/// One lock of the policy, and the files that we hold of it.
+/// One lock of the policy, and the files whose locks we hold for it.
 #[derive(Debug)]
 struct Watched {
     pattern: PathBuf,
@@ -41,8 +39,7 @@ struct Watched {
 ///
 /// # Errors
 ///
-/// What stands in the way, everything and not just the first: held or cannot
-/// be told.
+/// Everything that is in the way, not just the first: held, or cannot be told.
 pub fn hold(locks: &[(PathBuf, LockKind)]) -> Result<HeldLocks, Vec<LockSight>> {
     let mut watched = Vec::new();
     let mut taken: Vec<LockFile> = Vec::new();
@@ -55,8 +52,8 @@ pub fn hold(locks: &[(PathBuf, LockKind)]) -> Result<HeldLocks, Vec<LockSight>> 
                 Err(why) => in_the_way.push(cannot_tell(pattern, why)),
                 Ok(paths) => {
                     for path in paths {
-                        // Two patterns, or /run and /var/run, may lead to one
-                        // file: we would wait for ourselves.
+                        // Two patterns, or /run and /var/run, may lead to one file: we
+                        // would be in our own way.
                         if let Some(id) = already_ours(&path, &taken) {
                             held.push((path, id));
                             continue;
@@ -105,11 +102,11 @@ impl HeldLocks {
         self.locks.is_empty()
     }
 
-    /// What we no longer hold, or never held; to be asked before each removal:
+    /// What we no longer hold, or never held. Ask before each removal:
     ///
-    /// - a file that was unlinked, or unlinked and made again: the next deploy
-    ///   locks another file than the one that we hold;
-    /// - a file that has come since, which only a deploy would have made;
+    /// - a file that was unlinked, or replaced: the next deploy locks another file than
+    ///   ours;
+    /// - a file that is new, which only a deploy would have made;
     /// - a lock of kind exists that is there now.
     #[must_use]
     pub fn not_held(&self) -> Vec<LockSight> {

@@ -1,16 +1,16 @@
-//! Tells a folder that a service's own restrictions hide from us from one that
-//! is empty: a lock in it would read as absent. It knows what systemd mounts in
-//! the place of `/tmp` and the homes; another sandbox it does not notice.
+//! Tells an empty folder from one that our service's own restrictions hide: a lock in the
+//! latter would read as absent. It knows what systemd mounts over `/tmp` and the homes,
+//! and does not notice other sandboxes.
 
 use std::fs;
 use std::path::Path;
 
-/// Which setting of our own service hides what is at this path, in words fit to
-/// print, with the way out.
+/// The setting of our service that hides this path, in words fit to print, with the way
+/// out.
 pub(super) fn hides(path: &Path) -> Option<String> {
     let folder = path.ancestors().skip(1).find(|folder| folder.exists())?;
     let folder = fs::canonicalize(folder).ok()?;
-    // Without it nothing can be said, and on a host there is always one.
+    // A host always has this file.
     let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
     let setting = setting_that_hides(&mounts, &folder, |home| {
         fs::read_dir(home).is_ok_and(|mut entries| entries.next().is_none())
@@ -20,14 +20,14 @@ pub(super) fn hides(path: &Path) -> Option<String> {
     ))
 }
 
-/// `is_empty` is asked for a home on a file system in memory: of its own, such
-/// a home has somebody's folder in it.
+/// `is_empty` is asked for a home in memory: one that the host itself has there would
+/// hold somebody's folder.
 fn setting_that_hides(
     mounts: &str,
     folder: &Path,
     is_empty: impl Fn(&Path) -> bool,
 ) -> Option<&'static str> {
-    // The last of those with the longest path: it covers the earlier ones.
+    // The last one of those with the longest path covers the others.
     let mount = mounts
         .lines()
         .filter_map(Mount::read)
@@ -49,13 +49,12 @@ fn setting_that_hides(
     }
 }
 
-/// A line of mountinfo, as far as it is needed. Paths with blanks are escaped
-/// in it; none of those that matter has one.
+/// Fields of a line of mountinfo. Blanks in paths are escaped there; no path that matters
+/// here has one.
 #[derive(Debug)]
 struct Mount<'a> {
-    /// What of the file system is mounted.
+    /// The part of the file system that is mounted.
     root: &'a str,
-    /// Where.
     point: &'a str,
     kind: &'a str,
 }

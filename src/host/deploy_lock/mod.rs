@@ -1,7 +1,7 @@
 //! Reports who holds a deploy lock, and holds those locks while images go.
 //!
-//! It never makes, removes or writes a lock file of somebody else, never waits
-//! for a lock, and never reads "cannot tell" as "free".
+//! It never makes, removes or writes a lock file, never waits for a lock, and never
+//! reads "cannot tell" as "free".
 //!
 //! `flock(2)` and `fcntl(2)` locks do not see each other, so both are tried. A
 //! free lock is held for some microseconds; a deploy that asks for it

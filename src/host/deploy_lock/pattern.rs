@@ -10,21 +10,21 @@ use crate::host::deploy_lock::explain::explain;
 use crate::host::files::folder::link_of_others;
 use crate::model::text::quoted;
 
-/// More paths than this for one pattern are not looked at one by one.
+/// A pattern that matches more paths than this is an error.
 pub(super) const MATCH_LIMIT: usize = 256;
 
-/// The paths that a pattern stands for: itself, whether there or not, if it
-/// holds no `*`.
+/// The paths that a pattern stands for. Without `*` that is the pattern itself, whether
+/// it is there or not.
 pub(super) fn expand(pattern: &Path) -> Result<Vec<PathBuf>, String> {
     let (Some(folder), Some(last)) = (pattern.parent(), pattern.file_name()) else {
         return Err("the path has no last part".to_owned());
     };
     if !pattern.is_absolute() {
-        // Relative to what? A service's working folder is not the deploy's.
+        // A service's working folder is not the deploy's.
         return Err("the path is relative, wanted an absolute one".to_owned());
     }
     if folder.as_os_str().as_encoded_bytes().contains(&b'*') {
-        // Read literally it would match nothing, and nothing means "absent".
+        // Taken literally it would match nothing, and nothing means "absent".
         return Err("the path holds `*` before its last part".to_owned());
     }
     if let Some(link) = link_of_others(folder) {
@@ -48,8 +48,8 @@ pub(super) fn expand(pattern: &Path) -> Result<Vec<PathBuf>, String> {
     let mut paths = Vec::new();
     for entry in listing {
         let entry = entry.map_err(|error| explain(&error))?;
-        // Bytes that are no UTF-8 become U+FFFD, which `*` takes: such a name
-        // may match too much, and never too little.
+        // Bytes that are no UTF-8 become U+FFFD, which `*` matches: such a name may match
+        // too often, and never too seldom.
         if wanted.matches(&entry.file_name().to_string_lossy()) {
             if paths.len() == MATCH_LIMIT {
                 return Err(format!("more than {MATCH_LIMIT} paths match"));

@@ -12,19 +12,19 @@ use crate::host::deploy_lock::{flock, hidden};
 use crate::host::file_date::modified;
 use crate::model::conditions::{LockKind, LockSight, LockState};
 
-/// The state of one deploy lock of the policy. `pattern` is an absolute path; its
-/// last part may hold `*`, for any characters (a dot in front included).
+/// The states of one deploy lock of the policy. `pattern` is an absolute path; its last
+/// part may hold `*`, for any characters (a dot in front included).
 ///
 /// One sight for each path that matches, sorted; if none does, one
-/// [`LockState::Absent`] under the pattern itself. What cannot be looked at is
-/// [`LockState::CannotTell`] with the reason and what would help; so is what
-/// our own service's restrictions hide from us (`PrivateTmp=`).
+/// [`LockState::Absent`] under the pattern itself. What cannot be read is
+/// [`LockState::CannotTell`] with the reason and the way out; so is what our own
+/// service's restrictions hide from us (`PrivateTmp=`).
 ///
-/// `since` is the earlier of a path's birth and its last change for
-/// [`LockKind::Exists`]: not the last change alone, which a tool that writes
-/// into its lock keeps moving. For [`LockKind::Flock`] it is `None`: the kernel
-/// does not keep when a lock was taken, the file may be years older than the
-/// lock, and its holder may be a service that has run for months. Whoever wants
+/// For [`LockKind::Exists`], `since` is the earlier of the path's birth and its last
+/// change; a tool that writes to its lock keeps moving the last change. For
+/// [`LockKind::Flock`] it is `None`: the kernel does not keep when a lock was taken, the
+/// file may be years older than the lock, and its holder may be a service that has run
+/// for months. Whoever wants
 /// to know must remember in how many surveys on end it was held.
 #[must_use]
 pub fn read(pattern: &Path, kind: LockKind) -> Vec<LockSight> {
@@ -32,7 +32,7 @@ pub fn read(pattern: &Path, kind: LockKind) -> Vec<LockSight> {
         path: path.to_owned(),
         kind,
         state: match state {
-            // Hidden is not absent: the lock may be held beyond what we see.
+            // Hidden is not absent: it may be held where we cannot see it.
             LockState::Absent => hidden::hides(path).map_or(state, LockState::CannotTell),
             LockState::Free | LockState::Held { .. } | LockState::CannotTell(_) => state,
         },
@@ -53,8 +53,8 @@ pub fn read(pattern: &Path, kind: LockKind) -> Vec<LockSight> {
     }
 }
 
-/// [`LockKind::Exists`]: anything of that name is a lock, a link that leads
-/// nowhere included.
+/// For [`LockKind::Exists`]: anything of that name is a lock, also a link that leads
+/// nowhere.
 fn existing(path: &Path) -> LockState {
     match fs::symlink_metadata(path) {
         Ok(meta) => {

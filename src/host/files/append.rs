@@ -1,5 +1,5 @@
-//! Appends whole lines to a file and makes them last. It never reads, rewrites
-//! or shortens what is there, and never knows what a line means.
+//! Appends whole lines to a file and makes them last. It never rewrites or shortens what
+//! is there.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -22,9 +22,9 @@ pub struct Appender {
 }
 
 impl Appender {
-    /// Opens the file, and makes it (mode 0600) if it is missing. Its folder
-    /// must exist. If it ends inside a line, because a crash cut that off, the
-    /// first append ends the line: a torn record must not swallow the next one.
+    /// Opens the file, and makes it (mode 0600) if it is missing. Its folder must exist.
+    /// If the file ends inside a line, because of a crash, the first append ends that
+    /// line: a torn record must not swallow the next one.
     ///
     /// # Errors
     ///
@@ -53,14 +53,13 @@ impl Appender {
         })
     }
 
-    /// Writes whole lines, in one call to the kernel where the disk has room. They outlive our death at
-    /// once, and a power cut after [`Appender::sync`].
+    /// Writes whole lines, in one call to the kernel where the disk has room. They outlive
+    /// our death at once, and a power cut after [`Appender::sync`].
     ///
     /// # Errors
     ///
-    /// [`FileError::Io`], and then a part of it may have been written; the next
-    /// append starts on a line of its own all the same. Also for bytes that do
-    /// not end in a newline.
+    /// [`FileError::Io`], also for bytes that do not end in a newline. A part may have
+    /// been written; the next append begins a line of its own all the same.
     pub fn append(&mut self, lines: &[u8]) -> Result<(), FileError> {
         if lines.last() != Some(&b'\n') {
             let why = "found a record that does not end in a newline, wanted whole lines";
@@ -84,8 +83,8 @@ impl Appender {
             .map_err(FileError::io("flush", &self.path))
     }
 
-    /// `write_all` is one write(2) unless the disk is full: then its second one
-    /// brings the reason, which a short count does not.
+    /// `write_all` is one write(2) unless the disk is full: then a second one brings the
+    /// reason, which a short count does not.
     fn write(&mut self, bytes: &[u8]) -> Result<(), FileError> {
         self.torn = true;
         self.file

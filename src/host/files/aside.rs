@@ -1,4 +1,4 @@
-//! Puts a file of ours aside, or keeps it under another name.
+//! Sets a file of ours aside, or keeps it under another name.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -15,10 +15,9 @@ use crate::host::files::write::TEMPORARY;
 /// How many corrupt files of one name are kept aside.
 pub(super) const QUARANTINE_LIMIT: u32 = 9;
 
-/// Moves a file that cannot be understood out of the way, to
-/// `NAME.corrupt-1` or the next free number, and says where. After nine, the
-/// ninth is replaced: the first ones show how it began, and the disk must not
-/// fill up with them.
+/// Moves a file that makes no sense to `NAME.corrupt-1` or the next free number, and
+/// returns that path. After nine, the ninth is replaced: the first ones show how it
+/// began, and the disk must not fill up.
 ///
 /// # Errors
 ///
@@ -29,7 +28,7 @@ pub fn quarantine(path: &Path) -> Result<PathBuf, FileError> {
         let mut aside = path.as_os_str().to_owned();
         aside.push(format!(".corrupt-{number}"));
         let aside = PathBuf::from(aside);
-        // Any entry counts as taken, one that leads nowhere included.
+        // A link that leads nowhere counts as taken, too.
         if number == QUARANTINE_LIMIT || fs::symlink_metadata(&aside).is_err() {
             break aside;
         }
@@ -40,17 +39,16 @@ pub fn quarantine(path: &Path) -> Result<PathBuf, FileError> {
     Ok(aside)
 }
 
-/// Keeps what a file holds under another name, in place of what had that name,
-/// and leaves the file itself as it is: at no moment is either missing.
+/// Gives a file a second name, in place of the file that had that name. At no moment is
+/// either missing.
 ///
 /// # Errors
 ///
-/// [`FileError::Io`]. A kill can leave a temporary name of the file:
-/// see [`crate::host::run_lock::RunLock::remove_leftovers`].
+/// [`FileError::Io`]. A kill can leave a temporary name of the file, see [`crate::host::run_lock::RunLock::remove_leftovers`].
 pub fn keep_as(path: &Path, other: &Path) -> Result<(), FileError> {
     let folder = folder_of(other);
-    // A run that was cut off may have come so far. A rename of one name to another
-    // of the same file does nothing, and would leave the temporary one.
+    // A run that was cut off may have come this far. To rename one name of a file to
+    // another of it does nothing, and would leave the temporary one.
     let file = |path| fs::metadata(path).ok().map(|meta| FileId::of(&meta));
     if file(path).is_some_and(|it| file(other) == Some(it)) {
         return sync_folder(folder);
@@ -59,7 +57,7 @@ pub fn keep_as(path: &Path, other: &Path) -> Result<(), FileError> {
         .prefix(".")
         .suffix(TEMPORARY)
         .make_in(folder, |temporary| match fs::hard_link(path, temporary) {
-            // CIFS, vfat and some of FUSE have none.
+            // CIFS, vfat and some of FUSE have no links.
             Err(error) if has_no_links(&error) => copy_durably(path, temporary),
             linked => linked,
         })
@@ -70,7 +68,7 @@ pub fn keep_as(path: &Path, other: &Path) -> Result<(), FileError> {
     sync_folder(folder)
 }
 
-/// tempfile adds the name of a file that is gone by now.
+/// tempfile adds a path that is gone by now.
 fn without_name(error: io::Error) -> io::Error {
     match error.raw_os_error() {
         Some(_) => error,

@@ -1,4 +1,4 @@
-//! Why a file cannot be used, in words with the way out.
+//! Errors about files.
 
 use std::fmt;
 use std::io;
@@ -7,26 +7,22 @@ use std::path::{Path, PathBuf};
 use crate::exit::Exit;
 use crate::model::text::quoted;
 
-/// Why one of our files cannot be used. `Display` says it whole, with the way
-/// out; there is no further `source()` to print.
+/// `Display` has everything, with the way out; there is no `source()` to print.
 #[derive(Debug)]
 pub enum FileError {
-    /// Somebody else could have written it, or could put another in its place
-    /// (exit code 77).
+    /// Somebody else could have written the file, or could replace it (exit code 77).
     Untrusted {
-        /// What is not trusted: the file, or a folder or link on the way.
+        /// The file, or a folder or link on the way.
         path: PathBuf,
-        /// What was found, what was wanted, and what mends it.
+        /// Found, wanted, and the way out.
         why: String,
     },
-    /// It cannot be read or written (exit code 74). A file that must exist and
-    /// does not is this, too, with [`io::ErrorKind::NotFound`].
+    /// The file cannot be read or written (exit code 74). One that must exist and does
+    /// not is [`io::ErrorKind::NotFound`].
     Io {
-        /// What was to be read or written.
         path: PathBuf,
         /// As in "cannot ... PATH".
         doing: &'static str,
-        /// The system's reason.
         source: io::Error,
     },
 }
@@ -43,7 +39,7 @@ impl FileError {
         }
     }
 
-    /// It can be read or written, and is not what was wanted: `why` says both.
+    /// For a file that the system would read or write, but that is not what we want.
     pub(super) fn unfit(doing: &'static str, path: &Path, why: impl Into<String>) -> FileError {
         let source = io::Error::new(io::ErrorKind::InvalidInput, why.into());
         FileError::io(doing, path)(source)
@@ -77,8 +73,6 @@ impl FileError {
 }
 
 impl fmt::Display for FileError {
-    // Paths in quotes and escaped: a file's name may hold a terminal's escape
-    // sequences, and errors end up on terminals.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             FileError::Untrusted { path, why } => {

@@ -1,6 +1,6 @@
-//! Opens a folder that need not be ours alone, so that nobody is led through it
-//! into a folder of somebody else: each link on the way must belong to root, to
-//! us, or to the owner of the folder where the way ends.
+//! Opens a folder that need not be ours alone, without being led into a folder of
+//! somebody else: each link on the way must belong to root, to us, or to the owner of the
+//! folder at its end.
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
@@ -18,26 +18,24 @@ use nix::unistd::geteuid;
 use crate::host::files::error::FileError;
 use crate::host::files::trust::{LINK_LIMIT, parts};
 
-/// A symbolic link on a way, and whose it is.
 pub(in crate::host) struct Link {
     pub path: PathBuf,
     pub owner: u32,
 }
 
-/// An open folder (`O_PATH`): what is done by it is done in that very folder,
-/// whatever becomes of its name.
+/// An open folder (`O_PATH`): it stays the same folder, whatever becomes of its name.
 pub(super) struct Folder {
     pub fd: OwnedFd,
     pub stat: FileStat,
 }
 
 impl Folder {
-    /// Opens a folder for what is done there on behalf of its owner, or beside it.
+    /// Opens a folder to read there on behalf of its owner, or to write there.
     ///
     /// # Errors
     ///
-    /// [`FileError::Untrusted`] for a link that a stranger could turn;
-    /// [`FileError::Io`] if it is not there or no folder.
+    /// [`FileError::Untrusted`] for a link that a stranger could turn elsewhere;
+    /// [`FileError::Io`] if the folder is not there or is none.
     pub fn open(path: &Path) -> Result<Folder, FileError> {
         let mut links = Vec::new();
         let fd = walk(path, &mut links)?;
@@ -64,14 +62,14 @@ impl Folder {
 /// A link that leads nowhere counts as well.
 pub(in crate::host) fn link_of_others(path: &Path) -> Option<Link> {
     let mut links = Vec::new();
-    // What cannot be walked to is said by whoever opens it.
+    // Whoever opens the folder reports why it cannot be reached.
     let _ = walk(path, &mut links);
     let ours = [0, geteuid().as_raw()];
     links.into_iter().find(|link| !ours.contains(&link.owner))
 }
 
-/// From the root, each step in the folder that the last one opened: nobody can
-/// put a link in the place of a folder that was looked at.
+/// Opens each folder of the path in the one before, from the root: nobody can put a link
+/// in the place of a folder that was passed.
 fn walk(path: &Path, links: &mut Vec<Link>) -> Result<OwnedFd, FileError> {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let root = || open("/", flags, Mode::empty()).map_err(FileError::io("open", Path::new("/")));

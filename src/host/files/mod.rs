@@ -1,9 +1,8 @@
-//! Reads and writes our own state, and reads what commands trust (the policy).
-//! What is written is whole or not there: a crash leaves the old file or the
-//! new one. What is read is believed only if nobody but root and ourselves
-//! could have written it (`trust`).
+//! Reads and writes our own state, and reads files that command trust (the policy). A
+//! crash leaves the old file or the new one, never a part. A trusted file is one that
+//! nobody but root and we could have written (`trust`).
 //!
-//! It never knows what the files mean, and never touches files of others.
+//! What the files mean is decided elsewhere, and files of others are never changed.
 
 mod append;
 mod aside;

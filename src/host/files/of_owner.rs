@@ -17,23 +17,21 @@ use crate::host::files::plain::{NEVER_WAITING, must_be_plain, read_named, read_u
 use crate::host::files::trust::WRITABLE_BY_OTHERS;
 use crate::host::files::trusted::read_trusted_through_links;
 
-/// A file that was read with the rights of its reader, and whose it is.
 #[derive(Debug)]
 pub struct OfOther {
-    /// What is in it.
     pub bytes: Vec<u8>,
-    /// The user whose file and folder it is.
+    /// The user who owns the file and its folder.
     pub owner: u32,
 }
 
-/// Reads a file in a user's folder. Root does it on that user's behalf, so the
-/// file must be that user's, too, no link, and nobody else's to write: else root
-/// would lend its rights, or use another user's. In a folder of root's own, and
-/// for who is not root, links are followed as ever. `None` if it is not there.
+/// Reads a file in a user's folder. Root does so on that user's behalf: the file must be
+/// that user's, too, no link, and not writable by others, or root would lend its rights
+/// or use another user's. In root's own folder links of root are followed, and without
+/// root all are. `None` if the file is not there.
 ///
 /// # Errors
 ///
-/// [`FileError::Untrusted`] for what is said above; [`FileError::Io`] as
+/// [`FileError::Untrusted`] for a file that breaks these rules; [`FileError::Io`] as for
 /// [`read_named`].
 pub fn read_of_owner(
     folder: &Path,

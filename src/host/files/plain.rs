@@ -11,11 +11,11 @@ use nix::libc;
 use crate::host::files::error::FileError;
 use crate::host::files::kind::type_name;
 
-/// To open a FIFO waits for its writer, to open a terminal may make it ours.
+/// Opening a FIFO waits for its writer; opening a terminal may make it ours.
 pub(super) const NEVER_WAITING: libc::c_int = libc::O_NONBLOCK | libc::O_NOCTTY;
 
-/// Reads a file that nothing rests on: the metrics of the last run. `None` if it
-/// is not there.
+/// Reads a file that nothing is decided by, such as the last run's metrics. `None` if it is
+/// not there.
 ///
 /// # Errors
 ///
@@ -28,8 +28,7 @@ pub fn read_untrusted(path: &Path, max_bytes: u64) -> Result<Option<Vec<u8>>, Fi
     }
 }
 
-/// Reads a file that somebody named, and that others may have written; it may be a
-/// symbolic link, and must be there.
+/// Reads a file that somebody named. It may be a symbolic link, and must be there.
 ///
 /// # Errors
 ///
@@ -44,7 +43,8 @@ fn read_plain(path: &Path, flags: libc::c_int, max_bytes: u64) -> Result<Vec<u8>
     } else {
         fs::symlink_metadata(path)
     };
-    // Before opening: to open a device can be an act (a watchdog starts, a tape rewinds).
+    // Before opening: that can do something to a device (a watchdog starts, a tape
+    // rewinds).
     let before = look.map_err(FileError::io("open", path))?;
     must_be_plain(path, &before)?;
     let file = OpenOptions::new()
@@ -73,7 +73,7 @@ pub(super) fn must_be_plain(path: &Path, meta: &fs::Metadata) -> Result<(), File
 
 pub(super) fn read_up_to(file: File, path: &Path, max_bytes: u64) -> Result<Vec<u8>, FileError> {
     let mut bytes = Vec::new();
-    // One byte more than allowed tells "full" from "too long".
+    // One byte more than allowed shows that the file is too long.
     file.take(max_bytes.saturating_add(1))
         .read_to_end(&mut bytes)
         .map_err(FileError::io("read", path))?;

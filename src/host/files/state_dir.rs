@@ -1,4 +1,4 @@
-//! The folder that holds our own state.
+//! The folder of our own state.
 
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::host::files::error::FileError;
 use crate::host::files::trust::{Wanted, check};
 
-/// The folder that holds our own state, found worthy of trust.
+/// The folder of our own state, trusted.
 #[derive(Debug, Clone)]
 pub struct StateDir {
     path: PathBuf,
@@ -17,13 +17,13 @@ pub struct StateDir {
 impl StateDir {
     /// Opens the folder, and makes it (mode 0700, parents too) if it is missing.
     ///
-    /// The folder itself may be a symbolic link, for systemd's `DynamicUser=`
-    /// makes `/var/lib/secateur` one; the link and all it passes must be
-    /// trusted. [`StateDir::path`] is where it leads.
+    /// It may be a symbolic link, for systemd's `DynamicUser=` makes `/var/lib/secateur`
+    /// one. The link and all that it passes must be trusted. [`StateDir::path`] is where
+    /// it leads.
     ///
     /// # Errors
     ///
-    /// [`FileError::Untrusted`] if others may write to it or to a parent,
+    /// [`FileError::Untrusted`] if others may write to the folder or to a parent,
     /// [`FileError::Io`] if it cannot be made.
     pub fn open(path: &Path) -> Result<StateDir, FileError> {
         match check(path, Wanted::Folder) {
@@ -35,12 +35,11 @@ impl StateDir {
             .mode(0o700)
             .create(path)
             .map_err(FileError::io("make the folder", path))?;
-        // Again, for a parent may have been there all along and be anybody's.
+        // Again: a parent that was there before may be anybody's.
         check(path, Wanted::Folder).map(|path| StateDir { path })
     }
 
-    /// As [`StateDir::open`], but makes nothing: `None` if it is not there.
-    /// For commands that must leave no trace.
+    /// As [`StateDir::open`], but makes nothing: `None` if the folder is not there.
     ///
     /// # Errors
     ///
@@ -53,24 +52,19 @@ impl StateDir {
         }
     }
 
-    /// Where the folder really is, free of symbolic links.
+    /// Free of symbolic links.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The path of one file of ours.
     #[must_use]
     pub fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
-    /// The names of what is here, in order; those that are no UTF-8 are none of
+    /// The names of all files, in order, but for those that are no UTF-8: these are not
     /// ours.
-    ///
-    /// # Errors
-    ///
-    /// If the folder cannot be read.
     pub fn names(&self) -> Result<Vec<String>, FileError> {
         let read = || -> io::Result<Vec<String>> {
             let mut names = Vec::new();

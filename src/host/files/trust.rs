@@ -1,6 +1,5 @@
-//! Decides whether a path commands trust: nobody but root and ourselves may be
-//! able to change what it holds or where it leads. What it finds is either
-//! trusted whole or refused; it never repairs owner or mode.
+//! Decides whether a path is trusted: nobody but root and we can change what it holds or
+//! where it leads. Owners and modes are never repaired.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -22,7 +21,6 @@ pub(super) const LINK_LIMIT: u32 = 40;
 pub(super) const WRITABLE_BY_OTHERS: u32 = 0o022;
 const STICKY: u32 = 0o1000;
 
-/// What a trusted path must lead to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wanted {
     /// A folder; the path may end in a symbolic link.
@@ -33,25 +31,23 @@ pub enum Wanted {
     FileOrLink,
 }
 
-/// Walks `path` from the root, through every symbolic link, and returns where
-/// it really leads.
+/// Walks `path` from the root, through every symbolic link, and returns where it leads.
 ///
-/// Every folder and link on the way, and the end, must belong to root or to the
-/// effective user and must not be writable by group or others. One exception:
-/// a folder with the sticky bit, such as `/tmp`, may be writable by all, for
-/// there nobody can move or replace what we or root own.
+/// Every folder and link on the way, and the end, must belong to root or to the effective
+/// user and must not be writable by group or others. One exception: a folder on the way
+/// that has the sticky bit, such as `/tmp`, may be writable by all, for nobody can move or
+/// replace there what we or root own.
 ///
-/// Access control lists need no look of their own: their mask shows as the
-/// group's bits.
+/// Access control lists need no check of their own: their mask shows as the group's bits.
 ///
-/// What has passed cannot be changed by others afterwards, so it may then be
-/// opened by the returned path without a race.
+/// Others cannot change afterwards what has passed, so the returned path can be opened
+/// without a race.
 ///
 /// # Errors
 ///
-/// [`FileError::Untrusted`] names the first thing on the way that others could
-/// change and how to mend it; [`FileError::Io`] with
-/// [`io::ErrorKind::NotFound`] if all before the missing part is trusted.
+/// [`FileError::Untrusted`] names the first thing on the way that others could change, and
+/// the way out; [`FileError::Io`] with [`io::ErrorKind::NotFound`] if all before the
+/// missing part is trusted.
 pub fn check(path: &Path, wanted: Wanted) -> Result<PathBuf, FileError> {
     let we = geteuid().as_raw();
     let absolute = std::path::absolute(path).map_err(FileError::io("find", path))?;
@@ -63,7 +59,7 @@ pub fn check(path: &Path, wanted: Wanted) -> Result<PathBuf, FileError> {
 
     while let Some(part) = ahead.pop_front() {
         if part == ".." {
-            // Right, for `at` holds no links.
+            // `at` holds no links, so this is the parent.
             at.pop();
             meta = stat(&at)?;
             continue;
@@ -72,7 +68,7 @@ pub fn check(path: &Path, wanted: Wanted) -> Result<PathBuf, FileError> {
         let guarded = meta.mode() & WRITABLE_BY_OTHERS == 0;
         meta = stat(&next)?;
         if ahead.is_empty() && !meta.is_symlink() {
-            // Before owner and mode: a device must not be made ours.
+            // Before owner and mode: nobody must be told to make a device ours.
             of_the_wanted_type(&next, &meta, wanted)?;
         }
         trust_on_the_way(&next, &meta, we, wanted, guarded && ahead.is_empty())?;
@@ -98,7 +94,7 @@ pub fn check(path: &Path, wanted: Wanted) -> Result<PathBuf, FileError> {
         for part in parts(&target).collect::<Vec<_>>().into_iter().rev() {
             ahead.push_front(part);
         }
-        // A target such as "/" has no parts, and then `at` is the end.
+        // A target such as "/" has no parts: then `at` is the end.
         meta = stat(&at)?;
     }
     trust_at_the_end(&at, &meta, wanted)?;
@@ -118,8 +114,8 @@ fn stat(path: &Path) -> Result<Metadata, FileError> {
     fs::symlink_metadata(path).map_err(FileError::io("look at", path))
 }
 
-/// `ours_to_mend`: the end of the way, in a folder where nobody else could have
-/// put it. Then its owner or mode is what is wrong, and a command mends it.
+/// `ours_to_mend`: the end of the way, in a folder where nobody else could have put it.
+/// Then only its owner or mode is wrong, and a command mends that.
 fn trust_on_the_way(
     path: &Path,
     meta: &Metadata,
@@ -146,7 +142,7 @@ fn trust_on_the_way(
         ),
     };
     let mendable = match wanted {
-        // It may be somebody's home: to give that away does more harm than what it mends.
+        // It may be somebody's home: to change its owner does more harm than good.
         Wanted::Folder => meta.uid() == we,
         Wanted::File | Wanted::FileOrLink => !meta.is_dir(),
     };
@@ -160,9 +156,8 @@ fn trust_on_the_way(
     Err(FileError::untrusted(path, format!("{found}: {way_out}")))
 }
 
-/// A folder on the way may be somebody's home or a team's, and a file in a folder
-/// where anybody may put one was perhaps put there: neither is to be made ours by
-/// a command that is copied.
+/// The way out where a command would do harm: a folder on the way may be somebody's home
+/// or a team's, and a file in a folder that others may write to may be theirs.
 fn elsewhere(we: u32, wanted: Wanted, is_folder: bool) -> String {
     let (who, such_as) = if we == 0 {
         ("root", ", such as /root")
@@ -195,12 +190,12 @@ fn of_the_wanted_type(path: &Path, meta: &Metadata, wanted: Wanted) -> Result<()
     ))
 }
 
-/// What is asked of the end beyond [`trust_on_the_way`].
+/// The rules for the end, beyond those of [`trust_on_the_way`].
 fn trust_at_the_end(path: &Path, meta: &Metadata, wanted: Wanted) -> Result<(), FileError> {
     of_the_wanted_type(path, meta, wanted)?;
     if meta.mode() & WRITABLE_BY_OTHERS != 0 {
-        // Only a sticky folder comes this far: others could put files there
-        // under the names that we use.
+        // Only a sticky folder comes this far: others could put files there by the names
+        // that we use.
         return Err(FileError::untrusted(
             path,
             format!(
@@ -212,10 +207,9 @@ fn trust_at_the_end(path: &Path, meta: &Metadata, wanted: Wanted) -> Result<(), 
     Ok(())
 }
 
-/// Asserts the trust of an open file, where a path was opened in one go.
+/// As [`check`], for an open file whose folder is trusted.
 pub(in crate::host) fn check_open_file(path: &Path, meta: &Metadata) -> Result<(), FileError> {
     of_the_wanted_type(path, meta, Wanted::File)?;
-    // Where it lies is trusted already.
     trust_on_the_way(path, meta, geteuid().as_raw(), Wanted::File, true)?;
     trust_at_the_end(path, meta, Wanted::File)
 }
@@ -226,8 +220,8 @@ enum Flaw {
     Mode,
 }
 
-/// The rule itself, apart from the file system: what speaks against an entry
-/// of this owner and mode (`st_mode`, type included), when `we` are looking.
+/// The rule itself: what user `we` has against something of this owner and mode (`st_mode`,
+/// with the type).
 fn flaw(owner: u32, mode: u32, we: u32) -> Option<Flaw> {
     if owner != 0 && owner != we {
         return Some(Flaw::Owner);

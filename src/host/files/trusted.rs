@@ -1,4 +1,4 @@
-//! Reads files that command trust: our state, and the policy.
+//! Reads files that must be trusted: our state, and the policy.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};
@@ -11,21 +11,19 @@ use crate::host::files::error::FileError;
 use crate::host::files::plain::read_up_to;
 use crate::host::files::trust::{Wanted, check};
 
-/// Reads one of our own files; `None` if it is not there. A symbolic link is
-/// refused: we never make one.
+/// Reads one of our own files; `None` if it is not there. A symbolic link is refused,
+/// for we never make one.
 ///
 /// # Errors
 ///
-/// [`FileError::Untrusted`], also if only a folder on the way is (a file that
-/// is missing there could be put there by anybody), and [`FileError::Io`], also
-/// for a file of more than `max_bytes`.
+/// [`FileError::Untrusted`], also for a missing file in an untrusted folder, where anybody
+/// could put one; [`FileError::Io`], also for a file of more than `max_bytes`.
 pub fn read_trusted(path: &Path, max_bytes: u64) -> Result<Option<Vec<u8>>, FileError> {
     read_as(path, Wanted::File, max_bytes)
 }
 
-/// As [`read_trusted`], for a policy: it may be a symbolic link if the link and
-/// its target are both trusted. A link that leads nowhere is an error, not
-/// `None`: somebody wanted a policy there.
+/// As [`read_trusted`], for a policy: it may be a symbolic link if the link and its target
+/// are trusted. A link that leads nowhere is an error: somebody wanted a policy there.
 ///
 /// # Errors
 ///
@@ -37,8 +35,8 @@ pub fn read_trusted_through_links(
     read_as(path, Wanted::FileOrLink, max_bytes)
 }
 
-/// As [`read_trusted`], but of a longer file its end: the last `max_bytes`,
-/// which may begin inside a line. For a file that grows at its end.
+/// As [`read_trusted`], but only the last `max_bytes` of a longer file. They may begin
+/// inside a line.
 ///
 /// # Errors
 ///
@@ -50,13 +48,13 @@ pub fn read_trusted_end(path: &Path, max_bytes: u64) -> Result<Option<Vec<u8>>, 
     let mut bytes = Vec::new();
     file.metadata()
         .and_then(|meta| file.seek(SeekFrom::Start(meta.len().saturating_sub(max_bytes))))
-        // Somebody may append meanwhile.
+        // The file may grow meanwhile.
         .and_then(|_| file.take(max_bytes).read_to_end(&mut bytes))
         .map_err(FileError::io("read", path))?;
     Ok(Some(bytes))
 }
 
-/// A trusted file, open for reading; `None` if it is not there.
+/// `None` if the file is not there.
 fn open_as(path: &Path, wanted: Wanted) -> Result<Option<File>, FileError> {
     let real = match check(path, wanted) {
         Ok(real) => real,

@@ -1,5 +1,5 @@
-//! Puts a whole file at a path, or leaves what was there: also where the folder
-//! is not ours, and also after a kill at any moment.
+//! Puts a whole file at a path, or leaves what was there: also in a folder that is not
+//! ours, and after a kill at any moment.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -19,11 +19,10 @@ use crate::host::files::error::FileError;
 use crate::host::files::folder::{Folder, folder_of};
 use crate::host::files::kind::type_name_of;
 
-/// What the names of all temporary files end in, also of those that a killed run left.
+/// All temporary names end in this.
 pub(in crate::host) const TEMPORARY: &str = ".secateur-tmp";
 
-/// As [`write_atomic`], but everybody may read it (mode 0644), whatever the
-/// umask.
+/// As [`write_atomic`], but everybody may read the file (mode 0644), whatever the umask.
 ///
 /// # Errors
 ///
@@ -32,19 +31,18 @@ pub fn write_for_all(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     write_with_mode(path, bytes, 0o644)
 }
 
-/// Puts `bytes` at `path` (mode 0600) so that a reader, or a crash at any
-/// moment, finds the old file or the new one. The folder must exist.
+/// Puts `bytes` at `path` (mode 0600) so that a reader finds the old file or the new one,
+/// also after a crash. The folder must exist.
 ///
-/// On an error the old file is still there and no temporary one is; only if
-/// the very last step fails (flushing the folder) the new file is in place, but
-/// a power cut may bring the old one back. What a kill left of an earlier write
-/// of this file is removed.
+/// On an error the old file is still there and no temporary one is. Only if the last step
+/// fails (flushing the folder), the new file is in place, and a power cut may bring the
+/// old one back. What a killed write of this file left is removed.
 ///
 /// # Errors
 ///
-/// [`FileError::Untrusted`] if a link on the way leads into a folder of somebody
-/// else; [`FileError::Io`], also if `path` is there and is no plain file: a
-/// rename over `/dev/stdout` would replace the device.
+/// [`FileError::Untrusted`] if a link on the way leads to a folder of somebody else;
+/// [`FileError::Io`], also if `path` is there and is no plain file: a rename over
+/// `/dev/stdout` would replace the device.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     write_with_mode(path, bytes, 0o600)
 }
@@ -74,7 +72,7 @@ fn write_with_mode(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError
     };
     let mut replaced = put(place.temporary())?;
     if let Err(Errno::EPERM | Errno::EOPNOTSUPP | Errno::EMLINK) = replaced {
-        // There, a file that has no name can get none (CIFS).
+        // On CIFS a file without a name can get none.
         replaced = put(place.named_temporary())?;
     }
     replaced.map_err(FileError::io("replace", path))?;
@@ -89,21 +87,20 @@ fn write_with_mode(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError
     .map_err(FileError::io("flush the folder of", path))
 }
 
-/// Where a file goes.
 struct Place {
     folder: Folder,
     name: OsString,
 }
 
 impl Place {
-    /// A new file there: without a name, so that a kill leaves nothing, where the
-    /// file system can (NFS and some of FUSE cannot). It is locked as long as it
-    /// lives: that tells it from a left-over.
+    /// A new file in the folder. Where the file system can (NFS and some of FUSE cannot), it
+    /// has no name, so that a kill leaves nothing. It is locked while it lives: that tells
+    /// it from a left-over.
     fn temporary(&self) -> Result<Temporary<'_>, Errno> {
         let mode = Mode::S_IRUSR | Mode::S_IWUSR;
         let flags = OFlag::O_WRONLY | OFlag::O_CLOEXEC;
         let file = match openat(&self.folder.fd, ".", flags | OFlag::O_TMPFILE, mode) {
-            // EISDIR is what a kernel says that knows no such files.
+            // EISDIR is the answer of a kernel without such files.
             Err(Errno::EOPNOTSUPP | Errno::EISDIR | Errno::EINVAL) => {
                 return self.named_temporary();
             }
@@ -122,14 +119,14 @@ impl Place {
     }
 
     fn locked(&self, file: File, name: Option<OsString>) -> Temporary<'_> {
-        // Where there are no locks, a second run may sweep it: then this one says so.
+        // Without locks, a second run may sweep the file: then this write fails.
         let _ = file.try_lock();
         let place = self;
         Temporary { place, file, name }
     }
 
-    /// Removes what writes of this very file left that were killed. What cannot be
-    /// removed hinders nobody.
+    /// Removes what killed writes of this very file left. What cannot be removed does no
+    /// harm.
     fn sweep(&self) {
         let folder = by_descriptor(&self.folder.fd);
         let prefix = prefix(&self.name);
@@ -159,11 +156,10 @@ impl Place {
     }
 }
 
-/// A file that is being written. Dropped before it is in place, it is gone.
+/// A file that is being written. If it is dropped before it is in place, it is gone.
 struct Temporary<'a> {
     place: &'a Place,
     file: File,
-    /// Where it has one.
     name: Option<OsString>,
 }
 
@@ -217,14 +213,14 @@ fn by_descriptor(fd: &impl AsRawFd) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd()))
 }
 
-/// What the names of all temporary files of one file begin with. Cut, for a name
-/// may have 255 bytes.
+/// The temporary names for one file begin with this. It is cut, for a name may have 255
+/// bytes.
 fn prefix(name: &OsStr) -> OsString {
     let shown: String = name.to_string_lossy().chars().take(40).collect();
     format!(".{shown}.").into()
 }
 
-/// Never one that is there: 64 random bits.
+/// Has 64 random bits, so nothing of that name is there.
 pub(in crate::host) fn temporary_name(name: &OsStr) -> OsString {
     let mut temporary = prefix(name);
     let random = RandomState::new().build_hasher().finish();

@@ -1,5 +1,4 @@
-//! Collects the signs of a place, each with all that lies below it. It follows no
-//! link there, and never says what a sign means.
+//! Collects the signs in a place, each with all that lies below it.
 
 use std::ffi::OsString;
 use std::fs;
@@ -13,7 +12,7 @@ use crate::host::file_id::FileId;
 use crate::host::pull_signs::places::{Lasts, Owner, Place, unreadable};
 use crate::model::conditions::{Cure, Unreadable};
 
-/// More entries than this, in one folder or below one sign, are not looked at.
+/// More entries than this, in one folder or below one sign, are not read.
 pub(super) const ENTRY_LIMIT: usize = if cfg!(test) { 100 } else { 10_000 };
 
 /// A sign, and what tells whether it is live.
@@ -30,7 +29,6 @@ pub(super) struct Found {
     pub owner: Owner,
 }
 
-/// Collects the signs of one place.
 pub(super) fn signs_in(
     place: &Place,
     found: &mut Vec<Found>,
@@ -62,8 +60,7 @@ pub(super) fn signs_in(
     Ok(())
 }
 
-/// Collects a sign and everything below it; `None` if it went meanwhile, as
-/// files of a running pull do at any moment.
+/// `None` if the sign went meanwhile, as files of a running pull do at any moment.
 pub(super) fn sign_at(
     path: &Path,
     lasts: Lasts,
@@ -108,7 +105,7 @@ pub(super) fn sign_at(
     }))
 }
 
-/// Only an engine that keeps its downloads elsewhere does not make this folder.
+/// For the folder that only an engine that keeps its downloads elsewhere does not make.
 fn elsewhere(folder: &Path) -> Unreadable {
     Unreadable {
         path: folder.to_owned(),

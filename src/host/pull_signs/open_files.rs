@@ -1,6 +1,5 @@
-//! Finds which processes have certain files open, as far as `/proc` shows it.
-//! What it does not find may still be open in a process that is hidden from us;
-//! callers need a proof that it is not (`Owner::anchor`).
+//! Finds the processes that have certain files open. A process may be hidden from us, so
+//! callers need a proof that they would see it (`Owner::anchor`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -8,11 +7,11 @@ use std::fs;
 
 use crate::host::file_id::FileId;
 
-/// Every file with one of these names, in whatever folder, that some other
-/// process has open, with the pid of one such process.
+/// Every file with one of these names, in any folder, that some other process has open,
+/// with the pid of one such process.
 ///
-/// Needs the right to look at that process: its user's, or `CAP_SYS_PTRACE`.
-/// Processes that end meanwhile, or may not be looked at, are passed over.
+/// Needs the rights of that process's user, or `CAP_SYS_PTRACE`. Processes that end
+/// meanwhile, or are hidden, are skipped.
 pub(super) fn who_has_open(names: &BTreeSet<OsString>) -> BTreeMap<FileId, u32> {
     let mut found = BTreeMap::new();
     let Ok(processes) = fs::read_dir("/proc") else {
@@ -34,9 +33,9 @@ pub(super) fn who_has_open(names: &BTreeSet<OsString>) -> BTreeMap<FileId, u32> 
         };
         for descriptor in descriptors.flatten() {
             let path = descriptor.path();
-            // By name first. Folders differ between mount namespaces, names do
-            // not; and stat(2) on everything that is open would cost more, and
-            // would hang on a dead network file system.
+            // By name first: folders differ between mount namespaces, names do not.
+            // And stat(2) on all open files would cost more, and would hang on a dead
+            // network file system.
             let Ok(target) = fs::read_link(&path) else {
                 continue;
             };

@@ -1,5 +1,4 @@
-//! Knows which folders of an engine may hold signs, and makes sure that they
-//! are that engine's. It does not know what a sign means.
+//! Which folders of an engine may hold signs. Makes sure that they are that engine's.
 
 use std::ffi::OsStr;
 use std::io::Read as _;
@@ -12,11 +11,10 @@ use nix::libc;
 use crate::model::conditions::{Cure, Unreadable};
 use crate::model::text::{escape, quoted};
 
-/// Where an engine keeps its files, as seen from here.
+/// The folders of an engine, where this program finds them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Roots {
-    /// The engine's id, which engines from 23 on keep in a file of their data
-    /// root.
+    /// Engines from 23 on keep it in a file of their data root.
     pub engine_id: String,
     /// GET /info `DockerRootDir`, or what the policy says instead.
     pub data_root: PathBuf,
@@ -28,46 +26,45 @@ pub struct Roots {
     pub containerd_root: Option<PathBuf>,
 }
 
-/// Who works on a sign: whose open files tell whether it is in use.
+/// The process that works on a sign.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Owner {
-    /// A file that this process has open for as long as it runs. To find it
-    /// open somewhere proves that the process's open files can be seen.
+    /// A file that this process has open as long as it runs. Whoever finds it open can see
+    /// the open files of this process.
     ///
     /// Seen open on fresh engines of 20.10.24, 26.1.5 and 28.5.2, both stores:
     /// `volumes/metadata.db` in dockerd, `meta.db` in containerd. A backup that
-    /// reads that file while the engine itself is hidden from us would pass for
-    /// a proof; then [`crate::host::pull_signs::state`] still wants a minute of quiet.
+    /// reads this file while the engine is hidden from us would pass for a proof; then
+    /// `state` still wants a minute of quiet.
     pub(super) anchor: PathBuf,
 }
 
-/// How a sign goes on while what made it is at work.
+/// When a sign is live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Lasts {
-    /// It is open, or it grows: one that is quiet is left behind.
+    /// While it is open or grows. One that is quiet is left behind.
     WhileItChanges,
-    /// It is there, quiet or not: a build leaves its context alone for as long as one
-    /// of its commands takes. One that is left behind cannot be told from it, and
-    /// goes at the engine's next start.
+    /// While it is there: a build does not touch its context for as long as one of its
+    /// commands takes. One that is left behind looks the same, and goes at the engine's
+    /// next start.
     WhileItIsThere,
 }
 
 /// A folder, and which of its entries are signs.
 #[derive(Debug)]
 pub(super) struct Place {
-    /// What the folder lies in; known to be there.
+    /// The engine's folder that this one lies in; it is there.
     root: PathBuf,
     pub(super) folder: PathBuf,
-    /// Names that begin so; any name where this is empty.
+    /// Signs begin with one of these; if there are none, any name is a sign.
     prefixes: &'static [(&'static str, Lasts)],
-    /// Whether an engine makes it at each start, so that a missing one is
-    /// another folder than the one it uses.
+    /// Whether an engine makes it at each start, so that one that is missing is not the
+    /// one that the engine uses.
     pub(super) always_there: bool,
     pub(super) owner: Owner,
 }
 
-/// Where signs may be. A root that is not what it should be yields no place,
-/// and goes to `unreadable`.
+/// All places. A root that is not what it should be has none, and goes to `unreadable`.
 pub(super) fn of(roots: &Roots, unreadable: &mut Vec<Unreadable>) -> Vec<Place> {
     let mut places = Vec::new();
     match check_data_root(roots).and_then(|()| check_id(roots)) {
@@ -103,7 +100,7 @@ fn places_of_dockerd(roots: &Roots) -> Vec<Place> {
     };
     let mut places = vec![
         Place {
-            // On the containerd store only what is built from passes here.
+            // On the containerd store only contexts of builds pass here.
             always_there: roots.driver.is_some(),
             ..place(
                 root.join("tmp"),
@@ -133,7 +130,7 @@ fn places_of_dockerd(roots: &Roots) -> Vec<Place> {
 fn check_data_root(roots: &Roots) -> Result<(), Unreadable> {
     let root = &roots.data_root;
     let Some(driver) = &roots.driver else {
-        // Made at the engine's start, whichever its store.
+        // Every engine makes this at its start.
         return require_one_of(root, &["containers".into()]);
     };
     let mut parts = Path::new(driver).components();
@@ -148,12 +145,12 @@ fn check_data_root(roots: &Roots) -> Result<(), Unreadable> {
     require_one_of(root, &[Path::new("image").join(driver)])
 }
 
-/// In a container with the host's socket and an engine of its own, that one's
-/// folder is where the host's engine says that its own is.
+/// In a container that has the host's socket and an engine of its own, the latter's data
+/// root is at the path that the host's engine names.
 fn check_id(roots: &Roots) -> Result<(), Unreadable> {
     let path = roots.data_root.join("engine-id");
     let mut id = String::new();
-    // The file holds the id alone; more of it is not wanted.
+    // The file holds the id alone: no more is read.
     let open = fs::OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
@@ -230,7 +227,7 @@ fn require_one_of(root: &Path, folders: &[PathBuf]) -> Result<(), Unreadable> {
 }
 
 impl Place {
-    /// How long an entry of this name is a sign, if it is one.
+    /// When an entry of this name is live, if it is a sign.
     pub(super) fn sign(&self, name: &OsStr) -> Option<Lasts> {
         if self.prefixes.is_empty() {
             return Some(Lasts::WhileItChanges);
@@ -240,8 +237,8 @@ impl Place {
         self.prefixes.iter().find(begins).map(|(_, lasts)| *lasts)
     }
 
-    /// A folder that is linked to where only the engine can follow is not a
-    /// missing folder.
+    /// A link on the way to the folder that only the engine can follow: then the folder is
+    /// not missing.
     pub(super) fn dangling_link(&self) -> Option<&Path> {
         self.folder
             .ancestors()

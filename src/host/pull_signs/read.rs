@@ -1,4 +1,4 @@
-//! The signs of all places, and whether each is live.
+//! All signs, and whether each is live.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -11,15 +11,15 @@ use crate::host::pull_signs::places::{Lasts, Roots};
 use crate::host::pull_signs::{open_files, places, state};
 use crate::model::conditions::{ClockReading, PullSign, PullSigns, SignState};
 
-/// All signs, in the order of their paths. `now` must be fresh, not the one
-/// that the run began with: what changed after it seems to lie in the future.
+/// All signs, in the order of their paths. `now` must be fresh, not the reading at the
+/// begin of the run: what changed after it seems to lie in the future.
 ///
-/// Without a sign this costs a few directory listings; only with one are the
-/// open files of all processes listed.
+/// Without a sign this costs a few directory listings; only with one are the open files
+/// of all processes listed.
 ///
-/// Never fails: what cannot be read is in [`PullSigns::unreadable`]. A folder
-/// that does not exist is "no sign" only inside a root that surely is an
-/// engine's, for in a container the same path may be another, empty folder.
+/// Never fails: what cannot be read is in [`PullSigns::unreadable`]. A missing folder means
+/// "no sign" only inside a root that surely is the engine's, for in a container the same
+/// path may be another, empty folder.
 #[must_use]
 pub fn read(roots: &Roots, now: &ClockReading) -> PullSigns {
     let mut unreadable = Vec::new();
@@ -42,7 +42,7 @@ fn with_states(mut found: Vec<Found>, now: &ClockReading) -> Vec<PullSign> {
         return Vec::new();
     }
     found.sort_by(|a, b| a.path.cmp(&b.path));
-    // A missing anchor is no proof, and that is all that follows.
+    // A missing anchor proves nothing.
     let anchor_of = |sign: &Found| {
         fs::metadata(&sign.owner.anchor)
             .ok()

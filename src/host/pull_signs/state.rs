@@ -7,29 +7,27 @@ use chrono::TimeDelta;
 
 use crate::model::conditions::SignState;
 
-/// What changed less than this ago is live, open or not: an engine opens its
-/// files one after another, and we may come in between. `now`, too, may be
-/// as much older than the moment at which the files were read.
+/// What changed less than this ago is live, open or not: an engine opens its files one
+/// after another, and we may come in between. `now` may be older than the files' dates
+/// by as much.
 const JUST_NOW: TimeDelta = TimeDelta::seconds(60);
 
-/// How long a sign must be quiet where nothing else speaks against it. Longer
-/// than a registry's connection may stall before the engine gives it up.
+/// How long a sign must be quiet where the engine's open files cannot be seen. An engine
+/// gives up a registry's connection that stalls for less.
 const QUIET: TimeDelta = TimeDelta::minutes(15);
 
-/// `open_in` is who has the sign, or a file below it, open. `engine_seen` says
-/// whether the engine's open files can be seen at all; if not, "not open" says
-/// nothing. `age` is the time since the last change, below nought if that lies
-/// in the future.
+/// `open_in`: the process that has the sign, or a file below it, open. `engine_seen`:
+/// whether the engine's open files can be seen at all; if not, "not open" says nothing.
+/// `age`: the time since the last change, negative if that lies in the future.
 pub(super) fn state_of(open_in: Option<String>, engine_seen: bool, age: TimeDelta) -> SignState {
     const UNSEEN: &str = "the engine's open files cannot be seen from here";
     if let Some(process) = open_in {
         return SignState::Live(format!("open in {process}"));
     }
     if age <= -JUST_NOW {
-        // The clock was set back, and the age tells nothing. That the engine
-        // does not have it open must then be enough: left-overs would otherwise
-        // block until the clock has caught up, which may take years. Where not
-        // even that is known, it is the price of not knowing.
+        // The clock was set back, and the age says nothing. That the engine does not have
+        // the sign open must be enough: a left-over would otherwise block until the clock
+        // has caught up, which may take years. Where not even that is known, it blocks.
         return if engine_seen {
             SignState::Stale {
                 quiet: Duration::ZERO,
