@@ -1,9 +1,8 @@
-//! Exit codes, from sysexits where one fits. Scripts, units and CI hooks hold
-//! on to them: a code never changes its meaning.
+//! Exit codes, from sysexits where one fits. Scripts, units and CI hooks rely on them:
+//! a code never changes its meaning.
 
 use std::process::ExitCode;
 
-/// How the program ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
@@ -11,14 +10,13 @@ pub enum Exit {
     Done = 0,
     /// Finished, but a removal failed or a promise is broken.
     NotAllWell = 1,
-    /// Wrong command line.
+    /// The command line is wrong.
     Usage = 2,
     /// Refused, and it will not mend itself.
     NeedsAPerson = 65,
     /// The engine cannot be reached, or contradicts itself.
     Engine = 69,
-    /// Something went that the plan did not name, or a removal could not be
-    /// confirmed.
+    /// Something went that was not planned, or a removal could not be confirmed.
     Collateral = 70,
     /// State or journal cannot be read or written.
     State = 74,
@@ -37,18 +35,15 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Why a command ends before its report: one line that says what, where, seen
-/// and wanted.
+/// Why a command ends before its report, in one line: what, where, seen and wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// The exit code.
     pub exit: Exit,
     /// Fit to print.
     pub message: String,
 }
 
 impl Fault {
-    /// A fault.
     pub fn new(exit: Exit, message: impl Into<String>) -> Self {
         Self {
             exit,

@@ -7,7 +7,7 @@ use crate::model::reference::Reference;
 use crate::model::text::Untrusted;
 use crate::model::{AtWork, Bytes, Dates, EngineFacts, Image, ImageId, Inventory, Observed, Store};
 
-/// What a future comes to, on one thread, as in the program.
+/// Runs a future on one thread, as the program does.
 pub fn block_on<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -25,7 +25,7 @@ pub fn folder_of_ours() -> tempfile::TempDir {
         .unwrap()
 }
 
-/// Seconds after some fixed moment.
+/// So many seconds after a fixed moment.
 pub fn at(seconds: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(1_800_000_000, 0).unwrap() + TimeDelta::seconds(seconds)
 }
@@ -48,7 +48,6 @@ pub fn wanted(name: &str) -> crate::cache::promise::Wanted {
     crate::cache::promise::Wanted::Name(name.parse().unwrap())
 }
 
-/// A deploy of this service's.
 pub fn deploy(service: &str) -> crate::guard::Refusal {
     let (service, what) = (service.into(), "update is updating".into());
     crate::guard::Cause::Deploy { service, what }.into()
@@ -128,8 +127,7 @@ pub fn inventory(images: impl IntoIterator<Item = Image>) -> Inventory {
     }
 }
 
-/// What is shown must be what stands in this file, which is written anew where
-/// the variable is set.
+/// Compares `shown` with a file, and writes that file anew where the variable is set.
 #[track_caller]
 pub fn golden(folder: &str, update: &str, name: &str, shown: &str) {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -32,7 +32,7 @@ fn incomplete(facts: &Facts<'_>, image: &Image, _: Class, _: Option<Unneeded>) -
     let engine = facts
         .inventory
         .engine
-        .look_only()
+        .no_removals()
         .filter(|_| image.is_dangling())
         .map(str::to_owned);
     let swarm = match &facts.inventory.at_work.swarm {

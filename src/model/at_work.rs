@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::observed::Observed;
 use crate::model::text::{Untrusted, escape};
 
-/// Which of a service's two specs names an image.
+/// Where a service names an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Spec {
@@ -17,12 +17,10 @@ pub enum Spec {
     Task,
 }
 
-/// One image that Swarm refers to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServiceImage {
     /// The service, by name; by id where only a task of it is left.
     pub service: Untrusted,
-    /// Where the image is named.
     pub spec: Spec,
     /// The image as it is named there, most often `name:tag@digest`.
     pub image: Untrusted,
@@ -36,11 +34,11 @@ pub struct Deploy {
     pub service: Untrusted,
     /// What Swarm says of it, fit to print.
     pub what: String,
-    /// Nothing of it can move, so it holds nothing up.
+    /// None of its tasks can move on, so it holds nothing up.
     pub stuck: bool,
 }
 
-/// A saved host of an older secateur has words alone; no plan looks at them.
+/// A host that an older secateur saved has words alone; no plan reads them.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum WrittenDeploy {
@@ -73,15 +71,12 @@ impl From<WrittenDeploy> for Deploy {
     }
 }
 
-/// What Swarm wants here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Swarm {
-    /// Not in a swarm.
     Inactive,
-    /// A worker: services cannot be asked for, its tasks show as containers.
+    /// Only a manager can be asked for services; tasks show as containers.
     Worker,
-    /// A manager.
     Manager {
         /// Images that services and tasks refer to.
         images: Vec<ServiceImage>,
@@ -95,14 +90,12 @@ pub enum Swarm {
 /// What the engine itself tells of deploys and builds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AtWork {
-    /// What Swarm wants.
     pub swarm: Swarm,
     /// Builds under way, each in words fit to print.
     pub builds: Observed<Vec<String>>,
 }
 
 impl AtWork {
-    /// Nothing is known to be at work.
     pub fn idle() -> Self {
         Self {
             swarm: Swarm::Inactive,

@@ -4,7 +4,6 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A size in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Bytes(pub u64);
@@ -15,8 +14,8 @@ impl std::iter::Sum for Bytes {
     }
 }
 
-/// `1.2 GiB`: binary units, for people. Of four digits, `1009 KiB`, no part is shown: it is
-/// as long as any other, `999.0 KiB`.
+/// `1.2 GiB`: binary units, for people. Four digits have no fraction, so `1009 KiB` is no
+/// longer than `999.0 KiB`.
 impl fmt::Display for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown = bytesize::ByteSize(self.0).display().iec().to_string();

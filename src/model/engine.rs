@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 use crate::model::conditions::disk::Disk;
 use crate::model::text::Untrusted;
 
-/// Which image store the engine keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Store {
@@ -43,27 +42,25 @@ const GRAPHDRIVERS: [&str; 8] = [
     "devicemapper",
 ];
 
-/// What a file system tells of the room for the images that it shows.
+/// What the figures of the file system below the store say about room for images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Measure {
-    /// What is used and what is free: they are in it.
+    /// Used and free: the images are on it.
     All,
-    /// What is free: each layer is a file system of its own, all in one pool.
+    /// Free alone: each layer is a file system of its own, all in one pool.
     OnlyFree,
-    /// Nothing: they are on block devices of their own.
+    /// Nothing: the images are on block devices of their own.
     Nothing,
 }
 
-/// The engine, as it describes itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EngineFacts {
-    /// Made up once by each engine's data root; what the ledger is keyed on.
+    /// The engine makes it up once for each data root.
     pub id: Untrusted,
     /// `28.5.2`.
     pub version: Untrusted,
-    /// The API version that is spoken, `1.51`.
+    /// The API version that we speak, `1.51`.
     pub api: String,
-    /// The kind of store that it keeps its images in.
     pub store: Store,
     /// The graphdriver's name (`overlay2`), or the snapshotter's.
     pub driver: Untrusted,
@@ -72,7 +69,7 @@ pub struct EngineFacts {
     /// Where this program reads that data: the same, unless the policy's
     /// `engine.data_root` says otherwise.
     pub data_root: PathBuf,
-    /// The root of the containerd that keeps the images, on that store.
+    /// For the containerd store: the root of the containerd that keeps the images.
     pub containerd_root: Option<PathBuf>,
 }
 
@@ -82,7 +79,7 @@ impl EngineFacts {
         format!("{}/{}", self.id.raw(), self.store)
     }
 
-    /// First number of the version; 0 where there is none.
+    /// The first number of the version; 0 where there is none.
     pub fn major(&self) -> u32 {
         self.version
             .raw()
@@ -92,7 +89,6 @@ impl EngineFacts {
             .unwrap_or(0)
     }
 
-    /// What the file system below the store's folder tells of the room for images.
     pub fn measure(&self) -> Measure {
         match (self.store, self.driver.raw()) {
             (_, "zfs") => Measure::OnlyFree,
@@ -101,7 +97,7 @@ impl EngineFacts {
         }
     }
 
-    /// How full this disk is, where that says something of the room for images.
+    /// How full this disk is, where that says something about room for images.
     pub fn used_percent(&self, disk: &Disk) -> Option<f64> {
         match self.measure() {
             Measure::All => Some(disk.used_percent()),
@@ -109,16 +105,16 @@ impl EngineFacts {
         }
     }
 
-    /// Why secateur only looks at this engine, where it knows no way to remove
-    /// one image that keeps every promise. `None`: it can.
-    pub fn look_only(&self) -> Option<&'static str> {
+    /// Why secateur removes nothing from this engine: it knows no way to remove one
+    /// image there that keeps every promise.
+    pub fn no_removals(&self) -> Option<&'static str> {
         match self.store {
             Store::Graphdriver if !GRAPHDRIVERS.contains(&self.driver.raw()) => {
                 Some("its image store is not one that secateur knows")
             }
             Store::Graphdriver => None,
-            // A record of a moved tag is lost at once there, and names do not
-            // mean what they mean from 25 on.
+            // It loses the record of a moved tag at once, and names mean something
+            // else than from 25 on.
             Store::Containerd if self.major() < 25 => {
                 Some("the containerd store before engine 25 gives no safe way to remove one image")
             }
@@ -133,12 +129,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_store_that_is_not_known_is_only_looked_at() {
+    fn nothing_is_removed_from_a_store_that_is_not_known() {
         let mut engine = crate::testing::inventory([]).engine;
-        assert_eq!(engine.look_only(), None);
+        assert_eq!(engine.no_removals(), None);
         for driver in ["", "novelfs", "io.containerd.snapshotter.v2"] {
             engine.driver = Untrusted::new(driver);
-            assert!(engine.look_only().is_some(), "{driver}");
+            assert!(engine.no_removals().is_some(), "{driver}");
         }
     }
 }

@@ -14,7 +14,6 @@ use crate::model::text::escape;
 #[serde(try_from = "String", into = "String")]
 pub struct ImageId(String);
 
-/// Why a text is no image id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadImageId(String);
 
@@ -64,7 +63,7 @@ impl fmt::Display for ImageId {
 }
 
 impl ImageId {
-    /// With its `sha256:`.
+    /// With `sha256:`.
     pub fn as_str(&self) -> &str {
         &self.0
     }

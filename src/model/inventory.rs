@@ -14,21 +14,17 @@ use crate::model::id::ImageId;
 use crate::model::image::Image;
 use crate::model::observed::Observed;
 
-/// All that one look at a host found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inventory {
-    /// When, by the host's wall clock.
+    /// By the host's wall clock.
     pub taken_at: DateTime<Utc>,
-    /// The engine.
     pub engine: EngineFacts,
-    /// Every image, intermediate ones too.
+    /// With intermediate ones.
     #[serde(with = "by_id")]
     pub images: BTreeMap<ImageId, Image>,
-    /// Every container, in any state.
+    /// In any state.
     pub containers: Vec<Container>,
-    /// What Swarm wants and what is being built.
     pub at_work: AtWork,
-    /// What happened since the last look, as far as the engine remembers.
     pub events: Vec<Event>,
     /// The file system that holds the images.
     pub disk: Observed<Disk>,

@@ -1,5 +1,5 @@
-//! An image's labels: what its builder wrote on it. Read often, never changed,
-//! and the largest part of most images, so a copy of an image shares them.
+//! An image's labels. They are the largest part of most images and never change, so
+//! copies of an image share them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,16 +8,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::text::Untrusted;
 
-/// What is kept of a value. No rule of a policy is that long; what is, is a bill
-/// of materials or the like, and would fill a small host's share of memory.
+/// How many bytes of a value are kept. No rule of a policy is that long. A bill of
+/// materials is, and many of them would fill a small host's memory.
 const KEPT: usize = 4 << 10;
 
-/// The first of a value: as much as is kept.
+/// The part of a value that is kept: its beginning.
 pub fn cut(value: &str) -> &str {
     &value[..value.floor_char_boundary(KEPT)]
 }
 
-/// Keys, and of the values what is kept, ordered by key.
+/// Keys and values, ordered by key; of a long value the beginning.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(
     from = "BTreeMap<String, Untrusted>",
@@ -26,7 +26,6 @@ pub fn cut(value: &str) -> &str {
 pub struct Labels(Arc<[(String, Untrusted)]>);
 
 impl Labels {
-    /// The value of a key.
     pub fn get(&self, key: &str) -> Option<&Untrusted> {
         let place = self
             .0
@@ -34,15 +33,13 @@ impl Labels {
         place.ok().map(|place| &self.0[place].1)
     }
 
-    /// Whether the key is there; with this value, where one is given. Both
-    /// values are compared as far as one is kept: of two that differ after
-    /// that, both are covered. So what was cut can only keep more.
+    /// Whether the key is there, with this value where one is given. Only the parts
+    /// that are kept are compared, so a value that was cut can only keep more images.
     pub fn covers(&self, key: &str, value: Option<&str>) -> bool {
         self.get(key)
             .is_some_and(|seen| value.is_none_or(|wanted| cut(wanted) == seen.raw()))
     }
 
-    /// All, by key.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Untrusted)> {
         self.0.iter().map(|(key, value)| (key.as_str(), value))
     }

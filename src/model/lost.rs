@@ -1,5 +1,5 @@
-//! What went and was not meant to, as values: a name stays a name until a report
-//! words it. Decides what an engine's text for it is.
+//! Names and images that went and were not planned, as values: a name stays a name
+//! until a report words it.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,41 +7,39 @@ use crate::model::id::ImageId;
 use crate::model::reference::Reference;
 use crate::model::text::{Untrusted, escape_up_to};
 
-/// A name, an image, or the image of a container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Lost {
     /// A tag or digest reference.
     Name(Reference),
-    /// An image, by its id.
     Image(ImageId),
-    /// The image that a container was made of.
+    /// The image that this container was made of.
     MadeOf(ContainerName),
-    /// An image that is mounted into a container.
+    /// An image that is mounted into this container.
     MountedBy(ContainerName),
     /// The engine's text, where it is neither a name nor an id.
     Other(Untrusted),
 }
 
-/// With the id: another container may get the name.
+/// Has the id, too: another container may get the name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContainerName {
-    /// All of it; 12 digits are shown.
+    /// Whole; 12 digits are shown.
     pub id: Untrusted,
     /// Without the slash.
     pub name: Untrusted,
 }
 
-/// How much of a text is kept that nobody can ask for.
+/// How many characters of a text are kept that is no name.
 const MOST: usize = 200;
 
 impl Lost {
-    /// By the text that an engine has for it.
+    /// Reads the text that an engine has for it.
     pub fn of(text: &str) -> Self {
         if let Ok(id) = text.parse() {
             return Self::Image(id);
         }
-        // What no registry can ever have is nobody's name.
+        // No registry can ever have these names.
         let somebodys = |name: &Reference| !name.is_ours() && !name.is_dangling_record();
         match text.parse::<Reference>().ok().filter(somebodys) {
             Some(name) => Self::Name(name),
@@ -49,7 +47,7 @@ impl Lost {
         }
     }
 
-    /// Its name, if it has one to be asked for by.
+    /// The name to pull it by, if it has one.
     pub fn name(&self) -> Option<&Reference> {
         match self {
             Self::Name(name) => Some(name),
@@ -57,7 +55,7 @@ impl Lost {
         }
     }
 
-    /// Fit to print. A name is whole, in the form that docker shows.
+    /// Fit to print. A name is whole, in docker's short form.
     pub fn words(&self) -> String {
         match self {
             Self::Name(name) => name.familiar(),
@@ -70,7 +68,7 @@ impl Lost {
         }
     }
 
-    /// The same for a program, which finds each name in its full form.
+    /// As [`Self::words`], but a name is in its full form, for programs.
     pub fn full(&self) -> String {
         self.name()
             .map_or_else(|| self.words(), Reference::to_string)

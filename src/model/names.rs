@@ -1,7 +1,6 @@
-//! Who refers to which image. Decides how a name, a digest, an id or the
-//! beginning of an id, as containers, services and events give them, leads to
-//! images: generously, for every hit keeps. It never decides whether an image
-//! goes.
+//! Which images a text means: a name, a digest, an id or the beginning of one, as
+//! containers, services and events give them. A text that may mean several images
+//! means them all, for whatever is found is kept.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -13,34 +12,30 @@ use crate::model::image::Image;
 use crate::model::inventory::Inventory;
 use crate::model::reference::Reference;
 
-/// What refers to an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum User<'a> {
-    /// A container runs it, or ran it.
+    /// It runs the image, or ran it.
     Container(&'a Container),
-    /// A container has it mounted.
+    /// It has the image mounted.
     Mount(&'a Container),
-    /// A Swarm service or task names it.
     Service(&'a ServiceImage),
 }
 
-/// All names of all images, to look them up by.
+/// An index of all images by their names.
 pub struct Names<'a> {
     images: &'a BTreeMap<ImageId, Image>,
-    /// In order, to be searched: each name once more as text would take more
-    /// room than all the rest.
+    /// In order, for binary search. A map with the names as text would take more room
+    /// than all the rest.
     tags: Vec<(&'a Reference, &'a ImageId)>,
     digests: Vec<(&'a str, &'a ImageId)>,
 }
 
 impl<'a> Names<'a> {
-    /// Indexes the tags and digest references of all images.
     pub fn of(images: &'a BTreeMap<ImageId, Image>) -> Self {
         let (mut tags, mut digests) = (Vec::new(), Vec::new());
         for image in images.values() {
             tags.extend(image.tags.iter().map(|tag| (tag, &image.id)));
-            // By the digest alone: two repositories' references to one digest are
-            // the same bytes.
+            // By the digest alone: in any repository it means the same bytes.
             let own = image.digests.iter().filter_map(Reference::digest);
             digests.extend(own.map(|digest| (digest, &image.id)));
         }
@@ -53,9 +48,9 @@ impl<'a> Names<'a> {
         }
     }
 
-    /// Every image that this text may mean. `name:tag@digest` means both what
-    /// has the tag and what has the digest: the engine takes the digest, and
-    /// whoever wrote the tag may want it, too.
+    /// Every image that this text may mean. `name:tag@digest` means both the image that
+    /// has the tag and the one that has the digest: the engine goes by the digest, and
+    /// whoever wrote the tag may want that image, too.
     pub fn resolve(&self, text: &str) -> Vec<&'a ImageId> {
         let mut found = self.by_id(text);
         if let Ok(name) = text.parse::<Reference>() {
@@ -77,15 +72,14 @@ impl<'a> Names<'a> {
         found
     }
 
-    /// The digest by which this text names an image, if it does. A bare id or digest
-    /// is no such name: an engine looks for none of a registry by it.
+    /// The digest in a name such as `app@sha256:…`. A bare id or digest is no such name:
+    /// an engine pulls nothing by it.
     pub fn digest(text: &str) -> Option<String> {
         let name: Reference = text.parse().ok()?;
         name.digest().map(str::to_owned)
     }
 
-    /// Every image that the digest in this text leads to, whatever tag stands beside
-    /// it.
+    /// Every image that has the digest in this text, whatever its tag.
     pub fn of_digest(&self, text: &str) -> Vec<&'a ImageId> {
         let Some(digest) = Self::digest(text) else {
             return Vec::new();
@@ -95,8 +89,8 @@ impl<'a> Names<'a> {
             .collect()
     }
 
-    /// A whole id, or the beginning of one: what `docker run 3f5e6a` leaves in
-    /// a container's list entry. Shorter than 4 digits is a name by any sense.
+    /// By an id or the beginning of one, as `docker run 3f5e6a` leaves it in the list
+    /// of containers. Fewer than 4 digits are a name.
     fn by_id(&self, text: &str) -> Vec<&'a ImageId> {
         let hex = text.strip_prefix("sha256:").unwrap_or(text);
         if !(4..=64).contains(&hex.len())
@@ -115,7 +109,7 @@ impl<'a> Names<'a> {
     }
 }
 
-/// The images that have this name, of a list in order.
+/// The images that have this name, from a sorted list.
 fn having<'a, T: Ord + ?Sized>(
     list: &[(&T, &'a ImageId)],
     name: &T,
@@ -126,7 +120,7 @@ fn having<'a, T: Ord + ?Sized>(
         .map(|(_, id)| *id)
 }
 
-/// For each image that anything refers to, all that does.
+/// For each image that anything refers to: what refers to it.
 pub fn users(inventory: &Inventory) -> BTreeMap<&ImageId, Vec<User<'_>>> {
     let names = Names::of(&inventory.images);
     let mut users: BTreeMap<&ImageId, Vec<User<'_>>> = BTreeMap::new();

@@ -1,14 +1,13 @@
-//! Text from outside: labels, container names, an engine's error messages.
-//! Decides how such text may be shown: escaped, on one line, never raw. What
-//! it never does is alter the text that is compared or sent.
+//! Text from outside, such as labels, container names and an engine's messages, and how
+//! it is shown: escaped, on one line. Text that is compared or sent stays as it is.
 
 use std::fmt::Write as _;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-/// Text that somebody else chose. It has no `Display`, so that printing it
-/// raw, with its escape sequences, does not compile:
+/// Text that somebody else chose. It has no `Display`: to print it raw, with its escape
+/// sequences, does not compile.
 ///
 /// ```
 /// let label = secateur::model::text::Untrusted::new("\u{1b}[2J");
@@ -24,32 +23,32 @@ use serde::{Deserialize, Serialize};
 pub struct Untrusted(String);
 
 impl Untrusted {
-    /// Takes text as it came.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// The bytes as they came: to compare and to match, never to print.
+    /// To compare and to match, never to print.
     pub fn raw(&self) -> &str {
         &self.0
     }
 
-    /// Fit for a terminal and for one line of a log, at most 200 characters.
+    /// Fit for a terminal or one line of a log; at most 200 characters.
     pub fn escaped(&self) -> String {
         escape(&self.0)
     }
 }
 
-/// How much of one foreign text a report shows.
+/// How many characters of one foreign text a report shows.
 const SHOWN: usize = 200;
 
-/// Escapes everything that could move a cursor, hide or reorder text, or end
-/// a line: control characters, and what [`is_invisible`].
+/// Escapes everything that could move a cursor, hide or reorder text, or end a line:
+/// control characters, and those that are [invisible](is_invisible). Cut at 200
+/// characters.
 pub fn escape(text: &str) -> String {
     escape_up_to(text, SHOWN)
 }
 
-/// The same, for as many characters as that.
+/// As [`escape`], cut at `most` characters.
 pub fn escape_up_to(text: &str, most: usize) -> String {
     let mut out = String::with_capacity(text.len().min(most));
     for (shown, ch) in text.chars().enumerate() {
@@ -71,9 +70,9 @@ pub fn escape_up_to(text: &str, most: usize) -> String {
     out
 }
 
-/// The same JSON, with what [`escape`] would escape written as JSON writes it:
-/// foreign text is whole in it, and moves no cursor of whoever looks at it. Outside
-/// of strings JSON has no such character, but for the ends of lines.
+/// The same JSON, with the characters that [`escape`] escapes as `\u` escapes: foreign
+/// text stays whole, and moves no cursor. Outside of strings JSON has no such character
+/// but the ends of lines.
 pub fn escape_json(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
     for ch in json.chars() {
@@ -117,8 +116,8 @@ pub fn json_error(error: &serde_json::Error) -> String {
     escape(&words)
 }
 
-/// A path for a message: whole, in quotes as a shell takes them, and with
-/// control and bidi characters escaped, for names of files may hold anything.
+/// A path for a message: whole, in quotes that a shell understands, with control and
+/// bidi characters escaped, for the name of a file may hold anything.
 #[expect(
     clippy::unnecessary_debug_formatting,
     reason = "Display would print a terminal's escape sequences raw"
@@ -127,8 +126,7 @@ pub fn quoted(path: &Path) -> String {
     format!("{path:?}")
 }
 
-/// Percent-encodes a value of a query or a form: nothing in it can end it or
-/// begin another.
+/// Percent-encodes a value of a query or a form, so that nothing in it can end it.
 pub fn encode(value: &str) -> String {
     let mut out = String::with_capacity(value.len());
     for byte in value.bytes() {
@@ -145,10 +143,9 @@ pub fn encode(value: &str) -> String {
     out
 }
 
-/// Whether a character moves, hides or reorders what a terminal shows: bidi
-/// overrides and isolates, zero-width characters, tags, line separators,
-/// whatever Unicode has not given a shape. As the standard library knows them,
-/// which escapes just these for `{:?}`.
+/// Whether a character hides or reorders what a terminal shows: bidi overrides and
+/// isolates, zero-width characters, tags, line separators, and all that Unicode gives no
+/// shape. These are the ones that the standard library escapes for `{:?}`.
 pub fn is_invisible(ch: char) -> bool {
     !matches!(ch, '"' | '\'' | '\\') && ch.escape_debug().len() > 1
 }

@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// `2026-11-21 03:00 UTC`: the minute in which something was. Rounded down: what was is
-/// never told to be still to come.
+/// The minute in which something was, `2026-11-21 03:00 UTC`. It is rounded down, so
+/// that what was never reads as still to come.
 pub fn minute(at: DateTime<Utc>) -> String {
     at.format("%Y-%m-%d %H:%M UTC").to_string()
 }
@@ -13,14 +13,14 @@ pub fn second(at: DateTime<Utc>) -> String {
     at.format("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
-/// The first full minute at which something may happen: it is never named too early.
+/// The first full minute at which something may happen, never one too early.
 pub fn next_minute(at: DateTime<Utc>) -> String {
     let over = at.timestamp().rem_euclid(60);
     let left = TimeDelta::seconds((60 - over) % 60);
     minute(at.checked_add_signed(left).unwrap_or(at))
 }
 
-/// A length of time for people, in its two largest units.
+/// A length of time in its two largest units: `1 d 1 h`.
 pub fn span(time: TimeDelta) -> String {
     let seconds = time.num_seconds().unsigned_abs();
     let parts = [
@@ -43,7 +43,7 @@ pub fn span(time: TimeDelta) -> String {
     }
 }
 
-/// How long ago, for people.
+/// How long ago, as a [`span`].
 pub fn ago(then: DateTime<Utc>, now: DateTime<Utc>) -> String {
     span((now - then).max(TimeDelta::zero()))
 }

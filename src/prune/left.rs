@@ -16,7 +16,7 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
     pub(super) async fn drop_left_names(&mut self) -> Result<(), Ending> {
         let engine = self.engine;
         // It was another engine when the name was given.
-        if self.plan.engine().look_only().is_some() {
+        if self.plan.engine().no_removals().is_some() {
             return Ok(());
         }
         for entry in self.plan.entries() {

@@ -194,7 +194,7 @@ impl<'a> Reading<'a> {
         };
         let kept = !image.tags.is_empty()
             || image.incomplete.is_some()
-            || engine.look_only().is_some()
+            || engine.no_removals().is_some()
             || matches!(last.host.at_work.swarm, Swarm::Unreadable(_))
             || self.used[self.last()].contains(id)
             || self.parents.contains(id)

@@ -6,19 +6,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::bytes::Bytes;
 
-/// One file system's room, in one unit (bytes or inodes), as `df` counts it.
+/// Room on a file system in one unit (bytes or inodes), as `df` counts it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Room {
-    /// What is taken.
     pub used: u64,
-    /// What an unprivileged process may still take; what is set aside for root
-    /// counts as neither used nor available.
+    /// For an unprivileged process; room that is reserved for root is neither used nor
+    /// available.
     pub available: u64,
 }
 
 impl Room {
-    /// Percent used, 0 to 100, the way `df` reckons: used / (used + available).
-    /// A file system of size nought is full.
+    /// 0 to 100, as `df` reckons: used / (used + available). A file system of size
+    /// nought is full.
     pub fn used_percent(self) -> f64 {
         let total = self.used as f64 + self.available as f64;
         if total == 0.0 {
@@ -31,9 +30,7 @@ impl Room {
 /// The file system that holds the images.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Disk {
-    /// The folder that was asked about.
     pub path: PathBuf,
-    /// Its bytes.
     pub bytes: Room,
     /// `None` where the file system does not count inodes (btrfs, for one).
     pub inodes: Option<Room>,

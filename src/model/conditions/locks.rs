@@ -1,4 +1,4 @@
-//! Deploy locks, and how they were found.
+//! Deploy locks and their states.
 
 use std::path::PathBuf;
 
@@ -15,25 +15,19 @@ pub enum LockKind {
     Flock,
 }
 
-/// One path that a policy's deploy lock names, and how it was found.
+/// One path that a deploy lock of the policy names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LockSight {
-    /// The path.
     pub path: PathBuf,
-    /// How it is held.
     pub kind: LockKind,
-    /// How it was found.
     pub state: LockState,
 }
 
-/// How a deploy lock was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LockState {
-    /// The path is not there.
     Absent,
-    /// There, and nobody holds it.
+    /// The file is there, and nobody holds its lock.
     Free,
-    /// A deploy is at work.
     Held {
         /// Who, in words fit to print, where the system tells.
         holder: Option<String>,
@@ -41,6 +35,6 @@ pub enum LockState {
         /// its last change where that is earlier or no birth is kept.
         since: Option<DateTime<Utc>>,
     },
-    /// It could not be looked at: neither held nor free, and never read as free.
+    /// Why it cannot be told. Never read as free.
     CannotTell(String),
 }

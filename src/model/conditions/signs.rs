@@ -6,61 +6,48 @@ use std::time::Duration;
 /// What a file in the engine's folders says about a pull, load or build.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PullSign {
-    /// The file or folder.
+    /// A file or folder.
     pub path: PathBuf,
-    /// Whether anybody still works on it.
     pub state: SignState,
 }
 
-/// Whether anybody still works on a file that a pull made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SignState {
-    /// Under way: the engine has it open, or it changed a moment ago. The text
-    /// says which.
+    /// The engine has it open, or it changed a moment ago. The text says which.
     Live(String),
-    /// A build is under way, or has left it behind: nothing tells.
+    /// A build is under way or has left it behind; nothing tells which.
     Build,
     /// Left behind by a pull that is over: not open, and unchanged for `quiet`.
-    Stale {
-        /// How long it has been unchanged.
-        quiet: Duration,
-    },
+    Stale { quiet: Duration },
 }
 
-/// All signs of pulls, loads and builds that the host's files give.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PullSigns {
     /// In the order of their paths.
     pub signs: Vec<PullSign>,
-    /// What could not be read, each with the permission that is missing.
-    /// Not empty means: it is not known whether a pull is under way.
+    /// Where this is not empty, it is not known whether a pull is under way.
     pub unreadable: Vec<Unreadable>,
 }
 
-/// A place that could not be looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unreadable {
-    /// The place.
     pub path: PathBuf,
-    /// The system's words.
     pub why: String,
-    /// What would make it readable.
     pub cure: Cure,
 }
 
-/// What would make a place readable. None of these comes by itself.
+/// What would make a place readable. Nothing of this comes by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cure {
-    /// A permission.
     Permission,
-    /// The engine's own folder, where this program sees it.
+    /// A view of the engine's own folder.
     DataRoot,
-    /// containerd's own folder, where this program sees it.
+    /// A view of containerd's own folder.
     ContainerdRoot,
-    /// The folder of the engine's downloads, where it keeps them elsewhere.
+    /// A view of the folder that the engine downloads to.
     Downloads,
-    /// Fewer files.
+    /// Fewer files in it.
     Fewer,
-    /// Nothing: there is no one place where all its pulls show.
+    /// Nothing: without a daemon there is no one place where all pulls show.
     NoDaemon,
 }

@@ -1,9 +1,9 @@
-//! What spoke against removals before.
+//! How long something has spoken against removals.
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
-/// What spoke against a removal at the last look, by an identity that is the same
-/// at each look, and since when it has been seen at every look.
+/// What spoke against removals at the last survey, by an identity that is the same at
+/// each survey, and since when every survey has found it.
 pub type Standing = BTreeMap<String, DateTime<Utc>>;

@@ -1,7 +1,6 @@
-//! Names of images. Decides what a name means, the way docker normalises it
-//! (`postgres` is `docker.io/library/postgres:latest`), and which names are
-//! our own. It never guesses: what does not parse is no name, and only a name
-//! that parsed can reach a URL.
+//! Names of images, normalised as docker does it (`postgres` is
+//! `docker.io/library/postgres:latest`). Nothing is guessed: only a name that parsed
+//! can reach a URL.
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,20 +14,20 @@ use crate::model::reference::syntax::{
 };
 use crate::model::text::escape;
 
-/// The repository of the names that secateur itself gives an image that has
-/// none, so that it can be removed by name. `.invalid` is reserved (RFC 2606):
-/// no registry can ever be there, and nobody else has a reason to use it. The
-/// slash keeps the name from being read as an image id.
+/// secateur gives an image without a name one in this repository, so that it can be
+/// removed by name. `.invalid` is reserved (RFC 2606): no registry can ever be there,
+/// and nobody else has a reason to use it. The slash keeps engines from reading the
+/// name as an image id.
 const OUR_DOMAIN: &str = "secateur.invalid";
 const OUR_PATH: &str = "remove";
 
-/// What the containerd store names an image that lost its tag. Nobody's name,
-/// and never dropped: the engine does not look at image mounts then (28.5.2),
-/// as it does for a name of ours.
+/// The containerd store's name for an image that lost its tag. It is never dropped:
+/// the engine does not check image mounts then (28.5.2), as it does for a name of
+/// ours.
 const DANGLING: &str = "moby-dangling";
 
-/// A normalised image name: a tag, or a digest reference. Copies share their
-/// text: inventory, ledger and plan hold each name of a host.
+/// A tag, or a digest reference. Copies share their text, for inventory, ledger and
+/// plan each hold every name of a host.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Reference(Arc<Parts>);
@@ -47,17 +46,15 @@ impl fmt::Debug for Reference {
     }
 }
 
-/// Why a text is no image name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadReference {
     pub(super) seen: String,
     pub(super) wanted: &'static str,
-    /// What was probably meant.
     pub(super) meant: Option<String>,
 }
 
 impl BadReference {
-    /// What is wrong with it, without its text.
+    /// What is wrong, without the text itself.
     pub fn wanted(&self) -> &'static str {
         self.wanted
     }
@@ -81,8 +78,8 @@ impl fmt::Display for BadReference {
 impl std::error::Error for BadReference {}
 
 impl Reference {
-    /// The name that secateur gives an otherwise nameless image: its own
-    /// repository, and the first 12 digits of the id as tag.
+    /// The name that secateur gives an image without one: the tag is the first 12
+    /// digits of the id.
     pub fn ours(id: &ImageId) -> Self {
         Self(Arc::new(Parts {
             domain: OUR_DOMAIN.into(),
@@ -92,8 +89,8 @@ impl Reference {
         }))
     }
 
-    /// Whether only secateur gives such a name; also the digest reference that
-    /// the containerd store makes up from it.
+    /// Whether only secateur gives such a name. So is the digest reference that the
+    /// containerd store derives from it.
     pub fn is_ours(&self) -> bool {
         let ours = |tag: &str| {
             tag.len() == 12 && tag.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
@@ -103,20 +100,19 @@ impl Reference {
             && self.0.tag.as_deref().map_or(self.is_digest(), ours)
     }
 
-    /// The containerd store's own record of an image that lost its tag, as its
-    /// answers give it.
+    /// The containerd store's own record of an image that lost its tag.
     pub fn dangling_record(id: &ImageId) -> String {
         format!("{DANGLING}@{id}")
     }
 
-    /// Whether it is such a record, of any image.
+    /// Whether it is the containerd store's record of any image.
     pub fn is_dangling_record(&self) -> bool {
         self.is_digest()
             && &*self.0.domain == "docker.io"
             && self.0.path.strip_prefix("library/") == Some(DANGLING)
     }
 
-    /// `repo@sha256:…`, with or without a tag beside it.
+    /// `repo@sha256:…`, with or without a tag.
     pub fn is_digest(&self) -> bool {
         self.0.digest.is_some()
     }
@@ -131,22 +127,22 @@ impl Reference {
         self.0.tag.as_deref()
     }
 
-    /// `docker.io`: the registry, with its port.
+    /// The registry with its port, such as `docker.io`.
     pub fn domain(&self) -> &str {
         &self.0.domain
     }
 
-    /// `library/postgres`: the repository's name in its registry.
+    /// The repository's name in its registry, such as `library/postgres`.
     pub fn path(&self) -> &str {
         &self.0.path
     }
 
-    /// `docker.io/library/postgres`.
+    /// Registry and path: `docker.io/library/postgres`.
     pub fn repository(&self) -> String {
         format!("{}/{}", self.0.domain, self.0.path)
     }
 
-    /// This name without its digest, where it has a tag as well.
+    /// `None` where it has no tag.
     pub fn without_digest(&self) -> Option<Self> {
         self.0.tag.as_ref()?;
         Some(Self(Arc::new(Parts {
@@ -155,7 +151,7 @@ impl Reference {
         })))
     }
 
-    /// This name without its tag, where it has a digest.
+    /// `None` where it has no digest.
     pub fn without_tag(&self) -> Option<Self> {
         self.0.digest.as_ref()?;
         Some(Self(Arc::new(Parts {

@@ -1,11 +1,11 @@
-//! Names as people type them, in a policy or on a command line. Decides what was
-//! probably meant by a text that can be no name.
+//! Names as people type them, in a policy or on a command line, and what a text that
+//! is no name was probably meant to be.
 
 use crate::model::reference::name::{BadReference, Reference};
 
 impl Reference {
-    /// A name that a person typed; an error says what was probably meant. What docker
-    /// would take for an image's id is no name here, though it could be read as one.
+    /// Reads a name that a person typed; the error suggests another. A text that docker
+    /// would take for an image's id is refused, though it could be read as a name.
     pub fn typed(text: &str) -> Result<Self, BadReference> {
         let bad = |wanted| BadReference {
             seen: text.to_owned(),
@@ -27,10 +27,10 @@ impl Reference {
     }
 }
 
-/// Why a text is read as the id of an image, if it is.
+/// Why docker reads a text as the id of an image, if it does.
 pub(crate) fn read_as_id(text: &str) -> Option<&'static str> {
     let digits = |text: &str| text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-    // As docker shows them. A word such as `cafe` is a name.
+    // 12 digits are what docker shows. A word such as `cafe` is a name.
     let short = (12..=64).contains(&text.len()) && digits(text);
     if text.starts_with("sha256:") || text.starts_with("sha512:") {
         Some("it is an id, or the beginning of one; a digest comes after a name and @")
@@ -43,8 +43,8 @@ pub(crate) fn read_as_id(text: &str) -> Option<&'static str> {
     }
 }
 
-/// A name or pattern that is close to this text and that can be one: of a regular
-/// expression, an address, a glob, capital letters.
+/// A name or pattern close to a text that is none: to a regular expression, an address,
+/// a glob, a name in capital letters.
 pub(crate) fn meant(text: &str, can_be: impl Fn(&str) -> bool) -> Option<String> {
     let address = text.trim();
     let address = address.split_once("://").map_or(address, |(_, rest)| rest);
@@ -56,13 +56,13 @@ pub(crate) fn meant(text: &str, can_be: impl Fn(&str) -> bool) -> Option<String>
         .into_iter()
         .chain([plain.trim_end_matches('/').to_owned()]);
     let mut close = close.flat_map(|it| [it.clone(), in_lower_case(&it)]);
-    // A pattern of everything is nobody's slip.
+    // Nobody means a pattern that covers everything.
     let says_something = |it: &str| it.contains(|c: char| c.is_ascii_alphanumeric());
     close.find(|it| it != text && says_something(it) && can_be(it))
 }
 
-/// `redis:7.*` of `^redis:7.*$`: what an expression has for any text is `*`, of which
-/// two say no more than one.
+/// `redis:7*` for `^redis:7.*$`: each part that stands for any text becomes `*`, and
+/// several in a row become one.
 fn without_expressions(text: &str) -> String {
     let text = text.strip_prefix('^').unwrap_or(text);
     let text = text.strip_suffix('$').unwrap_or(text);
@@ -92,14 +92,14 @@ fn without_expressions(text: &str) -> String {
     plain
 }
 
-/// Whether it goes on as `::1]` does.
+/// Whether this begins like the rest of `[::1]`.
 fn is_address(rest: &str) -> bool {
     rest.split_once(']').is_some_and(|(inside, _)| {
         inside.contains(':') && inside.bytes().all(|b| b.is_ascii_hexdigit() || b == b':')
     })
 }
 
-/// All but a tag and a digest.
+/// The name without its tag and digest, which may have capital letters.
 fn in_lower_case(text: &str) -> String {
     let name = text.split_once('@').map_or(text, |(name, _)| name);
     let name = match name.rsplit_once(':') {

@@ -1,37 +1,31 @@
-//! Passwords and tokens. Decides that they are never shown: a [`Secret`] has no
-//! `Debug`, `Display` or `Serialize`, so that printing one does not compile,
-//! and foreign text that may quote one is cleared of it before it is shown:
-//! see [`Credentials::redact`].
+//! Passwords and tokens, which are never shown. A [`Secret`] has no `Debug`, `Display` or
+//! `Serialize`, so that printing one does not compile; [`Credentials::redact`] clears
+//! foreign text that may quote one.
 
 mod quoted;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
 
-/// Something that must not be printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Takes it out of the open.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// To be sent, and for nothing else.
+    /// Only for sending.
     pub fn expose(&self) -> &str {
         &self.0
     }
 }
 
-/// What opens a registry.
+/// What a registry lets us in with.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Credentials {
-    /// A name and a password.
     Login {
-        /// The account.
         user: String,
-        /// Its password.
         password: Secret,
     },
     /// Exchanged for an access token at the registry's token server.
@@ -52,9 +46,9 @@ impl Credentials {
         }
     }
 
-    /// For the engine's X-Registry-Auth: base64url with its padding, or the
-    /// engine quietly takes it for "anonymous". `server` must be the
-    /// registry's own name, or the containerd store leaves it out.
+    /// For the engine's `X-Registry-Auth`: base64url with its padding, for without the
+    /// padding the engine reads "anonymous" and reports nothing. `server` must be the
+    /// registry's own name, for the containerd store ignores credentials of another.
     pub(crate) fn for_engine(&self, server: &str) -> Secret {
         let value = match self {
             Self::Login { user, password } => serde_json::json!({
@@ -70,8 +64,9 @@ impl Credentials {
         Secret::new(URL_SAFE.encode(value.to_string()))
     }
 
-    /// Foreign text without any of this in it, as it is or in base64, alone or as it is sent,
-    /// however it is quoted. To be done before the text is cut.
+    /// Foreign text with these credentials replaced: plain or in base64, the secret alone
+    /// or in the form in which it is sent, however it is quoted. Do this before the text
+    /// is cut.
     pub fn redact(&self, text: &str) -> String {
         let (secret, sent) = match self {
             Self::Login { user, password } => {
@@ -82,7 +77,7 @@ impl Credentials {
                 (token.expose(), token.expose().to_owned())
             }
         };
-        // What is this short hides nothing, and would garble the text.
+        // A secret this short protects nothing, and replacing it would garble the text.
         let secret = Some(secret).filter(|secret| secret.len() >= SHORTEST);
         let mut forms: Vec<String> = Vec::new();
         for plain in secret.into_iter().chain([sent.as_str()]) {
@@ -100,7 +95,7 @@ impl Credentials {
     }
 }
 
-/// Of a secret that can be looked for.
+/// The fewest bytes of a secret that is replaced.
 const SHORTEST: usize = 4;
 
 #[cfg(test)]

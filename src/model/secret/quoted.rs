@@ -1,20 +1,20 @@
-//! A secret in foreign text, in whatever way it is quoted there: as it is,
-//! percent-encoded, escaped as in JSON or by our own escape, or all of these at
-//! once; also what is left of it where the text was cut.
+//! Finds a secret in foreign text however it is quoted there: plain, percent-encoded,
+//! escaped as in JSON or by our own escape, or all of these at once; also its beginning
+//! where the text was cut.
 
-/// Where a text was cut, see [`crate::model::text::escape`].
+/// Ends a text that was cut, see [`crate::model::text::escape`].
 const CUT: char = '…';
 
-/// More of them in a row are not read as one: six times quoted, one has become 64. The
-/// text is foreign, and to read on to its end at each place would take minutes.
+/// More of them in a row are not read as one: quoted six times, one has become 64. The
+/// text is foreign, and reading on to its end at each place would take minutes.
 const MOST_SLASHES: usize = 64;
 
-/// Of `\u{10ffff}`, with room for leading zeros.
+/// The digits of `\u{10ffff}`, with room for leading zeros.
 const MOST_DIGITS: usize = 8;
 
-/// The text without any of these.
+/// The text with each of these secrets replaced.
 pub fn clear(text: &str, secrets: &[String]) -> String {
-    // Where the text ends because it was cut.
+    // Where the text was cut.
     let end = text.strip_suffix(CUT).map(str::len);
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -40,7 +40,8 @@ pub fn clear(text: &str, secrets: &[String]) -> String {
     out
 }
 
-/// How much of the text's beginning is the secret. `cut`: it may end with the text.
+/// How many bytes at the beginning of the text are the secret. `cut`: the text may end
+/// inside the secret.
 fn matched(text: &str, secret: &str, cut: bool) -> Option<usize> {
     let (mut text, all) = (text.as_bytes(), text.len());
     let mut wanted = secret.as_bytes();
@@ -62,7 +63,7 @@ fn matched(text: &str, secret: &str, cut: bool) -> Option<usize> {
     Some(all - text.len())
 }
 
-/// How many bytes of the text mean the next of the secret, and which these are.
+/// How many bytes of the text stand for the next bytes of the secret, and for which.
 fn next(text: &[u8], wanted: u8) -> Option<(usize, Vec<u8>)> {
     let hex = |digits: &[u8]| {
         let digits = std::str::from_utf8(digits).ok()?;
