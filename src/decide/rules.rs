@@ -39,7 +39,8 @@ fn incomplete(facts: &Facts<'_>, image: &Image, _: Class, _: Option<Unneeded>) -
         Swarm::Unreadable(why) => Some(format!("what Swarm wants here cannot be read: {why}")),
         Swarm::Inactive | Swarm::Worker | Swarm::Manager { .. } => None,
     };
-    [image.incomplete.clone(), engine, swarm]
+    let odd = image.incomplete.as_ref().map(ToString::to_string);
+    [odd, engine, swarm]
         .into_iter()
         .flatten()
         .map(KeepReason::Incomplete)

@@ -680,7 +680,7 @@ fn every_reason() -> Plan {
     let mut child = image(5);
     child.parent = Some(id(4));
     let mut odd = image(12);
-    odd.incomplete = Some("odd".into());
+    odd.incomplete = Some("odd".to_owned().into());
     let mut unknown = image(13);
     unknown.last_tag_time = Some(Observed::Unknown("unreadable".into()));
     let mut young = image(11);

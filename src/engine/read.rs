@@ -16,7 +16,7 @@ use crate::engine::{EngineError, Failure, Reader};
 use crate::model::reference::Reference;
 use crate::model::text::{Untrusted, escape};
 use crate::model::{
-    AtWork, Bytes, Container, Dates, EngineFacts, Image, ImageId, MORE_LABELS, Observed, Store,
+    AtWork, Bytes, Container, Dates, EngineFacts, Image, ImageId, Incomplete, Observed, Store,
 };
 
 /// What an engine says of itself, and of how much there is.
@@ -325,10 +325,10 @@ fn image(summary: Summary) -> Result<Image, String> {
         ),
     };
     let odd = names.odd.first();
-    let odd = odd.map(|odd| format!("the engine lists it as {odd}"));
+    let odd = odd.map(|odd| Incomplete::Odd(format!("the engine lists it as {odd}")));
     // What is not known keeps: one of those may be what a keep rule names.
     let more = summary.labels.more;
-    let more = more.then(|| MORE_LABELS.to_owned());
+    let more = more.then_some(Incomplete::MoreLabels);
     Ok(Image {
         id,
         tags: names.tags,

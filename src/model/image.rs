@@ -1,6 +1,7 @@
 //! One image, as the engine and our journal describe it.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -23,8 +24,43 @@ pub struct Dates {
     pub stored: Option<DateTime<Utc>>,
 }
 
-/// Why an image is [`Image::incomplete`] of which all is known but its labels.
-pub const MORE_LABELS: &str = "it has more labels than are read";
+/// Why the engine's answers about an image cannot be relied on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub enum Incomplete {
+    /// All is known but some labels.
+    MoreLabels,
+    /// In words fit to print.
+    Odd(String),
+}
+
+const MORE_LABELS: &str = "it has more labels than are read";
+
+impl fmt::Display for Incomplete {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::MoreLabels => MORE_LABELS,
+            Self::Odd(why) => why,
+        })
+    }
+}
+
+/// As a saved host has it.
+impl From<String> for Incomplete {
+    fn from(why: String) -> Self {
+        if why == MORE_LABELS {
+            Self::MoreLabels
+        } else {
+            Self::Odd(why)
+        }
+    }
+}
+
+impl From<Incomplete> for String {
+    fn from(why: Incomplete) -> Self {
+        why.to_string()
+    }
+}
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Image {
@@ -54,8 +90,7 @@ pub struct Image {
     /// What it shares with other images.
     pub shared: Observed<Bytes>,
     pub labels: Labels,
-    /// Why the engine's answers about this image cannot be relied on.
-    pub incomplete: Option<String>,
+    pub incomplete: Option<Incomplete>,
 }
 
 impl Image {
@@ -82,6 +117,15 @@ impl Image {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn why_an_image_is_incomplete_reads_back_from_a_saved_host() {
+        for why in [Incomplete::MoreLabels, Incomplete::Odd("odd".into())] {
+            let text = serde_json::to_string(&why).unwrap();
+            assert_eq!(text, format!("\"{why}\""));
+            assert_eq!(serde_json::from_str::<Incomplete>(&text).unwrap(), why);
+        }
+    }
 
     #[test]
     fn an_unknown_size_promises_nothing() {

@@ -27,6 +27,6 @@ pub use container::Container;
 pub use engine::{EngineFacts, Measure, Store};
 pub use event::{Event, EventKind};
 pub use id::{BadImageId, ImageId};
-pub use image::{Dates, Image, MORE_LABELS};
+pub use image::{Dates, Image, Incomplete};
 pub use inventory::Inventory;
 pub use observed::Observed;

@@ -550,7 +550,7 @@ fn no_report_is_too_wide_or_moves_a_cursor() {
     let tag = format!("registry.example.org:5000/{name}:{}", "t".repeat(128));
     for (n, tag) in [(20, tag.as_str()), (21, "short:1")] {
         let mut image = tagged(n, tag);
-        image.incomplete = Some(long.clone());
+        image.incomplete = Some(long.clone().into());
         image.labels = [(long.clone(), Untrusted::new(long.clone()))].into();
         host.images.insert(image.id.clone(), image);
     }

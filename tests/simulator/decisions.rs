@@ -155,7 +155,7 @@ fn image(rng: &mut Rng, n: usize, store: Store, now: i64) -> Image {
         size: Observed::Known(Bytes(rng.u64(0..40))),
         shared: Observed::Known(Bytes(rng.u64(0..10))),
         labels: Labels::default(),
-        incomplete: chance(rng, 3).then(|| "odd".to_owned()),
+        incomplete: chance(rng, 3).then(|| "odd".to_owned().into()),
     };
     if chance(rng, 25) {
         image.tags.insert(tag(rng.usize(0..TAGS)));
@@ -490,7 +490,7 @@ fn variation(
             let mut labelled = host.clone();
             if let Some(image) = labelled.images.get_mut(&one) {
                 image.labels = [("keep".to_owned(), Untrusted::new("x"))].into();
-                image.incomplete = Some("odd".into());
+                image.incomplete = Some("odd".to_owned().into());
             }
             let other = again(policy, &labelled, ledger);
             fewer(&other, "an image that is not understood")?;

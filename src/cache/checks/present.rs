@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{Image, ImageId, MORE_LABELS};
+use crate::model::{Image, ImageId, Incomplete};
 
 use crate::cache::checks::gone::{Past, story};
 use crate::cache::promise::{Promise, digests_in};
@@ -17,8 +17,7 @@ pub fn judge(promise: &Promise, here: &BTreeMap<ImageId, Image>, past: &Past) ->
         return check(Status::Broken, story(promise, past));
     };
     // Its labels are for keep rules; they say nothing of its content.
-    let incomplete = image.incomplete.as_ref().filter(|why| *why != MORE_LABELS);
-    if let Some(why) = incomplete {
+    if let Some(Incomplete::Odd(why)) = &image.incomplete {
         return check(
             Status::Unknown,
             format!("its content may not be here: {why}"),
@@ -128,7 +127,7 @@ mod tests {
     #[test]
     fn more_labels_than_are_read_are_no_lack_of_content() {
         let mut many = tagged(1, "app:1");
-        many.incomplete = Some(MORE_LABELS.into());
+        many.incomplete = Some(Incomplete::MoreLabels);
         assert_eq!(judged(vec![tagged(1, "app:1")], vec![many]), [Status::Ok]);
     }
 
@@ -156,7 +155,7 @@ mod tests {
     #[test]
     fn what_the_engine_lists_oddly_is_unknown() {
         let mut odd = tagged(1, "app:1");
-        odd.incomplete = Some("the engine lists it as sha256:x".into());
+        odd.incomplete = Some(Incomplete::Odd("the engine lists it as sha256:x".into()));
         assert_eq!(
             judged(vec![tagged(1, "app:1")], vec![odd]),
             [Status::Unknown]

@@ -38,14 +38,14 @@ pub fn read_named(path: &Path, max_bytes: u64) -> Result<Vec<u8>, FileError> {
 }
 
 fn read_plain(path: &Path, flags: libc::c_int, max_bytes: u64) -> Result<Vec<u8>, FileError> {
-    let look = if flags & libc::O_NOFOLLOW == 0 {
+    let meta = if flags & libc::O_NOFOLLOW == 0 {
         fs::metadata(path)
     } else {
         fs::symlink_metadata(path)
     };
     // Before opening: that can do something to a device (a watchdog starts, a tape
     // rewinds).
-    let before = look.map_err(FileError::io("open", path))?;
+    let before = meta.map_err(FileError::io("open", path))?;
     must_be_plain(path, &before)?;
     let file = OpenOptions::new()
         .read(true)
