@@ -31,10 +31,7 @@ impl Appender {
     /// [`FileError::Untrusted`] if the file or a parent is not ours alone or is
     /// no plain file; [`FileError::Io`] if it cannot be opened or written.
     pub fn open(path: &Path) -> Result<Appender, FileError> {
-        match check(path, Wanted::File) {
-            Err(error) if !error.is_not_found() => return Err(error),
-            _ => {}
-        }
+        FileError::none_if_missing(check(path, Wanted::File))?;
         let file = OpenOptions::new()
             .read(true) // for the last byte
             .append(true)

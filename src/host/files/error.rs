@@ -52,6 +52,14 @@ impl FileError {
         }
     }
 
+    /// Makes `None` of a file that is not there.
+    pub(super) fn none_if_missing<T>(result: Result<T, FileError>) -> Result<Option<T>, FileError> {
+        match result {
+            Err(error) if error.is_not_found() => Ok(None),
+            other => other.map(Some),
+        }
+    }
+
     /// Whether the file, or a folder on the way to it, is missing.
     #[must_use]
     pub fn is_not_found(&self) -> bool {

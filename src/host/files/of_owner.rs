@@ -39,26 +39,16 @@ pub fn read_of_owner(
     max_bytes: u64,
 ) -> Result<Option<OfOther>, FileError> {
     let path = folder.join(name);
-    let missing = |error: FileError| {
-        if error.is_not_found() {
-            Ok(None)
-        } else {
-            Err(error)
-        }
-    };
     if !geteuid().is_root() {
         let owner = fs::metadata(&path).map(|meta| meta.uid());
-        return match read_named(&path, max_bytes) {
-            Ok(bytes) => {
-                let owner = owner.map_err(FileError::io("look at", &path))?;
-                Ok(Some(OfOther { bytes, owner }))
-            }
-            Err(error) => missing(error),
+        let Some(bytes) = FileError::none_if_missing(read_named(&path, max_bytes))? else {
+            return Ok(None);
         };
+        let owner = owner.map_err(FileError::io("look at", &path))?;
+        return Ok(Some(OfOther { bytes, owner }));
     }
-    let place = match Folder::open(folder) {
-        Ok(place) => place,
-        Err(error) => return missing(error),
+    let Some(place) = FileError::none_if_missing(Folder::open(folder))? else {
+        return Ok(None);
     };
     let owner = place.stat.st_uid;
     if owner == 0 {

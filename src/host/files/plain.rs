@@ -22,10 +22,7 @@ pub(super) const NEVER_WAITING: libc::c_int = libc::O_NONBLOCK | libc::O_NOCTTY;
 /// [`FileError::Io`], also if it is no plain file (a symbolic link is none) or
 /// longer than `max_bytes`.
 pub fn read_untrusted(path: &Path, max_bytes: u64) -> Result<Option<Vec<u8>>, FileError> {
-    match read_plain(path, libc::O_NOFOLLOW, max_bytes) {
-        Err(error) if error.is_not_found() => Ok(None),
-        other => other.map(Some),
-    }
+    FileError::none_if_missing(read_plain(path, libc::O_NOFOLLOW, max_bytes))
 }
 
 /// Reads a file that somebody named. It may be a symbolic link, and must be there.

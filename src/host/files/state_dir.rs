@@ -26,9 +26,8 @@ impl StateDir {
     /// [`FileError::Untrusted`] if others may write to the folder or to a parent,
     /// [`FileError::Io`] if it cannot be made.
     pub fn open(path: &Path) -> Result<StateDir, FileError> {
-        match check(path, Wanted::Folder) {
-            Err(error) if error.is_not_found() => {}
-            other => return other.map(|path| StateDir { path }),
+        if let Some(there) = StateDir::find(path)? {
+            return Ok(there);
         }
         DirBuilder::new()
             .recursive(true)
@@ -45,11 +44,7 @@ impl StateDir {
     ///
     /// As [`StateDir::open`].
     pub fn find(path: &Path) -> Result<Option<StateDir>, FileError> {
-        match check(path, Wanted::Folder) {
-            Ok(path) => Ok(Some(StateDir { path })),
-            Err(error) if error.is_not_found() => Ok(None),
-            Err(error) => Err(error),
-        }
+        FileError::none_if_missing(check(path, Wanted::Folder).map(|path| StateDir { path }))
     }
 
     /// Free of symbolic links.

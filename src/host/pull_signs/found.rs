@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 
 use crate::host::file_date;
 use crate::host::file_id::FileId;
-use crate::host::pull_signs::places::{Lasts, Owner, Place, unreadable};
+use crate::host::pull_signs::places::{Lasts, Place, unreadable};
 use crate::model::conditions::{Cure, Unreadable};
 
 /// More entries than this, in one folder or below one sign, are not read.
@@ -26,7 +26,8 @@ pub(super) struct Found {
     /// archive, 1970 or 2999.
     pub changed: DateTime<Utc>,
     pub lasts: Lasts,
-    pub owner: Owner,
+    /// See [`Place::anchor`].
+    pub anchor: PathBuf,
 }
 
 pub(super) fn signs_in(
@@ -51,7 +52,7 @@ pub(super) fn signs_in(
             return Err(too_many(&place.folder));
         }
         if let Some(lasts) = place.sign(&entry.file_name()) {
-            match sign_at(&entry.path(), lasts, &place.owner) {
+            match sign_at(&entry.path(), lasts, &place.anchor) {
                 Ok(sign) => found.extend(sign),
                 Err(problem) => unreadable_signs.push(problem),
             }
@@ -64,7 +65,7 @@ pub(super) fn signs_in(
 pub(super) fn sign_at(
     path: &Path,
     lasts: Lasts,
-    owner: &Owner,
+    anchor: &Path,
 ) -> Result<Option<Found>, Unreadable> {
     let mut files = Vec::new();
     let mut changed = None;
@@ -101,25 +102,18 @@ pub(super) fn sign_at(
         files,
         changed,
         lasts,
-        owner: owner.clone(),
+        anchor: anchor.to_owned(),
     }))
 }
 
 /// For the folder that only an engine that keeps its downloads elsewhere does not make.
 fn elsewhere(folder: &Path) -> Unreadable {
-    Unreadable {
-        path: folder.to_owned(),
-        why: "it is not there. dockerd makes it at each start unless DOCKER_TMPDIR is set, and \
-              then downloads to the folder that it names"
-            .to_owned(),
-        cure: Cure::Downloads,
-    }
+    let why = "it is not there. dockerd makes it at each start unless DOCKER_TMPDIR is set, and \
+               then downloads to the folder that it names";
+    Unreadable::new(folder, why, Cure::Downloads)
 }
 
 fn too_many(path: &Path) -> Unreadable {
-    Unreadable {
-        path: path.to_owned(),
-        why: format!("found more than {ENTRY_LIMIT} entries in it, the most that are looked at"),
-        cure: Cure::Fewer,
-    }
+    let why = format!("found more than {ENTRY_LIMIT} entries in it, the most that are looked at");
+    Unreadable::new(path, why, Cure::Fewer)
 }

@@ -1,5 +1,5 @@
 //! Finds the processes that have certain files open. A process may be hidden from us, so
-//! callers need a proof that they would see it (`Owner::anchor`).
+//! callers need a proof that they would see it (`Place::anchor`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;

@@ -26,19 +26,6 @@ pub struct Roots {
     pub containerd_root: Option<PathBuf>,
 }
 
-/// The process that works on a sign.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Owner {
-    /// A file that this process has open as long as it runs. Whoever finds it open can see
-    /// the open files of this process.
-    ///
-    /// Seen open on fresh engines of 20.10.24, 26.1.5 and 28.5.2, both stores:
-    /// `volumes/metadata.db` in dockerd, `meta.db` in containerd. A backup that
-    /// reads this file while the engine is hidden from us would pass for a proof; then
-    /// `state` still wants a minute of quiet.
-    pub(super) anchor: PathBuf,
-}
-
 /// When a sign is live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Lasts {
@@ -61,7 +48,14 @@ pub(super) struct Place {
     /// Whether an engine makes it at each start, so that one that is missing is not the
     /// one that the engine uses.
     pub(super) always_there: bool,
-    pub(super) owner: Owner,
+    /// A file that the process that works on these signs has open as long as it runs.
+    /// Whoever finds it open can see the open files of this process.
+    ///
+    /// Seen open on fresh engines of 20.10.24, 26.1.5 and 28.5.2, both stores:
+    /// `volumes/metadata.db` in dockerd, `meta.db` in containerd. A backup that reads this
+    /// file while the engine is hidden from us would pass for a proof; then `state` still
+    /// wants a minute of quiet.
+    pub(super) anchor: PathBuf,
 }
 
 /// All places. A root that is not what it should be has none, and goes to `unreadable`.
@@ -79,9 +73,7 @@ pub(super) fn of(roots: &Roots, unreadable: &mut Vec<Unreadable>) -> Vec<Place> 
             folder: root.join("io.containerd.content.v1.content/ingest"),
             prefixes: &[],
             always_there: false,
-            owner: Owner {
-                anchor: root.join("io.containerd.metadata.v1.bolt/meta.db"),
-            },
+            anchor: root.join("io.containerd.metadata.v1.bolt/meta.db"),
         }),
     }
     places
@@ -94,9 +86,7 @@ fn places_of_dockerd(roots: &Roots) -> Vec<Place> {
         folder,
         prefixes,
         always_there: false,
-        owner: Owner {
-            anchor: root.join("volumes/metadata.db"),
-        },
+        anchor: root.join("volumes/metadata.db"),
     };
     let mut places = vec![
         Place {
@@ -136,11 +126,7 @@ fn check_data_root(roots: &Roots) -> Result<(), Unreadable> {
     let mut parts = Path::new(driver).components();
     let (Some(Component::Normal(_)), None) = (parts.next(), parts.next()) else {
         let why = format!("found the driver name {driver:?}, wanted a plain name");
-        return Err(Unreadable {
-            path: root.clone(),
-            why,
-            cure: Cure::DataRoot,
-        });
+        return Err(Unreadable::new(root, why, Cure::DataRoot));
     };
     require_one_of(root, &[Path::new("image").join(driver)])
 }
@@ -161,15 +147,12 @@ fn check_id(roots: &Roots) -> Result<(), Unreadable> {
     });
     match read {
         Ok(_) if id.trim_end() == roots.engine_id => Ok(()),
-        Ok(_) => Err(Unreadable {
-            path,
-            why: format!(
-                "it is another engine's folder: found the id {}, wanted {}",
-                escape(id.trim_end()),
-                escape(&roots.engine_id)
-            ),
-            cure: Cure::DataRoot,
-        }),
+        Ok(_) => {
+            let (found, wanted) = (escape(id.trim_end()), escape(&roots.engine_id));
+            let why =
+                format!("it is another engine's folder: found the id {found}, wanted {wanted}");
+            Err(Unreadable::new(path, why, Cure::DataRoot))
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(unreadable(&path, &error)),
     }
@@ -178,11 +161,11 @@ fn check_id(roots: &Roots) -> Result<(), Unreadable> {
 fn check_containerd_root(roots: &Roots) -> Result<Option<&Path>, Unreadable> {
     match (&roots.containerd_root, &roots.driver) {
         (None, Some(_)) => Ok(None),
-        (None, None) => Err(Unreadable {
-            path: roots.data_root.clone(),
-            why: "the images are in containerd's store, and its folder is not known".to_owned(),
-            cure: Cure::ContainerdRoot,
-        }),
+        (None, None) => Err(Unreadable::new(
+            &roots.data_root,
+            "the images are in containerd's store, and its folder is not known",
+            Cure::ContainerdRoot,
+        )),
         (Some(root), _) => {
             // The database from containerd's start on, the content from the
             // first pull on (26.1.5, 28.5.2).
@@ -216,14 +199,9 @@ fn require_one_of(root: &Path, folders: &[PathBuf]) -> Result<(), Unreadable> {
         }
     }
     let wanted: Vec<_> = folders.iter().map(|folder| quoted(folder)).collect();
-    Err(Unreadable {
-        path: root.to_owned(),
-        why: format!(
-            "it does not look like the engine's folder: found no {} in it",
-            wanted.join(" nor ")
-        ),
-        cure: Cure::DataRoot,
-    })
+    let wanted = wanted.join(" nor ");
+    let why = format!("it does not look like the engine's folder: found no {wanted} in it");
+    Err(Unreadable::new(root, why, Cure::DataRoot))
 }
 
 impl Place {
@@ -252,9 +230,5 @@ pub(super) fn unreadable(path: &Path, error: &io::Error) -> Unreadable {
         io::ErrorKind::PermissionDenied => Cure::Permission,
         _ => Cure::DataRoot,
     };
-    Unreadable {
-        path: path.to_owned(),
-        why: error.to_string(),
-        cure,
-    }
+    Unreadable::new(path, error.to_string(), cure)
 }

@@ -44,7 +44,7 @@ fn with_states(mut found: Vec<Found>, now: &ClockReading) -> Vec<PullSign> {
     found.sort_by(|a, b| a.path.cmp(&b.path));
     // A missing anchor proves nothing.
     let anchor_of = |sign: &Found| {
-        fs::metadata(&sign.owner.anchor)
+        fs::metadata(&sign.anchor)
             .ok()
             .map(|meta| FileId::of(&meta))
     };
@@ -53,7 +53,7 @@ fn with_states(mut found: Vec<Found>, now: &ClockReading) -> Vec<PullSign> {
         .iter()
         .flat_map(|sign| {
             let files = sign.files.iter().map(|(_, name)| name.as_os_str());
-            files.chain(sign.owner.anchor.file_name())
+            files.chain(sign.anchor.file_name())
         })
         .map(OsStr::to_owned)
         .collect();

@@ -36,6 +36,16 @@ pub struct Unreadable {
     pub cure: Cure,
 }
 
+impl Unreadable {
+    pub fn new(path: impl Into<PathBuf>, why: impl Into<String>, cure: Cure) -> Self {
+        Self {
+            path: path.into(),
+            why: why.into(),
+            cure,
+        }
+    }
+}
+
 /// What would make a place readable. Nothing of this comes by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cure {

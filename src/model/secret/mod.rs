@@ -50,17 +50,14 @@ impl Credentials {
     /// padding the engine reads "anonymous" and reports nothing. `server` must be the
     /// registry's own name, for the containerd store ignores credentials of another.
     pub(crate) fn for_engine(&self, server: &str) -> Secret {
-        let value = match self {
-            Self::Login { user, password } => serde_json::json!({
-                "username": user, "password": password.expose(), "serveraddress": server,
-            }),
-            Self::IdentityToken(token) => serde_json::json!({
-                "identitytoken": token.expose(), "serveraddress": server,
-            }),
-            Self::RegistryToken(token) => serde_json::json!({
-                "registrytoken": token.expose(), "serveraddress": server,
-            }),
+        let mut value = match self {
+            Self::Login { user, password } => {
+                serde_json::json!({ "username": user, "password": password.expose() })
+            }
+            Self::IdentityToken(token) => serde_json::json!({ "identitytoken": token.expose() }),
+            Self::RegistryToken(token) => serde_json::json!({ "registrytoken": token.expose() }),
         };
+        value["serveraddress"] = server.into();
         Secret::new(URL_SAFE.encode(value.to_string()))
     }
 

@@ -1,6 +1,6 @@
 use super::*;
 use crate::host::pull_signs::found::{ENTRY_LIMIT, sign_at};
-use crate::host::pull_signs::places::{Owner, unreadable};
+use crate::host::pull_signs::places::unreadable;
 use crate::model::conditions::Cure;
 use chrono::TimeDelta;
 use nix::errno::Errno;
@@ -62,7 +62,7 @@ impl Scene {
             start: crate::host::clock::read().unwrap(),
         };
         for place in places::of(&scene.roots, &mut Vec::new()) {
-            write(&place.owner.anchor);
+            write(&place.anchor);
         }
         scene
     }
@@ -484,11 +484,9 @@ fn more_entries_than_are_looked_at_are_unreadable() {
 #[test]
 fn a_sign_that_goes_while_we_look_is_none() {
     let scene = Scene::graphdriver();
-    let owner = Owner {
-        anchor: scene.path("volumes/metadata.db"),
-    };
+    let anchor = scene.path("volumes/metadata.db");
     let path = scene.path("tmp/GetImageBlob1");
-    let sign = sign_at(&path, Lasts::WhileItChanges, &owner);
+    let sign = sign_at(&path, Lasts::WhileItChanges, &anchor);
     assert!(sign.unwrap().is_none());
 }
 
