@@ -25,8 +25,8 @@ pub(super) fn of(meta: &Metadata) -> Option<String> {
     holder.or(took).map(|pid| describe(pid, meta))
 }
 
-/// With its user. One who may not write to the lock file is no deploy's, as the
-/// documents have it.
+/// With its user. One who may not write to the lock file runs no deploy, by our
+/// documents.
 fn describe(pid: u32, meta: &Metadata) -> String {
     let process = process::describe(pid);
     let Some(user) = process::user(pid) else {
@@ -70,7 +70,7 @@ fn keeps(pid: u32, meta: &Metadata) -> Option<bool> {
     Some(files.flatten().any(locked))
 }
 
-/// The same, by its number.
+/// The process that took the lock.
 pub(super) fn pid_of(meta: &Metadata) -> Option<u32> {
     let table = fs::read_to_string("/proc/locks").ok()?;
     let mut pids = table.lines().filter_map(|line| on(line, meta));
@@ -85,8 +85,8 @@ fn on(line: &str, meta: &Metadata) -> Option<i64> {
 
 /// Reads lines such as `1: FLOCK  ADVISORY  WRITE 4242 fe:01:131 0 EOF`:
 /// device numbers are hexadecimal. The lock of an open file (OFD) has -1 for a
-/// pid. Who waits for a lock is no holder: such a line has `->` as its
-/// second word, and so no number where the pid should be.
+/// pid. A process that waits for a lock has `->` as the second word of its line, and so no
+/// number where the pid should be.
 fn taken(line: &str, device: (u32, u32), inode: u64) -> Option<i64> {
     let wanted = format!("{:02x}:{:02x}:{inode}", device.0, device.1);
     let mut words = line.split_ascii_whitespace().skip(4);

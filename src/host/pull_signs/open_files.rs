@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use std::fs;
 
 use crate::host::file_id::FileId;
+use crate::host::process;
 
 /// Every file with one of these names, in any folder, that some other process has open,
 /// with the pid of one such process.
@@ -14,38 +15,19 @@ use crate::host::file_id::FileId;
 /// meanwhile, or are hidden, are skipped.
 pub(super) fn who_has_open(names: &BTreeSet<OsString>) -> BTreeMap<FileId, u32> {
     let mut found = BTreeMap::new();
-    let Ok(processes) = fs::read_dir("/proc") else {
-        return found;
-    };
-    for process in processes.flatten() {
-        let Some(pid) = process
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse().ok())
-        else {
-            continue;
-        };
-        if pid == std::process::id() {
-            continue;
-        }
-        let Ok(descriptors) = fs::read_dir(process.path().join("fd")) else {
-            continue;
-        };
-        for descriptor in descriptors.flatten() {
+    for pid in process::all().filter(|pid| *pid != std::process::id()) {
+        let descriptors = fs::read_dir(format!("/proc/{pid}/fd"));
+        for descriptor in descriptors.into_iter().flatten().flatten() {
             let path = descriptor.path();
             // By name first: folders differ between mount namespaces, names do not.
             // And stat(2) on all open files would cost more, and would hang on a dead
             // network file system.
-            let Ok(target) = fs::read_link(&path) else {
-                continue;
-            };
-            if !target.file_name().is_some_and(|name| names.contains(name)) {
-                continue;
+            let target = fs::read_link(&path).unwrap_or_default();
+            if target.file_name().is_some_and(|name| names.contains(name))
+                && let Ok(meta) = fs::metadata(&path)
+            {
+                found.entry(FileId::of(&meta)).or_insert(pid);
             }
-            let Ok(meta) = fs::metadata(&path) else {
-                continue;
-            };
-            found.entry(FileId::of(&meta)).or_insert(pid);
         }
     }
     found
