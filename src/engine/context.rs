@@ -1,21 +1,21 @@
-//! Which docker context is current, and which engine it leads to: from docker's own
-//! files, read as docker reads them.
+//! Which docker context is current, and which engine it leads to, by docker's own files.
+//! They are read as docker reads them.
 
 use std::path::Path;
 
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
-use crate::engine::address::{AddressError, Environment};
+use crate::engine::environment::{AddressError, Environment};
 use crate::host::files::read_named;
 use crate::model::text::{escape, json_error};
 
-/// Neither docker's config.json nor what it keeps of a context is longer.
+/// Longest config.json or meta.json that is read, in bytes.
 pub(super) const LONGEST: u64 = 1 << 20;
 
-/// The current docker context and its host, where it is not the default one. As docker
-/// does it: a config.json that cannot be read is a warning, and the context is the default
-/// one; a context that cannot be read is an error.
+/// The current docker context and its host, where it is not the default one. As in docker,
+/// a config.json that cannot be read is a warning, and the context is the default one; a
+/// context that cannot be read is an error.
 pub(super) fn context(
     environment: &Environment,
     warn: impl FnOnce(&str),
@@ -48,8 +48,8 @@ pub(super) fn context(
     }
 }
 
-/// What config.json names. An empty one, and one that is not there, name none; what comes
-/// after the first value, and whether keys are written in capitals, docker does not look at.
+/// The context that config.json names. An empty or missing file names none. docker ignores
+/// what follows the first value, and the case of keys.
 fn current_context(path: &Path) -> Result<Option<String>, String> {
     let bytes = match read_named(path, LONGEST) {
         Ok(bytes) => bytes,
@@ -70,7 +70,7 @@ fn current_context(path: &Path) -> Result<Option<String>, String> {
     }
 }
 
-/// docker keeps each context below a folder named by the hash of its name.
+/// docker keeps each context in a folder named by the hash of its name.
 fn host_of(folder: &Path, name: &str) -> Result<Option<String>, String> {
     let hash = format!("{:x}", Sha256::digest(name));
     let path = folder.join(hash).join("meta.json");

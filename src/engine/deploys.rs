@@ -1,24 +1,24 @@
-//! Whether Swarm deploys to this node. Decides by the states of a service's
-//! update and of its tasks what is under way, and what by Swarm's own words is so
-//! for ever though nothing of it can move. docs/refusals.md has the table.
+//! Whether Swarm deploys to this node. Decides by the states of a service's update and of
+//! its tasks what is under way, and what Swarm calls under way for ever though nothing of it
+//! can move. docs/refusals.md has the table.
 //!
-//! What threatens a deploy is a removal beside its pull. A task pulls before it is
-//! `ready`: from then on its container is here, and keeps its image. Whatever the
-//! states, the images of every spec and task are kept.
+//! A removal threatens a deploy while it pulls. A task pulls before it is `ready`: from
+//! then on its container is here and keeps its image. Whatever the states, the images of
+//! every spec and task are kept.
 
 use std::collections::BTreeSet;
 
 use crate::model::Deploy;
 use crate::model::text::{Untrusted, escape};
 
-/// How an update stands.
+/// The state of an update.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Update {
     /// There was none, or it is over.
     Over,
-    /// Swarm has stopped it after a failure, and goes on with it no more.
+    /// Swarm has stopped it after a failure and does not go on with it.
     Paused(String),
-    /// Swarm is at it, by its own words; also in a state that is not known here.
+    /// Swarm says that it goes on. Also any state that is not known here.
     Going(String),
 }
 
@@ -44,11 +44,11 @@ pub(super) enum Place {
 }
 
 /// A task, as Swarm lists it.
-pub(super) struct Seen<'a> {
+pub(super) struct ListedTask<'a> {
     pub(super) id: &'a str,
     pub(super) state: &'a str,
     pub(super) desired: &'a str,
-    /// Swarm gives an error: of one that waits, why no node is fit for it.
+    /// Swarm gives an error; for a task that waits, why no node is fit for it.
     pub(super) given_up: bool,
     pub(super) place: Place,
     /// 0 where its service has a task on each node.
@@ -57,30 +57,30 @@ pub(super) struct Seen<'a> {
     pub(super) images: &'a [String],
 }
 
-/// How far a task is, as far as it counts.
+/// How far a task is, as far as it matters here.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Way {
-    /// Its container was here: the next one in its place with the same images, all
-    /// named by their digests, has nothing to pull.
+    /// Its container was here. The next task in its place with the same images, all named
+    /// by their digests, has nothing to pull.
     WasHere { place: String },
-    /// On its way on this node, before its container is here. `again`: the place
-    /// that it has if an earlier one can have been here.
+    /// On its way on this node, before its container is here. `again`: its place, where an
+    /// earlier task may have pulled all its images.
     Comes {
         id: String,
         state: String,
         again: Option<String>,
     },
-    /// On its way, and pulls nothing here: on another node, on none yet, or with its
-    /// container here.
+    /// On its way, and pulls nothing here: it is on another node, on none yet, or its
+    /// container is here.
     Moves,
-    /// Waits for a node that is fit for it, and Swarm has found none.
+    /// It waits for a fit node, and Swarm has found none.
     GivenUp,
 }
 
 impl Way {
-    /// `None` of a task that is over, or has come to where it is to be.
-    pub(super) fn of(task: &Seen<'_>) -> Option<Self> {
-        // It runs, has run, or is to end: nothing more is pulled for it. One that was
+    /// `None` for a task that is over or has reached the state that it is to have.
+    pub(super) fn of(task: &ListedTask<'_>) -> Option<Self> {
+        // It runs, has run, or is to end: nothing more is pulled for it. A task that was
         // told to end while it pulled is `shutdown`, too, and never had a container.
         let container = match task.state {
             "running" | "complete" | "failed" => Some(true),
@@ -129,15 +129,15 @@ impl Way {
     }
 }
 
-/// Where an image is here under this name, an engine asks no registry for it.
+/// An engine asks no registry for an image that is here under such a name.
 fn is_pinned(image: &str) -> bool {
     image.contains("@sha256:")
 }
 
-/// So many of a service's tasks are named.
+/// At most so many of a service's tasks are named.
 const NAMED: usize = 3;
 
-/// What a service's update and tasks come to, if not all of them are at their end.
+/// The deploy that a service's update and tasks make up, unless all of them are over.
 pub(super) fn deploy(service: String, update: Option<&Update>, ways: &[Way]) -> Option<Deploy> {
     let earlier = ways.iter().filter_map(|way| match way {
         Way::WasHere { place } => Some(place.as_str()),
@@ -154,12 +154,12 @@ pub(super) fn deploy(service: String, update: Option<&Update>, ways: &[Way]) -> 
     });
     let comes: Vec<(&str, &str)> = comes.collect();
     let given_up = ways.contains(&Way::GivenUp);
-    // Also one that is not waited for here.
+    // Also a task that is not waited for here.
     let moves = |way: &Way| matches!(way, Way::Moves | Way::Comes { .. });
     let (state, goes_on) = match update.unwrap_or(&Update::Over) {
         Update::Over => (None, false),
         Update::Paused(state) => (Some(state), false),
-        // Between two of its steps no task moves.
+        // Between two steps of an update no task moves.
         Update::Going(state) => (Some(state), !given_up || ways.iter().any(moves)),
     };
     let mut what: Vec<String> = Vec::new();

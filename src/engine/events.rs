@@ -1,20 +1,23 @@
-//! What the engine still remembers to have happened: it keeps 256 events, in
-//! memory. They fill the gap between two looks, and can only show that an
-//! image was wanted later than we saw. Where they are few or gone, a use between two
-//! looks may not be known of: docs/reliability.md, "What is not covered".
+//! Events: an engine keeps the last 256, in memory. They fill the gap between two surveys,
+//! and can only show that an image was wanted later than a survey saw. Where events are
+//! lost, a use between two surveys may stay unknown: docs/reliability.md, "What is not
+//! covered".
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Deserialize;
 
-use crate::engine::list::{Allowance, Form, Weighed};
-use crate::engine::{EngineError, Info, Reader};
+use crate::engine::allowance::{Allowance, Weighed};
+use crate::engine::error::EngineError;
+use crate::engine::info::Info;
+use crate::engine::items::Form;
+use crate::engine::reader::Reader;
 use crate::model::reference::Reference;
 use crate::model::text::{Untrusted, encode};
 use crate::model::{Event, EventKind, ImageId};
 
 impl Reader {
-    /// What happened from a moment on, up to another that has passed. `None`
-    /// where nothing is remembered: no events are asked for.
+    /// Events from `since` to `until`, which has passed. Where `since` is `None`, nothing
+    /// is remembered and no events are asked for.
     pub async fn events(
         &self,
         info: &Info,
@@ -24,33 +27,24 @@ impl Reader {
         let Some(since) = since else {
             return Ok(Vec::new());
         };
-        // From a second before, so that no gap is left; an end in the past ends
-        // the stream at once. To the nanosecond: what happened a moment ago is
-        // what most shows an image to be wanted.
-        let since = since
-            .checked_sub_signed(TimeDelta::seconds(1))
-            .unwrap_or(since)
-            .min(until);
-        let doing = "read what happened since the last look (GET /events)";
+        let since = a_second_before(since).min(until);
+        let doing = "read the events since the last survey (GET /events)";
         let filter = r#"{"type":["image","container"]}"#;
         let keep = |message: Message| Ok(wanted(&message));
         self.happened(doing, (since, until), filter, info, keep)
             .await
     }
 
-    /// What shows that an image is wanted though no look at it does: asked for before
-    /// each removal, so without the events of our own removals, of names (they are
-    /// seen in the look) and of containers that are there anyway.
+    /// Events that show an image to be wanted and that inspecting it does not show. Asked
+    /// for before each removal, so without those of our own removals, of names, which
+    /// inspecting shows, and of containers that are listed anyway.
     pub async fn wanted(
         &self,
         info: &Info,
         since: DateTime<Utc>,
         until: DateTime<Utc>,
     ) -> Result<Vec<Event>, EngineError> {
-        let since = since
-            .checked_sub_signed(TimeDelta::seconds(1))
-            .unwrap_or(since)
-            .min(until);
+        let since = a_second_before(since).min(until);
         let doing = "read what was pulled or used meanwhile (GET /events)";
         let filter = r#"{"type":["image","container"],"event":["pull","load","import","push","save","create","start","die","destroy","commit"]}"#;
         let keep = |message: Message| Ok(wanted(&message));
@@ -58,7 +52,7 @@ impl Reader {
             .await
     }
 
-    /// What was done to images between two moments, the second of which has passed.
+    /// What was done to images from `since` to `until`, which has passed.
     pub async fn meanwhile(
         &self,
         info: &Info,
@@ -80,6 +74,8 @@ impl Reader {
         info: &Info,
         keep: impl Fn(Message) -> Result<Vec<T>, String>,
     ) -> Result<Vec<T>, EngineError> {
+        // To the nanosecond, for the latest events show best what is wanted. An end in the
+        // past ends the stream at once.
         let stamp =
             |at: DateTime<Utc>| format!("{}.{:09}", at.timestamp(), at.timestamp_subsec_nanos());
         let path = format!(
@@ -94,8 +90,13 @@ impl Reader {
     }
 }
 
-/// What is read of an event, and no more: the labels of an image stand in each
-/// event of its containers, too.
+/// So that no gap is left between two surveys.
+fn a_second_before(at: DateTime<Utc>) -> DateTime<Utc> {
+    at.checked_sub_signed(TimeDelta::seconds(1)).unwrap_or(at)
+}
+
+/// The fields that are read of an event: each event of a container also has the labels of
+/// its image.
 #[derive(Deserialize)]
 struct Message {
     #[serde(rename = "Type")]
@@ -146,33 +147,28 @@ impl Weighed for Meanwhile {
 /// A name that somebody gave to an image.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Claim {
-    /// The image.
     pub image: ImageId,
-    /// The name.
     pub name: Reference,
 }
 
 /// What was done to an image while a run removed some.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Meanwhile {
-    /// When the engine was done with it.
+    /// When the engine had done it.
     pub at: DateTime<Utc>,
-    /// What.
     pub what: Did,
 }
 
-/// What was done.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Did {
-    /// Somebody gave it a name.
+    /// Somebody gave an image a name.
     Tag(Claim),
-    /// It was pulled by this name; the engine does not say which image that is.
+    /// Somebody pulled this name; the engine does not say which image that is.
     Pull(Reference),
-    /// It was loaded.
     Load(ImageId),
-    /// It lost a name, by us or by others.
+    /// An image lost a name, by us or by others.
     Untag(ImageId),
-    /// It went, by us or by others.
+    /// An image went, by us or by others.
     Delete(ImageId),
 }
 
@@ -217,7 +213,7 @@ fn wanted(message: &Message) -> Vec<Event> {
         tag: tag.map(Untrusted::new),
     };
     match (message.kind.as_deref(), message.action.as_deref()) {
-        // What is deleted was not wanted by that.
+        // Being deleted does not show an image to be wanted.
         (Some("image"), Some("delete" | "prune")) => Vec::new(),
         (Some("image"), action) => {
             let name = attributes.and_then(|attributes| attributes.name.clone());

@@ -1,105 +1,15 @@
-//! Long answers, read item by item as they come: a list is never in memory as
-//! text, and what is kept of it is weighed. Decides how long an answer and how
-//! heavy one look at a host may become. It knows nothing of what the items are.
+//! Long answers, read as they come, and what is kept of them weighed.
 
-use std::cell::Cell;
-
-use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 
-use crate::engine::{EngineError, Info, Reader};
+use crate::engine::allowance::{Allowance, Weighed};
+use crate::engine::error::EngineError;
+use crate::engine::items::{Form, Items};
+use crate::engine::reader::{self, Reader};
+use crate::model::text::json_error;
 
-/// No list is longer, beside an item for each image and container that the
-/// engine counts: 100,000 images with a kilobyte of labels each.
-const LONGEST_LIST: usize = 96 << 20;
-
-/// No item of a list is longer: an image whose builder wrote a bill of
-/// materials into its labels. All its containers and events carry them, too.
-pub(super) const LONGEST_ITEM: usize = 4 << 20;
-
-/// So many events does an engine remember.
-const EVENTS: usize = 256;
-
-/// No answer that is read whole is longer: 60,000 build records.
+/// Longest answer that is read whole, in bytes: 60,000 build records.
 pub(super) const LONGEST_WHOLE: usize = 24 << 20;
-
-/// What one look may keep, whatever the engine counts. The decision, the
-/// memory and the report take some three times as much again.
-const KEPT: usize = 8 << 20;
-
-/// What it may keep for each image and container that the engine counts.
-const KEPT_EACH: usize = 8 << 10;
-
-/// What it may keep at most, even if the engine counts billions.
-const KEPT_AT_MOST: usize = 384 << 20;
-
-/// How much one look at a host may still keep: one for all of its lists, for
-/// they are read at the same time.
-#[derive(Debug)]
-pub(super) struct Allowance {
-    left: Cell<usize>,
-    of: usize,
-    /// How long each list may be. Its length alone takes no memory, and an
-    /// image with long labels makes it long.
-    longest: usize,
-}
-
-impl Allowance {
-    pub(super) fn of(info: &Info) -> Self {
-        let counted = info.images.saturating_add(info.containers);
-        let counted = usize::try_from(counted).unwrap_or(0);
-        Self {
-            longest: LONGEST_LIST.saturating_add(counted.saturating_mul(LONGEST_ITEM)),
-            ..Self::bytes(KEPT.saturating_add(counted.saturating_mul(KEPT_EACH)))
-        }
-    }
-
-    /// For events, of which there are not more where there are more images.
-    pub(super) fn of_events(info: &Info) -> Self {
-        Self {
-            longest: EVENTS * LONGEST_ITEM,
-            ..Self::of(info)
-        }
-    }
-
-    fn bytes(bytes: usize) -> Self {
-        let of = bytes.min(KEPT_AT_MOST);
-        Self {
-            left: Cell::new(of),
-            of,
-            longest: LONGEST_LIST,
-        }
-    }
-
-    fn take(&self, bytes: usize) -> Result<(), String> {
-        match self.left.get().checked_sub(bytes) {
-            Some(left) => {
-                self.left.set(left);
-                Ok(())
-            }
-            None => Err(format!(
-                "what it lists takes more than {} MiB of memory, which is out of proportion to \
-                 the images and containers that GET /info counts",
-                self.of >> 20
-            )),
-        }
-    }
-}
-
-/// Something of a list that is kept.
-pub(super) trait Weighed {
-    /// What it takes in memory, about.
-    fn weight(&self) -> usize;
-}
-
-/// How the items of an answer are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
-    /// A JSON array.
-    Array,
-    /// JSON objects one after the other.
-    Stream,
-}
 
 impl Reader {
     /// GETs a list and keeps of each item what `keep` makes of it.
@@ -126,7 +36,7 @@ impl Reader {
         ended.map_err(|why| EngineError::nonsense(doing, why))
     }
 
-    /// GETs an answer that is no list, and may be long all the same.
+    /// GETs an answer that is no list but may be long.
     pub(super) async fn whole(
         &self,
         doing: &str,
@@ -142,7 +52,7 @@ impl Reader {
         Ok(whole)
     }
 
-    /// GETs an answer, and gives each piece of it as it comes.
+    /// GETs an answer, and hands on each piece as it comes.
     async fn read(
         &self,
         doing: &str,
@@ -153,10 +63,7 @@ impl Reader {
         let read = async {
             let mut body = self.socket.stream(path).await?;
             let mut length = 0_usize;
-            while let Some(frame) = body.frame().await {
-                let Ok(data) = frame?.into_data() else {
-                    continue;
-                };
+            while let Some(data) = reader::piece(&mut body).await? {
                 length = length.saturating_add(data.len());
                 if length > longest {
                     let mib = longest >> 20;
@@ -174,294 +81,12 @@ impl Reader {
     }
 }
 
-/// Reads a JSON object. All of it must be UTF-8, and it must be an object:
-/// serde takes a list for a struct, too, and looks into no text that it skips.
+/// Reads a JSON object. All of it must be UTF-8, and it must be an object: serde also
+/// takes a list for a struct, and does not check text that it skips.
 pub(super) fn object<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     let text = std::str::from_utf8(bytes).map_err(|_| "it is no UTF-8".to_owned())?;
     if !text.trim_ascii_start().starts_with('{') {
         return Err("it is no JSON object".to_owned());
     }
-    serde_json::from_str(text).map_err(|error| crate::model::text::json_error(&error))
-}
-
-/// Finds where items begin and end. What is between two ends is for
-/// `serde_json` to judge: a text that is no JSON may be cut anywhere, and is no
-/// JSON in pieces either.
-struct Items {
-    form: Form,
-    place: Place,
-    /// The beginning of an item whose end has not come.
-    part: Vec<u8>,
-    depth: usize,
-    string: Option<Escape>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
-    /// Before the `[`.
-    Start,
-    /// Where an item may begin; `true`: where one must, after a comma.
-    Between(bool),
-    Inside,
-    /// After the `]`.
-    End,
-}
-
-/// Inside a string: whether the next byte is escaped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Escape {
-    Yes,
-    No,
-}
-
-impl Items {
-    fn new(form: Form) -> Self {
-        let place = match form {
-            Form::Array => Place::Start,
-            Form::Stream => Place::Between(false),
-        };
-        Self {
-            form,
-            place,
-            part: Vec::new(),
-            depth: 0,
-            string: None,
-        }
-    }
-
-    /// Takes the next piece of the answer, and gives each item that ends in it.
-    fn take(
-        &mut self,
-        piece: &[u8],
-        mut each: impl FnMut(&[u8]) -> Result<(), String>,
-    ) -> Result<(), String> {
-        let mut from = 0;
-        for (at, byte) in piece.iter().enumerate() {
-            if self.place != Place::Inside {
-                if byte.is_ascii_whitespace() {
-                    continue;
-                }
-                from = at;
-                self.begin(*byte)?;
-                if self.place != Place::Inside {
-                    continue;
-                }
-            }
-            let Some(over) = self.step(*byte) else {
-                continue;
-            };
-            let (end, place) = match over {
-                Over::With => (at + 1, Place::Between(false)),
-                Over::Before(b',') => (at, Place::Between(true)),
-                Over::Before(_) => (at, Place::End),
-            };
-            let item = &piece[from..end];
-            if self.part.is_empty() {
-                fits(item.len())?;
-                each(item)?;
-            } else {
-                self.more(item)?;
-                let part = std::mem::take(&mut self.part);
-                each(&part)?;
-            }
-            self.place = place;
-        }
-        if self.place == Place::Inside {
-            self.more(&piece[from..])?;
-        }
-        Ok(())
-    }
-
-    fn more(&mut self, bytes: &[u8]) -> Result<(), String> {
-        fits(self.part.len() + bytes.len())?;
-        self.part.extend_from_slice(bytes);
-        Ok(())
-    }
-
-    /// A byte outside of any item that is no white space.
-    fn begin(&mut self, byte: u8) -> Result<(), String> {
-        self.place = match (self.place, byte) {
-            (Place::Start, b'[') => Place::Between(false),
-            (Place::Between(false), b']') if self.form == Form::Array => Place::End,
-            (Place::Between(_), b'{') => Place::Inside,
-            _ => {
-                let seen = crate::model::text::escape(&String::from_utf8_lossy(&[byte]));
-                return Err(format!("it is no list of objects: found {seen}"));
-            }
-        };
-        Ok(())
-    }
-
-    /// A byte inside an item: whether, and how, the item is over.
-    fn step(&mut self, byte: u8) -> Option<Over> {
-        match (self.string, byte) {
-            (Some(Escape::Yes), _) => self.string = Some(Escape::No),
-            (Some(Escape::No), b'\\') => self.string = Some(Escape::Yes),
-            (Some(Escape::No), b'"') => self.string = None,
-            (Some(Escape::No), _) => {}
-            (None, b'"') => self.string = Some(Escape::No),
-            (None, b'{' | b'[') => self.depth += 1,
-            (None, b'}' | b']') if self.depth > 0 => {
-                self.depth -= 1;
-                if self.depth == 0 && self.form == Form::Stream {
-                    return Some(Over::With);
-                }
-            }
-            (None, b',' | b']') if self.depth == 0 => return Some(Over::Before(byte)),
-            (None, _) => {}
-        }
-        None
-    }
-
-    /// The answer has come to its end.
-    fn end(self) -> Result<(), String> {
-        match self.place {
-            Place::End => Ok(()),
-            Place::Between(false) if self.form == Form::Stream => Ok(()),
-            Place::Start | Place::Between(_) | Place::Inside => {
-                Err("it ends before the list does".to_owned())
-            }
-        }
-    }
-}
-
-fn fits(length: usize) -> Result<(), String> {
-    if length > LONGEST_ITEM {
-        return Err(format!("an item is longer than {} MiB", LONGEST_ITEM >> 20));
-    }
-    Ok(())
-}
-
-/// How an item ends.
-enum Over {
-    /// With this byte.
-    With,
-    /// Before this byte.
-    Before(u8),
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use serde_json::Value;
-
-    use super::*;
-
-    fn split(form: Form, text: &[u8], piece: usize) -> Result<Vec<Value>, String> {
-        let (mut items, mut found) = (Items::new(form), Vec::new());
-        for piece in text.chunks(piece) {
-            items.take(piece, |item| {
-                found.push(serde_json::from_slice(item).map_err(|error| error.to_string())?);
-                Ok(())
-            })?;
-        }
-        items.end().map(|()| found)
-    }
-
-    fn value() -> impl Strategy<Value = Value> {
-        let leaf = prop_oneof![
-            Just(Value::Null),
-            any::<bool>().prop_map(Value::from),
-            any::<i64>().prop_map(Value::from),
-            "[a-z\\[\\]{},\"\\\\: \u{e4}]{0,8}".prop_map(Value::from),
-        ];
-        leaf.prop_recursive(3, 12, 4, |inner| {
-            prop_oneof![
-                proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-                proptest::collection::btree_map("[a-z\"\\]}]{0,3}", inner, 0..4)
-                    .prop_map(|map| Value::Object(map.into_iter().collect())),
-            ]
-        })
-    }
-
-    fn object() -> impl Strategy<Value = Value> {
-        proptest::collection::btree_map("[a-z\"\\]}]{0,3}", value(), 0..4)
-            .prop_map(|map| Value::Object(map.into_iter().collect()))
-    }
-
-    proptest! {
-        #[test]
-        fn a_list_in_pieces_is_the_list(
-            list in proptest::collection::vec(object(), 0..5), piece in 1_usize..40, pretty: bool,
-        ) {
-            let text = if pretty { serde_json::to_vec_pretty(&list) } else { serde_json::to_vec(&list) };
-            prop_assert_eq!(split(Form::Array, &text.unwrap(), piece), Ok(list));
-        }
-
-        #[test]
-        fn a_stream_in_pieces_is_the_stream(
-            list in proptest::collection::vec(object(), 0..5), piece in 1_usize..40, gap in "[ \r\n]{0,2}",
-        ) {
-            let text: Vec<String> = list.iter().map(|item| format!("{item}{gap}")).collect();
-            let text = text.concat();
-            prop_assert_eq!(split(Form::Stream, text.as_bytes(), piece), Ok(list));
-        }
-
-        #[test]
-        fn what_reads_as_a_list_is_json(text in "[\\[\\]{}\",:\\\\an1 ]{0,12}", piece in 1_usize..12) {
-            if let Ok(found) = split(Form::Array, text.as_bytes(), piece) {
-                let whole: Vec<Value> = serde_json::from_str(&text).expect("JSON");
-                prop_assert_eq!(found, whole);
-            }
-        }
-
-        #[test]
-        fn a_list_that_is_cut_off_is_no_list(
-            list in proptest::collection::vec(object(), 0..4), cut in any::<prop::sample::Index>(),
-        ) {
-            let text = serde_json::to_vec(&list).unwrap();
-            let short = &text[..cut.index(text.len())];
-            prop_assert!(split(Form::Array, short, 7).is_err(), "{}", String::from_utf8_lossy(short));
-        }
-    }
-
-    #[test]
-    fn an_empty_list_is_one_and_what_is_no_list_of_objects_is_none() {
-        for empty in ["[]", " [ ] \n"] {
-            assert_eq!(
-                split(Form::Array, empty.as_bytes(), 2),
-                Ok(vec![]),
-                "{empty}"
-            );
-        }
-        for bad in [
-            "", " ", "null", "{}", "[] []", "[]x", "[,]", "[{},]", "[null]", "[{} {}]", "[{}",
-            "\"\"", "0", "<html>", "[[]]",
-        ] {
-            assert!(split(Form::Array, bad.as_bytes(), 2).is_err(), "{bad}");
-        }
-        assert_eq!(split(Form::Stream, b"", 2), Ok(vec![]));
-        assert!(split(Form::Stream, b"null", 2).is_err());
-        assert!(split(Form::Stream, b"{\"a\":1", 2).is_err());
-    }
-
-    #[test]
-    fn an_item_that_does_not_end_is_no_item() {
-        let endless = format!("[{{\"a\":\"{}", "x".repeat(LONGEST_ITEM));
-        let seen = split(Form::Array, endless.as_bytes(), 4096).unwrap_err();
-        assert!(seen.contains("4 MiB"), "{seen}");
-    }
-
-    #[test]
-    fn an_item_may_be_so_long_and_no_longer_however_it_comes() {
-        let list = |length: usize| format!("[{{\"a\":\"{}\"}}]", "x".repeat(length - 8));
-        for piece in [4096, 3 << 20, 8 << 20] {
-            let (most, more) = (list(LONGEST_ITEM), list(LONGEST_ITEM + 1));
-            assert_eq!(
-                split(Form::Array, most.as_bytes(), piece).map(|found| found.len()),
-                Ok(1)
-            );
-            let seen = split(Form::Array, more.as_bytes(), piece).unwrap_err();
-            assert!(seen.contains("4 MiB"), "{piece}: {seen}");
-        }
-    }
-
-    #[test]
-    fn what_is_kept_is_weighed_against_what_the_engine_counts() {
-        let allowance = Allowance::bytes(1 << 20);
-        assert_eq!(allowance.take(1 << 19), Ok(()));
-        assert_eq!(allowance.take(1 << 19), Ok(()), "all of it");
-        assert!(allowance.take(1).unwrap_err().contains("1 MiB"));
-        assert_eq!(Allowance::bytes(usize::MAX).of, KEPT_AT_MOST);
-    }
+    serde_json::from_str(text).map_err(|error| json_error(&error))
 }

@@ -1,14 +1,13 @@
-//! What an engine runs, and pulls where nobody names a platform. Decides which
-//! of its answers says so: GET /version has the names that images use. GET
-//! /info has the kernel's, which are others (`x86_64`), and the wrong ones
-//! where a 32-bit engine runs on a 64-bit kernel.
+//! The platform that an engine runs, and pulls where nobody names one. GET /version has
+//! the names that images use. GET /info has the kernel's names, which differ (`x86_64`)
+//! and are wrong where a 32-bit engine runs on a 64-bit kernel.
 
 use std::fmt;
 
 use crate::model::text::escape;
 
-/// Operating system and architecture, without the variant: which of `arm/v6`
-/// and `arm/v7` a host takes is for its engine to know.
+/// Operating system and architecture, without the variant: only the engine knows whether
+/// a host takes `arm/v6` or `arm/v7`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Platform {
     /// `linux`.
@@ -18,7 +17,7 @@ pub struct Platform {
 }
 
 impl Platform {
-    /// None where either is not said, or said to be unknown.
+    /// `None` where either is not given, or given as unknown.
     pub fn given(os: Option<String>, architecture: Option<String>) -> Option<Self> {
         let said = |text: &String| !text.is_empty() && text != "unknown";
         Some(Self {
@@ -27,7 +26,7 @@ impl Platform {
         })
     }
 
-    /// Whether images for the other run here without emulation.
+    /// Whether images for the other platform run here without emulation.
     pub fn runs(&self, other: &Self) -> bool {
         let pair = (self.architecture.as_str(), other.architecture.as_str());
         self.os == other.os

@@ -1,24 +1,24 @@
-//! Asking the engine to pull, as a deploy does: the one request of verify-cache
-//! that changes something. [`Puller`] can do that and nothing more, and only
-//! what `guards` found undisturbed leads to one.
+//! Asking the engine to pull, as a deploy does: the one request of verify-cache that
+//! changes something. Only an [`Undisturbed`] of the guards leads to a [`Puller`], and all
+//! that it can do is pull.
 
 use std::time::Duration;
 
-use http_body_util::BodyExt;
 use hyper::Request;
 use hyper::body::Bytes;
 
+use crate::engine::error::EngineError;
+use crate::engine::reader::{Reader, piece, within};
 use crate::engine::stream::{End, Lines, Pulled};
-use crate::engine::{EngineError, Reader, within};
 use crate::guard::Undisturbed;
 use crate::model::reference::Reference;
 use crate::model::secret::Secret;
 use crate::model::text::encode;
 
-/// An engine tries a registry that does not answer for long before it says so.
+/// An engine tries a silent registry for long before it gives up.
 const FIRST: Duration = Duration::from_secs(3 * 60);
 
-/// Extracting a large layer is told of all the while.
+/// An engine reports progress also while it extracts a large layer.
 const NEXT: Duration = Duration::from_secs(5 * 60);
 
 /// Read access, and the one request that pulls.
@@ -28,15 +28,14 @@ pub struct Puller<'a> {
 }
 
 impl Reader {
-    /// The same engine, with the means to pull: for as long as nothing else is
-    /// going on.
+    /// The same engine, with the means to pull while nothing else is at work.
     pub fn puller(&self, _: &Undisturbed) -> Puller<'_> {
         Puller { reader: self }
     }
 }
 
 impl Puller<'_> {
-    /// Pulls one name to the end. `auth` is the value of X-Registry-Auth; `clear` takes it
+    /// Pulls one name to the end of its stream. `auth` is the value of X-Registry-Auth; `clear` takes it
     /// out of the engine's texts, which may quote what a registry said.
     pub async fn pull(
         &self,
@@ -65,21 +64,9 @@ impl Puller<'_> {
         let mut body = within(&doing, FIRST, "", self.reader.socket.open(request), &clear).await?;
         let mut pulled = Pulled::default();
         let mut lines = Lines::default();
-        loop {
-            let frame = async {
-                match body.frame().await {
-                    None => Ok(None),
-                    Some(frame) => Ok(Some(frame?)),
-                }
-            };
-            let Some(frame) = within(&doing, NEXT, "", frame, &clear).await? else {
-                break;
-            };
-            let Ok(data) = frame.into_data() else {
-                continue;
-            };
+        while let Some(piece) = within(&doing, NEXT, "", piece(&mut body), &clear).await? {
             lines
-                .feed(&data, |message| pulled.take(&message))
+                .feed(&piece, |message| pulled.take(&message))
                 .map_err(|why| nonsense(&why))?;
         }
         lines
@@ -100,7 +87,8 @@ mod tests {
     use tokio::net::UnixListener;
 
     use super::*;
-    use crate::engine::{Address, Environment};
+    use crate::engine::address::Address;
+    use crate::engine::environment::Environment;
     use crate::model::secret::Credentials;
 
     /// Answers one request a connection: where the version is asked for, with one; else so.

@@ -1,14 +1,12 @@
-//! How the engine itself speaks to registries: without TLS to which. Read from
-//! GET /info into small types of our own, for bollard's want every field.
+//! To which registries the engine speaks without TLS (GET /info).
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use serde::Deserialize;
+use bollard::models::SystemInfo;
 
-use crate::engine::list::object;
-use crate::engine::socket::LONGEST_ANSWER;
-use crate::engine::{EngineError, Reader};
+use crate::engine::error::EngineError;
+use crate::engine::reader::Reader;
 
 /// Registries that the engine speaks to without TLS.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -20,7 +18,7 @@ pub struct Insecure {
 }
 
 impl Insecure {
-    /// Whether the engine takes this host for insecure, by what stands there: see
+    /// Whether the engine takes this host for insecure by its own text; see
     /// [`Self::covers_address`] for the addresses that a name leads to.
     pub fn covers(&self, host: &str) -> bool {
         if self.hosts.contains(host) {
@@ -36,8 +34,8 @@ impl Insecure {
         address.is_loopback() || self.covers_address(address)
     }
 
-    /// Whether an address is in one of the networks. One of all that a name leads to is enough
-    /// for the engine.
+    /// Whether an address is in one of the networks. For the engine, one such address of
+    /// a name is enough.
     pub fn covers_address(&self, address: IpAddr) -> bool {
         self.cidrs.iter().any(|cidr| within(address, cidr))
     }
@@ -60,7 +58,7 @@ fn within(address: IpAddr, cidr: &str) -> bool {
     }
 }
 
-/// Host and port.
+/// Splits `host:port`; `port` is for a host without one.
 pub fn host_and_port(host: &str, port: u16) -> (&str, u16) {
     match host.rsplit_once(':') {
         Some((name, text)) if !text.contains(']') => (name, text.parse().unwrap_or(port)),
@@ -69,42 +67,21 @@ pub fn host_and_port(host: &str, port: u16) -> (&str, u16) {
 }
 
 impl Reader {
-    /// The registries that the engine speaks to in the clear.
     pub async fn insecure_registries(&self) -> Result<Insecure, EngineError> {
         let doing = "read the engine's registries (GET /info)";
-        let body = self.whole(doing, "/info", LONGEST_ANSWER).await?;
-        insecure(&body).map_err(|error| EngineError::nonsense(doing, error))
+        let info = self.ask(doing, self.docker.info()).await?;
+        Ok(insecure(info))
     }
 }
 
-fn insecure(info: &[u8]) -> Result<Insecure, String> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "PascalCase")]
-    struct Info {
-        registry_config: Option<Registries>,
-    }
-    #[derive(Deserialize, Default)]
-    #[serde(rename_all = "PascalCase", default)]
-    struct Registries {
-        #[serde(rename = "InsecureRegistryCIDRs")]
-        cidrs: Option<Vec<String>>,
-        index_configs: Option<std::collections::BTreeMap<String, Index>>,
-    }
-    #[derive(Deserialize)]
-    #[serde(rename_all = "PascalCase")]
-    struct Index {
-        secure: Option<bool>,
-    }
-    let info: Info = object(info)?;
+fn insecure(info: SystemInfo) -> Insecure {
     let config = info.registry_config.unwrap_or_default();
-    let named = config.index_configs.unwrap_or_default();
-    let insecure = named
-        .into_iter()
-        .filter(|(_, index)| index.secure == Some(false));
-    Ok(Insecure {
-        cidrs: config.cidrs.unwrap_or_default(),
+    let named = config.index_configs.unwrap_or_default().into_iter();
+    let insecure = named.filter(|(_, index)| index.secure == Some(false));
+    Insecure {
+        cidrs: config.insecure_registry_cidrs.unwrap_or_default(),
         hosts: insecure.map(|(name, _)| name).collect(),
-    })
+    }
 }
 
 #[cfg(test)]
@@ -114,11 +91,37 @@ mod tests {
     #[test]
     fn a_real_answer_and_an_empty_one_read() {
         // Recorded from 28.5.2.
-        let info = br#"{"RegistryConfig":{"IndexConfigs":{"docker.io":{"Mirrors":[],"Name":"docker.io","Official":true,"Secure":true},"r.lan:5000":{"Secure":false}},"InsecureRegistryCIDRs":["127.0.0.0/8","::1/128"],"Mirrors":null}}"#;
-        let seen = insecure(info).unwrap();
+        let read = |info: &str| insecure(serde_json::from_str(info).unwrap());
+        let info = r#"{"RegistryConfig":{"IndexConfigs":{"docker.io":{"Mirrors":[],"Name":"docker.io","Official":true,"Secure":true},"r.lan:5000":{"Secure":false}},"InsecureRegistryCIDRs":["127.0.0.0/8","::1/128"],"Mirrors":null}}"#;
+        let seen = read(info);
         assert_eq!(seen.cidrs.len(), 2);
         assert_eq!(seen.hosts.into_iter().collect::<Vec<_>>(), ["r.lan:5000"]);
-        assert_eq!(insecure(b"{}").unwrap(), Insecure::default());
+        assert_eq!(read("{}"), Insecure::default());
+        // As Podman and engines without a daemon.json may write it.
+        let nulls = r#"{"RegistryConfig":{"IndexConfigs":null,"InsecureRegistryCIDRs":null}}"#;
+        assert_eq!(read(nulls), Insecure::default());
+        assert_eq!(read(r#"{"RegistryConfig":null}"#), Insecure::default());
+    }
+
+    #[test]
+    fn the_registries_that_live_engines_list_are_read() {
+        // Recorded from 20.10.24 and 28.5.2.
+        let recorded = [
+            (
+                include_str!("../../tests/support/fake/recorded/20.10-overlay2.json"),
+                vec!["127.0.0.0/8"],
+            ),
+            (
+                include_str!("../../tests/support/fake/recorded/28.5-containerd.json"),
+                vec!["127.0.0.0/8", "::1/128"],
+            ),
+        ];
+        for (answers, cidrs) in recorded {
+            let mut answers: serde_json::Value = serde_json::from_str(answers).unwrap();
+            let seen = insecure(serde_json::from_value(answers["info"].take()).unwrap());
+            assert_eq!(seen.cidrs, cidrs);
+            assert!(seen.hosts.is_empty(), "docker.io is secure");
+        }
     }
 
     #[test]

@@ -1,7 +1,6 @@
-//! The way to the engine over its Unix socket: connections that are used again,
-//! the agreed API version in each path (bollard leaves it out, bollard#736), and
-//! a limit on how much an engine may answer. It knows nothing of what is asked,
-//! and sends nothing twice.
+//! The engine's Unix socket: connections that are used again, the agreed API version in
+//! each path (bollard leaves it out, bollard#736), and a limit on how much an engine may
+//! answer. It knows nothing of what is asked, and sends nothing twice.
 
 use std::future::Future;
 use std::io;
@@ -23,14 +22,15 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::UnixStream;
 
-/// The longest answer of what an engine says of itself, or of what it did. Lists are read item by item (`list`).
-pub(super) const LONGEST_ANSWER: usize = 1 << 20;
+/// Longest answer about the engine itself or about what it did, in bytes. Lists are read
+/// item by item (`list`).
+const LONGEST_ANSWER: usize = 1 << 20;
 
-/// Connections that wait for the next request: as many as are ever asked at
-/// the same time.
+/// So many connections wait for the next request: no more requests are ever sent at the
+/// same time.
 const IDLE: usize = 8;
 
-/// What bollard sends; its own name for it is private.
+/// What bollard sends; bollard's own name for it is private.
 type Body = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
 
 /// The engine's socket.
@@ -56,7 +56,7 @@ impl Socket {
         let _ = self.api.set(api);
     }
 
-    /// bollard, over this socket. Its own deadline is left far behind ours.
+    /// bollard over this socket. Its own deadline is an hour, far beyond ours.
     pub(super) fn docker(&self) -> Docker {
         let socket = self.clone();
         let transport = move |request: BollardRequest| {
@@ -72,14 +72,13 @@ impl Socket {
         .expect("connecting with a custom transport only stores it")
     }
 
-    /// GETs an answer of any length, to be read as it comes; the caller
-    /// counts its bytes.
+    /// GETs an answer of any length, to be read as it comes; the caller counts the bytes.
     pub(super) async fn stream(&self, path: &str) -> Result<Incoming, Bollard> {
         let request = Request::get(path).body(bollard::body_full(Bytes::new()))?;
         self.open(request).await
     }
 
-    /// Sends a request whose answer is read as it comes, if it is a good one.
+    /// Sends a request whose answer is read as it comes. Any status but 200 is an error.
     pub(super) async fn open(&self, request: BollardRequest) -> Result<Incoming, Bollard> {
         let response = self.send_limited(request, usize::MAX).await?;
         let status = response.status().as_u16();
@@ -134,8 +133,8 @@ impl Socket {
                     return Ok(response);
                 }
                 Err(mut error) => match error.take_message() {
-                    // The engine hung up on an idle line, before a byte of
-                    // this was written: it is sent for the first time still.
+                    // The engine closed an idle connection before a byte of the
+                    // request was written, so nothing is sent twice.
                     Some(unsent) => request = unsent,
                     None => return Err(error.into_error().into()),
                 },
@@ -147,7 +146,7 @@ impl Socket {
         Ok(response)
     }
 
-    /// A line on which nothing is being answered.
+    /// A connection on which no answer is under way.
     fn idle(&self) -> Option<Line> {
         let mut lines = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         lines.retain(|line| !line.sender.is_closed());
@@ -155,8 +154,7 @@ impl Socket {
         Some(lines.swap_remove(ready))
     }
 
-    /// Keeps a line for later; its answer may not have been read yet, and it is
-    /// not ready before it was.
+    /// Keeps a connection for later. It is not ready before its answer has been read.
     fn keep(&self, line: Line) {
         let mut lines = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if lines.len() < IDLE {
@@ -165,7 +163,7 @@ impl Socket {
     }
 }
 
-/// One connection, with what its answer may still bring.
+/// One connection, and how many bytes its answer may still have.
 #[derive(Debug)]
 struct Line {
     sender: SendRequest<Body>,
@@ -181,13 +179,13 @@ impl Line {
             left: Arc::clone(&left),
         };
         let (sender, connection) = handshake(TokioIo::new(limited)).await?;
-        // Ends by itself when both sides are done with it.
+        // Ends by itself when both sides are done.
         tokio::spawn(connection);
         Ok(Self { sender, left })
     }
 }
 
-/// The engine's words out of its JSON.
+/// The engine's message out of its JSON.
 fn message(body: &str) -> String {
     let json: Option<serde_json::Value> = serde_json::from_str(body).ok();
     let said = json.as_ref().and_then(|json| json["message"].as_str());

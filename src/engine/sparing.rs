@@ -1,7 +1,6 @@
-//! Reading what is kept out of an item, and letting the rest go by: an item may
-//! be some MiB long (its labels are its builder's), and takes many times that
-//! where all of it is made into values. It decides how much of one image is
-//! kept; what it means, the readers of lists decide.
+//! Reads only what is kept of an item. An item may be some MiB long (its builder writes
+//! its labels), and many times that where all of it becomes values. Decides how much of
+//! one image is kept.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,14 +12,14 @@ use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use crate::model::labels::{Labels, cut};
 use crate::model::text::Untrusted;
 
-/// Of no list within an item is more kept: an image with 10,000 tags.
+/// Longest list within an item that is kept: an image with 10,000 tags.
 const ELEMENTS: usize = 10_000;
 
-/// What one image's labels may take. Those of most take 1 KiB; buildpacks, with
-/// their long values cut, some 12.
+/// Bytes that one image's labels may take. Most take 1 KiB; those of buildpacks, with
+/// their long values cut, some 12 KiB.
 const LABELS: usize = 32 << 10;
 
-/// What a name or a label takes beside its letters, about.
+/// About what a name or a label takes beside its letters, in bytes.
 const EACH: usize = 96;
 
 /// Reads a list, or null, and keeps of each element what `keep` makes of it.
@@ -89,7 +88,7 @@ pub(super) fn first<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Written {
     pub(super) labels: Labels,
-    /// There are more: whether a keep rule covers one of these is not known.
+    /// There are more labels: whether a keep rule covers one of those is not known.
     pub(super) more: bool,
 }
 

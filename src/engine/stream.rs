@@ -1,10 +1,13 @@
-//! How a pull's stream reads. Decides from the engine's messages which layers
-//! were fetched, which were there already, and how the pull ended. Pure; the
-//! messages come from `pull`.
+//! The stream of a pull. Decides from the engine's messages which layers were fetched,
+//! which were here already, and how the pull ended. It asks nothing.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use tokio_util::bytes::BytesMut;
+use tokio_util::codec::{Decoder, LinesCodec, LinesCodecError};
+
+use crate::model::text::json_error;
 
 /// One message of POST /images/create.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -12,7 +15,6 @@ use serde::Deserialize;
 pub struct Message {
     /// The layer, or the tag in the first message.
     pub id: Option<String>,
-    /// What happens.
     pub status: Option<String>,
     /// An error that came after the first byte: old form.
     pub error: Option<String>,
@@ -29,66 +31,87 @@ pub struct ErrorDetail {
     pub message: Option<String>,
 }
 
-/// No message is longer; memory is not unlimited.
+/// Longest message, in bytes.
 const LONGEST_MESSAGE: usize = 64 << 10;
 
-/// Cuts a stream into its messages, however its bytes arrive. An engine ends
-/// each with a line feed; a message is read when that is there, for half of one
-/// may read as wrong (`1.`, of `1.5`).
-#[derive(Debug, Default)]
+/// Cuts a stream into its messages, however its bytes arrive. An engine ends each with a
+/// line feed; a message is read only then, for half of one may read as wrong (`1.`, of
+/// `1.5`).
+#[derive(Debug)]
 pub struct Lines {
+    codec: LinesCodec,
     /// The beginning of a line.
-    rest: Vec<u8>,
+    rest: BytesMut,
+}
+
+impl Default for Lines {
+    fn default() -> Self {
+        Self {
+            codec: LinesCodec::new_with_max_length(LONGEST_MESSAGE),
+            rest: BytesMut::new(),
+        }
+    }
 }
 
 impl Lines {
     /// Takes more bytes, and hands on each message that is whole now. The error
     /// is fit to print.
-    pub fn feed(&mut self, bytes: &[u8], take: impl FnMut(Message)) -> Result<(), String> {
+    pub fn feed(&mut self, bytes: &[u8], mut take: impl FnMut(Message)) -> Result<(), String> {
         self.rest.extend_from_slice(bytes);
-        if let Some(end) = self.rest.iter().rposition(|byte| *byte == b'\n') {
-            let read = messages(&self.rest[..=end], take)?;
-            self.rest.drain(..read);
-        }
-        if self.rest.len() > LONGEST_MESSAGE {
-            return Err("a message does not end".into());
+        while let Some(line) = self
+            .codec
+            .decode(&mut self.rest)
+            .map_err(|error| in_words(&error))?
+        {
+            messages(&line, &mut take)?;
         }
         Ok(())
     }
 
     /// The stream is over; its last message may lack a line feed.
-    pub fn finish(self, take: impl FnMut(Message)) -> Result<(), String> {
-        if messages(&self.rest, take)? < self.rest.len() {
-            return Err("its answer ends inside a message".into());
+    pub fn finish(mut self, mut take: impl FnMut(Message)) -> Result<(), String> {
+        while let Some(line) = self
+            .codec
+            .decode_eof(&mut self.rest)
+            .map_err(|error| in_words(&error))?
+        {
+            messages(&line, &mut take)?;
         }
         Ok(())
     }
 }
 
-/// Reads whole messages; says how many bytes they are.
-fn messages(bytes: &[u8], mut take: impl FnMut(Message)) -> Result<usize, String> {
-    let mut messages = serde_json::Deserializer::from_slice(bytes).into_iter();
-    let mut read = 0;
-    while let Some(message) = messages.next() {
-        match message {
-            Ok(message) => take(message),
-            Err(error) if error.is_eof() => return Ok(read),
-            Err(error) => return Err(crate::model::text::json_error(&error)),
-        }
-        read = messages.byte_offset();
+fn in_words(error: &LinesCodecError) -> String {
+    match error {
+        LinesCodecError::MaxLineLengthExceeded => "a message does not end".to_owned(),
+        // Its only error.
+        LinesCodecError::Io(_) => "it is no UTF-8".to_owned(),
     }
-    Ok(bytes.len())
+}
+
+/// Reads the messages of one line.
+fn messages(line: &str, mut take: impl FnMut(Message)) -> Result<(), String> {
+    for message in serde_json::Deserializer::from_str(line).into_iter() {
+        take(message.map_err(|error| {
+            if error.is_eof() {
+                "its answer ends inside a message".to_owned()
+            } else {
+                json_error(&error)
+            }
+        })?);
+    }
+    Ok(())
 }
 
 /// How a pull ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum End {
-    /// The stream ended without a word about it (Podman says none).
+    /// The stream ended and did not say how, as on Podman.
     Silent,
     /// "Image is up to date".
     UpToDate,
-    /// "Downloaded newer image": also where only a tag moved, or only its
-    /// name was missing here.
+    /// "Downloaded newer image": also where only a tag moved, or where only the name
+    /// was missing here.
     Newer,
     /// An error, as it came: escape it.
     Error(String),
@@ -111,9 +134,8 @@ impl Default for Pulled {
     }
 }
 
-/// What the engine says of a layer that it has to fetch. Only some of these
-/// come for a small layer, and the containerd store is asked every 100 ms: any
-/// one of them counts.
+/// Statuses of a layer that the engine has to fetch. A small layer shows only some of
+/// them, and the containerd store reports every 100 ms, so any one of them counts.
 const FETCHING: [&str; 8] = [
     "Pulling fs layer",
     "Waiting",
@@ -125,12 +147,11 @@ const FETCHING: [&str; 8] = [
     "Copying blob", // Podman
 ];
 
-/// More layers than any image has (the engine's own limit is some 127): what
-/// goes beyond is not kept, so that no stream grows our memory.
+/// More layers than any image has (the engine's own limit is some 127). Layers beyond are
+/// not kept, so that no stream grows our memory without end.
 const LAYERS: usize = 4096;
 
 impl Pulled {
-    /// Takes in the next message.
     pub fn take(&mut self, message: &Message) {
         let detail = message
             .error_detail
@@ -160,12 +181,12 @@ impl Pulled {
         }
     }
 
-    /// Layers that came over the line.
+    /// How many layers came over the network.
     pub fn fetched(&self) -> usize {
         self.layers.values().filter(|fetched| **fetched).count()
     }
 
-    /// Layers that the stream says were here.
+    /// How many layers were here already, by the stream.
     pub fn reused(&self) -> usize {
         self.layers.len() - self.fetched()
     }

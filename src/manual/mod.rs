@@ -4,7 +4,6 @@
 //! them anew, and read the difference: UPDATE_MANUAL=1 cargo test --lib manual
 
 mod page;
-pub(crate) mod policy_file;
 mod policy_page;
 mod tests;
 

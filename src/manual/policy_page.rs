@@ -5,7 +5,7 @@ use roff::{bold, italic, roman};
 use serde_json::Value;
 
 use crate::manual::page::{Page, spans};
-use crate::manual::policy_file::{Document, Key, Part, Section, sections};
+use crate::policy::document::{Document, Key, Part, Section, sections};
 
 /// secateur-policy(5).
 pub(super) fn page() -> String {

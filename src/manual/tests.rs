@@ -10,7 +10,7 @@ use serde_json::Value;
 use clap::{Arg, Command, CommandFactory};
 
 use crate::manual::page::{EXITS, FURTHER};
-use crate::manual::policy_file::{Part, sections};
+use crate::policy::document::{Part, sections};
 use crate::policy::schema::schema;
 
 #[test]

@@ -1,5 +1,5 @@
 //! The journal's records: an intent before each removal, an outcome after it.
-//! Decides which intents have no outcome. It opens no file.
+//! Finds the intents without an outcome. It opens no file.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,77 +16,66 @@ const SCHEMA: &str = "secateur/journal/1";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     schema: String,
-    /// When.
     pub at: DateTime<Utc>,
-    /// Which run.
     pub run: String,
-    /// Whose image it is: [`crate::model::EngineFacts::key`]. Where neither the
-    /// record nor an intent of its run says it, it may be anybody's.
+    /// [`crate::model::EngineFacts::key`]. Where neither the record nor an intent of its
+    /// run names an engine, the record may be of any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     engine: Option<String>,
-    /// Which image.
     pub id: ImageId,
-    /// What is recorded of it.
     #[serde(flatten)]
     pub what: What,
 }
 
-/// What is recorded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum What {
-    /// It is about to be removed.
+    /// The image is about to be removed.
     Intent {
-        /// Its names.
         names: Vec<String>,
-        /// Its class.
         class: String,
-        /// Since when it is unneeded.
         unneeded_since: Option<DateTime<Utc>>,
-        /// What says so.
+        /// What shows since when it is unneeded.
         evidence: Option<String>,
-        /// What removing it frees at least.
+        /// At least so much is freed.
         reclaimable_bytes: u64,
     },
-    /// What came of it.
     Outcome {
-        /// What.
         result: RemovalResult,
-        /// Why, where that is not plain.
+        /// Fit to print.
         #[serde(skip_serializing_if = "Option::is_none")]
         detail: Option<String>,
-        /// The same for a later run, where that goes by the reason.
+        /// The reason, where a later step acts on it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         because: Option<Because>,
-        /// What went that was not meant to.
+        /// What went and was not planned.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         lost: Vec<Lost>,
     },
 }
 
-/// A reason for staying that a later step goes by.
+/// Why an image stayed, where a later step acts on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Because {
-    /// It got another name, or an image on top, while its last name was dropped.
+    /// It gained a name, or an image built on it, while its last name was dropped.
     KeptMeanwhile,
-    /// The engine itself kept it.
+    /// The engine refused to remove it.
     EngineWouldNot,
 }
 
-/// What came of an intent.
+/// How a removal ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RemovalResult {
-    /// Gone.
     Removed,
-    /// Stayed: it changed, the engine would not, or the run ended before.
+    /// It stayed: it changed, the engine refused, or the run ended before its turn.
     Skipped,
-    /// Stayed, for an error.
+    /// It stayed because of an error.
     Failed,
-    /// Gone, and something with it.
+    /// It went, and something that was not planned went with it.
     Collateral,
-    /// Cannot be told; the next run finds out.
+    /// Not known; the next run finds out.
     Unknown,
 }
 
@@ -103,7 +92,6 @@ impl Record {
         }
     }
 
-    /// What came of an intent.
     pub fn outcome(
         run: &str,
         at: DateTime<Utc>,
@@ -120,7 +108,7 @@ impl Record {
         Self::new(run, at, id, what)
     }
 
-    /// An image that stayed, and why.
+    /// The outcome of an image that stayed. `why` is fit to print.
     pub fn stayed(
         run: &str,
         at: DateTime<Utc>,
@@ -135,7 +123,7 @@ impl Record {
         record
     }
 
-    /// What went with an image that was removed.
+    /// The outcome of an image that was removed, with what went with it.
     pub fn collateral(run: &str, at: DateTime<Utc>, id: ImageId, went: Vec<Lost>) -> Self {
         let words: Vec<String> = went.iter().map(Lost::words).collect();
         let mut record = Self::outcome(
@@ -151,7 +139,7 @@ impl Record {
         record
     }
 
-    /// The same, with the engine that it is of.
+    /// The same record of this engine.
     #[must_use]
     pub fn of(mut self, engine: &str) -> Self {
         self.engine = Some(engine.to_owned());
@@ -166,8 +154,8 @@ impl Record {
     }
 }
 
-/// Images that this engine did not let go when they were last tried: tried again
-/// they are, but nothing else waits for them.
+/// Images that this engine did not let go when they were last tried. They are tried
+/// again, but nothing else waits for them.
 pub fn resisting(journal: &[u8], engine: &str) -> BTreeSet<ImageId> {
     let mut resisting = BTreeSet::new();
     for record in of_engine(records(journal), engine) {
@@ -180,7 +168,7 @@ pub fn resisting(journal: &[u8], engine: &str) -> BTreeSet<ImageId> {
                 RemovalResult::Skipped if *because == Some(Because::EngineWouldNot) => {
                     resisting.insert(record.id)
                 }
-                // Its turn did not come: nothing new is known of it.
+                // Its turn did not come, so nothing new is known.
                 RemovalResult::Skipped => false,
                 RemovalResult::Removed | RemovalResult::Collateral | RemovalResult::Unknown => {
                     resisting.remove(&record.id)
@@ -191,9 +179,9 @@ pub fn resisting(journal: &[u8], engine: &str) -> BTreeSet<ImageId> {
     resisting
 }
 
-/// Intents without an outcome: a run was cut off there. Lines that do not read
-/// (a write was cut off) are passed over, for an intent counts only when it was
-/// written whole, before the removal.
+/// Intents without an outcome: a run was cut off there. A line that does not parse
+/// (its write was cut off) is skipped: an intent is written whole before the removal
+/// begins.
 pub fn open_intents(journal: &[u8]) -> Vec<Record> {
     open(records(journal))
 }
@@ -207,7 +195,7 @@ fn open(records: impl Iterator<Item = Record>) -> Vec<Record> {
                 result: RemovalResult::Unknown,
                 ..
             } => {}
-            // An engine of another folder may have an image of the same id.
+            // Another run's engine may have an image of the same id.
             What::Outcome { .. } => {
                 open.retain(|intent| (&intent.id, &intent.run) != (&record.id, &record.run));
             }
@@ -216,8 +204,8 @@ fn open(records: impl Iterator<Item = Record>) -> Vec<Record> {
     open
 }
 
-/// Of the [`open_intents`], the last for each image of this engine. Whether an
-/// image of another one is still there, this one cannot say.
+/// Of the [`open_intents`], the last for each image of this engine: only an image's
+/// own engine can tell whether it is still there.
 pub fn pending(journal: &[u8], engine: &str) -> BTreeMap<ImageId, Record> {
     open(of_engine(records(journal), engine))
         .into_iter()
@@ -225,8 +213,8 @@ pub fn pending(journal: &[u8], engine: &str) -> BTreeMap<ImageId, Record> {
         .collect()
 }
 
-/// When each image was last meant to be removed. A name of ours that an image
-/// still has was given then, also where the outcome is known: it failed.
+/// When a removal of each image was last intended. An image that still has a name of
+/// ours was given it then, also where the outcome is known: it failed.
 pub fn intended(journal: &[u8], engine: &str) -> BTreeMap<ImageId, DateTime<Utc>> {
     of_engine(records(journal), engine)
         .filter(|record| matches!(record.what, What::Intent { .. }))
@@ -234,16 +222,16 @@ pub fn intended(journal: &[u8], engine: &str) -> BTreeMap<ImageId, DateTime<Utc>
         .collect()
 }
 
-/// Every record that reads.
+/// Every line that parses.
 pub fn records(journal: &[u8]) -> impl Iterator<Item = Record> {
     journal
         .split(|&byte| byte == b'\n')
         .filter_map(|line| serde_json::from_slice::<Record>(line).ok())
 }
 
-/// The records that are, or may be, of this engine: several engines in turn may
-/// have written into one journal. What says nothing is of the engine of its
-/// run's intents, which stand before it.
+/// The records that are, or may be, of this engine: several engines may have written
+/// into one journal in turn. A record without an engine is of the engine of its run's
+/// intents, which stand before it.
 pub fn of_engine(
     records: impl Iterator<Item = Record>,
     engine: &str,

@@ -1,201 +1,24 @@
-//! What is wanted: the retention policy. Decides what a policy file means and
-//! refuses one that is not clear; whatever it accepts is complete and in range.
-//! It never looks at a host, and it has no default for `age.min_age`.
+//! What is wanted: the retention policy. Decides what a policy file means, and
+//! refuses one that is not clear. It never looks at a host.
 
+#[cfg(test)]
+pub(crate) mod document;
 mod file;
+mod model;
 mod pattern;
+mod read;
 #[cfg(test)]
 pub(crate) mod schema;
 mod shape;
+#[cfg(test)]
+mod tests;
 mod unmatched;
+mod value;
+mod wording;
 
-use std::path::PathBuf;
-use std::time::Duration;
-
-use crate::model::conditions::LockKind;
-use crate::model::reference::Reference;
-use crate::model::{Bytes, Image};
-
-pub use file::PolicyError;
+pub use model::{
+    DEFAULT, DeployLock, DigestPinned, DiskLimits, Guard, LabelRule, Limits, Policy, Pulls,
+};
 pub use pattern::NamePattern;
 pub use unmatched::Unmatched;
-
-/// The built-in default, which is the file that the package installs.
-pub const DEFAULT: &str = include_str!("../../config/policy.toml");
-
-/// A validated policy.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Policy {
-    /// How long an image must have been unneeded. Never zero.
-    pub min_age: Duration,
-    /// What holds for images that were pulled by digest.
-    pub digest_pinned: DigestPinned,
-    /// Names that protect their image.
-    pub keep_images: Vec<NamePattern>,
-    /// Labels that protect their image.
-    pub keep_labels: Vec<LabelRule>,
-    /// Superseded images kept for each tag, newest first.
-    pub previous: usize,
-    /// When there is need of space, and when no longer.
-    pub disk: DiskLimits,
-    /// What one run may do at most.
-    pub limits: Limits,
-    /// What makes a run refuse.
-    pub guard: Guard,
-    /// Where the engine's data root is seen from here, if not where the
-    /// engine says.
-    pub data_root: Option<PathBuf>,
-    /// What verify-cache promises beside the exact names of `keep_images`.
-    pub cache_images: Vec<Reference>,
-}
-
-/// What holds for digest-pinned images.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DigestPinned {
-    /// They stay.
-    Keep,
-    /// They may go when they have been unneeded for this long.
-    After(Duration),
-}
-
-/// Thresholds, in percent of the file system (bytes or inodes, whichever is
-/// fuller).
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct DiskLimits {
-    /// Removing starts above this; 0: always.
-    pub start_above_percent: f64,
-    /// Removing stops below this; 0: not before every candidate is gone.
-    pub stop_below_percent: f64,
-    /// Removing starts below this much free space, too, and goes on until it
-    /// is there.
-    pub min_free: Option<Bytes>,
-}
-
-/// What one run may do at most.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Limits {
-    /// Images.
-    pub max_images: usize,
-    /// Fraction of all images, above 0 to 1.
-    pub max_fraction: f64,
-    /// Time.
-    pub max_run: Duration,
-    /// Time for one answer of the engine's.
-    pub max_answer: Duration,
-}
-
-/// What makes a run refuse.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Guard {
-    /// What to do where the signs of a pull cannot be read.
-    pub pulls: Pulls,
-    /// A lock held for longer than this is reported louder.
-    pub alert_after: Duration,
-    /// The deploy locks.
-    pub locks: Vec<DeployLock>,
-}
-
-/// What to do where the signs of a pull cannot be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pulls {
-    /// Refuse.
-    Require,
-    /// Go on with what can be read.
-    BestEffort,
-}
-
-/// A deploy lock.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeployLock {
-    /// Its path; the last part may hold `*`.
-    pub path: PathBuf,
-    /// How it is held.
-    pub kind: LockKind,
-}
-
-/// A label of `keep.labels`: `key`, or `key=value`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LabelRule {
-    /// The label.
-    pub key: String,
-    /// Its value; `None`: any.
-    pub value: Option<String>,
-}
-
-impl LabelRule {
-    fn parse(text: &str) -> Result<Self, String> {
-        let (key, value) = match text.split_once('=') {
-            Some((key, value)) => (key, Some(value.to_owned())),
-            None => (text, None),
-        };
-        if key.trim().is_empty() {
-            return Err("a label is `key` or `key=value`, and the key is missing".into());
-        }
-        // No label has such a key, and a value with blanks before it is a slip.
-        let blank = |text: &str| text.starts_with([' ', '\t']) || text.ends_with([' ', '\t']);
-        if blank(key) || value.as_ref().is_some_and(|value| blank(value)) {
-            return Err(format!(
-                "{text:?} has blanks around its key or its value; wanted none there"
-            ));
-        }
-        Ok(Self {
-            key: key.to_owned(),
-            value,
-        })
-    }
-
-    /// Whether the image carries it.
-    pub fn covers(&self, image: &Image) -> bool {
-        image.labels.covers(&self.key, self.value.as_deref())
-    }
-
-    /// As it was typed.
-    pub fn text(&self) -> String {
-        match &self.value {
-            Some(value) => format!("{}={value}", self.key),
-            None => self.key.clone(),
-        }
-    }
-}
-
-impl Policy {
-    /// Reads and validates a policy; `name` is what errors call it (a path).
-    pub fn parse(text: &str, name: &str) -> Result<Self, PolicyError> {
-        file::parse(text, name)
-    }
-
-    /// Which of two policies this is: changes when anything in the file's
-    /// text does, comments too. Not a secret and no signature: it tells a
-    /// reviewed plan of another policy from one of this.
-    pub fn fingerprint(text: &str) -> String {
-        // FNV-1a, 64 bits: stable over versions and platforms, and chance is
-        // all it has to withstand.
-        let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
-        format!("{hash:016x}")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_label_rule_compares_the_value_only_where_it_names_one() {
-        let mut image = crate::testing::image(1);
-        image.labels = [(
-            "tier".to_owned(),
-            crate::model::text::Untrusted::new("base"),
-        )]
-        .into();
-        assert!(LabelRule::parse("tier").unwrap().covers(&image));
-        assert!(LabelRule::parse("tier=base").unwrap().covers(&image));
-        assert!(!LabelRule::parse("tier=").unwrap().covers(&image));
-        assert!(!LabelRule::parse("tie").unwrap().covers(&image));
-        assert!(LabelRule::parse("=x").is_err());
-        for blank in ["tier = base", " tier", "tier=base "] {
-            assert!(LabelRule::parse(blank).is_err(), "{blank:?}");
-        }
-    }
-}
+pub use wording::PolicyError;

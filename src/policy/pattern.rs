@@ -1,5 +1,5 @@
-//! A name of `keep.images`, with or without `*`. Decides what it may mean, and
-//! refuses what no image can be called. It looks at no host.
+//! A name of `keep.images`, with or without `*`. Decides what it may mean, and refuses
+//! one that no image can have.
 
 use wildmatch::WildMatch;
 
@@ -7,8 +7,8 @@ use crate::model::reference::{Reference, looks_like_host, meant, read_as_id};
 use crate::model::text::escape;
 use crate::policy::shape::impossible_at;
 
-/// A name of `keep.images`: exact, or with `*`, compared with the normalised
-/// form of every name of an image.
+/// An exact name, or one with `*`. It is compared with the normalised form of every name
+/// of an image.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NamePattern {
     /// As it was typed.
@@ -19,12 +19,12 @@ pub struct NamePattern {
 #[derive(Debug, Clone, PartialEq)]
 enum Matcher {
     Exact(Reference),
-    /// Over `docker.io/library/postgres:16`: all ways to read it.
+    /// All ways to read the pattern, for names such as `docker.io/library/postgres:16`.
     Pattern(Vec<WildMatch>),
 }
 
 impl NamePattern {
-    /// An error is fit to print, and ends with what was probably meant.
+    /// The error is fit to print, and ends with what was probably meant.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let matcher = matcher(text).map_err(|why| {
             let meant = meant(text, |it| matcher(it).is_ok());
@@ -38,7 +38,7 @@ impl NamePattern {
         })
     }
 
-    /// The name, where the pattern is one name and no more.
+    /// The name, where there is no `*`.
     pub fn exact(&self) -> Option<&Reference> {
         match &self.matcher {
             Matcher::Exact(name) => Some(name),
@@ -46,8 +46,8 @@ impl NamePattern {
         }
     }
 
-    /// Whether it covers this name. A digest reference is covered by a pattern
-    /// of its repository, too: `ghcr.io/acme/*` covers `ghcr.io/acme/app@sha256:…`.
+    /// A pattern of a repository also covers its digest references: `ghcr.io/acme/*`
+    /// covers `ghcr.io/acme/app@sha256:…`.
     pub fn covers(&self, name: &Reference) -> bool {
         match &self.matcher {
             Matcher::Exact(exact) => exact == name || exact.without_tag().as_ref() == Some(name),
@@ -76,10 +76,10 @@ fn matcher(text: &str) -> Result<Matcher, String> {
     Ok(Matcher::Pattern(matchers.collect()))
 }
 
-/// All that a pattern may mean: as it was typed, and as docker would complete
-/// the name. Where a `*` stands for a part of the name that decides which
-/// (`acme*/app` on Docker Hub, or on a registry?), both: a rule can only keep
-/// more. `app:*` stands for every tag, so it means `app@sha256:…`, too.
+/// All that a pattern may mean: as it was typed, and as docker would complete the name.
+/// Where a `*` hides which of them is meant (is `acme*/app` on Docker Hub, or on a
+/// registry?), it means both: a rule can only keep more. `app:*` stands for every tag, so
+/// it also means `app@sha256:…`.
 fn readings(text: &str) -> Vec<String> {
     let hub = ["docker.io/", "index.docker.io/"];
     let on_hub = hub.into_iter().find_map(|host| text.strip_prefix(host));
@@ -97,8 +97,7 @@ fn readings(text: &str) -> Vec<String> {
     all
 }
 
-/// Whether there can be a name that a pattern means, or after what none goes on as it
-/// does.
+/// An error says where the pattern stops being like any name.
 fn some_name_can_match(text: &str, readings: &[String]) -> Result<(), String> {
     // `Redis:*` is no registry: nobody means its ports.
     let capital = |it: &str| it.contains(|c: char| c.is_ascii_uppercase());
@@ -108,7 +107,7 @@ fn some_name_can_match(text: &str, readings: &[String]) -> Result<(), String> {
     let Some(failed) = failed else {
         return Ok(());
     };
-    // Counted from the end, for a reading may begin with more than was typed.
+    // Counted from the end: a reading may begin with more than was typed.
     let lengths = readings
         .iter()
         .skip(usize::from(no_registry))

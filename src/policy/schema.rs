@@ -1,17 +1,16 @@
-//! What an editor can check of a policy: a JSON Schema, from the types of the
-//! file and the comments of config/policy.toml. Decides how much of each
-//! value's form a schema can say; it never refuses what the program takes, and
-//! the program has the last word (a low threshold above a high one). Only tests
-//! use it; the schema is a file of the repository.
+//! The JSON Schema by which an editor checks a policy, from the types of the file and the
+//! comments of config/policy.toml. It never refuses what the program accepts, and the
+//! program checks more (a low threshold above a high one). Only tests use it; the schema is
+//! a file of the repository.
 
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
-use crate::manual::policy_file::{Key, Section, sections};
+use crate::policy::document::{Key, Section, sections};
 use crate::policy::file::PolicyFile;
 
-/// One form of value that keys have in common.
+/// A form of value that keys share.
 macro_rules! form {
     ($($name:ident: $schema:tt)*) => {$(
         pub(super) struct $name;
@@ -29,19 +28,19 @@ macro_rules! form {
     )*};
 }
 
-/// As humantime reads it.
+/// Durations as humantime reads them.
 const DURATION: &str = "^\\s*([0-9]+(\\.[0-9]+)?\\s*(nanos|nsec|ns|usec|us|µs|millis|msec|ms|seconds?|secs?|s|minutes?|mins?|m|hours?|hrs?|h|days?|d|weeks?|wks?|w|months?|M|years?|yrs?|y)\\s*)+$";
 
-/// Without a digit but 0 it is nothing at all.
+/// A duration without a digit but 0 is zero.
 const NOTHING: &str = "^[^1-9]*$";
 
-/// As docker writes them.
+/// Names as docker writes them.
 const NAME: &str = "^((\\[[0-9a-fA-F:]+\\]|[A-Za-z0-9-]+(\\.[A-Za-z0-9-]+)*)(:[0-9]+)?/)?[a-z0-9]+((\\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\\.|_|__|-+)[a-z0-9]+)*)*(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}))?$";
 
-/// Characters of a name, and nothing that begins a tag or a component and cannot.
+/// Characters of a name, none of which begins a tag or a component that it cannot begin.
 const PATTERN: &str = "^(?!.*([:/][.-]|://))[A-Za-z0-9._/:@*\\[\\]-]*\\*[A-Za-z0-9._/:@*\\[\\]-]*$";
 
-/// What is read as an image's id.
+/// Texts that are read as an image's id.
 const ID: &str = "^(sha(256|512):.*|(?=[a-f]*[0-9])[0-9a-f]{12,64})$";
 
 form! {
@@ -70,14 +69,14 @@ form! {
     Pulls: {"enum": ["require", "best-effort"]}
 }
 
-/// The schema, every key with the words of config/policy.toml.
+/// The schema; each key has the words of config/policy.toml.
 pub(crate) fn schema() -> Value {
     let settings = SchemaSettings::draft07().with(|settings| settings.inline_subschemas = true);
     let mut schema = settings
         .into_generator()
         .into_root_schema_for::<PolicyFile>()
         .to_value();
-    let document = sections(super::DEFAULT);
+    let document = sections(crate::policy::model::DEFAULT);
     schema["title"] = json!("Retention policy of secateur");
     schema["description"] = json!(document.intro.text());
     for section in &document.sections {
@@ -119,7 +118,7 @@ fn document_key(place: &mut Value, section: &Section, key: &Key) {
     };
     let mut examples: Vec<Value> = key.example.iter().map(value).collect();
     if let Some(given) = &key.value {
-        // What must be given has no default; it is an example.
+        // A key that must be given has no default: its value is an example.
         if key.is_default(section) {
             place["default"] = value(given);
         } else {

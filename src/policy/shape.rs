@@ -1,13 +1,13 @@
-//! Which texts can be image names, as a machine that reads one character after
-//! the other: so that a pattern, too, can be asked whether any name fits it.
+//! Which texts can be image names, as a machine that reads one character after the other.
+//! So a pattern can also be asked whether any name fits it.
 
 use std::collections::BTreeSet;
 
-/// How far a name has been read: `host:1/path:tag@sha256:…`, or a part of it.
+/// How far a name, such as `host:1/path:tag@sha256:…`, has been read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum At {
     Start,
-    /// Where a label of the host begins.
+    /// At the beginning of a label of the host.
     Label,
     Host,
     HostDash,
@@ -15,7 +15,7 @@ enum At {
     Ipv6End,
     PortStart,
     Port,
-    /// Where a component of the path begins.
+    /// At the beginning of a component of the path.
     Component,
     Path,
     Dot,
@@ -26,14 +26,14 @@ enum At {
     Tag,
     /// After so many characters of `sha256:…`.
     Sha256(usize),
-    /// The same of `sha512:…`.
+    /// After so many characters of `sha512:…`.
     Sha512(usize),
 }
 
 const HEAD: usize = "sha256:".len();
 
 impl At {
-    /// Where this character leads; nowhere, if no name has it here.
+    /// Where this character leads; nowhere where no name has it.
     fn step(self, ch: char) -> [Option<Self>; 2] {
         let hex = matches!(ch, '0'..='9' | 'a'..='f');
         let digest = |head: &str, digits: usize, n: usize| match head.as_bytes().get(n) {
@@ -78,7 +78,7 @@ impl At {
         [Some(one), None]
     }
 
-    /// Whether a name may end here: a repository, too, for a pattern of one covers it.
+    /// Whether a name may end here. A repository may: a pattern may be one.
     fn is_end(self) -> bool {
         match self {
             Self::Path | Self::Tag => true,
@@ -102,11 +102,11 @@ impl At {
     }
 }
 
-/// One of each kind of character that a name has.
+/// One character of each kind that a name has.
 const KINDS: &str = "agAZ01256sh._-/:@[]";
 
-/// Where a pattern (`*` stands for any text) stops to be like any name, in bytes; its
-/// length, where it ends too early. `None`: there is such a name.
+/// The byte at which a pattern (`*` stands for any text) stops being like any name; its
+/// length where it ends too early. `None`: some name fits.
 pub(super) fn impossible_at(pattern: &str) -> Option<usize> {
     let mut here = BTreeSet::from([At::Start]);
     for (place, ch) in pattern.char_indices() {

@@ -1,22 +1,21 @@
-//! Rules that match nothing on a host: a misspelt one looks like any other, and keeps
-//! nothing. Decides which they are.
+//! Rules that match nothing on a host: a misspelt rule looks like any other and keeps
+//! nothing.
 
 use serde::Serialize;
 
 use crate::model::Image;
-use crate::policy::Policy;
+use crate::policy::model::Policy;
 
-/// A rule, as it was typed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Unmatched {
-    /// `keep.images`, `guard.lock`: where it stands.
+    /// Where the rule stands, such as `keep.images`.
     pub key: &'static str,
-    /// Raw.
+    /// As it was typed: escape it.
     pub rule: String,
 }
 
 impl Policy {
-    /// The rules on images that none of these meets.
+    /// Rules on images that match none of these.
     pub fn unmatched<'a>(
         &self,
         images: &(impl Iterator<Item = &'a Image> + Clone),
@@ -32,7 +31,7 @@ impl Policy {
         });
         let keep = keep.map(|rule| ("keep.images", rule.text.clone()));
         let labels = self.keep_labels.iter();
-        // Of an image that is incomplete not all labels may be known.
+        // Not all labels of an incomplete image may be known.
         let unsure = any(&|image| image.incomplete.is_some());
         let labels = labels
             .filter(|_| !unsure)

@@ -1,24 +1,21 @@
-//! What one look shows beside what is there: who asked for an image by its digest,
-//! which names one may have had between two looks, what was built on what. It is
-//! evidence, and can only keep an image or make it younger.
+//! What one survey shows beside the images that are here: who asked for an image by its
+//! digest, which names it may have had between two surveys, what was built on it. This
+//! evidence can only keep an image or make it younger.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
-use crate::memory::ledger::Ledger;
+use crate::memory::ledger::sighting::PERHAPS;
+use crate::memory::ledger::stored::Ledger;
 use crate::model::names::Names;
 use crate::model::reference::Reference;
 use crate::model::{Event, EventKind, Image, ImageId, Inventory, Store, Swarm};
 
-/// How many names are remembered that one image may have had. One `docker load` of
-/// many images must not make the ledger grow by their square.
-pub(super) const PERHAPS: usize = 100;
-
 /// Images that somebody asked for by digest, and when last: a container, an image
-/// mount, a service or a task names the digest now, or an event tells that it was
-/// pulled or used by it. A digest reference alone says nothing: on a graphdriver
-/// store a pull by tag leaves one, too.
+/// mount, a service or a task names the digest now, or an event shows a pull or a use
+/// by it. A digest reference alone shows nothing: on a graphdriver store a pull by tag
+/// leaves one, too.
 pub(super) fn asked_by_digest<'a>(
     seen: &'a Inventory,
     names: &Names<'a>,
@@ -43,7 +40,7 @@ pub(super) fn asked_by_digest<'a>(
         let mounts = container.image_mounts.iter();
         let texts = [&container.image].into_iter().chain(mounts);
         let mut ids: Vec<_> = texts.flat_map(|text| names.of_digest(text.raw())).collect();
-        // The digest may lead to another image by now.
+        // By now the digest may lead to another image.
         if Names::digest(container.image.raw()).is_some() {
             let known = container.image_ids.iter();
             ids.extend(known.filter_map(|id| Some(seen.images.get_key_value(id)?.0)));
@@ -62,27 +59,27 @@ pub(super) fn asked_by_digest<'a>(
     asked
 }
 
-/// How often a tag was given since the last look.
+/// How often a tag was given since the last survey.
 #[derive(Default, Clone, Copy)]
 struct Given {
     pulls: usize,
     times: usize,
-    /// Whether another image has it now than at the last look.
+    /// Whether the image that has it now did not have it at the last survey.
     moved: bool,
 }
 
-/// Images without a tag that came since the last look, each with the tags that it
-/// may have carried before the image that has them now: a load names the image and
-/// not the tag, and a pull the tag and not the image.
+/// Untagged images that came since the last survey, each with the tags that it may have
+/// had before the images that have them now: the event of a load names the image and
+/// not the tag, that of a pull the tag and not the image.
 pub(super) fn may_have_carried<'a>(
     before: &Ledger,
     seen: &'a Inventory,
 ) -> Vec<(&'a ImageId, Vec<&'a Reference>)> {
     let mut loads: BTreeMap<&str, usize> = BTreeMap::new();
     let mut by_name: BTreeMap<Reference, Given> = BTreeMap::new();
-    // Events are told from a moment before the last look.
-    let last_look = before.clock.as_ref().map(|clock| clock.wall);
-    let new = |event: &&Event| last_look.is_none_or(|last| event.at > last);
+    // Events are asked for from a moment before the last survey.
+    let last_survey = before.clock.as_ref().map(|clock| clock.wall);
+    let new = |event: &&Event| last_survey.is_none_or(|last| event.at > last);
     for event in seen.events.iter().filter(new) {
         let text = event.image.raw();
         match event.what {
@@ -127,13 +124,13 @@ pub(super) fn may_have_carried<'a>(
             let mut digests = image.digests.iter();
             digests.any(|digest| digest.repository() == tag.repository())
         };
-        // What a pull brought has a digest reference on a graphdriver store, and no
-        // name on the containerd store once the tag has moved on.
+        // Once its tag has moved on, a pulled image has a digest reference on a
+        // graphdriver store, and no name on the containerd store.
         let pulled = |tag: &Reference| match seen.engine.store {
             Store::Graphdriver => of_its_repository(tag),
             Store::Containerd | Store::Podman => image.digests.is_empty(),
         };
-        // Who asks again and again for what is here (a poller) moves nothing.
+        // A poller, which pulls again and again what is here, moves no tag.
         let twice = |tag: &Reference, given: &Given| {
             came && given.moved && given.pulls > 0 && given.times > 1 && pulled(tag)
         };
@@ -151,8 +148,8 @@ pub(super) fn may_have_carried<'a>(
         .collect()
 }
 
-/// Images on which one was built that came since the last look: its parent, the
-/// parent of that, and so on. Nothing is known to have come at the first look.
+/// The parents, their parents, and so on, of images that came since the last survey. The
+/// first survey cannot tell which images are new.
 pub(super) fn built_on<'a>(before: &Ledger, seen: &'a Inventory) -> BTreeSet<&'a ImageId> {
     let mut found = BTreeSet::new();
     if before.clock.is_none() {
@@ -161,7 +158,7 @@ pub(super) fn built_on<'a>(before: &Ledger, seen: &'a Inventory) -> BTreeSet<&'a
     let new = seen.images.values();
     for image in new.filter(|image| !before.images.contains_key(&image.id)) {
         let mut next = image.parent.as_ref();
-        // An engine may tell of a circle.
+        // An engine may report a circle.
         while let Some((id, parent)) = next.and_then(|id| seen.images.get_key_value(id))
             && found.insert(id)
         {

@@ -1,7 +1,6 @@
-//! Names that an image had once, of which no more than a fingerprint is left: a
-//! ledger must not grow without end. Decides only whether a name may be one of
-//! them. It may say so of a name that is not, and that keeps the image; it never
-//! says no of one that is.
+//! Fingerprints of names that an image once had, so that a ledger does not grow without
+//! end. Decides only whether a name may be one of them. It may say yes for a name that
+//! is not, which keeps the image; it never says no for one that is.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,22 +9,20 @@ use sha2::{Digest, Sha256};
 
 use crate::model::reference::Reference;
 
-/// Fingerprints of names.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Faded {
-    /// In order, each once.
+    /// Sorted, each once.
     prints: Vec<u32>,
-    /// Not even fingerprints: it may have had any name.
+    /// The image may have had any name: not even fingerprints are left.
     any: bool,
 }
 
-/// Names with their fingerprints, to be looked for in many images.
+/// Names by their fingerprints, to be searched for in many images.
 #[derive(Debug)]
 pub struct Printed<'a>(BTreeMap<u32, Vec<&'a Reference>>);
 
 impl<'a> Printed<'a> {
-    /// Of these names.
     pub fn of(names: impl IntoIterator<Item = &'a Reference>) -> Self {
         let mut printed: BTreeMap<u32, Vec<&Reference>> = BTreeMap::new();
         for name in names {
@@ -38,21 +35,18 @@ impl<'a> Printed<'a> {
 /// Written in place of fingerprints that were too many.
 const ANY: &str = "*";
 
-/// Digits of a fingerprint.
+/// Hex digits of a fingerprint.
 const DIGITS: usize = 8;
 
 impl Faded {
-    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.prints.is_empty() && !self.any
     }
 
-    /// How many fingerprints there are.
     pub(super) fn count(&self) -> usize {
         self.prints.len()
     }
 
-    /// Whether it may have had any name.
     pub fn is_any(&self) -> bool {
         self.any
     }
@@ -62,7 +56,7 @@ impl Faded {
         self.any || (!self.prints.is_empty() && self.prints.binary_search(&print(name)).is_ok())
     }
 
-    /// Which of these names may be among them, each once.
+    /// Which of these names may be among them.
     pub fn among<'a>(&self, names: &Printed<'a>) -> BTreeSet<&'a Reference> {
         if self.any {
             return names.0.values().flatten().copied().collect();
@@ -71,7 +65,6 @@ impl Faded {
         found.flatten().copied().collect()
     }
 
-    /// More of them.
     pub(super) fn add<'a>(&mut self, names: impl IntoIterator<Item = &'a Reference>) {
         self.join(&Self {
             prints: names.into_iter().map(print).collect(),
@@ -79,7 +72,6 @@ impl Faded {
         });
     }
 
-    /// Those of both.
     pub(super) fn join(&mut self, other: &Self) {
         self.any |= other.any;
         if self.any {

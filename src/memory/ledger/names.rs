@@ -1,27 +1,26 @@
-//! How much a ledger remembers of names that went. Decides which are forgotten
-//! first: what no decision rests on, then the names themselves where their
-//! fingerprints do, and fingerprints last. At each step an image can only become
-//! younger, or be taken for a rollback that it is not. So forgetting never lets
-//! one go that would have stayed.
+//! How much a ledger remembers of names that went. What no decision rests on is
+//! forgotten first, then names whose fingerprints are enough, and fingerprints last. At
+//! each step an image can only become younger, or be taken for a rollback that it is
+//! not. So forgetting never lets an image go that would have stayed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
-use crate::memory::ledger::{Ledger, Sighting};
+use crate::memory::ledger::sighting::Sighting;
+use crate::memory::ledger::stored::Ledger;
 use crate::model::reference::Reference;
 use crate::model::{ImageId, Inventory};
 
-/// How much of lost names one ledger remembers.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
-    /// So many names, the newest, over all images: 2 MB at most.
+    /// Names over all images, the newest: 2 MB at most.
     pub(super) names: usize,
-    /// So many names that images may have had, over all images: 5 MB at most.
+    /// Names that images may have had, over all images: 5 MB at most.
     perhaps: usize,
-    /// So many fingerprints, over all images: 1.6 MB.
+    /// Fingerprints over all images: 1.6 MB.
     pub(super) prints: usize,
-    /// So many names that no image here has, for verify-cache: 400 KB at most.
+    /// Names that no image here has, for verify-cache: 400 KB at most.
     gone: usize,
 }
 
@@ -34,7 +33,7 @@ impl Limits {
     };
 }
 
-/// Forgets names that images here had and have no more, where they are too many.
+/// Forgets names that images here no longer have, where they are too many.
 pub(super) fn fade(images: &mut BTreeMap<ImageId, Sighting>, seen: &Inventory, limits: Limits) {
     let carried = |id: &ImageId, name: &Reference| {
         let image = seen.images.get(id);
@@ -65,8 +64,8 @@ pub(super) fn fade(images: &mut BTreeMap<ImageId, Sighting>, seen: &Inventory, l
     limit_prints(images, limits);
 }
 
-/// An image of which too many fingerprints would be kept may have had any name.
-/// Those with the most come first, for each of them makes most room.
+/// An image with too many fingerprints counts as one that may have had any name. Those
+/// with the most come first: each of them makes most room.
 fn limit_prints(images: &mut BTreeMap<ImageId, Sighting>, limits: Limits) {
     let mut all: usize = images.values().map(|image| image.faded.count()).sum();
     if all <= limits.prints {
@@ -83,31 +82,9 @@ fn limit_prints(images: &mut BTreeMap<ImageId, Sighting>, limits: Limits) {
     }
 }
 
-impl Sighting {
-    /// Keeps no more than fingerprints of these names, and the last moment that
-    /// showed it with one of them.
-    fn forget(&mut self, which: impl Fn(&Reference) -> bool) {
-        let tags = std::mem::take(&mut self.tags);
-        let (forgotten, kept): (BTreeMap<_, _>, _) =
-            tags.into_iter().partition(|(name, _)| which(name));
-        self.tags = kept;
-        let last = forgotten.values().copied().max();
-        self.last_named = self.last_named.max(last);
-        self.faded.add(forgotten.keys());
-    }
-
-    /// Keeps no more than fingerprints of the names that it may have had, and the
-    /// latest moment of that: what faded was never had later than `last_tagged`.
-    fn forget_perhaps(&mut self) {
-        let names = std::mem::take(&mut self.perhaps);
-        self.last_named = self.last_named.max(names.values().copied().max());
-        self.faded.add(names.keys());
-    }
-}
-
 impl Ledger {
-    /// The same for a file that would otherwise be too long to be read again: of
-    /// every name, no more than a fingerprint.
+    /// Keeps only a fingerprint of every name, for a file that would otherwise be too
+    /// long to be read again.
     #[must_use]
     pub fn without_names(mut self) -> Self {
         self.gone = BTreeMap::new();
@@ -119,13 +96,12 @@ impl Ledger {
         self
     }
 
-    /// One memory of two of the same engine, of which the one went on after the
-    /// other: an older secateur knew only its own file. What is here by the newer
-    /// one was wanted when either says so.
+    /// Joins two memories of one engine, of which one went on after the other: an older
+    /// secateur knew only its own file. The images are those of the newer one.
     #[must_use]
     pub fn joined_with(self, other: Self) -> Self {
-        let look = |ledger: &Self| ledger.clock.as_ref().map(|clock| clock.wall);
-        let (mut newer, older) = if look(&self) >= look(&other) {
+        let survey = |ledger: &Self| ledger.clock.as_ref().map(|clock| clock.wall);
+        let (mut newer, older) = if survey(&self) >= survey(&other) {
             (self, other)
         } else {
             (other, self)
@@ -139,28 +115,7 @@ impl Ledger {
     }
 }
 
-impl Sighting {
-    fn join(&mut self, other: &Self) {
-        self.first_seen = self.first_seen.max(other.first_seen);
-        for (name, at) in &other.tags {
-            let last = self.tags.entry(name.clone()).or_insert(*at);
-            *last = (*last).max(*at);
-        }
-        for (name, at) in &other.perhaps {
-            let last = self.perhaps.entry(name.clone()).or_insert(*at);
-            *last = (*last).max(*at);
-        }
-        self.faded.join(&other.faded);
-        self.last_named = self.last_named.max(other.last_named);
-        self.last_used = self.last_used.max(other.last_used);
-        self.asked_by_digest = self.asked_by_digest.max(other.asked_by_digest);
-        self.built_on = self.built_on.max(other.built_on);
-        self.tagged_then |= other.tagged_then;
-        self.used_then |= other.used_then;
-    }
-}
-
-/// The newest of the names that no image here has any more.
+/// The newest of the names that no image here has.
 pub(super) fn gone(
     before: &Ledger,
     images: &BTreeMap<ImageId, Sighting>,
@@ -243,8 +198,8 @@ mod tests {
     }
 
     fn history() -> impl Strategy<Value = Vec<Vec<(u64, u8)>>> {
-        let look = proptest::collection::vec((0_u64..4, 0_u8..12), 0..8);
-        proptest::collection::vec(look, 1..10)
+        let survey = proptest::collection::vec((0_u64..4, 0_u8..12), 0..8);
+        proptest::collection::vec(survey, 1..10)
     }
 
     proptest! {
@@ -252,11 +207,11 @@ mod tests {
         /// Whatever is forgotten, and when: an image had each name that it had,
         /// and was last wanted no earlier.
         #[test]
-        fn forgetting_names_makes_no_image_older_and_loses_no_rollback(looks in history()) {
+        fn forgetting_names_makes_no_image_older_and_loses_no_rollback(surveys in history()) {
             let (mut whole, mut short) = (BTreeMap::new(), BTreeMap::new());
-            for (now, look) in (0_i64..).zip(looks) {
+            for (now, survey) in (0_i64..).zip(surveys) {
                 let mut host = inventory((0..4).map(image));
-                for (n, tag) in look {
+                for (n, tag) in survey {
                     let name: Reference = format!("app:{tag}").parse().unwrap();
                     for image in host.images.values_mut() {
                         image.tags.remove(&name);

@@ -1,6 +1,6 @@
-//! The checksum in a ledger's last field. Decides whether bytes are what was
-//! written: damage must not make an image older, and one digit of a date would.
-//! It is no protection against people: who may write the ledger may write this.
+//! The checksum in a ledger's last field. Decides whether bytes are what was written:
+//! one damaged digit of a date would make an image older. It is no protection against
+//! people: whoever may write the ledger may write the checksum.
 
 use std::fmt::Write as _;
 
@@ -9,10 +9,10 @@ use sha2::{Digest, Sha256};
 /// Between the JSON and its checksum.
 const FIELD: &str = ",\"sum\":\"sha256:";
 
-/// How long the field is, with its 64 digits and the brace behind them.
+/// Length of the field, with its 64 digits and the brace behind them.
 pub(super) const LENGTH: usize = FIELD.len() + 64 + 2;
 
-/// A JSON object, with the checksum of all before it as its last field.
+/// Adds to a JSON object the checksum of all before it as its last field.
 pub(super) fn added(mut object: Vec<u8>) -> Vec<u8> {
     object.pop(); // the brace that ends it
     let field = field(&object);
@@ -20,8 +20,8 @@ pub(super) fn added(mut object: Vec<u8>) -> Vec<u8> {
     object
 }
 
-/// Whether these bytes end in their own checksum. A ledger that somebody wrote
-/// by hand, without any, is taken at its word.
+/// Whether these bytes end in their own checksum. A ledger without one, written by
+/// hand, is believed.
 pub(super) fn holds(bytes: &[u8]) -> bool {
     let place = bytes
         .windows(FIELD.len())
@@ -32,7 +32,7 @@ pub(super) fn holds(bytes: &[u8]) -> bool {
     })
 }
 
-/// The field, and the brace behind it.
+/// The field and the brace behind it.
 fn field(before: &[u8]) -> String {
     let mut text = FIELD.to_owned();
     for byte in Sha256::digest(before) {

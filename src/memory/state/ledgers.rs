@@ -1,9 +1,9 @@
-//! The ledgers on disk: one file for each engine and store. Decides which file
-//! is whose, and what becomes of `ledger.json`, which held the one ledger of
-//! format 1. It never decides about images.
+//! The ledgers on disk: one file for each engine and store. Decides which file belongs
+//! to which engine, and what becomes of `ledger.json`, which held the only ledger of
+//! format 1.
 //!
-//! `ledger.json` stays, and says of which format the ledgers are: a secateur
-//! that reads only format 1 ends there with 74, instead of starting all ages anew.
+//! `ledger.json` stays and names the format of the ledgers: a secateur that reads only
+//! format 1 ends there with 74, and does not start all ages anew.
 
 use std::path::{Path, PathBuf};
 
@@ -12,31 +12,30 @@ use serde::Deserialize;
 use crate::exit::{Exit, Fault};
 use crate::host::files::{FileError, StateDir, keep_as, quarantine, read_trusted, write_atomic};
 use crate::memory::ledger::{FORMAT, Ledger, Unusable, file_of, is_file_of_one};
-use crate::memory::state::state_fault;
+use crate::memory::state::fault::state_fault;
 use crate::model::text::escape;
 
 pub(super) const SHARED: &str = "ledger.json";
 
-/// No ledger is longer: one that would be is not written ([`bytes_of`]).
+/// A longer ledger is neither read nor written ([`bytes_of`]). Bytes.
 const LONGEST: u64 = 64 << 20;
 
-/// So many engines are remembered. None is forgotten to make room: its ledger
-/// may be all that tells which of its images are rollbacks.
+/// So many engines are remembered. None is forgotten to make room: only its ledger may
+/// tell which of its images are rollbacks.
 const MOST_ENGINES: usize = 64;
 
 /// What [`SHARED`] is.
 #[derive(Debug, PartialEq, Eq)]
 enum Shared {
-    /// It says that each ledger is a file of its own.
+    /// It says that each ledger has its own file.
     Settled,
-    /// It is not there, or what it held is in the engine's own file already.
+    /// It is not there, or the engine's own file already has what it held.
     Over,
-    /// The ledger of an engine that has no file of its own yet: this one.
+    /// The ledger of an engine that has no file of its own yet; this will be its file.
     Movable(PathBuf),
-    /// A ledger of another engine that has a file of its own, too: an older
-    /// secateur went on with it. That engine's next run takes it over.
+    /// A ledger of another engine that also has a file of its own: an older secateur
+    /// went on with it. That engine's next run takes it over.
     Theirs,
-    /// It does not read.
     Damaged,
 }
 
@@ -44,7 +43,7 @@ enum Shared {
 #[derive(Debug)]
 pub(super) struct Read {
     pub(super) ledger: Ledger,
-    /// In words fit to print.
+    /// Fit to print.
     pub(super) notes: Vec<String>,
     pub(super) files: Files,
 }
@@ -65,7 +64,7 @@ enum Own {
 }
 
 impl Read {
-    /// Where there is no folder yet.
+    /// What is read where there is no folder yet.
     pub(super) fn nothing(engine: &str) -> Self {
         Self {
             ledger: Ledger::empty(engine),
@@ -101,14 +100,8 @@ pub(super) fn read(dir: &StateDir, engine: &str) -> Result<Read, Fault> {
         _ if says_where(&bytes) => Shared::Settled,
         Err(Unusable::Newer(format)) => return Err(newer(&shared, format)),
         Err(Unusable::Corrupt(why) | Unusable::OtherEngine(why)) => {
-            let shown = escape(&shared.to_string_lossy());
-            let ages = if read.files.own == Own::Absent {
-                "ages start anew: "
-            } else {
-                ""
-            };
-            let note = format!("{ages}the ledger {shown} is set aside, it does not read: {why}");
-            read.notes.push(note);
+            let anew = read.files.own == Own::Absent;
+            read.notes.push(set_aside(&shared, &why, anew));
             Shared::Damaged
         }
         Ok(old) => {
@@ -123,7 +116,7 @@ pub(super) fn read(dir: &StateDir, engine: &str) -> Result<Read, Fault> {
                     read.ledger = read.ledger.joined_with(old);
                     Shared::Over
                 }
-                // Neither is believed: this one is older than what was damaged.
+                // Neither is believed: this one is older than the damaged one.
                 Own::Damaged if mine => Shared::Over,
                 Own::Absent | Own::Good | Own::Damaged => match self::bytes(&file)? {
                     None => Shared::Movable(file),
@@ -141,14 +134,11 @@ pub(super) fn read(dir: &StateDir, engine: &str) -> Result<Read, Fault> {
 
 impl Read {
     fn own_is_damaged(&mut self, own: &Path, why: &str) {
-        let shown = escape(&own.to_string_lossy());
-        let note =
-            format!("ages start anew: the ledger {shown} is set aside, it does not read: {why}");
-        self.notes.push(note);
+        self.notes.push(set_aside(own, why, true));
         self.files.own = Own::Damaged;
     }
 
-    /// Whoever has DOCKER_HOST at another engine than usual reads it here.
+    /// Tells an operator whose DOCKER_HOST leads to another engine than usual.
     fn says_that_it_is_new(&mut self, dir: &StateDir, engine: &str) -> Result<(), Fault> {
         if self.files.own != Own::Absent || self.ledger != Ledger::empty(engine) {
             return Ok(());
@@ -165,14 +155,21 @@ impl Read {
     }
 }
 
-/// Writes this engine's ledger, whole or not at all, and puts in order first
-/// what [`read`] found.
+/// Fit to print. `anew`: nothing else is remembered of this engine.
+fn set_aside(path: &Path, why: &str, anew: bool) -> String {
+    let ages = if anew { "ages start anew: " } else { "" };
+    let shown = escape(&path.to_string_lossy());
+    format!("{ages}the ledger {shown} is set aside, it does not read: {why}")
+}
+
+/// Writes this engine's ledger, whole or not at all. First puts in order what [`read`]
+/// found.
 pub(super) fn write(dir: &StateDir, files: &Files, ledger: &Ledger) -> Result<(), Fault> {
     let (own, shared) = (dir.file(&file_of(ledger.engine())), dir.file(SHARED));
     let bytes = bytes_of(ledger, LONGEST)?;
     let write = || -> Result<(), FileError> {
-        // At any moment each ledger is whole in one of its two places. What is
-        // joined with its older half is written before that half goes.
+        // At any moment each ledger is whole in one of its two places. A joined ledger
+        // is written before its older half goes.
         let joined = files.shared == Shared::Over && files.own == Own::Good;
         if joined {
             write_atomic(&own, &bytes)?;
@@ -230,7 +227,7 @@ fn engines(dir: &StateDir) -> Result<Vec<String>, Fault> {
         .collect())
 }
 
-/// What is written, so that it is always read again.
+/// The ledger as it is written, so short that it can be read again.
 fn bytes_of(ledger: &Ledger, longest: u64) -> Result<Vec<u8>, Fault> {
     let fault = |why: String| Fault::new(Exit::State, format!("cannot write the ledger: {why}"));
     let json = |ledger: &Ledger| ledger.to_json().map_err(|error| fault(error.to_string()));

@@ -1,5 +1,5 @@
-//! Which policy file the last prune used. Decides nothing: whoever would go on
-//! without any finds here that there was one.
+//! Which policy file the last prune used, so that a run without one knows that there was
+//! one.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -7,15 +7,14 @@ use std::path::{Path, PathBuf};
 
 use crate::exit::{Exit, Fault};
 use crate::host::files::{StateDir, read_trusted, write_atomic};
-use crate::memory::state::state_fault;
+use crate::memory::state::fault::state_fault;
 use crate::model::text::escape;
 
 const FILE: &str = "policy";
 
-/// No path is longer.
+/// A longer path is not read. Bytes.
 const LONGEST: u64 = 1 << 16;
 
-/// The policy file of the last prune, and where that is remembered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LastPolicy {
     file: PathBuf,
@@ -23,8 +22,8 @@ pub struct LastPolicy {
 }
 
 impl LastPolicy {
-    /// Why there is no policy where none is named and this one, the usual, is not
-    /// there. Fit to print.
+    /// Why a run without a named policy, where the usual one is missing, is a fault. Fit
+    /// to print.
     pub fn is_gone(&self, usual: &str) -> String {
         let shown = |path: &Path| escape(&path.to_string_lossy());
         let (last, remembered) = (shown(&self.file), shown(&self.remembered));
@@ -46,8 +45,8 @@ impl LastPolicy {
     }
 }
 
-/// The policy file of the last prune on this state folder; `None` where none ever
-/// used one.
+/// The policy file of the last prune with this state folder; `None` where no prune used
+/// one.
 pub fn last_policy(dir: Option<&StateDir>) -> Result<Option<LastPolicy>, Fault> {
     let Some(dir) = dir else { return Ok(None) };
     let remembered = dir.file(FILE);
@@ -58,7 +57,6 @@ pub fn last_policy(dir: Option<&StateDir>) -> Result<Option<LastPolicy>, Fault> 
     }))
 }
 
-/// Remembers that one was used.
 pub(super) fn used(dir: &StateDir, file: &Path) -> Result<(), Fault> {
     let fault = |error: std::io::Error| {
         let shown = escape(&file.to_string_lossy());

@@ -1,11 +1,11 @@
 use super::*;
 use crate::memory::state::State;
-use crate::memory::state::tests::{folder, put};
+use crate::memory::state::folder::tests::{folder, put};
 use crate::testing::{at, clock, id, inventory, tagged};
 use chrono::TimeDelta;
 use std::fs;
 
-/// What this engine's ledger holds after one look at an image with this number.
+/// What this engine's ledger holds after one survey at an image with this number.
 fn of(engine: &str, image: u64, seconds: i64) -> Ledger {
     let mut host = inventory([tagged(image, "app:1")]);
     host.taken_at = at(seconds);
@@ -21,7 +21,7 @@ fn as_format_1(ledger: &Ledger) -> Vec<u8> {
     value.to_string().into_bytes()
 }
 
-/// One run of a secateur whose engine has this ledger after its look; gives what
+/// One run of a secateur whose engine has this ledger after its survey; gives what
 /// it remembered before, and what it said.
 fn run(dir: &StateDir, after: &Ledger) -> (Ledger, Vec<String>) {
     let state = State::open(dir.path()).unwrap().unwrap();

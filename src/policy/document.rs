@@ -1,6 +1,6 @@
-//! Reads config/policy.toml as documentation: each section and key with the
-//! comment above it. Decides what in a comment is text, what is set as it
-//! stands, and what is an example (a key that is commented out).
+//! Reads config/policy.toml as documentation: each section and key with the comment above
+//! it. Decides what in a comment is text, what is set as it stands, and what is an example
+//! (a key that is commented out).
 
 /// A comment, line by line, without its `# `.
 #[derive(Debug, Clone, Default)]

@@ -1,0 +1,50 @@
+//! Images, containers, deploys and builds, asked for at the same time.
+
+use std::collections::BTreeMap;
+
+use futures_util::future::{join, join4};
+
+use crate::engine::allowance::Allowance;
+use crate::engine::error::EngineError;
+use crate::engine::info::Info;
+use crate::engine::reader::Reader;
+use crate::model::{AtWork, Container, Image, ImageId};
+
+#[derive(Debug)]
+pub struct Contents {
+    pub images: BTreeMap<ImageId, Image>,
+    pub containers: Vec<Container>,
+    pub at_work: AtWork,
+}
+
+impl Reader {
+    /// Reads all that a decision rests on but the events. Those are to be asked for
+    /// afterwards, for what happens while the lists are read may be in none of them.
+    pub async fn contents(&self, info: &Info) -> Result<Contents, EngineError> {
+        let allowance = Allowance::of(info);
+        let (images, containers, swarm, builds) = Box::pin(join4(
+            self.all_images(info, &allowance),
+            self.all_containers(info, &allowance),
+            self.all_of_swarm(info, &allowance),
+            self.builds(),
+        ))
+        .await;
+        Ok(Contents {
+            images: images?,
+            containers: containers?,
+            at_work: AtWork {
+                swarm: swarm?,
+                builds: builds?,
+            },
+        })
+    }
+
+    /// Deploys and builds under way, and what Swarm wants.
+    pub async fn at_work(&self, info: &Info) -> Result<AtWork, EngineError> {
+        let (swarm, builds) = join(self.swarm(info), self.builds()).await;
+        Ok(AtWork {
+            swarm: swarm?,
+            builds: builds?,
+        })
+    }
+}

@@ -1,0 +1,202 @@
+//! Read access to one engine: the connection, the agreed API version, and how long an
+//! answer may take.
+
+use std::future::Future;
+use std::time::Duration;
+
+use bollard::Docker;
+use bollard::errors::Error as Bollard;
+use http_body_util::BodyExt;
+use hyper::body::{Bytes, Incoming};
+
+use crate::engine::address::Address;
+use crate::engine::error::{EngineError, Failure};
+use crate::engine::platform::Platform;
+use crate::engine::socket::Socket;
+
+/// One engine, at the API version that both speak.
+#[derive(Debug)]
+pub struct Reader {
+    pub(super) docker: Docker,
+    pub(super) socket: Socket,
+    pub(super) api: (u32, u32),
+    pub(super) podman: bool,
+    pub(super) version: String,
+    pub(super) platform: Option<Platform>,
+    /// How long one answer may take (`limits.max_answer`).
+    pub(super) patience: Duration,
+}
+
+impl Reader {
+    /// Connects and agrees on an API version. No answer may take longer than `patience`.
+    pub async fn connect(address: &Address, patience: Duration) -> Result<Self, EngineError> {
+        let doing = format!("reach the engine at {address}");
+        let socket = Socket::new(address.socket().to_owned());
+        let docker = socket.docker();
+        let version = ask(&doing, patience, docker.version()).await;
+        let version = version.map_err(|error| match error.kind {
+            Failure::Lost => EngineError {
+                why: format!(
+                    "{}; is it running (systemctl status docker), is --host right?",
+                    error.why
+                ),
+                ..error
+            },
+            _ => error,
+        })?;
+        let api = version.api_version.as_deref().and_then(parse_api);
+        let Some(theirs) = api else {
+            return Err(EngineError::nonsense(doing, "it names no API version"));
+        };
+        let lowest = version
+            .min_api_version
+            .as_deref()
+            .and_then(parse_api)
+            .unwrap_or((1, 0));
+        let api = theirs.min(OURS);
+        if api < lowest || theirs < LOWEST {
+            let why = format!(
+                "it speaks API {}.{} to {}.{}, secateur {}.{} to {}.{}",
+                lowest.0, lowest.1, theirs.0, theirs.1, LOWEST.0, LOWEST.1, OURS.0, OURS.1
+            );
+            return Err(EngineError::nonsense(doing, why));
+        }
+        socket.speak(api);
+        let podman = version
+            .components
+            .iter()
+            .flatten()
+            .any(|component| component.name == "Podman Engine");
+        Ok(Self {
+            docker,
+            socket,
+            api,
+            podman,
+            platform: Platform::given(version.os, version.arch),
+            version: version.version.unwrap_or_default(),
+            patience,
+        })
+    }
+
+    /// One call, within the time that the policy gives for an answer.
+    pub(super) async fn ask<T>(
+        &self,
+        doing: &str,
+        request: impl Future<Output = Result<T, Bollard>>,
+    ) -> Result<T, EngineError> {
+        // Futures that ask several things would become large.
+        Box::pin(ask(doing, self.patience, request)).await
+    }
+
+    /// What the engine pulls where nobody names a platform; `None` where it does not say.
+    pub fn platform(&self) -> Option<&Platform> {
+        self.platform.as_ref()
+    }
+}
+
+/// The newest API version that secateur was tested with, and the oldest.
+const OURS: (u32, u32) = (1, 51);
+const LOWEST: (u32, u32) = (1, 40);
+
+fn parse_api(text: &str) -> Option<(u32, u32)> {
+    let (major, minor) = text.split_once('.')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+async fn ask<T>(
+    doing: &str,
+    patience: Duration,
+    request: impl Future<Output = Result<T, Bollard>>,
+) -> Result<T, EngineError> {
+    within(
+        doing,
+        patience,
+        " (limits.max_answer)",
+        request,
+        str::to_owned,
+    )
+    .await
+}
+
+/// One call that no key of the policy limits.
+pub(super) async fn call<T>(
+    doing: &str,
+    deadline: Duration,
+    request: impl Future<Output = Result<T, Bollard>>,
+) -> Result<T, EngineError> {
+    within(doing, deadline, "", request, str::to_owned).await
+}
+
+/// The next piece of an answer; `None` at its end.
+pub(super) async fn piece(body: &mut Incoming) -> Result<Option<Bytes>, Bollard> {
+    while let Some(frame) = body.frame().await {
+        if let Ok(data) = frame?.into_data() {
+            return Ok(Some(data));
+        }
+    }
+    Ok(None)
+}
+
+/// One call with a deadline over headers and body alike; bollard's own covers
+/// the headers only.
+pub(super) async fn within<T>(
+    doing: &str,
+    deadline: Duration,
+    key: &str,
+    request: impl Future<Output = Result<T, Bollard>>,
+    clear: impl Fn(&str) -> String,
+) -> Result<T, EngineError> {
+    match tokio::time::timeout(deadline, request).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(EngineError::from_bollard(doing, &error, clear)),
+        Err(_) => {
+            let time = humantime::format_duration(deadline);
+            let why = format!("no answer within {time}{key}");
+            Err(EngineError::new(doing, Failure::Lost, why))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::UnixListener;
+
+    use super::*;
+    use crate::engine::environment::Environment;
+
+    /// Connects to an engine that takes so long to answer.
+    async fn connects(needs: Duration, patience: Duration) -> Result<Reader, EngineError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("docker.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        let slow = async move {
+            let (mut client, _) = listener.accept().await.unwrap();
+            client
+                .read_buf(&mut Vec::with_capacity(4096))
+                .await
+                .unwrap();
+            tokio::time::sleep(needs).await;
+            let body = r#"{"Version":"28.5.2","ApiVersion":"1.51","MinAPIVersion":"1.24"}"#;
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: ";
+            let answer = format!("{head}{}\r\n\r\n{body}", body.len());
+            // Nobody may be left to read it.
+            let _ = client.write_all(answer.as_bytes()).await;
+        };
+        let host = format!("unix://{}", path.display());
+        let address = Address::resolve(Some(&host), &Environment::default(), |_| ()).unwrap();
+        tokio::spawn(slow);
+        Reader::connect(&address, patience).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_engine_may_take_as_long_as_the_policy_says_and_the_error_names_the_key() {
+        let seconds = Duration::from_secs;
+        let error = connects(seconds(40), seconds(30)).await.unwrap_err();
+        assert_eq!(error.kind, Failure::Lost);
+        let words = "no answer within 30s (limits.max_answer)";
+        assert!(error.why.contains(words), "{error}");
+        let reader = connects(seconds(40), seconds(60)).await.unwrap();
+        assert_eq!(reader.api, (1, 51));
+    }
+}

@@ -1,0 +1,149 @@
+//! How one survey of a host becomes memory.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::TimeDelta;
+
+use crate::memory::clock;
+use crate::memory::ledger::sighting::Sighting;
+use crate::memory::ledger::stored::{FORMAT, Ledger};
+use crate::memory::ledger::{evidence, names};
+use crate::model::conditions::ClockReading;
+use crate::model::names::{Names, users};
+use crate::model::reference::Reference;
+use crate::model::{Container, Event, EventKind, ImageId, Inventory};
+
+impl Ledger {
+    /// Images that a container mounts by a name that they no longer have, each with
+    /// that container. A mount holds the image that had the name when the container
+    /// was made; the engine lists only the name, and not every engine refuses to
+    /// remove a mounted image.
+    pub fn mounted_once<'a>(&self, seen: &'a Inventory) -> Vec<(&'a ImageId, &'a Container)> {
+        let mut found = Vec::new();
+        for container in &seen.containers {
+            let mounts = container.image_mounts.iter();
+            let names: BTreeSet<Reference> =
+                mounts.filter_map(|name| name.raw().parse().ok()).collect();
+            // Most containers mount no image, and there may be many images.
+            if names.is_empty() {
+                continue;
+            }
+            let had = |(id, sighting): (&ImageId, &Sighting)| {
+                let (id, image) = seen.images.get_key_value(id)?;
+                let lost = |name: &Reference| sighting.had(name) && !image.tags.contains(name);
+                names.iter().any(lost).then_some((id, container))
+            };
+            found.extend(self.images.iter().filter_map(had));
+        }
+        found
+    }
+
+    /// The memory after one more survey. `shift` first moves all remembered dates
+    /// forward (see [`crate::memory::clock::Clock::between`]), none of them past now.
+    #[must_use]
+    pub fn observe(&self, seen: &Inventory, reading: &ClockReading, shift: TimeDelta) -> Self {
+        let now = seen.taken_at;
+        let names = Names::of(&seen.images);
+        let in_use = users(seen);
+        let mounted: BTreeSet<&ImageId> = self
+            .mounted_once(seen)
+            .into_iter()
+            .map(|(id, _)| id)
+            .collect();
+        let mut images: BTreeMap<ImageId, Sighting> = BTreeMap::new();
+        for (id, image) in &seen.images {
+            let mut sighting = self
+                .images
+                .get(id)
+                .cloned()
+                .unwrap_or_else(|| Sighting::new(now));
+            sighting.each_date(|at| at.checked_add_signed(shift).unwrap_or(now).min(now));
+            sighting
+                .tags
+                .extend(image.tags.iter().map(|tag| (tag.clone(), now)));
+            // What was wanted at the last survey and is not at this one ceased to be
+            // at some moment in between. The engine keeps too few events to tell
+            // which, so the latest possible moment counts.
+            let tagged = !image.tags.is_empty();
+            let used = in_use.contains_key(id) || mounted.contains(id);
+            if sighting.tagged_then && !tagged {
+                sighting.last_named = Some(now);
+            }
+            if sighting.used_then || used {
+                sighting.last_used = Some(now);
+            }
+            (sighting.tagged_then, sighting.used_then) = (tagged, used);
+            images.insert(id.clone(), sighting);
+        }
+        // A name may have moved since the last survey. The image that had it then and
+        // the one that has it now both count as wanted at the moment of the event. An
+        // image that lost it earlier does not: a service that runs from a tag names
+        // it in every health check, and its former images would never grow old.
+        let mut carried: BTreeMap<&Reference, Vec<&ImageId>> = BTreeMap::new();
+        for (id, sighting) in &self.images {
+            let last = sighting.tags.values().max();
+            let then = sighting.tags.iter().filter(|(_, at)| Some(*at) == last);
+            for (tag, _) in then.filter(|_| sighting.tagged_then) {
+                carried.entry(tag).or_default().push(id);
+            }
+        }
+        let last_survey = self.clock.as_ref().map(|clock| clock.wall);
+        // The engine dated the event by the clock as it was before a jump.
+        let when = |event: &Event| event.at.checked_add_signed(shift).unwrap_or(now).min(now);
+        for event in &seen.events {
+            let text = event.image.raw();
+            let then = text
+                .parse()
+                .ok()
+                .and_then(|name: Reference| carried.get(&name).cloned())
+                .unwrap_or_default();
+            for id in names.resolve(text).into_iter().chain(then) {
+                let Some(sighting) = images.get_mut(id) else {
+                    continue;
+                };
+                let at = when(event);
+                // A tag that came and moved on between two surveys makes the image a rollback.
+                if last_survey.is_none_or(|last| event.at > last)
+                    && let Some(tag) = event.tag.as_ref().and_then(|tag| tag.raw().parse().ok())
+                {
+                    let last = sighting.tags.entry(tag).or_insert(at);
+                    *last = at.max(*last);
+                }
+                let at = Some(at);
+                match event.what {
+                    EventKind::Named | EventKind::Pulled | EventKind::Loaded => {
+                        sighting.last_named = sighting.last_named.max(at);
+                    }
+                    EventKind::Used => sighting.last_used = sighting.last_used.max(at),
+                }
+            }
+        }
+        for (id, at) in evidence::asked_by_digest(seen, &names, when) {
+            if let Some(sighting) = images.get_mut(id) {
+                sighting.asked_by_digest = sighting.asked_by_digest.max(Some(at));
+            }
+        }
+        for id in evidence::built_on(self, seen) {
+            if let Some(sighting) = images.get_mut(id) {
+                sighting.built_on = Some(now);
+            }
+        }
+        for (id, tags) in evidence::may_have_carried(self, seen) {
+            if let Some(sighting) = images.get_mut(id) {
+                sighting.may_have_had(tags, now);
+            }
+        }
+        names::fade(&mut images, seen, names::Limits::USUAL);
+        let gone = names::gone(self, &images, now);
+        Self {
+            format: FORMAT,
+            engine: seen.engine.key(),
+            clock: Some(clock::remembered(self.clock.as_ref(), reading)),
+            losses_unknown_since: None,
+            images,
+            standing: self.standing.clone(),
+            held_locks: BTreeMap::new(),
+            gone,
+        }
+    }
+}

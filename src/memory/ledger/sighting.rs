@@ -1,0 +1,147 @@
+//! What the ledger remembers of one image. Whatever is forgotten or joined, the image
+//! only becomes younger.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::memory::ledger::faded::Faded;
+use crate::model::reference::Reference;
+
+/// At most so many names that one image may have had are remembered: one `docker load`
+/// of many images must not make the ledger grow by their square.
+pub(super) const PERHAPS: usize = 100;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sighting {
+    /// The first survey that found the image.
+    pub first_seen: DateTime<Utc>,
+    /// Each tag that the image was seen with, and the last moment that showed it.
+    #[serde(default)]
+    pub tags: BTreeMap<Reference, DateTime<Utc>>,
+    /// More names that it had and has no longer.
+    #[serde(default, skip_serializing_if = "Faded::is_empty")]
+    pub faded: Faded,
+    /// The last moment at which an event showed it named or tagged.
+    #[serde(default)]
+    pub last_named: Option<DateTime<Utc>>,
+    /// The last moment that showed it in use.
+    #[serde(default)]
+    pub last_used: Option<DateTime<Utc>>,
+    /// The last moment at which somebody was seen to ask for it by its digest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_by_digest: Option<DateTime<Utc>>,
+    /// The last moment at which an image that is built on it was new.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub built_on: Option<DateTime<Utc>>,
+    /// Tags that it may have had between two surveys, and the latest such moment.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub perhaps: BTreeMap<Reference, DateTime<Utc>>,
+    /// Whether it had a tag at the last survey.
+    #[serde(default)]
+    pub(super) tagged_then: bool,
+    /// Whether it was in use at the last survey.
+    #[serde(default)]
+    pub(super) used_then: bool,
+}
+
+impl Sighting {
+    pub(super) fn new(at: DateTime<Utc>) -> Self {
+        Self {
+            first_seen: at,
+            tags: BTreeMap::new(),
+            faded: Faded::default(),
+            last_named: None,
+            last_used: None,
+            asked_by_digest: None,
+            built_on: None,
+            perhaps: BTreeMap::new(),
+            tagged_then: false,
+            used_then: false,
+        }
+    }
+
+    /// The last moment that showed it with any tag.
+    pub fn last_tagged(&self) -> Option<DateTime<Utc>> {
+        self.tags.values().copied().max().max(self.last_named)
+    }
+
+    /// Whether it was once seen with this name; for a faded name, whether it may have
+    /// been.
+    pub fn had(&self, name: &Reference) -> bool {
+        self.tags.contains_key(name) || self.faded.has(name)
+    }
+
+    /// Whether it had this tag at the last survey.
+    pub(super) fn carried_then(&self, tag: &Reference) -> bool {
+        let last = self.tags.get(tag);
+        self.tagged_then && last.is_some() && last == self.tags.values().max()
+    }
+
+    /// Remembers the newest of all tags that it may have had.
+    pub(super) fn may_have_had(&mut self, tags: Vec<&Reference>, now: DateTime<Utc>) {
+        let tags = tags.into_iter().map(|tag| (tag.clone(), now));
+        self.perhaps.extend(tags);
+        let mut all: Vec<_> = self
+            .perhaps
+            .iter()
+            .map(|(tag, at)| (*at, tag.clone()))
+            .collect();
+        all.sort();
+        for (_, tag) in &all[..all.len().saturating_sub(PERHAPS)] {
+            self.perhaps.remove(tag);
+        }
+    }
+
+    pub(super) fn each_date(&mut self, change: impl Fn(DateTime<Utc>) -> DateTime<Utc>) {
+        self.first_seen = change(self.first_seen);
+        self.last_named = self.last_named.map(&change);
+        self.last_used = self.last_used.map(&change);
+        self.asked_by_digest = self.asked_by_digest.map(&change);
+        self.built_on = self.built_on.map(&change);
+        for at in self.tags.values_mut().chain(self.perhaps.values_mut()) {
+            *at = change(*at);
+        }
+    }
+
+    /// Keeps only fingerprints of these names, and the last moment that showed it with
+    /// one of them.
+    pub(super) fn forget(&mut self, which: impl Fn(&Reference) -> bool) {
+        let tags = std::mem::take(&mut self.tags);
+        let (forgotten, kept): (BTreeMap<_, _>, _) =
+            tags.into_iter().partition(|(name, _)| which(name));
+        self.tags = kept;
+        let last = forgotten.values().copied().max();
+        self.last_named = self.last_named.max(last);
+        self.faded.add(forgotten.keys());
+    }
+
+    /// Keeps only fingerprints of the names that it may have had, and the latest such
+    /// moment: no faded name is newer than `last_tagged`.
+    pub(super) fn forget_perhaps(&mut self) {
+        let names = std::mem::take(&mut self.perhaps);
+        self.last_named = self.last_named.max(names.values().copied().max());
+        self.faded.add(names.keys());
+    }
+
+    /// Joins two memories of one image: it was wanted when either says so.
+    pub(super) fn join(&mut self, other: &Self) {
+        self.first_seen = self.first_seen.max(other.first_seen);
+        for (name, at) in &other.tags {
+            let last = self.tags.entry(name.clone()).or_insert(*at);
+            *last = (*last).max(*at);
+        }
+        for (name, at) in &other.perhaps {
+            let last = self.perhaps.entry(name.clone()).or_insert(*at);
+            *last = (*last).max(*at);
+        }
+        self.faded.join(&other.faded);
+        self.last_named = self.last_named.max(other.last_named);
+        self.last_used = self.last_used.max(other.last_used);
+        self.asked_by_digest = self.asked_by_digest.max(other.asked_by_digest);
+        self.built_on = self.built_on.max(other.built_on);
+        self.tagged_then |= other.tagged_then;
+        self.used_then |= other.used_then;
+    }
+}

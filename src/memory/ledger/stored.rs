@@ -1,0 +1,199 @@
+//! The ledger of one engine's store, and how it is written: one line of JSON that ends
+//! in a checksum.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::memory::ledger::sighting::Sighting;
+use crate::memory::ledger::sum;
+use crate::model::ImageId;
+use crate::model::conditions::{ClockReading, Standing};
+use crate::model::reference::Reference;
+use crate::model::text::{escape, json_error};
+
+/// The format that this version writes, and the highest that it reads. From 2 on,
+/// each engine's ledger has its own file.
+pub const FORMAT: u32 = 2;
+
+/// Hex digits of an engine's key in its file's name.
+const HASH: usize = 16;
+
+/// The name of this engine's ledger file. It has a fixed length, whatever the engine
+/// calls itself.
+pub fn file_of(engine: &str) -> String {
+    let sum = Sha256::digest(engine);
+    let start = sum.first_chunk().copied().unwrap_or_default();
+    format!("ledger-{:0HASH$x}.json", u64::from_be_bytes(start))
+}
+
+/// Whether this is the name of some engine's ledger file.
+pub fn is_file_of_one(name: &str) -> bool {
+    let hash = name.strip_prefix("ledger-");
+    let hash = hash.and_then(|rest| rest.strip_suffix(".json"));
+    hash.is_some_and(|hash| hash.len() == HASH && hash.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ledger {
+    /// [`FORMAT`].
+    pub(super) format: u32,
+    /// [`crate::model::EngineFacts::key`].
+    pub(super) engine: String,
+    /// The clocks at the last survey.
+    pub(super) clock: Option<ClockReading>,
+    /// Since when it is not known what earlier runs lost, where that is earlier than
+    /// the last survey: the engine could not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) losses_unknown_since: Option<DateTime<Utc>>,
+    /// Only images that were there at the last survey: one that comes back is new.
+    pub(super) images: BTreeMap<ImageId, Sighting>,
+    /// What spoke against a removal at the last survey, and since which survey: neither
+    /// a held lock nor a running build tells since when.
+    #[serde(default, skip_serializing_if = "Standing::is_empty")]
+    pub(super) standing: Standing,
+    /// Written by older versions in place of `standing`: only locks, by path.
+    #[serde(default, skip_serializing)]
+    pub(super) held_locks: BTreeMap<String, DateTime<Utc>>,
+    /// Tags that no image here has any more, and the last survey that showed each.
+    /// Shown by verify-cache; no decision rests on it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) gone: BTreeMap<Reference, DateTime<Utc>>,
+}
+
+/// Counts what is written and keeps none of it.
+struct Length(usize);
+
+impl std::io::Write for Length {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Why a ledger's bytes cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unusable {
+    /// Damaged, cut off, or empty.
+    Corrupt(String),
+    /// Written by a newer secateur in this format.
+    Newer(u32),
+    /// Of another engine or store; its key.
+    OtherEngine(String),
+}
+
+impl Ledger {
+    pub fn empty(engine: &str) -> Self {
+        Self {
+            format: FORMAT,
+            engine: engine.to_owned(),
+            clock: None,
+            losses_unknown_since: None,
+            images: BTreeMap::new(),
+            standing: Standing::new(),
+            held_locks: BTreeMap::new(),
+            gone: BTreeMap::new(),
+        }
+    }
+
+    /// Reads what [`Ledger::to_json`] wrote, for this engine and no other.
+    pub fn from_json(bytes: &[u8], engine: &str) -> Result<Self, Unusable> {
+        let ledger = Self::of_any_engine(bytes)?;
+        if ledger.engine != engine {
+            return Err(Unusable::OtherEngine(escape(&ledger.engine)));
+        }
+        Ok(ledger)
+    }
+
+    /// Reads the ledger of any engine.
+    pub fn of_any_engine(bytes: &[u8]) -> Result<Self, Unusable> {
+        #[derive(Deserialize)]
+        struct Head {
+            format: u32,
+        }
+        let corrupt = |error: serde_json::Error| Unusable::Corrupt(json_error(&error));
+        let head: Head = serde_json::from_slice(bytes).map_err(corrupt)?;
+        if head.format > FORMAT {
+            return Err(Unusable::Newer(head.format));
+        }
+        if !sum::holds(bytes) {
+            let why = "it is not what was written: its checksum is another".to_owned();
+            return Err(Unusable::Corrupt(why));
+        }
+        let mut ledger: Self = serde_json::from_slice(bytes).map_err(corrupt)?;
+        for (path, at) in std::mem::take(&mut ledger.held_locks) {
+            for kind in ["flock", "exists"] {
+                let what = format!("deploy-lock {kind} {path}");
+                ledger.standing.entry(what).or_insert(at);
+            }
+        }
+        Ok(ledger)
+    }
+
+    /// [`crate::model::EngineFacts::key`].
+    pub fn engine(&self) -> &str {
+        &self.engine
+    }
+
+    /// One line of JSON, whose last field is a checksum of all before it.
+    pub fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {
+        // A Vec that grows takes up to three times the memory that it needs.
+        let mut length = Length(0);
+        serde_json::to_writer(&mut length, self)?;
+        let mut bytes = Vec::with_capacity(length.0 + sum::LENGTH + 1);
+        serde_json::to_writer(&mut bytes, self)?;
+        let mut bytes = sum::added(bytes);
+        bytes.push(b'\n');
+        Ok(bytes)
+    }
+
+    /// The clocks at the last survey, if there was one.
+    pub fn clock(&self) -> Option<&ClockReading> {
+        self.clock.as_ref()
+    }
+
+    /// Events are asked for from this moment on: the last survey, or an earlier moment
+    /// set by [`Ledger::asks_again_since`].
+    pub fn asks_since(&self) -> Option<DateTime<Utc>> {
+        let last_survey = self.clock.as_ref().map(|clock| clock.wall);
+        self.losses_unknown_since.or(last_survey)
+    }
+
+    /// Has the next survey ask from this moment on: what earlier runs lost is not known.
+    #[must_use]
+    pub fn asks_again_since(mut self, since: Option<DateTime<Utc>>) -> Self {
+        self.losses_unknown_since = since;
+        self
+    }
+
+    pub fn sighting(&self, id: &ImageId) -> Option<&Sighting> {
+        self.images.get(id)
+    }
+
+    pub fn sightings(&self) -> impl Iterator<Item = (&ImageId, &Sighting)> {
+        self.images.iter()
+    }
+
+    /// What spoke against a removal at the last survey.
+    pub fn standing(&self) -> &Standing {
+        &self.standing
+    }
+
+    /// Remembers only what speaks against a removal at this survey: what one survey did
+    /// not show begins anew.
+    #[must_use]
+    pub fn with_standing(mut self, standing: Standing) -> Self {
+        self.standing = standing;
+        self
+    }
+
+    /// When a tag that no image had at the last survey was last seen.
+    pub fn gone(&self, tag: &Reference) -> Option<DateTime<Utc>> {
+        self.gone.get(tag).copied()
+    }
+}

@@ -1,0 +1,292 @@
+//! The state folder: ledgers and journal under one run lock. Decides what becomes
+//! of a journal that grew too long.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use chrono::{DateTime, Utc};
+
+use crate::exit::Fault;
+use crate::host::files::{Appender, FileError, StateDir, keep_as, read_trusted_end, write_atomic};
+use crate::host::run_lock::{HeldBy, RunLock};
+use crate::memory::journal::{
+    Record, intended, of_engine, open_intents, pending, records, resisting,
+};
+use crate::memory::ledger::Ledger;
+use crate::memory::state::fault::state_fault;
+use crate::memory::state::{ledgers, policy_file};
+use crate::model::ImageId;
+
+const JOURNAL: &str = "journal.jsonl";
+const LOCK: &str = "run.lock";
+
+/// A longer journal is set aside at the start of a run, and a new one is begun. Bytes.
+const LONGEST_JOURNAL: u64 = 4 << 20;
+
+/// So much of the journal's end is read. A long run may have written more, but a removal
+/// that was cut off stands at its end. Bytes.
+const READ_OF_JOURNAL: u64 = 2 * LONGEST_JOURNAL;
+
+#[derive(Debug)]
+pub struct Memory {
+    /// Empty where none could be used.
+    pub ledger: Ledger,
+    /// Intents of earlier runs without an outcome.
+    pub pending: BTreeMap<ImageId, Record>,
+    /// When a removal of each image was last intended, whatever its outcome.
+    pub intended: BTreeMap<ImageId, DateTime<Utc>>,
+    /// Images that the engine did not let go when they were last tried.
+    pub resisting: BTreeSet<ImageId>,
+    /// Why ages start anew, where they do. Fit to print.
+    pub notes: Vec<String>,
+    files: ledgers::Files,
+}
+
+/// The part of a memory that a survey uses.
+#[derive(Debug, Clone, Copy)]
+pub struct Known<'a> {
+    pub ledger: &'a Ledger,
+    pub intended: &'a BTreeMap<ImageId, DateTime<Utc>>,
+    pub resisting: &'a BTreeSet<ImageId>,
+}
+
+impl Memory {
+    pub fn known(&self) -> Known<'_> {
+        Known {
+            ledger: &self.ledger,
+            intended: &self.intended,
+            resisting: &self.resisting,
+        }
+    }
+}
+
+/// Reads what is remembered of this engine's store, and changes nothing.
+/// `dir` is `None` where the folder is not there yet.
+pub fn read(dir: Option<&StateDir>, engine: &str) -> Result<Memory, Fault> {
+    let (read, journal) = match dir {
+        None => (ledgers::Read::nothing(engine), None),
+        Some(dir) => {
+            let journal = read_trusted_end(&dir.file(JOURNAL), READ_OF_JOURNAL);
+            let read = ledgers::read(dir, engine)?;
+            (read, journal.map_err(|error| state_fault(&error))?)
+        }
+    };
+    let journal = journal.unwrap_or_default();
+    Ok(Memory {
+        ledger: read.ledger,
+        pending: pending(&journal, engine),
+        intended: intended(&journal, engine),
+        resisting: resisting(&journal, engine),
+        notes: read.notes,
+        files: read.files,
+    })
+}
+
+/// What our own runs did on this engine's store, oldest first, as far as the journal
+/// goes back. Changes nothing; lines that do not parse are skipped.
+pub fn history(dir: &StateDir, engine: &str) -> Result<Vec<Record>, Fault> {
+    let mut found = Vec::new();
+    for name in [format!("{JOURNAL}.1"), JOURNAL.to_owned()] {
+        let bytes =
+            read_trusted_end(&dir.file(&name), READ_OF_JOURNAL).map_err(|e| state_fault(&e))?;
+        found.extend(records(&bytes.unwrap_or_default()));
+    }
+    Ok(of_engine(found.into_iter(), engine).collect())
+}
+
+/// The state folder, under the run lock until dropped.
+#[derive(Debug)]
+pub struct State {
+    dir: StateDir,
+    journal: Appender,
+    /// The engine whose memory was read: new records are of its images.
+    engine: RefCell<Option<String>>,
+    _lock: RunLock,
+}
+
+impl State {
+    /// Opens the folder for one run; the inner error names the run that has it.
+    pub fn open(path: &Path) -> Result<Result<Self, HeldBy>, Fault> {
+        let open = || -> Result<Result<Self, HeldBy>, FileError> {
+            let dir = StateDir::open(path)?;
+            let lock = match RunLock::take(&dir.file(LOCK))? {
+                Ok(lock) => lock,
+                Err(held) => return Ok(Err(held)),
+            };
+            lock.remove_leftovers(&dir)?;
+            let journal = dir.file(JOURNAL);
+            if std::fs::metadata(&journal).is_ok_and(|meta| meta.len() > LONGEST_JOURNAL) {
+                rotate(&journal)?;
+            }
+            Ok(Ok(Self {
+                journal: Appender::open(&journal)?,
+                dir,
+                engine: RefCell::default(),
+                _lock: lock,
+            }))
+        };
+        open().map_err(|error| state_fault(&error))
+    }
+
+    /// See [`read`].
+    pub fn memory(&self, engine: &str) -> Result<Memory, Fault> {
+        self.engine.replace(Some(engine.to_owned()));
+        read(Some(&self.dir), engine)
+    }
+
+    /// See [`history`].
+    pub fn history(&self) -> Result<Vec<Record>, Fault> {
+        history(
+            &self.dir,
+            self.engine.borrow().as_deref().unwrap_or_default(),
+        )
+    }
+
+    /// Writes this engine's ledger, whole or not at all; one that could not be
+    /// used is set aside first.
+    pub fn save(&self, memory: &Memory, ledger: &Ledger) -> Result<(), Fault> {
+        ledgers::write(&self.dir, &memory.files, ledger)
+    }
+
+    /// Remembers that a run used this policy file: see [`crate::memory::state::last_policy`].
+    pub fn used_policy(&self, file: &Path) -> Result<(), Fault> {
+        policy_file::used(&self.dir, file)
+    }
+
+    pub fn record(&mut self, records: &[Record], durable: bool) -> Result<(), Fault> {
+        let engine = self.engine.borrow();
+        let line = |record: &Record| match &*engine {
+            Some(engine) => record.clone().of(engine).to_line(),
+            None => record.to_line(),
+        };
+        let lines: Vec<u8> = records.iter().flat_map(line).collect();
+        if lines.is_empty() {
+            return Ok(());
+        }
+        let mut write = || -> Result<(), FileError> {
+            self.journal.append(&lines)?;
+            if durable { self.journal.sync() } else { Ok(()) }
+        };
+        write().map_err(|error| state_fault(&error))
+    }
+}
+
+/// Keeps one older generation, `journal.jsonl.1`. The new journal begins with the
+/// intents that are still open. A crash in between leaves the old one whole.
+fn rotate(path: &Path) -> Result<(), FileError> {
+    let journal = read_trusted_end(path, READ_OF_JOURNAL)?.unwrap_or_default();
+    let mut old = path.as_os_str().to_owned();
+    old.push(".1");
+    keep_as(path, Path::new(&old))?;
+    let open = open_intents(&journal);
+    let lines: Vec<u8> = open.iter().flat_map(Record::to_line).collect();
+    write_atomic(path, &lines)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::host::files::Wanted;
+    use crate::host::files::check;
+    use crate::memory::journal::RemovalResult;
+    use crate::testing::{at, id};
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    const ENGINE: &str = "e";
+
+    pub(in crate::memory::state) fn folder() -> (tempfile::TempDir, StateDir) {
+        let folder = crate::testing::folder_of_ours();
+        let dir = StateDir::open(folder.path()).unwrap();
+        (folder, dir)
+    }
+
+    pub(in crate::memory::state) fn put(dir: &StateDir, name: &str, bytes: &[u8]) {
+        let path = dir.file(name);
+        fs::write(&path, bytes).unwrap();
+        fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
+    }
+
+    /// A line of that run for this image: an intent, or its outcome.
+    fn line(run: &str, n: u64, came: Option<RemovalResult>) -> String {
+        let record = Record::outcome(
+            run,
+            at(0),
+            id(n),
+            came.unwrap_or(RemovalResult::Skipped),
+            None,
+        );
+        let line = String::from_utf8(record.to_line()).unwrap();
+        if came.is_some() {
+            return line;
+        }
+        let intent = format!(
+            r#""event":"intent","engine":"{ENGINE}","names":[],"class":"untagged","unneeded_since":null,"evidence":null,"reclaimable_bytes":1"#
+        );
+        line.replace(r#""event":"outcome","result":"skipped""#, &intent)
+    }
+
+    /// Longer than that many bytes, of intents that were all closed.
+    fn long_journal(bytes: u64) -> String {
+        let both = line("old", 1, None) + &line("old", 1, Some(RemovalResult::Removed));
+        both.repeat(usize::try_from(bytes).unwrap() / both.len() + 1)
+    }
+
+    fn length(dir: &StateDir, name: &str) -> u64 {
+        fs::metadata(dir.file(name)).unwrap().len()
+    }
+
+    #[test]
+    fn a_journal_of_any_length_is_read_from_its_end() {
+        let (_folder, dir) = folder();
+        let long = long_journal(READ_OF_JOURNAL + 1) + &line("last", 2, None);
+        put(&dir, JOURNAL, long.as_bytes());
+        let memory = read(Some(&dir), ENGINE).unwrap();
+        assert_eq!(memory.pending.into_keys().collect::<Vec<_>>(), [id(2)]);
+        let ids: Vec<_> = memory.intended.into_keys().collect();
+        assert_eq!(ids, [id(1), id(2)]);
+        assert!(!history(&dir, ENGINE).unwrap().is_empty());
+        assert!(history(&dir, "another").unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_long_journal_is_set_aside_and_the_new_one_begins_with_what_is_open() {
+        let (folder, dir) = folder();
+        let open = line("last", 2, None) + &line("last", 3, None);
+        let long = line("old", 4, None) + &long_journal(LONGEST_JOURNAL) + &open;
+        put(&dir, JOURNAL, long.as_bytes());
+        put(&dir, "journal.jsonl.1", b"older\n");
+        let mut state = State::open(folder.path()).unwrap().unwrap();
+        assert_eq!(
+            fs::read(dir.file("journal.jsonl.1")).unwrap(),
+            long.as_bytes()
+        );
+        let kept = fs::read_to_string(dir.file(JOURNAL)).unwrap();
+        assert_eq!(kept.lines().count(), 3, "{kept}");
+        check(&dir.file(JOURNAL), Wanted::File).unwrap();
+        // The new journal is appended to, and is not set aside again.
+        let pending = state.memory(ENGINE).unwrap().pending;
+        assert_eq!(
+            pending.into_keys().collect::<Vec<_>>(),
+            [id(2), id(3), id(4)]
+        );
+        let closed = Record::outcome("last", at(1), id(2), RemovalResult::Removed, None);
+        state.record(&[closed], true).unwrap();
+        drop(state);
+        let state = State::open(folder.path()).unwrap().unwrap();
+        assert_eq!(length(&dir, "journal.jsonl.1"), long.len() as u64);
+        let pending = state.memory(ENGINE).unwrap().pending;
+        assert_eq!(pending.into_keys().collect::<Vec<_>>(), [id(3), id(4)]);
+    }
+
+    #[test]
+    fn a_journal_that_is_just_long_enough_stays() {
+        let (folder, dir) = folder();
+        let mut just = vec![b'x'; usize::try_from(LONGEST_JOURNAL).unwrap() - 1];
+        just.push(b'\n');
+        put(&dir, JOURNAL, &just);
+        State::open(folder.path()).unwrap().unwrap();
+        assert!(!dir.file("journal.jsonl.1").exists());
+    }
+}

@@ -1,0 +1,113 @@
+//! What the value of one key may be.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use toml::Spanned;
+
+use crate::model::Bytes;
+use crate::policy::wording::Unplaced;
+
+pub(super) fn age(key: &str, text: &Spanned<String>) -> Result<Duration, Unplaced> {
+    let seen = text.get_ref();
+    match humantime::parse_duration(seen) {
+        Ok(age) if age.is_zero() => Err(Unplaced::at(
+            text,
+            format!("{key} is {seen:?}, nothing at all; wanted more than that"),
+        )),
+        // chrono, in which ages are counted, ends at some 292 million years; ten
+        // thousand are enough for "never".
+        Ok(age) if age > Duration::from_hours(24 * 366 * 10_000) => Err(Unplaced::at(
+            text,
+            format!("{key} is {seen:?}; wanted at most 10000 years"),
+        )),
+        Ok(age) => Ok(age),
+        Err(error) => Err(Unplaced::at(
+            text,
+            format!(
+                "{key}: {seen:?} is no duration ({error}); wanted one such as \"14d\" or \"36h\""
+            ),
+        )),
+    }
+}
+
+pub(super) fn age_or(
+    key: &str,
+    given: Option<&Spanned<String>>,
+    default: Duration,
+) -> Result<Duration, Unplaced> {
+    given.map_or(Ok(default), |text| age(key, text))
+}
+
+pub(super) fn size(key: &str, text: &Spanned<String>) -> Result<Bytes, Unplaced> {
+    let seen = text.get_ref();
+    let size = seen.parse::<bytesize::ByteSize>();
+    size.map(|size| Bytes(size.0)).map_err(|_| {
+        let message = format!("{key}: {seen:?} is no size; wanted one such as \"10GiB\"");
+        Unplaced::at(text, message)
+    })
+}
+
+pub(super) fn percent(
+    key: &str,
+    value: Option<&Spanned<f64>>,
+    default: f64,
+) -> Result<f64, Unplaced> {
+    match value {
+        None => Ok(default),
+        Some(x) if (0.0..=100.0).contains(x.get_ref()) => Ok(*x.get_ref()),
+        Some(x) => Err(Unplaced::at(
+            x,
+            format!("{key} is {}; wanted 0 to 100", x.get_ref()),
+        )),
+    }
+}
+
+pub(super) fn absolute(key: &str, text: &Spanned<String>) -> Result<PathBuf, Unplaced> {
+    let path = PathBuf::from(text.get_ref());
+    if path.is_absolute() {
+        Ok(path)
+    } else {
+        Err(Unplaced::at(
+            text,
+            format!(
+                "{key}: {:?}; wanted a path that begins with /",
+                text.get_ref()
+            ),
+        ))
+    }
+}
+
+pub(super) fn each<T>(
+    key: &str,
+    texts: &[Spanned<String>],
+    parse: impl Fn(&str) -> Result<T, String>,
+) -> Result<Vec<T>, Unplaced> {
+    texts
+        .iter()
+        .map(|text| {
+            parse(text.get_ref()).map_err(|message| Unplaced::at(text, format!("{key}: {message}")))
+        })
+        .collect()
+}
+
+/// One of the words that a key takes, or what holds where it is not given.
+pub(super) fn word<T: Copy>(
+    key: &str,
+    given: Option<&Spanned<String>>,
+    words: [(&str, T); 2],
+    default: T,
+) -> Result<T, Unplaced> {
+    let Some(text) = given else {
+        return Ok(default);
+    };
+    let found = words.iter().find(|(word, _)| word == text.get_ref());
+    found.map(|(_, value)| *value).ok_or_else(|| {
+        let [(one, _), (other, _)] = words;
+        let seen = text.get_ref();
+        Unplaced::at(
+            text,
+            format!("{key}: {seen:?}; wanted {one:?} or {other:?}"),
+        )
+    })
+}
