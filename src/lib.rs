@@ -41,6 +41,4 @@ pub mod report;
 pub mod survey;
 
 #[cfg(test)]
-mod manual;
-#[cfg(test)]
 mod testing;

@@ -20,6 +20,7 @@ pub mod credentials;
 pub mod outcome;
 pub mod promise;
 pub mod registry;
+pub mod run;
 
 use serde::Serialize;
 

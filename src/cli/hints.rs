@@ -1,9 +1,9 @@
-//! What serves instead of an option or command that other tools have, and secateur has not.
+//! Hints for options and commands that other tools have and secateur has not.
 
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue};
 
-/// What somebody typed that is not known here, and what serves.
+/// Words that are unknown here, and what to use instead.
 const INSTEAD: &[(&[&str], &str)] = &[
     (
         &["--dry-run", "-n"],
@@ -44,8 +44,8 @@ const INSTEAD: &[(&[&str], &str)] = &[
     ),
 ];
 
-/// The same error, with what serves instead of what it does not know.
-pub(super) fn with_hint(mut error: clap::Error) -> clap::Error {
+/// The same error, with a hint where there is one.
+pub(crate) fn with_hint(mut error: clap::Error) -> clap::Error {
     let kinds = [ContextKind::InvalidArg, ContextKind::InvalidSubcommand];
     let typed = kinds.iter().find_map(|kind| match error.get(*kind) {
         Some(ContextValue::String(text)) => Some(text.as_str()),
@@ -53,7 +53,7 @@ pub(super) fn with_hint(mut error: clap::Error) -> clap::Error {
     });
     let known = |(words, _): &&(&[&str], &str)| typed.is_some_and(|it| words.contains(&it));
     if let Some((_, hint)) = INSTEAD.iter().find(known) {
-        // What clap takes for similar is not what is meant.
+        // clap's guess by spelling would mislead.
         error.remove(ContextKind::SuggestedArg);
         error.remove(ContextKind::SuggestedSubcommand);
         let hint = ContextValue::StyledStrs(vec![StyledStr::from(*hint)]);
@@ -65,7 +65,7 @@ pub(super) fn with_hint(mut error: clap::Error) -> clap::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::Cli;
+    use crate::cli::args::Cli;
     use clap::CommandFactory;
 
     #[test]

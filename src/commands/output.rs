@@ -1,6 +1,5 @@
-//! Where a run's words and numbers go: report, journal entries, metrics, log
-//! lines. Decides only which of them is wanted where; the words are made in
-//! `report`, the numbers in `metrics`.
+//! Where report, journal entries, metrics and log lines go. Decides which of them is
+//! wanted where; `report` makes the words.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -14,11 +13,11 @@ use crate::exit::{Exit, Fault};
 use crate::guard::Refusal;
 use crate::host::clock;
 use crate::host::files::write_atomic;
-use crate::host::systemd::{Entry, Journal, Priority, is_read_by_journal};
+use crate::host::systemd::{Journal, JournalEntry, Priority, is_read_by_journal};
 use crate::memory::state::state_fault;
 use crate::policy::Policy;
-use crate::report::journald;
-use crate::report::metrics::{Before, Ran};
+use crate::report::metrics::{PreviousFile, Ran};
+use crate::report::{journald, metrics};
 
 /// When a command began.
 #[derive(Debug, Clone, Copy)]
@@ -28,7 +27,6 @@ pub(crate) struct Began {
 }
 
 impl Began {
-    /// Now.
     pub(crate) fn now() -> Self {
         Self {
             monotonic: clock::monotonic(),
@@ -36,7 +34,7 @@ impl Began {
         }
     }
 
-    /// Now that it has ended: the run, for its numbers.
+    /// The run that ends now, for its metrics.
     pub(crate) fn ended<'a>(
         self,
         exit: &Result<Exit, Fault>,
@@ -53,14 +51,14 @@ impl Began {
     }
 }
 
-/// What was done, to whoever reads: entries with fields where systemd's journal
-/// reads stderr, and the report on stdout. Where the same journal reads that,
-/// too, the text report would say each thing a second time, and is left out but
-/// for --verbose, which tells more. Says whether that journal was told.
+/// Writes entries where systemd's journal reads stderr, and the report to stdout. Where
+/// the same journal reads stdout, too, the text report is left out, for it would say
+/// everything twice; --verbose says more, and writes it. Returns whether the entries
+/// were written.
 pub(crate) fn tell(
     global: &Global,
     report: impl FnOnce() -> String,
-    entries: impl FnOnce() -> Vec<Entry>,
+    entries: impl FnOnce() -> Vec<JournalEntry>,
 ) -> Result<bool, Fault> {
     let said = Journal::of_stderr().is_some_and(|journal| journal.write(&entries()).is_ok());
     let again = global.format == Format::Text && !global.verbose;
@@ -70,7 +68,7 @@ pub(crate) fn tell(
     say(&report(), global.format).map(|()| said)
 }
 
-/// The report. A reader that went away (`| head`) is no error.
+/// Writes the report. A reader that went away (`| head`) is no error.
 pub(crate) fn say(report: &str, format: Format) -> Result<(), Fault> {
     let written = match format {
         Format::Text => anstream::stdout().write_all(report.as_bytes()),
@@ -85,7 +83,7 @@ pub(crate) fn say(report: &str, format: Format) -> Result<(), Fault> {
     }
 }
 
-/// After this long it is told that the engine is still being read.
+/// After this long, people are told that the engine is still being read.
 const LONG: Duration = Duration::from_secs(10);
 
 /// Waits for what the engine is asked. Where it takes long people are told: on a
@@ -133,17 +131,17 @@ async fn meanwhile<T>(work: impl Future<Output = T>, mut tell: impl FnMut(Durati
     }
 }
 
-/// Why a command ended before its work.
+/// Says why a command ended without a report.
 pub(crate) fn fault(fault: &Fault, command: &str) {
-    let entry = journald::prune::fault(fault, command);
+    let entry = journald::fault(fault, command);
     let said = Journal::of_stderr().is_some_and(|journal| journal.write(&[entry]).is_ok());
     if !said {
         log(Priority::Error, &format!("error: {}", fault.message));
     }
 }
 
-/// A line on stderr; for systemd's journal with its priority, as sd-daemon(3)
-/// writes it.
+/// Writes a line to stderr; for systemd's journal with the priority that sd-daemon(3)
+/// describes.
 pub(crate) fn log(priority: Priority, line: &str) {
     let stderr = io::stderr();
     let mark = if is_read_by_journal(&stderr) {
@@ -155,18 +153,18 @@ pub(crate) fn log(priority: Priority, line: &str) {
     let _ = writeln!(anstream::stderr(), "{mark}secateur: {line}");
 }
 
-/// Numbers, where they are asked for. A file that cannot be written is a
-/// warning: what was done to the images counts for more.
+/// Writes metrics, if they are asked for. A file that cannot be written is only a
+/// warning: the images count for more.
 pub(crate) fn write_metrics(
     global: &Global,
     path: Option<&Path>,
     prefix: &'static str,
-    text: impl FnOnce(&Before) -> String,
+    text: impl FnOnce(&PreviousFile) -> String,
 ) {
     let Some(path) = path.filter(|path| !path.as_os_str().is_empty()) else {
         return;
     };
-    let written = crate::report::metrics::write(path, prefix, text);
+    let written = metrics::write(path, prefix, text);
     if let Err(why) = written
         && !global.quiet
     {

@@ -1,13 +1,13 @@
-//! `secateur plan`: looks, decides, reports. It writes nothing but the files
-//! that the command line names.
+//! `secateur plan`: surveys, decides, reports. It writes only the files that the
+//! command line names.
 
 use crate::cli::{Format, Global, PlanArgs};
-use crate::commands::output::{say, write_readable};
+use crate::commands::output::{patient, say, write_readable};
 use crate::commands::reviewed::LONGEST_PLAN;
-use crate::commands::unmatched::unmatched;
-use crate::commands::{
-    connect, own_record, patient, policy, policy_of_any_host, removal_warnings, state_dir, trust,
+use crate::commands::start::{
+    connect, own_record, policy, policy_of_any_host, removal_warnings, state_dir, trust,
 };
+use crate::commands::unmatched::unmatched;
 use crate::decide::decide;
 use crate::decide::plan::{Entry, Plan};
 use crate::exit::{Exit, Fault};
@@ -16,9 +16,9 @@ use crate::host::files::StateDir;
 use crate::host::signals::AskedToEnd;
 use crate::memory::state;
 use crate::memory::state::state_fault;
-use crate::model::ImageId;
 use crate::model::names::Names;
 use crate::model::reference::{Reference, read_as_id};
+use crate::model::text::escape;
 use crate::report::Context;
 use crate::report::{json, text};
 use crate::survey;
@@ -79,35 +79,26 @@ pub(crate) async fn plan(global: &Global, args: &PlanArgs) -> Result<Exit, Fault
     let report = match (explained, format) {
         // Every image of the host is in a document, whatever is explained.
         (_, Format::Json) => json::prune::plan(&plan, &context),
-        (Some(entries), Format::Text) => text::explain::explain(&plan, &ledger, &entries),
-        (None, Format::Text) if global.quiet => text::brief::plan(&plan, &context),
+        (Some(entries), Format::Text) => text::prune::explain(&plan, &ledger, &entries),
+        (None, Format::Text) if global.quiet => text::prune::plan_in_brief(&plan, &context),
         (None, Format::Text) => text::prune::plan(&plan, &context, global.verbose),
     };
     say(&report, format)?;
     Ok(Exit::Done)
 }
 
-/// The images that a text means: any name or id, as for a container.
+/// The images that a text means: any name or id, as docker takes them.
 fn meant<'a>(plan: &'a Plan, text: &str) -> Result<Vec<&'a Entry>, Fault> {
-    let images = plan
-        .entries()
-        .iter()
-        .map(|entry| (entry.image().id.clone(), entry.image().clone()))
-        .collect();
-    let ids: Vec<ImageId> = Names::of(&images)
-        .resolve(text)
-        .into_iter()
-        .cloned()
-        .collect();
+    let ids = Names::of(plan.entries().iter().map(Entry::image)).resolve(text);
     if ids.is_empty() {
         let why = match Reference::typed(text) {
             Err(error) if read_as_id(text).is_none() => error.to_string(),
             _ => "no image here has that name or id".to_owned(),
         };
-        let text = crate::model::text::escape(text);
+        let text = escape(text);
         return Err(Fault::new(Exit::Usage, format!("--explain {text}: {why}")));
     }
-    Ok(ids.iter().filter_map(|id| plan.entry(id)).collect())
+    Ok(ids.into_iter().filter_map(|id| plan.entry(id)).collect())
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
-//! A plan that somebody has reviewed. Decides whether it may still be carried
-//! out: same engine and store, same policy, not too old; and says what changed
-//! since. It can only make a new plan smaller, never add to it.
+//! A plan that somebody has reviewed (prune --plan). Decides whether it may still be
+//! carried out: same engine and store, same policy, not too old. It can only make a
+//! new plan smaller.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
-use crate::decide::plan::{Entry, KeepReason, Plan, Verdict};
+use crate::decide::plan::{Entry, HeldBack, KeepReason, Plan, Verdict};
 use crate::exit::{Exit, Fault};
 use crate::host::files::read_trusted_through_links;
 use crate::model::time::span;
@@ -17,7 +17,7 @@ use crate::model::{EngineFacts, ImageId};
 use crate::prune::outcome::Stayed;
 use crate::report::PolicySource;
 
-/// A plan of 100,000 images is some 60 MB.
+/// A plan of 100,000 images has some 60 MB.
 pub(crate) const LONGEST_PLAN: u64 = 96 << 20;
 
 #[derive(Deserialize)]
@@ -46,17 +46,24 @@ struct ImagePart {
     verdict: String,
 }
 
-/// What may be removed by it.
+/// The images that a reviewed plan removes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reviewed {
-    /// The images that it removes.
-    pub images: BTreeSet<ImageId>,
+pub(crate) struct Reviewed {
+    images: BTreeSet<ImageId>,
 }
 
 impl Reviewed {
-    /// What it removes and a new plan does not, and why: whoever reviewed it
-    /// wants to know what became of each image.
-    pub fn changed(&self, plan: &Plan) -> Vec<Stayed> {
+    /// What of a new plan was reviewed, and what was reviewed and is not in the new plan.
+    pub(crate) fn restrict(&self, plan: Plan) -> (Plan, Vec<Stayed>) {
+        let changed = self.changed(&plan);
+        (
+            plan.restricted_to(&self.images, HeldBack::NotReviewed),
+            changed,
+        )
+    }
+
+    /// The reviewed images that the new plan does not remove, each with the reason.
+    fn changed(&self, plan: &Plan) -> Vec<Stayed> {
         let why = |id: &ImageId| -> Option<String> {
             let now = match plan.entry(id) {
                 None => "it is gone".to_owned(),
@@ -87,16 +94,16 @@ fn first_reason(entry: &Entry) -> String {
 
 /// Why nothing is removed by a reviewed plan.
 #[derive(Debug)]
-pub enum NoReview {
-    /// It may not be carried out, or not any more. Fit to print.
+pub(crate) enum NoReview {
+    /// It may not be carried out. Fit to print.
     Refused(String),
     /// It cannot be read, or trusted.
     Fault(Fault),
 }
 
-/// Reads a reviewed plan and checks that it is of this engine, this policy, and
-/// not too old. The file commands a removal, so nobody else may have written it.
-pub fn read(
+/// Reads a reviewed plan and checks it. The file commands removals, so it is an error
+/// where anybody else could have written it.
+pub(crate) fn read(
     path: &Path,
     engine: &EngineFacts,
     policy: &PolicySource,

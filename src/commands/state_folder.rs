@@ -1,5 +1,5 @@
-//! Where state is kept if nobody names the folder. Decides from the environment
-//! alone, and never for a folder that depends on where the program was started.
+//! Where state is kept if --state-dir is not given. Decides from the environment
+//! alone; the folder never depends on where the program was started.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -8,10 +8,10 @@ use std::path::PathBuf;
 use crate::host::variables;
 use crate::model::text::quoted;
 
-/// What the timer's runs remember.
+/// Where the runs of the timer keep state.
 pub(crate) const SYSTEM: &str = "/var/lib/secateur";
 
-/// What of the environment it depends on.
+/// The parts of the environment that decide.
 #[derive(Debug, Default)]
 pub(crate) struct Sources {
     pub root: bool,
@@ -54,7 +54,7 @@ impl Sources {
     }
 }
 
-/// systemd gives a list where a unit has several: ours is the one of our name.
+/// systemd gives a list where a unit has several; ours is the one named secateur.
 fn of_systemd(list: &OsStr) -> Result<PathBuf, String> {
     let folders: Vec<PathBuf> = list
         .as_bytes()

@@ -1,16 +1,16 @@
-//! Rules of the policy that match nothing on this host, for the report.
+//! Rules of the policy that match nothing on this host.
 
 use std::io::ErrorKind;
 use std::path::Path;
 
-use crate::decide::plan::Plan;
+use crate::decide::plan::{Entry, Plan};
 use crate::guard::Look;
 use crate::model::conditions::{LockKind, LockState};
 use crate::policy::{Policy, Unmatched};
 
-/// Of an inventory that was saved there are no looks, and nothing is said of locks.
+/// A saved host has no looks, and then nothing is said of locks.
 pub(crate) fn unmatched(policy: &Policy, plan: &Plan, looks: &[Look]) -> Vec<Unmatched> {
-    let mut found = policy.unmatched(&plan.entries().iter().map(crate::decide::plan::Entry::image));
+    let mut found = policy.unmatched(&plan.entries().iter().map(Entry::image));
     found.extend(
         looks
             .last()
@@ -20,8 +20,9 @@ pub(crate) fn unmatched(policy: &Policy, plan: &Plan, looks: &[Look]) -> Vec<Unm
     found
 }
 
-/// Patterns of lock paths. A lock that exists only while it is held is missing most of
-/// the time: of such a pattern, only a missing folder says that it may be misspelt.
+/// Patterns of lock paths that match no file. A lock that exists only while it is held
+/// is missing most of the time: there, only a missing folder shows that the pattern may
+/// be misspelt.
 fn locks(policy: &Policy, look: &Look) -> Vec<Unmatched> {
     let absent = |path: &Path| {
         let mut sights = look.locks.iter();

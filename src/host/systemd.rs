@@ -46,7 +46,7 @@ pub enum Priority {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct JournalEntry {
     /// The kind of the entry: 128 bits in hex, never given to another kind.
     pub id: &'static str,
     pub priority: Priority,
@@ -81,7 +81,7 @@ impl Journal {
     ///
     /// An error means that not all were sent. The caller then reports everything again by
     /// other means: twice is better than never.
-    pub fn write(self, entries: &[Entry]) -> io::Result<()> {
+    pub fn write(self, entries: &[JournalEntry]) -> io::Result<()> {
         for entry in entries {
             self.socket.send(datagram(entry).as_bytes())?;
         }
@@ -124,7 +124,7 @@ fn is_named(named: &OsStr, stream: impl AsFd) -> bool {
 }
 
 /// `NAME=value` lines. Ends of lines in values are escaped.
-fn datagram(entry: &Entry) -> String {
+fn datagram(entry: &JournalEntry) -> String {
     let priority = entry.priority as u8;
     let mut out = format!(
         "MESSAGE={}\nPRIORITY={priority}\nMESSAGE_ID={}\nSYSLOG_IDENTIFIER=secateur\n",
@@ -144,8 +144,8 @@ mod tests {
     use super::*;
     use std::os::unix::fs::MetadataExt;
 
-    fn entry(message: &str) -> Entry {
-        Entry {
+    fn entry(message: &str) -> JournalEntry {
+        JournalEntry {
             id: "0123456789abcdef0123456789abcdef",
             priority: Priority::Notice,
             message: message.into(),

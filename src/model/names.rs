@@ -3,7 +3,6 @@
 //! means them all, for whatever is found is kept.
 
 use std::collections::BTreeMap;
-use std::ops::Bound;
 
 use crate::model::at_work::{ServiceImage, Swarm};
 use crate::model::container::Container;
@@ -21,31 +20,29 @@ pub enum User<'a> {
     Service(&'a ServiceImage),
 }
 
-/// An index of all images by their names.
+/// An index of images by their names.
 pub struct Names<'a> {
-    images: &'a BTreeMap<ImageId, Image>,
-    /// In order, for binary search. A map with the names as text would take more room
-    /// than all the rest.
+    /// All three in order, for binary search. A map with the names as text would take more
+    /// room than all the rest.
+    ids: Vec<&'a ImageId>,
     tags: Vec<(&'a Reference, &'a ImageId)>,
     digests: Vec<(&'a str, &'a ImageId)>,
 }
 
 impl<'a> Names<'a> {
-    pub fn of(images: &'a BTreeMap<ImageId, Image>) -> Self {
-        let (mut tags, mut digests) = (Vec::new(), Vec::new());
-        for image in images.values() {
+    pub fn of(images: impl IntoIterator<Item = &'a Image>) -> Self {
+        let (mut ids, mut tags, mut digests) = (Vec::new(), Vec::new(), Vec::new());
+        for image in images {
+            ids.push(&image.id);
             tags.extend(image.tags.iter().map(|tag| (tag, &image.id)));
             // By the digest alone: in any repository it means the same bytes.
             let own = image.digests.iter().filter_map(Reference::digest);
             digests.extend(own.map(|digest| (digest, &image.id)));
         }
+        ids.sort_unstable();
         tags.sort_unstable();
         digests.sort_unstable();
-        Self {
-            images,
-            tags,
-            digests,
-        }
+        Self { ids, tags, digests }
     }
 
     /// Every image that this text may mean. `name:tag@digest` means both the image that
@@ -101,11 +98,9 @@ impl<'a> Names<'a> {
         let Ok(first) = format!("{hex:0<64}").parse::<ImageId>() else {
             return Vec::new();
         };
-        self.images
-            .range((Bound::Included(first), Bound::Unbounded))
-            .map(|(id, _)| id)
-            .take_while(|id| id.hex().starts_with(hex))
-            .collect()
+        let at = self.ids.partition_point(|id| **id < first);
+        let rest = self.ids[at..].iter().copied();
+        rest.take_while(|id| id.hex().starts_with(hex)).collect()
     }
 }
 
@@ -122,7 +117,7 @@ fn having<'a, T: Ord + ?Sized>(
 
 /// For each image that anything refers to: what refers to it.
 pub fn users(inventory: &Inventory) -> BTreeMap<&ImageId, Vec<User<'_>>> {
-    let names = Names::of(&inventory.images);
+    let names = Names::of(inventory.images.values());
     let mut users: BTreeMap<&ImageId, Vec<User<'_>>> = BTreeMap::new();
     let mut add = |ids: Vec<&_>, user| {
         for id in ids {
@@ -160,7 +155,7 @@ mod tests {
         let mut two = image(2);
         two.digests.insert(digest("acme/app", 7));
         let host = inventory([one, two]);
-        Names::of(&host.images)
+        Names::of(host.images.values())
             .resolve(text)
             .into_iter()
             .cloned()

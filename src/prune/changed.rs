@@ -1,14 +1,12 @@
 //! What is different from what was planned, if anything: every difference
 //! means that somebody has been at it, and keeps. Pure.
 
-use std::collections::BTreeMap;
-
 use chrono::{DateTime, Utc};
 
 use crate::decide::plan::Entry;
 use crate::engine::Inspected;
 use crate::model::names::Names;
-use crate::model::{AtWork, Container, Event, EventKind, Image, ImageId, Swarm};
+use crate::model::{AtWork, Container, Event, EventKind, Image, Swarm};
 
 /// What is different from what was planned, if anything: every difference
 /// means that somebody has been at it, and keeps.
@@ -26,22 +24,16 @@ pub(super) fn changed(entry: &Entry, seen: &Inspected) -> Option<String> {
     None
 }
 
-/// The image of this entry, as if there were no other.
-fn alone(entry: &Entry) -> BTreeMap<ImageId, Image> {
-    [(entry.image().id.clone(), entry.image().clone())].into()
-}
-
-/// Whether a text means it.
-fn meant(alone: &BTreeMap<ImageId, Image>) -> impl Fn(&str) -> bool {
-    let names = Names::of(alone);
+/// Whether a text means this image, as if there were no other.
+fn meant(image: &Image) -> impl Fn(&str) -> bool {
+    let names = Names::of([image]);
     move |text| !names.resolve(text).is_empty()
 }
 
 /// A container that appeared since the plan.
 pub(super) fn used_by_container(entry: &Entry, containers: &[Container]) -> Option<String> {
     let image = entry.image();
-    let alone = alone(entry);
-    let means = meant(&alone);
+    let means = meant(entry.image());
     let user = containers.iter().find(|container| {
         container.image_ids.contains(&image.id)
             || means(container.image.raw())
@@ -59,8 +51,7 @@ pub(super) fn used_by_container(entry: &Entry, containers: &[Container]) -> Opti
 /// What was asked for by name, or used, since the plan, though nothing of it is
 /// left to see.
 pub(super) fn wanted_since(entry: &Entry, happened: &[Event]) -> Option<String> {
-    let alone = alone(entry);
-    let means = meant(&alone);
+    let means = meant(entry.image());
     happened
         .iter()
         .any(|event| means(event.image.raw()))
@@ -79,8 +70,7 @@ pub(super) fn came_again(
         digests: seen.digests.clone(),
         ..entry.image().clone()
     };
-    let alone = [(image.id.clone(), image)].into();
-    let means = meant(&alone);
+    let means = meant(&image);
     let named = |event: &Event| match event.what {
         EventKind::Named | EventKind::Pulled | EventKind::Loaded => event.at >= since,
         EventKind::Used => false,
@@ -96,8 +86,7 @@ pub(super) fn wanted_by_swarm(entry: &Entry, at_work: &AtWork) -> Option<String>
     let Swarm::Manager { images, .. } = &at_work.swarm else {
         return None;
     };
-    let alone = alone(entry);
-    let means = meant(&alone);
+    let means = meant(entry.image());
     let service = images.iter().find(|service| means(service.image.raw()))?;
     Some(format!(
         "service {} wants it since the plan",

@@ -12,8 +12,7 @@ use crate::memory::journal::{Record, RemovalResult};
 use crate::memory::state::{Memory, State};
 use crate::model::{ImageId, Inventory};
 use crate::prune::aftermath;
-use crate::prune::aftermath::Claims;
-use crate::prune::live::Armed;
+use crate::prune::live::{LiveEngine, LiveHost};
 use crate::prune::outcome::{Collateral, Ending, Outcome};
 
 /// Containers that were made of an image while the run before this one removed
@@ -46,20 +45,15 @@ pub(crate) async fn of_earlier_runs(
 
 /// What was lost by this run. An error is a note for its report.
 pub(crate) async fn look_back(
-    claims: &Claims,
-    reader: &Reader,
-    info: &Info,
-    host: &mut Armed<'_>,
+    engine: &LiveEngine<'_>,
+    host: &mut LiveHost<'_>,
     outcome: &mut Outcome,
 ) -> Result<(), String> {
     let untouched = outcome.removed.is_empty() && outcome.unconfirmed.is_empty();
     if untouched && !outcome.skipped.iter().any(aftermath::was_kept) {
         return Ok(());
     }
-    let asked = tokio::time::timeout(
-        patience(&outcome.ending),
-        lost(claims, reader, info, outcome),
-    );
+    let asked = tokio::time::timeout(patience(&outcome.ending), lost(engine, outcome));
     let unknown = |why: String| format!("what came while images went is not known: {why}");
     let lost = asked
         .await
@@ -87,13 +81,12 @@ fn patience(ending: &Ending) -> Duration {
     }
 }
 
-async fn lost(
-    claims: &Claims,
-    reader: &Reader,
-    info: &Info,
-    outcome: &Outcome,
-) -> Result<Vec<Collateral>, EngineError> {
-    let mut lost = claims.lost(reader, info, outcome, clock::now()).await?;
+async fn lost(engine: &LiveEngine<'_>, outcome: &Outcome) -> Result<Vec<Collateral>, EngineError> {
+    let (reader, info) = (engine.remover.reader(), engine.info);
+    let mut lost = engine
+        .claims
+        .lost(reader, info, outcome, clock::now())
+        .await?;
     let containers = reader.containers(info).await?;
     let removed = outcome.removed.iter().map(|removed| &removed.id);
     let removed = removed

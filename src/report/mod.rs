@@ -1,78 +1,14 @@
-//! Says what was decided and done: text for people, JSON for programs, entries
-//! for systemd's journal. It decides only the wording; every figure comes from a
-//! plan or an outcome.
+//! How results are worded: text for people, JSON for programs, entries for
+//! systemd's journal, metrics for a monitor. It decides only the wording; every
+//! figure comes from a plan, an outcome or findings.
 
+mod context;
 pub mod journald;
 pub mod json;
 pub mod metrics;
-pub mod text;
-
 #[cfg(test)]
 pub(crate) mod tests;
+pub mod text;
+mod wording;
 
-use std::path::PathBuf;
-
-use crate::guard::Refusal;
-use crate::model::text::escape_up_to;
-use crate::policy::Unmatched;
-
-/// Where the policy came from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PolicySource {
-    /// Its file; `None`: the built-in default.
-    pub file: Option<PathBuf>,
-    /// [`crate::policy::Policy::fingerprint`].
-    pub fingerprint: String,
-}
-
-impl PolicySource {
-    /// Fit to print.
-    pub fn shown(&self) -> String {
-        match &self.file {
-            Some(path) => crate::model::text::escape(&path.to_string_lossy()),
-            None => "built-in default (no /etc/secateur/policy.toml)".to_owned(),
-        }
-    }
-}
-
-/// What goes with a plan or an outcome into every report.
-#[derive(Debug, Clone)]
-pub struct Context {
-    /// The policy.
-    pub policy: PolicySource,
-    /// What speaks against removing anything now.
-    pub refusals: Vec<Refusal>,
-    /// Stale signs of pulls, policy warnings, a ledger set aside: in words fit
-    /// to print.
-    pub notes: Vec<String>,
-    /// Rules of the policy that match nothing on this host.
-    pub unmatched: Vec<Unmatched>,
-}
-
-impl Context {
-    /// The same as a note, as long as one may be: a policy may serve many hosts.
-    fn unmatched(&self) -> Option<String> {
-        const SHOWN: usize = 5;
-        const WIDTH: usize = 100;
-        let rules = self.unmatched.iter().take(SHOWN);
-        let rules = rules.map(|it| format!("{} {}", it.key, escape_up_to(&it.rule, WIDTH)));
-        let (rules, count) = (rules.collect::<Vec<_>>().join(", "), self.unmatched.len());
-        let more = match count.saturating_sub(SHOWN) {
-            0 => String::new(),
-            more => format!(" and {more} more (--format json has all)"),
-        };
-        let (s, es) = if count == 1 { ("", "es") } else { ("s", "") };
-        (count > 0)
-            .then(|| format!("{count} rule{s} of the policy match{es} nothing here: {rules}{more}"))
-    }
-
-    /// Before anything was looked at.
-    pub fn new(policy: PolicySource, notes: Vec<String>) -> Context {
-        Context {
-            policy,
-            refusals: Vec::new(),
-            notes,
-            unmatched: Vec::new(),
-        }
-    }
-}
+pub use context::{Context, PolicySource};

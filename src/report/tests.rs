@@ -1,26 +1,24 @@
-//! Whole reports, word for word: src/report/testdata. To write them anew after
+//! Scenes for the tests of all formats, and tests of what several formats say.
+//! src/report/testdata holds whole reports, word for word. To write them anew after
 //! a change of wording, and read the difference: UPDATE_REPORTS=1 cargo test
 
 use chrono::TimeDelta;
 
-use crate::cache::outcome::{Findings, Line};
-use crate::cache::{Check, Kind, Status};
 use crate::decide::plan::Plan;
 use crate::decide::{Trust, decide};
-use crate::exit::{Exit, Fault};
 use crate::guard::{Cause, Refusal};
-use crate::host::systemd::{Entry, Priority};
+use crate::host::systemd::Priority;
 use crate::memory::ledger::Ledger;
-use crate::model::conditions::{Cure, Disk, LockKind, Room};
+use crate::model::conditions::{Disk, LockKind, Room};
 use crate::model::lost::Lost;
 use crate::model::reference::Reference;
 use crate::model::text::Untrusted;
 use crate::model::{Bytes, Container, Image, Inventory, Observed};
 use crate::policy::Policy;
 use crate::prune::outcome::{Collateral, Ending, Outcome, Removed, Stayed};
-use crate::report::text::layout::COLUMNS;
-use crate::report::text::prune::{HEAD, LOUD};
-use crate::report::{Context, PolicySource, journald, text};
+use crate::report::context::{Context, PolicySource};
+use crate::report::text::layout::{COLUMNS, HEAD, LOUD};
+use crate::report::{journald, json, text};
 use crate::testing::{at, clock, id, image, inventory, pinned, tagged};
 
 pub(crate) const MIB: u64 = 1 << 20;
@@ -29,9 +27,6 @@ const DAY: i64 = 86_400;
 
 /// Three of the four that may go are enough.
 pub(crate) const ENOUGH: &str = "[disk]\nstart_above_percent = 85.8\nstop_below_percent = 85.6";
-
-/// Text that must not get to a terminal as it is.
-const NASTY: &str = "\u{1b}[2J\u{9b}5m\r\n\u{7}\u{202e}x\u{2028}";
 
 fn sized(image: Image, mib: u64) -> Image {
     Image {
@@ -53,7 +48,7 @@ pub(crate) fn disk(used: u64) -> Disk {
 
 /// A host with one image of each fate, and what was remembered of it: forty
 /// days ago, half of that, and now.
-fn host() -> (Inventory, Ledger) {
+pub(crate) fn host() -> (Inventory, Ledger) {
     let app = "ghcr.io/acme/shop/backend";
     let moved = [
         sized(pinned(4, app), 310),
@@ -99,7 +94,7 @@ fn host() -> (Inventory, Ledger) {
     (host, ledger)
 }
 
-fn seen(ledger: &Ledger, mut host: Inventory, day: i64) -> Ledger {
+pub(crate) fn seen(ledger: &Ledger, mut host: Inventory, day: i64) -> Ledger {
     host.taken_at = at(day * DAY);
     ledger.observe(&host, &clock(day * DAY, 0, "a"), TimeDelta::zero())
 }
@@ -196,7 +191,7 @@ pub(crate) fn run(plan: &Plan, why: impl Fn(&str) -> String) -> Outcome {
 }
 
 /// Takes our own styles out, and nothing else: what is left must be plain.
-fn plain(report: &str) -> String {
+pub(crate) fn plain(report: &str) -> String {
     let styles = [LOUD, HEAD]
         .map(|style| [style.render().to_string(), style.render_reset().to_string()])
         .concat();
@@ -216,26 +211,8 @@ fn plain(report: &str) -> String {
 }
 
 #[track_caller]
-fn golden(name: &str, report: &str) {
-    same(name, &plain(report));
-}
-
-#[track_caller]
-fn same(name: &str, shown: &str) {
+pub(crate) fn golden(name: &str, shown: &str) {
     crate::testing::golden("src/report/testdata", "UPDATE_REPORTS", name, shown);
-}
-
-#[test]
-fn a_plan_with_removals() {
-    let (plan, _) = planned(ENOUGH);
-    golden(
-        "plan.txt",
-        &text::prune::plan(&plan, &context(vec![], &[]), false),
-    );
-    golden(
-        "plan-verbose.txt",
-        &text::prune::plan(&plan, &context(vec![], &[]), true),
-    );
 }
 
 #[test]
@@ -267,52 +244,20 @@ fn rules_that_match_nothing_are_one_note_that_is_bounded_and_no_loud_one() {
     let entries = journald::prune::outcome(&outcome, Some(&plan), &context);
     let told: Vec<_> = entries
         .iter()
-        .filter(|entry| entry.id == journald::prune::NOTE)
+        .filter(|entry| entry.id == journald::ids::NOTE)
         .collect();
     assert_eq!(
         told.iter().map(|it| it.priority).collect::<Vec<_>>(),
         [Priority::Info]
     );
     for document in [
-        crate::report::json::prune::plan(&plan, &context),
-        crate::report::json::prune::outcome(&outcome, None, &context),
+        json::prune::plan(&plan, &context),
+        json::prune::outcome(&outcome, None, &context),
     ] {
         let document: serde_json::Value = serde_json::from_str(&document).unwrap();
         assert_eq!(document["unmatched_rules"].as_array().unwrap().len(), 1000);
         assert_eq!(document["unmatched_rules"][0]["key"], "keep.images");
     }
-}
-
-#[test]
-fn what_quiet_leaves_fits_a_terminal_and_ends_with_what_matters() {
-    let last = |report: &str| plain(report).lines().last().unwrap().to_owned();
-    let fits = |report: &str| assert!(plain(report).lines().count() <= 23, "{report}");
-    let (plan, _) = planned(ENOUGH);
-    let quiet = text::brief::plan(&plan, &context(vec![], &[]));
-    assert!(last(&quiet).starts_with("would remove "), "{quiet}");
-    let quiet = text::brief::plan(&plan, &context(refusals(), &[]));
-    let way_out = refusals().last().unwrap().way_out();
-    assert!(
-        quiet
-            .replace("\n     ", " ")
-            .ends_with(&format!("{way_out}\n")),
-        "{quiet}"
-    );
-    fits(&quiet);
-
-    let mut outcome = run(&plan, str::to_owned);
-    let quiet = text::brief::outcome(&outcome, Some(&plan));
-    assert!(quiet.ends_with(": build it again\n"), "{quiet}");
-    for _ in 0..4 {
-        outcome.collateral.extend(outcome.collateral.clone());
-    }
-    let quiet = text::brief::outcome(&outcome, Some(&plan));
-    fits(&quiet);
-    assert!(quiet.contains("more lines without --quiet)"), "{quiet}");
-    assert!(quiet.ends_with(": build it again\n"), "{quiet}");
-    let nothing = Outcome::new("run".into(), at(0), Observed::Unknown("why".into()));
-    let quiet = text::brief::outcome(&nothing, Some(&plan));
-    assert!(last(&quiet).starts_with("removed nothing"), "{quiet}");
 }
 
 #[test]
@@ -331,68 +276,6 @@ fn the_command_that_brings_the_longest_name_back_is_whole() {
     assert!(!shown.contains('…'), "the name, too: {shown}");
     let told = journald::prune::outcome(&outcome, None, &context(vec![], &[]));
     assert!(told[0].message.ends_with(&way_back), "{}", told[0].message);
-}
-
-#[test]
-fn a_plan_where_the_disk_has_room() {
-    let (plan, _) = planned("[disk]\nstart_above_percent = 90");
-    golden(
-        "plan-room.txt",
-        &text::prune::plan(&plan, &context(vec![], &[]), false),
-    );
-}
-
-#[test]
-fn a_plan_that_is_refused_and_would_not_be_enough() {
-    let (plan, _) = planned("");
-    let note = "/var/lib/docker/tmp/GetImageBlob12 is left from a pull that is over (untouched for 3 d); it holds nothing up";
-    golden(
-        "plan-refused.txt",
-        &text::prune::plan(&plan, &context(refusals(), &[note]), false),
-    );
-}
-
-#[test]
-fn a_run_that_removed_what_it_should() {
-    let (plan, _) = planned(ENOUGH);
-    let mut outcome = Outcome::new("run".into(), at(0), plan.disk().clone());
-    outcome.removed = plan.removals().map(Removed::of).collect();
-    outcome.disk_after = Observed::Known(disk(86 * GIB - 505 * MIB));
-    golden(
-        "outcome.txt",
-        &text::prune::outcome(&outcome, Some(&plan), &context(vec![], &[]), false),
-    );
-}
-
-#[test]
-fn a_run_that_met_everything() {
-    let (plan, _) = planned("");
-    let outcome = run(&plan, str::to_owned);
-    golden(
-        "outcome-bad.txt",
-        &text::prune::outcome(&outcome, Some(&plan), &context(vec![], &[]), false),
-    );
-}
-
-#[test]
-fn a_run_that_was_refused() {
-    let (plan, _) = planned("");
-    let mut outcome = Outcome::new(
-        "run".into(),
-        at(0),
-        Observed::Unknown("not measured".into()),
-    );
-    outcome.ending = Ending::Refused;
-    outcome.refusals = refusals();
-    golden(
-        "outcome-refused.txt",
-        &text::prune::outcome(&outcome, Some(&plan), &context(vec![], &[]), false),
-    );
-    outcome.refusals = vec![Cause::OtherRun("pid 812, since 03:00".into()).into()];
-    golden(
-        "outcome-other-run.txt",
-        &text::prune::outcome(&outcome, None, &context(vec![], &[]), false),
-    );
 }
 
 #[test]
@@ -415,188 +298,4 @@ fn a_run_whose_reviewed_plan_was_refused() {
     assert!(last.message.contains(first), "{}", last.message);
     assert!(last.fields.contains(&("RESULT", "refused".to_owned())));
     assert!(last.fields.contains(&("EXIT", "65".to_owned())));
-}
-
-/// Entries as a person may read them: loudness and words, then the fields.
-#[track_caller]
-fn journal(name: &str, entries: &[Entry]) {
-    let mut shown = String::new();
-    for entry in entries {
-        let (priority, message) = (entry.priority as u8, &entry.message);
-        shown.push_str(&["<", &priority.to_string(), "> ", message, "\n"].concat());
-        for (field, value) in &entry.fields {
-            shown.push_str(&["    ", field, "=", value, "\n"].concat());
-        }
-    }
-    same(name, &shown);
-}
-
-#[test]
-fn a_run_is_one_entry_for_each_fact_in_systemds_journal() {
-    let (plan, _) = planned(ENOUGH);
-    let mut outcome = Outcome::new("run".into(), at(0), plan.disk().clone());
-    outcome.removed = plan.removals().map(Removed::of).collect();
-    outcome.disk_after = Observed::Known(disk(86 * GIB - 505 * MIB));
-    let context = context(vec![], &["a stale sign of a pull"]);
-    let entries = journald::prune::outcome(&outcome, Some(&plan), &context);
-    journal("journal.txt", &entries);
-}
-
-#[test]
-fn a_run_that_met_everything_leaves_nothing_out_in_systemds_journal() {
-    let (plan, _) = planned("");
-    let mut outcome = run(&plan, str::to_owned);
-    outcome.refusals = refusals();
-    let context = context(vec![], &[]);
-    let entries = journald::prune::outcome(&outcome, Some(&plan), &context);
-    journal("journal-bad.txt", &entries);
-    let mut ids: Vec<&str> = entries.iter().map(|entry| entry.id).collect();
-    ids.sort_unstable();
-    ids.dedup();
-    let mut wanted = vec![
-        journald::prune::PRUNED,
-        journald::prune::REMOVED,
-        journald::prune::STAYED,
-        journald::prune::LOST,
-        journald::prune::REFUSED,
-    ];
-    wanted.sort_unstable();
-    assert_eq!(ids, wanted);
-}
-
-#[test]
-fn a_verify_cache_is_one_entry_for_each_promise_that_is_not_as_it_should_be() {
-    let line = |image: &str, status| Line {
-        image: crate::testing::wanted(image),
-        checks: vec![
-            Check::new(Kind::Present, Status::Ok, "image 1"),
-            Check::new(Kind::Current, status, "the registry's word"),
-            Check::new(Kind::Reused, status, "a layer would come"),
-        ],
-        not_asked: Vec::new(),
-    };
-    let mut findings = Findings::new(at(0), inventory([]).engine, false);
-    findings.images = vec![
-        line("app:1", Status::Ok),
-        line("db:2", Status::Broken),
-        line("x:3", Status::Moved),
-        line("y:4", Status::Unknown),
-    ];
-    let mut entries = journald::cache::findings(&findings, &context(vec![], &[]));
-    // Where none is promised, the store stands for itself.
-    findings.images.clear();
-    findings.store = Some(Check::new(Kind::Lasting, Status::Broken, "it is a tmpfs"));
-    entries.extend(journald::cache::findings(&findings, &context(vec![], &[])));
-    findings.refusals = vec![crate::testing::deploy("web")];
-    findings.store = None;
-    entries.extend(journald::cache::findings(&findings, &context(vec![], &[])));
-    let fault = Fault::new(Exit::Policy, "policy p.toml, line 2: no");
-    entries.push(journald::prune::fault(&fault, "verify-cache"));
-    journal("journal-cache.txt", &entries);
-}
-
-#[test]
-fn one_image_and_its_story() {
-    let (plan, ledger) = planned("");
-    let entries: Vec<_> = [4, 6, 8, 9, 10].map(|n| plan.entry(&id(n)).unwrap()).into();
-    golden(
-        "explain.txt",
-        &text::explain::explain(&plan, &ledger, &entries),
-    );
-}
-
-#[test]
-fn long_lists_are_cut_and_verbose_shows_them() {
-    let many = (1..=30).map(image);
-    let host = inventory(many);
-    let ledger = seen(&Ledger::empty("e"), host.clone(), -30);
-    let ledger = seen(&ledger, host.clone(), 0);
-    let policy = policy(
-        "[disk]\nstart_above_percent = 0\nstop_below_percent = 0\n[limits]\nmax_images = 25",
-    );
-    let plan = decide(&policy, &host, &ledger, Trust::OwnMemory);
-    let short = plain(&text::prune::plan(&plan, &context(vec![], &[]), false));
-    assert!(short.contains("... and 5 more (-v shows all)"), "{short}");
-    let long = plain(&text::prune::plan(&plan, &context(vec![], &[]), true));
-    assert!(!long.contains("more (-v"), "{long}");
-    assert!((1..=30).all(|n| long.contains(id(n).short())), "{long}");
-}
-
-#[test]
-fn inodes_are_named_where_they_fill_the_disk() {
-    let (mut host, ledger) = host();
-    let full = Disk {
-        inodes: Some(Room {
-            used: 97,
-            available: 3,
-        }),
-        ..disk(40 * GIB)
-    };
-    host.disk = Observed::Known(full);
-    let plan = decide(&policy(""), &host, &ledger, Trust::OwnMemory);
-    let shown = plain(&text::prune::plan(&plan, &context(vec![], &[]), false));
-    // Wherever the line is broken.
-    let words = shown.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(words.contains("; 97.0 % of the inodes used, "), "{shown}");
-}
-
-/// Every text that comes from outside, twice as long as a line and full of
-/// what moves cursors; `plain` looks at each line.
-#[test]
-fn no_report_is_too_wide_or_moves_a_cursor() {
-    let long = format!("{NASTY}{}/{} {NASTY}", "a".repeat(170), "b".repeat(170));
-    let (mut host, _) = host();
-    let name = format!("{}/{}", "d".repeat(60), ["c"; 60].join("/"));
-    let tag = format!("registry.example.org:5000/{name}:{}", "t".repeat(128));
-    for (n, tag) in [(20, tag.as_str()), (21, "short:1")] {
-        let mut image = tagged(n, tag);
-        image.incomplete = Some(long.clone().into());
-        image.labels = [(long.clone(), Untrusted::new(long.clone()))].into();
-        host.images.insert(image.id.clone(), image);
-    }
-    host.images.insert(id(22), pinned(22, &name));
-    host.engine.version = Untrusted::new(long.clone());
-    host.engine.root_dir = long.clone().into();
-    host.containers[0].name = Untrusted::new(long.clone());
-    host.containers[0].state = Untrusted::new(long.clone());
-    let ledger = seen(&Ledger::empty("e"), host.clone(), -40);
-    let ledger = seen(&ledger, host.clone(), 0);
-    let policy = policy("digest_pinned = \"14d\"");
-    let mut plan = decide(&policy, &host, &ledger, Trust::OwnMemory);
-    // With it, nothing could go.
-    host.engine.driver = Untrusted::new(long.clone());
-    plan.engine.driver = host.engine.driver.clone();
-    assert!(plan.entry(&id(22)).unwrap().reasons().is_empty());
-    let mut unmeasured = host.clone();
-    unmeasured.disk = Observed::Unknown(long.clone());
-    let unmeasured = decide(&policy, &unmeasured, &ledger, Trust::OwnMemory);
-
-    let mut against = refusals();
-    against.extend([
-        Cause::Build(long.clone()).into(),
-        Cause::Clock(long.clone()).into(),
-        Refusal::from(Cause::SignsUnreadable {
-            path: long.clone().into(),
-            why: long.clone(),
-            cure: Cure::DataRoot,
-        }),
-    ]);
-    let mut context = context(against.clone(), &[&long]);
-    context.policy.file = Some(long.clone().into());
-    let mut outcome = run(&plan, |why| format!("{why} {long}"));
-    outcome.refusals = against;
-    let every: Vec<_> = plan.entries().iter().collect();
-    plain(&text::explain::explain(&plan, &ledger, &every));
-    for verbose in [false, true] {
-        for plan in [&plan, &unmeasured] {
-            plain(&text::prune::plan(plan, &context, verbose));
-            plain(&text::prune::outcome(
-                &outcome,
-                Some(plan),
-                &context,
-                verbose,
-            ));
-        }
-        plain(&text::prune::outcome(&outcome, None, &context, verbose));
-    }
 }

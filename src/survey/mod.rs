@@ -2,6 +2,7 @@
 //! the plan that follows. It orders the reading, so that what is decided on last
 //! was read last, and decides nothing itself. It writes nothing.
 
+mod again;
 mod live;
 mod no_survey;
 mod notes;
@@ -9,6 +10,7 @@ mod order;
 mod saved;
 pub mod watch;
 
+pub use again::after_brief_locks;
 pub use live::{Survey, engine, survey};
 pub use no_survey::NoSurvey;
 pub use notes::notes;

@@ -88,7 +88,7 @@ fn alerts_dashboard_and_docs_name_metrics_that_there_are() {
 
 #[test]
 fn the_page_has_each_kind_of_entry_and_each_field() {
-    use secateur::report::journald::prune as e;
+    use secateur::report::journald::ids as e;
     let ids = [
         e::PRUNED,
         e::REMOVED,

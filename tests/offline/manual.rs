@@ -1,5 +1,5 @@
 //! The files of the manual, before those who will read them: man and mandoc, three shells, and an
-//! editor's view of the policy. That they are fresh is a unit test (src/manual).
+//! editor's view of the policy. That they are fresh is a unit test (src/cli/manual).
 
 use std::io::Write;
 use std::process::{Command, Stdio};

@@ -43,7 +43,7 @@ impl Ledger {
     #[must_use]
     pub fn observe(&self, seen: &Inventory, reading: &ClockReading, shift: TimeDelta) -> Self {
         let now = seen.taken_at;
-        let names = Names::of(&seen.images);
+        let names = Names::of(seen.images.values());
         let in_use = users(seen);
         let mounted: BTreeSet<&ImageId> = self
             .mounted_once(seen)

@@ -1,19 +1,18 @@
-//! What verify-cache found, for systemd's journal: one entry for each promise
-//! that is not as it should be, and one for the result.
+//! What verify-cache found: one entry for each promise that is not ok, and one for
+//! the result.
 
 use std::fmt::Write as _;
 
 use crate::cache::outcome::{Findings, Line};
 use crate::cache::promise::Wanted;
 use crate::cache::{Check, Status};
-use crate::host::systemd::{Entry, Priority};
-use crate::report::Context;
-use crate::report::journald::prune::{
-    PROMISE, VERIFIED, engine, entry, loudness, named, notes, refusal,
-};
+use crate::host::systemd::{JournalEntry, Priority};
+use crate::report::context::Context;
+use crate::report::journald::entry::{engine, entry, named, notes, priority_of, refusal};
+use crate::report::journald::ids::{PROMISE, VERIFIED};
 
-/// What a verify-cache found: what is not as it should be, and the result.
-pub fn findings(findings: &Findings, context: &Context) -> Vec<Entry> {
+/// The entries of a verify-cache.
+pub fn findings(findings: &Findings, context: &Context) -> Vec<JournalEntry> {
     let mut entries = notes(context);
     entries.extend(findings.refusals.iter().map(refusal));
     let images = findings.images.iter();
@@ -22,7 +21,8 @@ pub fn findings(findings: &Findings, context: &Context) -> Vec<Entry> {
             .filter(|line| line.status() != Status::Ok)
             .map(promise),
     );
-    // Every image's answers hold the store's; alone it stands where none is promised.
+    // The answers of every image include the store's. Where no image is promised, the
+    // store has an entry of its own.
     let alone = findings
         .store
         .iter()
@@ -51,8 +51,8 @@ pub fn findings(findings: &Findings, context: &Context) -> Vec<Entry> {
         ("POLICY", context.policy.shown()),
         ("ENGINE", engine(&findings.engine)),
     ];
-    // Where nothing was looked at, nought would be a lie.
-    let looked = findings.refusals.is_empty();
+    // A refused run checked nothing, so it has no counts, not even 0.
+    let checked = findings.refusals.is_empty();
     for (name, status) in [
         ("OK", Status::Ok),
         ("BROKEN", Status::Broken),
@@ -60,7 +60,7 @@ pub fn findings(findings: &Findings, context: &Context) -> Vec<Entry> {
         ("MOVED", Status::Moved),
     ] {
         let images = count(status);
-        if looked {
+        if checked {
             fields.push((name, images.to_string()));
         }
         if images > 0 && status != Status::Ok {
@@ -73,11 +73,11 @@ pub fn findings(findings: &Findings, context: &Context) -> Vec<Entry> {
         fields.push(("NOT_ASKED", not_asked.to_string()));
         let _ = write!(message, "; {not_asked} asked of no registry");
     }
-    entries.push(entry(VERIFIED, loudness(exit), message, fields));
+    entries.push(entry(VERIFIED, priority_of(exit), message, fields));
     named(entries, "verify-cache")
 }
 
-fn promise(line: &Line) -> Entry {
+fn promise(line: &Line) -> JournalEntry {
     let wrong: Vec<&Check> = line
         .checks
         .iter()
@@ -87,7 +87,7 @@ fn promise(line: &Line) -> Entry {
 }
 
 /// `None`: the store itself, which has no name.
-fn broken(image: Option<&Wanted>, status: Status, checks: &[&Check]) -> Entry {
+fn broken(image: Option<&Wanted>, status: Status, checks: &[&Check]) -> JournalEntry {
     let priority = match status {
         Status::Broken => Priority::Error,
         Status::Unknown => Priority::Warning,

@@ -1,4 +1,12 @@
-//! Entries of journald.
+//! Entries for systemd's journal: one for each fact, with fields that a program
+//! can ask for. Where the journal reads standard output, they take the place of
+//! the text report.
 
 pub mod cache;
+mod entry;
+pub mod ids;
 pub mod prune;
+#[cfg(test)]
+mod tests;
+
+pub use entry::fault;

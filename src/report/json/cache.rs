@@ -1,12 +1,11 @@
-//! What verify-cache found, for programs: `secateur/cache/1` of the contract. A
-//! field never changes its meaning; a new one may come.
+//! `secateur/cache/1`.
 
 use serde::Serialize;
 
 use crate::cache::outcome::{Findings, NotAsked};
 use crate::cache::{Check, Status};
-use crate::report::Context;
-use crate::report::json::prune::{
+use crate::report::context::Context;
+use crate::report::json::parts::{
     EnginePart, Message, PolicyPart, engine, policy, refusal, time, written,
 };
 
@@ -19,7 +18,6 @@ struct Document<'a> {
     engine: EnginePart<'a>,
     refusals: Vec<Message>,
     notes: &'a [String],
-    /// The image store itself.
     store: Option<&'a Check>,
     images: Vec<ImagePart<'a>>,
     registries: Vec<RegistryPart<'a>>,
@@ -32,7 +30,6 @@ struct ImagePart<'a> {
     image: String,
     status: Status,
     checks: &'a [Check],
-    /// Checks that were wanted, and of which no registry was asked.
     not_asked: &'a [NotAsked],
 }
 
@@ -52,13 +49,13 @@ struct Summary {
     broken: usize,
     moved: usize,
     unknown: usize,
-    /// Single answers: an image that is broken may have some as well.
+    /// Counts answers, not images: a broken image may have some as well.
     unknown_answers: usize,
 }
 
-/// What a run found.
+/// The document of a verify-cache.
 pub fn report(findings: &Findings, context: &Context) -> String {
-    let worst = |status| {
+    let images = |status| {
         findings
             .images
             .iter()
@@ -102,10 +99,10 @@ pub fn report(findings: &Findings, context: &Context) -> String {
             .collect(),
         summary: Summary {
             images: findings.images.len(),
-            ok: worst(Status::Ok),
-            broken: worst(Status::Broken),
-            moved: worst(Status::Moved),
-            unknown: worst(Status::Unknown),
+            ok: images(Status::Ok),
+            broken: images(Status::Broken),
+            moved: images(Status::Moved),
+            unknown: images(Status::Unknown),
             unknown_answers: findings.answers(Status::Unknown),
         },
     })
@@ -116,7 +113,7 @@ mod tests {
     use super::*;
     use crate::cache::Kind;
     use crate::cache::outcome::Line;
-    use crate::report::PolicySource;
+    use crate::report::context::PolicySource;
     use crate::testing::{at, inventory};
 
     #[test]

@@ -1,4 +1,7 @@
-//! Reports for programs.
+//! Reports for programs: the documents of the contract, one struct for each, with
+//! the fields in the order in which they are written. A field never changes its
+//! meaning; a new one may come.
 
 pub mod cache;
+mod parts;
 pub mod prune;

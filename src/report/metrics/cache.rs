@@ -1,30 +1,29 @@
-//! The numbers of a verify-cache: how many promises are held, and when each
-//! kind of check was last made.
+//! The numbers of a verify-cache: promises by status, and when each kind of check
+//! was last made.
 
 use crate::cache::outcome::Findings;
 use crate::cache::{Check, Kind, Status};
-use crate::report::metrics::page::{Before, Page};
-use crate::report::metrics::{ERROR, Ran, refused, refused_since, run};
+use crate::report::metrics::page::{Page, PreviousFile};
+use crate::report::metrics::run::{ERROR, Ran, refused, refused_since, run};
 
-/// What every name of these begins with.
 pub const PREFIX: &str = "secateur_cache_";
 
 /// As JSON has them.
 const RESULTS: [&str; 4] = ["held", "broken", "refused", ERROR];
 
-/// The whole file. Where the run ended before its work there are no findings.
-pub fn text(ran: &Ran<'_>, findings: Option<&Findings>, before: &Before) -> String {
+/// The whole file. `findings` is `None` where the run ended without a report.
+pub fn text(ran: &Ran<'_>, findings: Option<&Findings>, previous: &PreviousFile) -> String {
     let mut page = Page::new(PREFIX);
-    run(&mut page, ran, &RESULTS, before);
+    run(&mut page, ran, &RESULTS, previous);
     if findings.is_some() {
         refused(&mut page, ran);
     }
-    refused_since(&mut page, ran, findings.is_some(), before);
-    let looked = findings.filter(|findings| findings.refusals.is_empty());
-    if let Some(findings) = looked {
+    refused_since(&mut page, ran, findings.is_some(), previous);
+    let checked_now = findings.filter(|findings| findings.refusals.is_empty());
+    if let Some(findings) = checked_now {
         found(&mut page, findings);
     }
-    checked(&mut page, ran, looked, before);
+    checked(&mut page, ran, checked_now, previous);
     page.done()
 }
 
@@ -59,14 +58,14 @@ fn found(page: &mut Page, findings: &Findings) {
 }
 
 /// A check that runs once a week keeps its date in the runs between.
-fn checked(page: &mut Page, ran: &Ran<'_>, findings: Option<&Findings>, before: &Before) {
+fn checked(page: &mut Page, ran: &Ran<'_>, findings: Option<&Findings>, previous: &PreviousFile) {
     let now = ran.began.timestamp() as f64;
     let name = "checked_timestamp_seconds";
     let times = Kind::ALL.into_iter().filter_map(|kind| {
         let at = if findings.is_some_and(|findings| has(findings, kind)) {
             Some(now)
         } else {
-            before.moment(PREFIX, name, Some(("check", kind.word())), now)
+            previous.moment(PREFIX, name, Some(("check", kind.word())), now)
         };
         Some((kind.word(), at?))
     });
@@ -82,8 +81,8 @@ fn has(findings: &Findings, kind: Kind) -> bool {
     answers(findings).any(|check| check.kind == kind)
 }
 
-/// Every image's answers; the store's own is among them but where no image is
-/// promised.
+/// All answers. Those of each image include the store's, so that its own is added only
+/// where no image is promised.
 fn answers(findings: &Findings) -> impl Iterator<Item = &Check> {
     let alone = findings.store.iter().filter(|_| findings.images.is_empty());
     findings

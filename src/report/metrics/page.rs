@@ -1,10 +1,8 @@
-//! The text format of Prometheus, as much of it as gauges need. Decides how a
-//! sample is written, and reads back what we wrote ourselves.
+//! The text format of Prometheus, as far as gauges need it, written and read back.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-/// A file of metrics, family by family.
 #[derive(Debug)]
 pub(crate) struct Page {
     prefix: &'static str,
@@ -12,7 +10,7 @@ pub(crate) struct Page {
 }
 
 impl Page {
-    /// Every name begins with this.
+    /// Every name begins with `prefix`.
     pub(crate) fn new(prefix: &'static str) -> Self {
         Self {
             prefix,
@@ -29,8 +27,8 @@ impl Page {
         self.gauges(name, help, "", [("", value)]);
     }
 
-    /// One sample for each value of a label, or nothing at all. An empty label
-    /// is none.
+    /// One sample for each value of a label; nothing, not even HELP, without samples.
+    /// An empty `label` means none.
     pub(crate) fn gauges<'a>(
         &mut self,
         name: &str,
@@ -49,17 +47,17 @@ impl Page {
         self.family(name, help, samples);
     }
 
-    /// The same, for two labels.
+    /// The same with two labels.
     pub(crate) fn table<'a>(
         &mut self,
         name: &str,
         help: &str,
-        of: [&str; 2],
+        names: [&str; 2],
         samples: impl IntoIterator<Item = ([&'a str; 2], f64)>,
     ) {
         let samples = samples
             .into_iter()
-            .map(|(words, value)| (labels(&[(of[0], words[0]), (of[1], words[1])]), value));
+            .map(|(words, value)| (labels(&[(names[0], words[0]), (names[1], words[1])]), value));
         self.family(name, help, samples);
     }
 
@@ -82,7 +80,7 @@ impl Page {
     }
 }
 
-/// All our labels are words of our own: nothing in them wants escaping.
+/// No escaping: label values are words of ours.
 fn labels(labels: &[(&str, &str)]) -> String {
     let each: Vec<String> = labels
         .iter()
@@ -91,13 +89,13 @@ fn labels(labels: &[(&str, &str)]) -> String {
     format!("{{{}}}", each.join(","))
 }
 
-/// What a file held before it is written anew.
+/// What the file held before this run.
 #[derive(Debug, Default)]
-pub struct Before(BTreeMap<String, f64>);
+pub struct PreviousFile(BTreeMap<String, f64>);
 
-impl Before {
-    /// Reads it; what does not read is kept as a name without a number, so that
-    /// somebody else's file is known as such.
+impl PreviousFile {
+    /// A line that is no sample is kept as a name without a number, so that
+    /// [`Self::not_of`] finds it.
     pub fn of(bytes: &[u8]) -> Self {
         let text = String::from_utf8_lossy(bytes);
         let lines = text.lines().map(str::trim);
@@ -112,13 +110,13 @@ impl Before {
         )
     }
 
-    /// A series that does not begin so.
+    /// Any series that does not begin with `prefix`.
     pub(crate) fn not_of(&self, prefix: &str) -> Option<&str> {
         let other = |series: &&String| !series.starts_with(prefix);
         self.0.keys().find(other).map(String::as_str)
     }
 
-    /// A moment that was written before, if it can be one: not after `now`.
+    /// A moment, in seconds since 1970, that is not after `now`.
     pub(crate) fn moment(
         &self,
         prefix: &str,

@@ -1,38 +1,37 @@
-//! The numbers of a prune: what went, what stays and why, the disk.
+//! The numbers of a prune: what was removed, what is kept and why, the disk.
 
 use crate::decide::plan::{Entry, Plan, Pressure, Verdict};
+use crate::model::Bytes;
 use crate::model::conditions::Disk;
 use crate::policy::Policy;
-use crate::prune::outcome::Outcome;
-use crate::report::metrics::page::{Before, Page};
-use crate::report::metrics::{ERROR, Ran, refused, refused_since, run};
+use crate::prune::outcome::{How, Outcome};
+use crate::report::metrics::page::{Page, PreviousFile};
+use crate::report::metrics::run::{ERROR, Ran, refused, refused_since, run};
 
-/// What every name of these begins with.
 pub const PREFIX: &str = "secateur_prune_";
 
-/// As JSON has them.
-const RESULTS: [&str; 5] = ["pruned", "nothing", "refused", "stopped", ERROR];
-
-/// The whole file. Where the run ended before its work there is no outcome, and
-/// where no look at the images was taken, no plan.
+/// The whole file. `done` is `None` where the run ended without a report, `plan` where
+/// it ended before its survey.
 pub fn text(
     ran: &Ran<'_>,
     done: Option<(&Outcome, &Policy)>,
     plan: Option<&Plan>,
-    before: &Before,
+    previous: &PreviousFile,
 ) -> String {
     let mut page = Page::new(PREFIX);
-    run(&mut page, ran, &RESULTS, before);
+    let hows = [How::Pruned, How::Nothing, How::Refused, How::Stopped];
+    let results: Vec<&str> = hows.map(How::name).into_iter().chain([ERROR]).collect();
+    run(&mut page, ran, &results, previous);
     if done.is_some() {
         refused(&mut page, ran);
     }
-    refused_since(&mut page, ran, plan.is_some(), before);
+    refused_since(&mut page, ran, plan.is_some(), previous);
     if let Some((outcome, policy)) = done {
-        came(&mut page, outcome);
+        outcome_images(&mut page, outcome);
         if let Some(plan) = plan {
             planned(&mut page, plan);
         }
-        // A driver that keeps images elsewhere has no figures of this file system.
+        // Where the driver keeps images elsewhere, this file system says nothing of them.
         let counts =
             |disk: &&Disk| plan.is_none_or(|plan| plan.engine().used_percent(disk).is_some());
         let disk = outcome.disk_after.known();
@@ -56,7 +55,7 @@ pub fn text(
     page.done()
 }
 
-fn came(page: &mut Page, outcome: &Outcome) {
+fn outcome_images(page: &mut Page, outcome: &Outcome) {
     let counts = [
         ("removed", outcome.removed.len()),
         ("skipped", outcome.skipped.len()),
@@ -82,7 +81,7 @@ fn planned(page: &mut Page, plan: &Plan) {
     let of = |word: &'static str| {
         let is = move |entry: &&Entry| entry.verdict().name() == word;
         let these = plan.entries().iter().filter(is);
-        let bytes: crate::model::Bytes = these.clone().map(Entry::reclaimable).sum();
+        let bytes: Bytes = these.clone().map(Entry::reclaimable).sum();
         (word, these.count() as f64, bytes.0 as f64)
     };
     let words = ["keep", "candidate", "remove"].map(of);

@@ -9,7 +9,7 @@ use crate::decide::plan::Plan;
 use crate::exit::Exit;
 use crate::guard::{Cause, Refusal};
 use crate::prune::outcome::{Ending, Outcome};
-use crate::report::metrics::page::Before;
+use crate::report::metrics::page::PreviousFile;
 use crate::report::metrics::{ERROR, Ran, cache, prune, write};
 use crate::report::tests::{planned, policy, refusals, run};
 use crate::testing::{at, inventory};
@@ -42,7 +42,7 @@ fn refused_with(plan: Option<&Plan>, second: i64, refusals: &[Refusal], before: 
         &ran,
         Some((&outcome, &policy(""))),
         plan,
-        &Before::of(before.as_bytes()),
+        &PreviousFile::of(before.as_bytes()),
     )
 }
 
@@ -65,7 +65,7 @@ fn checked(second: i64, findings: &Findings, before: &str) -> String {
         findings.exit(),
         &findings.refusals,
     );
-    cache::text(&ran, Some(findings), &Before::of(before.as_bytes()))
+    cache::text(&ran, Some(findings), &PreviousFile::of(before.as_bytes()))
 }
 
 /// One series' value.
@@ -88,7 +88,7 @@ fn a_prune_in_numbers() {
     let mut outcome = run(&plan, str::to_owned);
     outcome.refusals = refusals();
     let ran = ran(0, outcome.result(), outcome.exit(), &outcome.refusals);
-    let before = Before::of(refused(-60, &refusals()[..1], "").as_bytes());
+    let before = PreviousFile::of(refused(-60, &refusals()[..1], "").as_bytes());
     let text = prune::text(&ran, Some((&outcome, &policy(""))), Some(&plan), &before);
     golden("prune.prom", &text);
 }
@@ -128,7 +128,7 @@ fn a_run_that_did_not_look_breaks_no_row_of_refusals() {
     let first = refused(0, &refusals()[..1], "");
     // Without a policy, an engine, or the turn.
     let fault = ran(60, ERROR, Exit::Engine, &[]);
-    let fault = prune::text(&fault, None, None, &Before::of(first.as_bytes()));
+    let fault = prune::text(&fault, None, None, &PreviousFile::of(first.as_bytes()));
     assert_eq!(value(&fault, since), value(&first, since));
     assert!(!fault.contains("secateur_prune_refused{"), "{fault}");
     let other = [Cause::OtherRun("x".into()).into()];
@@ -147,7 +147,7 @@ fn a_run_that_did_not_look_breaks_no_row_of_refusals() {
     deploy.refusals = vec![crate::testing::deploy("x")];
     let first = checked(0, &deploy, "");
     let fault = ran(60, ERROR, Exit::Engine, &[]);
-    let fault = cache::text(&fault, None, &Before::of(first.as_bytes()));
+    let fault = cache::text(&fault, None, &PreviousFile::of(first.as_bytes()));
     assert_eq!(value(&fault, since), value(&first, since));
 }
 
@@ -167,7 +167,7 @@ fn the_last_success_outlives_runs_that_were_none_and_nothing_else_does() {
     let good = checked(0, &findings(&[(Kind::Present, Status::Ok)]), "");
     assert_eq!(value(&good, name), at(0).timestamp().to_string());
     let fault = ran(60, ERROR, Exit::Engine, &[]);
-    let bad = cache::text(&fault, None, &Before::of(good.as_bytes()));
+    let bad = cache::text(&fault, None, &PreviousFile::of(good.as_bytes()));
     assert_eq!(value(&bad, name), at(0).timestamp().to_string());
     assert_eq!(value(&bad, "secateur_cache_last_run_exit_code"), "69");
     assert_eq!(
@@ -192,7 +192,7 @@ fn the_last_success_outlives_runs_that_were_none_and_nothing_else_does() {
 fn a_file_of_somebody_elses_metrics_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x.prom");
-    let mine = |_: &Before| "secateur_prune_x 1\n".to_owned();
+    let mine = |_: &PreviousFile| "secateur_prune_x 1\n".to_owned();
     write(&path, prune::PREFIX, mine).unwrap();
     write(&path, prune::PREFIX, mine).unwrap();
     for other in [

@@ -1,5 +1,4 @@
-//! What verify-cache found, for people: 80 columns, worst first, then one line
-//! that says how it stands, if there is anything to say.
+//! What verify-cache found: the worst first, and the result in the last line.
 
 use std::fmt::Write as _;
 
@@ -7,27 +6,25 @@ use anstyle::{AnsiColor, Style};
 
 use crate::cache::outcome::{Asked, Findings, Line, NotAsked};
 use crate::cache::{Check, Kind, Status};
-use crate::report::Context;
-use crate::report::text::layout::{headed, wrapped};
-use crate::report::text::prune::{HEAD, LOUD, blank_after, head, refusals};
+use crate::report::context::Context;
+use crate::report::text::header::{engine_and_policy, refusals};
+use crate::report::text::layout::{HEAD, LOUD, blank_after, fitted_to_terminal, headed, wrapped};
+use crate::report::wording::images;
 
-/// How many images that are fine are shown before they are only counted.
+/// How many images with status ok are shown without --verbose.
 const SHOWN: usize = 20;
 
 const WARN: Style = AnsiColor::Yellow.on_default();
 
-/// What a run found.
+/// The whole report.
 pub fn report(findings: &Findings, context: &Context, verbose: bool) -> String {
     let mut out = String::new();
     refusals(&mut out, "refused:", &findings.refusals);
     blank_after(&mut out);
-    head(&mut out, &findings.engine, context);
+    engine_and_policy(&mut out, &findings.engine, context);
     match &findings.store {
         Some(check) if check.status == Status::Ok => wrapped(&mut out, "store   ", &check.message),
-        Some(check) => {
-            let word = format!("store   {}:", check.status.word());
-            headed(&mut out, style(check.status), &word, &check.message);
-        }
+        Some(check) => bad_store(&mut out, check),
         None => {}
     }
     if !findings.refusals.is_empty() {
@@ -73,11 +70,11 @@ pub fn report(findings: &Findings, context: &Context, verbose: bool) -> String {
             .collect();
         wrapped(&mut out, "not looked at: ", &list.join(", "));
     }
-    out.push_str(&last(findings));
+    out.push_str(&result(findings));
     out
 }
 
-/// The same for --quiet: what is not as it should be, the worst last, and the result.
+/// The report of --quiet: what is not ok, the worst last, and the result.
 pub fn brief(findings: &Findings) -> String {
     let mut out = String::new();
     let bad = findings.images.iter().rev();
@@ -85,14 +82,18 @@ pub fn brief(findings: &Findings) -> String {
         one(&mut out, line, false);
     }
     if let Some(check) = findings.store.as_ref().filter(|it| it.status != Status::Ok) {
-        let word = format!("store   {}:", check.status.word());
-        headed(&mut out, style(check.status), &word, &check.message);
+        bad_store(&mut out, check);
     }
     refusals(&mut out, "refused:", &findings.refusals);
     if findings.refusals.is_empty() {
-        out.push_str(&last(findings));
+        out.push_str(&result(findings));
     }
-    crate::report::text::brief::fit(&out)
+    fitted_to_terminal(&out)
+}
+
+fn bad_store(out: &mut String, check: &Check) {
+    let word = format!("store   {}:", check.status.word());
+    headed(out, style(check.status), &word, &check.message);
 }
 
 fn one(out: &mut String, line: &Line, verbose: bool) {
@@ -108,7 +109,7 @@ fn one(out: &mut String, line: &Line, verbose: bool) {
     checks.sort_by_key(|check| (check.status, check.kind));
     let mut fine = Vec::new();
     for check in checks {
-        // What was measured is wanted even where it is fine.
+        // What was measured is worth reading even where it is ok.
         let told = matches!(check.kind, Kind::Whole | Kind::Reused);
         if check.status == Status::Ok && !verbose && !told {
             fine.push(check.kind.word());
@@ -145,7 +146,7 @@ fn style(status: Status) -> Style {
 
 fn cost(asked: &Asked) -> String {
     let cost = &asked.cost;
-    // Its limit counts requests by their kind; what another registry counts is its own.
+    // Docker Hub documents which requests its limit counts; others do not.
     let [free, counted] = if asked.registry == "docker.io" {
         [" (not counted by Docker Hub)", " (counted)"]
     } else {
@@ -163,24 +164,24 @@ fn cost(asked: &Asked) -> String {
     )
 }
 
-fn last(findings: &Findings) -> String {
+fn result(findings: &Findings) -> String {
     let all = findings.images.len();
     if all == 0 {
-        // "held: 0 of 0" would be read as an answer; the store is one.
+        // "held: 0 of 0" would be read as an answer. Only the store is one.
         return if findings.is_broken() {
             format!("{LOUD}broken{LOUD:#}: the store\n")
         } else {
             String::new()
         };
     }
-    let s = if all == 1 { "" } else { "s" };
+    let promised = images(all);
     let mut line = if findings.is_broken() {
         let bad = findings.images.iter().filter(|line| {
             line.status() == Status::Broken || (findings.strict && line.status() == Status::Unknown)
         });
-        format!("{LOUD}broken{LOUD:#}: {} of {all} image{s}", bad.count())
+        format!("{LOUD}broken{LOUD:#}: {} of {promised}", bad.count())
     } else {
-        format!("{HEAD}held{HEAD:#}: {all} of {all} image{s}")
+        format!("{HEAD}held{HEAD:#}: {all} of {promised}")
     };
     let unknown = findings.answers(Status::Unknown);
     if unknown > 0 {
@@ -200,147 +201,4 @@ fn last(findings: &Findings) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::report::PolicySource;
-    use crate::testing::{at, inventory};
-
-    fn context() -> Context {
-        let policy = PolicySource {
-            file: None,
-            fingerprint: String::new(),
-        };
-        Context::new(policy, Vec::new())
-    }
-
-    fn line(image: &str, status: Status, message: &str) -> Line {
-        let checks = vec![
-            Check::new(Kind::Present, Status::Ok, "image 1"),
-            Check::new(Kind::Current, status, message),
-        ];
-        Line {
-            image: crate::testing::wanted(image),
-            checks,
-            not_asked: Vec::new(),
-        }
-    }
-
-    fn text(images: Vec<Line>) -> String {
-        let mut findings = Findings {
-            images,
-            ..Findings::new(at(0), inventory([]).engine, false)
-        };
-        findings.sort();
-        anstream::adapter::strip_str(&report(&findings, &context(), false)).to_string()
-    }
-
-    #[test]
-    fn it_reads_in_80_columns_with_the_worst_first_and_ends_in_one_line() {
-        let long = "a rather long message that has to be broken over several lines ".repeat(4);
-        let seen = text(vec![
-            line("app:1", Status::Ok, ""),
-            line("db:2", Status::Broken, &long),
-            line("x:3", Status::Moved, "on"),
-        ]);
-        assert!(
-            seen.lines().all(|line| line.chars().count() <= 80),
-            "{seen}"
-        );
-        let at = |needle: &str| seen.find(needle).unwrap();
-        assert!(at("db:2") < at("x:3") && at("x:3") < at("app:1"), "{seen}");
-        assert_eq!(seen.lines().last(), Some("broken: 1 of 3 images; 1 moved"));
-    }
-
-    #[test]
-    fn of_docker_hub_alone_it_is_said_what_it_counts() {
-        let asked = |registry: &str| {
-            let cost = crate::cache::registry::Cost {
-                heads: 2,
-                gets: 1,
-                others: 1,
-                left: None,
-            };
-            Asked {
-                registry: registry.into(),
-                cost,
-            }
-        };
-        let findings = Findings {
-            asked: vec![asked("docker.io"), asked("r.example:5000")],
-            ..Findings::new(at(0), inventory([]).engine, false)
-        };
-        let seen = report(&findings, &context(), false);
-        let seen: Vec<_> = seen
-            .lines()
-            .filter(|line| line.starts_with("asked"))
-            .collect();
-        assert_eq!(
-            seen,
-            [
-                "asked    docker.io: 2 HEAD (not counted by Docker Hub), 1 GET (counted), 1 other",
-                "asked    r.example:5000: 2 HEAD, 1 GET, 1 other",
-            ]
-        );
-    }
-
-    #[test]
-    fn what_quiet_leaves_ends_with_the_worst_and_the_result() {
-        let mut images: Vec<Line> = (0..30)
-            .map(|n| line(&format!("moved:{n}"), Status::Moved, "on"))
-            .collect();
-        images.push(line("fine:1", Status::Ok, ""));
-        images.push(line("db:2", Status::Broken, "gone"));
-        let mut findings = Findings {
-            images,
-            ..Findings::new(at(0), inventory([]).engine, false)
-        };
-        findings.sort();
-        let seen = anstream::adapter::strip_str(&brief(&findings)).to_string();
-        let lines: Vec<&str> = seen.lines().collect();
-        assert_eq!(lines.len(), 23, "{seen}");
-        assert!(!seen.contains("fine:1"), "{seen}");
-        assert!(lines[19].starts_with("broken   db:2"), "{seen}");
-        assert_eq!(lines[22], "broken: 1 of 32 images; 30 moved");
-    }
-
-    #[test]
-    fn many_that_are_fine_are_counted() {
-        let images = (0..30)
-            .map(|n| line(&format!("app:{n}"), Status::Ok, ""))
-            .collect();
-        let seen = text(images);
-        assert!(seen.contains("and 10 more"), "{seen}");
-        assert!(seen.ends_with("held: 30 of 30 images\n"), "{seen}");
-    }
-
-    #[test]
-    fn what_no_registry_was_asked_about_is_said_where_lines_are_folded_too() {
-        let kind = Kind::Authenticated;
-        let why = "it was built here";
-        let line = |n| Line {
-            not_asked: vec![NotAsked { kind, why }],
-            ..line(&format!("app:{n}"), Status::Ok, "")
-        };
-        let seen = text((0..30).map(line).collect());
-        let told = "         authenticated  not asked: it was built here\n";
-        assert_eq!(seen.matches(told).count(), SHOWN, "{seen}");
-        let last = "held: 30 of 30 images; 30 asked of no registry";
-        assert_eq!(seen.lines().last(), Some(last));
-    }
-
-    #[test]
-    fn nothing_promised_is_said() {
-        let seen = text(vec![]);
-        assert!(seen.contains("nothing is promised"), "{seen}");
-        assert!(!seen.contains("held"), "{seen}");
-
-        let store = Check::new(Kind::Lasting, Status::Broken, "it is a tmpfs");
-        let findings = Findings {
-            store: Some(store),
-            ..Findings::new(at(0), inventory([]).engine, false)
-        };
-        let seen = report(&findings, &context(), false);
-        let seen = anstream::adapter::strip_str(&seen).to_string();
-        assert_eq!(seen.lines().last(), Some("broken: the store"), "{seen}");
-    }
-}
+mod tests;

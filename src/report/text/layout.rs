@@ -1,50 +1,54 @@
-//! Lines of at most 80 columns. Whatever a report says in words goes through
-//! here, so that nothing in it can move a cursor or reorder text, wherever it
-//! came from.
+//! Lines of at most 80 columns. All text of a report goes through here, so that
+//! nothing in it can move a cursor or reorder text, wherever it came from.
 
 use std::fmt::Write as _;
 
-use anstyle::Style;
+use anstyle::{AnsiColor, Style};
 
 use crate::model::text::escape_up_to;
 
-/// How many columns a line may take.
+pub(crate) const LOUD: Style = AnsiColor::Red.on_default().bold();
+pub(crate) const HEAD: Style = Style::new().bold();
+
 pub(crate) const COLUMNS: usize = 80;
 
-/// The longest image name has some 520 characters, and half of one is none.
+/// A terminal has 24 lines, and the prompt takes one.
+const LINES: usize = 23;
+
+/// The longest image name has some 520 characters, and half a name is useless.
 const LONGEST_WORD: usize = 600;
 
 fn whole(word: &str) -> String {
     escape_up_to(word, LONGEST_WORD)
 }
 
-/// `lead`, then the text, which goes on below where it began.
+/// `lead`, then the text. Its further lines begin in the column of the first.
 pub(crate) fn wrapped(out: &mut String, lead: &str, text: &str) {
     let column = lead.chars().count();
     out.push_str(lead);
     flow(out, column, column, text);
 }
 
-/// `head`, styled, then the text, which goes on two columns in.
+/// `head`, styled, then the text. Its further lines are indented by two columns.
 pub(crate) fn headed(out: &mut String, style: Style, head: &str, text: &str) {
     // Writing to a String cannot fail.
     let _ = write!(out, "{style}{head}{style:#}");
     flow(out, head.chars().count(), 2, text);
 }
 
-/// `lead`, then the text, which goes on below, `indent` columns in.
+/// `lead`, then the text. Its further lines are indented by `indent` columns.
 pub(crate) fn hanging(out: &mut String, lead: &str, indent: usize, text: &str) {
     out.push_str(lead);
     flow(out, lead.chars().count(), indent, text);
 }
 
-/// A command to copy: the one thing that is never broken, however long it is.
+/// A command to copy. It is never broken over lines, however long it is.
 pub(crate) fn command(out: &mut String, text: &str) {
     let words: Vec<String> = text.split(' ').map(whole).collect();
     let _ = writeln!(out, "  -> {}", words.join(" "));
 }
 
-/// The end of a name tells more than its beginning: that is what is cut.
+/// Cuts the beginning of a name: its end tells more.
 pub(crate) fn fitted(name: &str, room: usize) -> String {
     let width = name.chars().count();
     if width <= room {
@@ -54,7 +58,28 @@ pub(crate) fn fitted(name: &str, room: usize) -> String {
     std::iter::once('…').chain(tail).collect()
 }
 
-/// Goes on at `column`, with a space before each word but a line's first.
+/// A blank line between what needs a person and the rest.
+pub(crate) fn blank_after(out: &mut String) {
+    if !out.is_empty() {
+        out.push('\n');
+    }
+}
+
+/// The end of a long report, for --quiet: a terminal shows that part.
+pub(crate) fn fitted_to_terminal(report: &str) -> String {
+    let lines: Vec<&str> = report.lines().collect();
+    let Some(left_out) = lines.len().checked_sub(LINES).filter(|more| *more > 0) else {
+        return report.to_owned();
+    };
+    let mut out = format!("({} more lines without --quiet)\n", left_out + 1);
+    for line in &lines[left_out + 1..] {
+        out.push_str(line);
+        out.push('\n');
+    }
+    out
+}
+
+/// Fills lines with words, from `column` on.
 fn flow(out: &mut String, mut column: usize, indent: usize, text: &str) {
     let new_line = |out: &mut String| {
         out.push('\n');
@@ -85,7 +110,7 @@ fn flow(out: &mut String, mut column: usize, indent: usize, text: &str) {
     out.push('\n');
 }
 
-/// A number and its unit, which stay on one line.
+/// Whether these are a number and its unit, which stay on one line.
 fn is_amount(number: &str, unit: &str) -> bool {
     const UNITS: [&str; 10] = ["%", "B", "KiB", "MiB", "GiB", "TiB", "d", "h", "min", "s"];
     let number = number.trim_start_matches('(');
@@ -93,7 +118,7 @@ fn is_amount(number: &str, unit: &str) -> bool {
     UNITS.contains(&unit) && number.parse::<f64>().is_ok()
 }
 
-/// Where a word that no line holds is broken: before its digest, else behind
+/// Where a word that is longer than a line is broken: before its digest, else after
 /// a slash, else where the line ends.
 fn break_in(word: &str, room: usize) -> usize {
     let end = word

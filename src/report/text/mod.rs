@@ -1,8 +1,6 @@
-//! Reports for people.
+//! Reports for people: 80 columns, what needs a person first.
 
-pub mod brief;
 pub mod cache;
-pub mod explain;
+mod header;
 pub(crate) mod layout;
-mod lists;
 pub mod prune;

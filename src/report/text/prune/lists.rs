@@ -1,5 +1,5 @@
-//! Images in lists and counts: what goes, what a run met, what stays and under
-//! which reason. A list that is long is cut, and says so.
+//! Images in lists and counts: what goes, what stayed in a run and why, what is
+//! kept and for which reason. A long list is cut, and says so.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -7,16 +7,17 @@ use std::fmt::Write as _;
 use anstyle::Style;
 
 use crate::decide::plan::{Entry, HeldBack, KeepKind, Plan, Verdict};
+use crate::model::reference::Reference;
 use crate::model::time::{ago, minute};
 use crate::model::{Bytes, ImageId};
 use crate::prune::outcome::{Ending, Outcome, Stayed};
-use crate::report::text::layout::{COLUMNS, fitted, hanging, headed, wrapped};
-use crate::report::text::prune::HEAD;
+use crate::report::text::layout::{COLUMNS, HEAD, fitted, hanging, headed, wrapped};
+use crate::report::wording::images;
 
-/// How many images a list shows before it only counts; --verbose shows all.
+/// How many images a list shows without --verbose.
 const SHOWN: usize = 20;
 
-/// Oldest unneeded first, one line for each.
+/// One line for each image.
 pub(crate) fn table<'a>(
     out: &mut String,
     plan: &Plan,
@@ -44,7 +45,6 @@ pub(crate) fn table<'a>(
     more(out, total, shown);
 }
 
-/// How many a list leaves out.
 fn more(out: &mut String, total: usize, shown: usize) {
     if total > shown {
         let _ = writeln!(out, "  ... and {} more (-v shows all)", total - shown);
@@ -55,7 +55,7 @@ fn more(out: &mut String, total: usize, shown: usize) {
 fn name(entry: &Entry) -> String {
     let image = entry.image();
     let name = image.tags.first().or_else(|| image.digests.first());
-    let Some(name) = name.map(crate::model::reference::Reference::familiar) else {
+    let Some(name) = name.map(Reference::familiar) else {
         return "(no name)".to_owned();
     };
     match name.split_once('@') {
@@ -64,21 +64,21 @@ fn name(entry: &Entry) -> String {
     }
 }
 
-/// By what they have in common, the first such image first.
+/// Images that stayed, grouped by why, in the order of the first of each group.
 pub(crate) fn stayed(out: &mut String, style: Style, word: &str, all: &[Stayed], verbose: bool) {
     if all.is_empty() {
         return;
     }
     let _ = writeln!(out, "{style}{word}:{style:#} {}", images(all.len()));
     let shown = if verbose { all.len() } else { SHOWN };
-    let mut told: Vec<(&str, Vec<&str>)> = Vec::new();
+    let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
     for one in all.iter().take(shown) {
-        match told.iter_mut().find(|(why, _)| *why == one.why) {
+        match groups.iter_mut().find(|(why, _)| *why == one.why) {
             Some((_, ids)) => ids.push(one.id.short()),
-            None => told.push((&one.why, vec![one.id.short()])),
+            None => groups.push((&one.why, vec![one.id.short()])),
         }
     }
-    for (why, ids) in told {
+    for (why, ids) in groups {
         if let [id] = ids[..] {
             hanging(out, &format!("  {id} "), 6, why);
         } else {
@@ -89,7 +89,7 @@ pub(crate) fn stayed(out: &mut String, style: Style, word: &str, all: &[Stayed],
     more(out, all.len(), shown);
 }
 
-/// What the run ended before.
+/// How many images of the plan had no turn.
 pub(crate) fn not_tried(out: &mut String, outcome: &Outcome, plan: &Plan) {
     let stayed = [&outcome.skipped, &outcome.failed, &outcome.unconfirmed];
     let tried: BTreeSet<&ImageId> = stayed
@@ -102,7 +102,7 @@ pub(crate) fn not_tried(out: &mut String, outcome: &Outcome, plan: &Plan) {
         .removals()
         .partition(|entry| tried.contains(&entry.image().id));
     let left = left.len();
-    // Where none was tried, "of so many in the plan" has said so.
+    // Where none was tried, the line "removed nothing of the … in the plan" says so.
     if left == 0 || tried.is_empty() {
         return;
     }
@@ -134,8 +134,7 @@ pub(crate) fn held_back(out: &mut String, plan: &Plan) {
     }
 }
 
-/// How a candidate that is not removed is called: what this run may not remove
-/// may be needed all the same.
+/// "not needed now" only where that is known.
 pub(crate) fn stays(why: HeldBack) -> &'static str {
     match why {
         HeldBack::DiskHasRoom | HeldBack::TargetReached => "not needed now",
@@ -146,7 +145,7 @@ pub(crate) fn stays(why: HeldBack) -> &'static str {
     }
 }
 
-/// Every image that stays, counted once, under the first of its reasons.
+/// Counts every kept image once, under its first reason.
 pub(crate) fn kept(out: &mut String, plan: &Plan) {
     let counts = plan.kept();
     let total: usize = counts.iter().map(|(_, count, _)| count).sum();
@@ -188,7 +187,7 @@ fn words(kind: KeepKind) -> &'static str {
     }
 }
 
-/// What goes first, then what could go, then what stays.
+/// Removals first, then candidates, then what is kept.
 pub(crate) fn every_image(out: &mut String, plan: &Plan) {
     let _ = writeln!(out, "\n{HEAD}every image{HEAD:#}");
     let of = |wanted: fn(&Verdict) -> bool| {
@@ -215,8 +214,4 @@ pub(crate) fn every_image(out: &mut String, plan: &Plan) {
             wrapped(out, "      ", &reason.message());
         }
     }
-}
-
-pub(crate) fn images(count: usize) -> String {
-    format!("{count} image{}", if count == 1 { "" } else { "s" })
 }

@@ -1,37 +1,32 @@
-//! The reports of --quiet: they fit a terminal of 24 lines of 80 columns, and end with
-//! what matters most. Decides what is left out; the words are those of the whole report.
+//! The reports of --quiet: the same words, fewer lines, and what matters most
+//! at the end.
 
 use crate::decide::plan::{Plan, Verdict};
 use crate::prune::outcome::{How, Outcome};
-use crate::report::Context;
-use crate::report::text::layout::headed;
-use crate::report::text::lists::{images, stayed};
-use crate::report::text::prune::{
-    HEAD, disk, disk_after, how_it_ended, lost, refusals, removals_head, removed_head,
-};
+use crate::report::context::Context;
+use crate::report::text::header::refusals;
+use crate::report::text::layout::{HEAD, fitted_to_terminal, headed};
+use crate::report::text::prune::disk::disk;
+use crate::report::text::prune::lists::stayed;
+use crate::report::text::prune::outcome::{disk_of, how_it_ended, lost, removed_head};
+use crate::report::text::prune::plan::removals_head;
+use crate::report::wording::images;
 
-/// A terminal has 24 lines, and one of them is the prompt's.
-const LINES: usize = 23;
-
-/// What a plan says.
+/// A plan in at most 23 lines.
 pub fn plan(plan: &Plan, context: &Context) -> String {
     let mut out = String::new();
     disk(&mut out, plan.disk(), plan.pressure());
     removable(&mut out, plan);
     removals_head(&mut out, plan, !context.refusals.is_empty(), "");
     refusals(&mut out, "a prune would be refused now:", &context.refusals);
-    fit(&out)
+    fitted_to_terminal(&out)
 }
 
-/// What a run did.
+/// An outcome in at most 23 lines.
 pub fn outcome(outcome: &Outcome, plan: Option<&Plan>) -> String {
     let mut out = String::new();
     if let Some(plan) = plan {
-        if outcome.removed.is_empty() {
-            disk(&mut out, plan.disk(), plan.pressure());
-        } else {
-            disk_after(&mut out, plan.engine(), outcome);
-        }
+        disk_of(&mut out, outcome, plan);
         removable(&mut out, plan);
     }
     if !outcome.skipped.is_empty() {
@@ -46,7 +41,7 @@ pub fn outcome(outcome: &Outcome, plan: Option<&Plan>) -> String {
     refusals(&mut out, "refused:", &outcome.refusals);
     stayed(&mut out, HEAD, "not confirmed", &outcome.unconfirmed, false);
     lost(&mut out, outcome);
-    fit(&out)
+    fitted_to_terminal(&out)
 }
 
 fn removable(out: &mut String, plan: &Plan) {
@@ -56,18 +51,4 @@ fn removable(out: &mut String, plan: &Plan) {
         0 => {}
         count => headed(out, HEAD, "removable, but not now:", &images(count)),
     }
-}
-
-/// The end of a report, for that is what is seen of a long one.
-pub(crate) fn fit(report: &str) -> String {
-    let lines: Vec<&str> = report.lines().collect();
-    let Some(left_out) = lines.len().checked_sub(LINES).filter(|more| *more > 0) else {
-        return report.to_owned();
-    };
-    let mut out = format!("({} more lines without --quiet)\n", left_out + 1);
-    for line in &lines[left_out + 1..] {
-        out.push_str(line);
-        out.push('\n');
-    }
-    out
 }

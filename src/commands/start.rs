@@ -1,25 +1,26 @@
-//! What a command starts from: the policy, the state folder, the engine.
-//! Decides where each is looked for, in the order of the contract. It judges
-//! none of them.
+//! What a command starts from: the policy, the state folder, the engine. Decides
+//! where each is looked for, in the order of the contract.
 
 use std::path::{Path, PathBuf};
 
 use crate::cli::Global;
-use crate::commands::log;
+use crate::commands::output::log;
 use crate::commands::state_folder;
 use crate::commands::state_folder::Sources;
+use crate::decide::Trust;
 use crate::engine::{Address, Environment, Reader};
 use crate::exit::{Exit, Fault};
 use crate::host::files::{StateDir, read_trusted_through_links};
 use crate::host::systemd::Priority;
 use crate::host::variables;
 use crate::memory::state::{last_policy, state_fault};
+use crate::model::text::escape;
 use crate::policy::Policy;
 use crate::report::PolicySource;
 
 const POLICY_PATH: &str = "/etc/secateur/policy.toml";
 
-/// No policy is longer than this.
+/// In bytes.
 const LONGEST_POLICY: u64 = 1 << 20;
 
 pub(crate) async fn connect(global: &Global, policy: &Policy) -> Result<Reader, Fault> {
@@ -33,9 +34,9 @@ pub(crate) async fn connect(global: &Global, policy: &Policy) -> Result<Reader, 
     Ok(Reader::connect(&address, policy.limits.max_answer).await?)
 }
 
-/// The policy for this host. Where none is named or there, the built-in one
-/// counts, unless a policy file was used here the last time: without it every
-/// keep rule would be gone.
+/// The policy for this host. Where no file is named or there, the built-in one
+/// counts, unless the last run here used a file: without it, all its keep rules
+/// would be gone.
 pub(crate) fn policy(global: &Global) -> Result<(Policy, PolicySource), Fault> {
     let (policy, source) = policy_of_any_host(global)?;
     if source.file.is_none() {
@@ -47,7 +48,7 @@ pub(crate) fn policy(global: &Global) -> Result<(Policy, PolicySource), Fault> {
     Ok((policy, source))
 }
 
-/// The same for a saved host: nothing was removed from it before.
+/// The same for a saved host, of which no last run is known.
 pub(crate) fn policy_of_any_host(global: &Global) -> Result<(Policy, PolicySource), Fault> {
     let named = global
         .policy
@@ -57,7 +58,7 @@ pub(crate) fn policy_of_any_host(global: &Global) -> Result<(Policy, PolicySourc
     let path = asked.unwrap_or(Path::new(POLICY_PATH));
     let bytes = read_trusted_through_links(path, LONGEST_POLICY)
         .map_err(|error| Fault::new(error.exit(Exit::Policy), format!("policy: {error}")))?;
-    let name = crate::model::text::escape(&path.to_string_lossy());
+    let name = escape(&path.to_string_lossy());
     let (text, file) = match bytes {
         Some(bytes) => {
             let text = String::from_utf8(bytes).map_err(|error| {
@@ -84,7 +85,7 @@ pub(crate) fn policy_of_any_host(global: &Global) -> Result<(Policy, PolicySourc
     ))
 }
 
-/// For every command.
+/// Warnings of every command.
 pub(crate) fn warnings(policy: &Policy) -> Vec<String> {
     let short = policy.min_age < std::time::Duration::from_hours(1);
     let age = humantime::format_duration(policy.min_age);
@@ -92,7 +93,7 @@ pub(crate) fn warnings(policy: &Policy) -> Vec<String> {
     short.then_some(warning).into_iter().collect()
 }
 
-/// For the commands that deploys must be guarded from.
+/// Warnings of the commands that plan or make removals.
 pub(crate) fn removal_warnings(policy: &Policy) -> Vec<String> {
     warnings(policy)
         .into_iter()
@@ -100,19 +101,18 @@ pub(crate) fn removal_warnings(policy: &Policy) -> Vec<String> {
         .collect()
 }
 
-/// A file has only the locks that it names, and one that names none is easily
-/// written.
+/// A policy file that names no lock is easily written by mistake.
 fn unguarded(policy: &Policy) -> Option<String> {
     let note = "the policy names no deploy lock (guard.lock): deploys are not guarded";
     policy.guard.locks.is_empty().then(|| note.to_owned())
 }
 
-/// Whoever plans without being root has a record of their own, and other ages.
+/// A plan of another user than root rests on that user's own record, with other ages.
 pub(crate) fn own_record(dir: &Path) -> Option<String> {
     let others = Path::new(state_folder::SYSTEM);
     let own = dir != others && !nix::unistd::geteuid().is_root() && others.is_dir();
     own.then(|| {
-        let dir = crate::model::text::escape(&dir.to_string_lossy());
+        let dir = escape(&dir.to_string_lossy());
         format!("these ages are of {dir}; those of the timer: sudo secateur plan")
     })
 }
@@ -121,6 +121,14 @@ pub(crate) fn state_dir(global: &Global) -> Result<PathBuf, Fault> {
     match &global.state_dir {
         Some(dir) => Ok(dir.clone()),
         None => Sources::read().folder().map_err(usage),
+    }
+}
+
+pub(crate) fn trust(engine_dates: bool) -> Trust {
+    if engine_dates {
+        Trust::EngineDates
+    } else {
+        Trust::OwnMemory
     }
 }
 

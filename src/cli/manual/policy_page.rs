@@ -4,10 +4,9 @@
 use roff::{bold, italic, roman};
 use serde_json::Value;
 
-use crate::manual::page::{Page, spans};
+use crate::cli::manual::page::{Page, spans};
 use crate::policy::document::{Document, Key, Part, Section, sections};
 
-/// secateur-policy(5).
 pub(super) fn page() -> String {
     let Document { intro, sections } = sections(crate::policy::DEFAULT);
     let schema = crate::policy::schema::schema();
@@ -104,7 +103,7 @@ fn item(page: &mut Page, section: &Section, key: &Key, schema: &Value) {
     }
 }
 
-/// In a word or two what a key holds, by its schema.
+/// The form of a key's value, from its schema.
 fn form(section: &Section, key: &Key, schema: &Value) -> &'static str {
     let of = |at: &Value, name: &str| -> Value {
         let at = if at["type"] == "array" {

@@ -1,23 +1,47 @@
-//! That the files of the repository are what is made now, and leave nothing out.
-//! tests/offline/manual.rs has those who read them judge them.
-
-#![cfg(test)]
+//! The files of the repository are what is made now, and leave nothing out.
+//! tests/offline/manual.rs gives them to the programs that read them.
 
 use std::path::Path;
 
+use clap::{Arg, Command, CommandFactory};
+use clap_complete::Shell;
 use serde_json::Value;
 
-use clap::{Arg, Command, CommandFactory};
-
-use crate::manual::page::{EXITS, FURTHER};
+use crate::cli::args::Cli;
+use crate::cli::manual::words::{EXITS, FURTHER};
+use crate::cli::manual::{policy_page, program_page};
+use crate::cli::read::brief;
 use crate::policy::document::{Part, sections};
 use crate::policy::schema::schema;
+
+/// Every file that is made, with its path in the repository.
+fn files() -> Vec<(&'static str, String)> {
+    let schema = serde_json::to_string_pretty(&schema());
+    vec![
+        ("docs/man/secateur.1", program_page::page()),
+        ("docs/man/secateur-policy.5", policy_page::page()),
+        ("config/completions/secateur.bash", completion(Shell::Bash)),
+        ("config/completions/_secateur", completion(Shell::Zsh)),
+        ("config/completions/secateur.fish", completion(Shell::Fish)),
+        (
+            "config/policy.schema.json",
+            schema.expect("a schema is JSON") + "\n",
+        ),
+    ]
+}
+
+fn completion(shell: Shell) -> String {
+    let mut written = Vec::new();
+    let mut command = Cli::command();
+    clap_complete::generate(shell, &mut command, "secateur", &mut written);
+    String::from_utf8(written).expect("a completion is UTF-8")
+}
 
 #[test]
 fn the_files_of_the_manual_are_what_the_program_says_now() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut stale = Vec::new();
-    for (name, made) in crate::manual::files() {
+    for (name, made) in files() {
         let path = root.join(name);
         if std::env::var_os("UPDATE_MANUAL").is_some() {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -36,7 +60,7 @@ fn the_files_of_the_manual_are_what_the_program_says_now() {
 fn every_exit_code_is_in_the_manual_and_in_the_order_of_its_number() {
     let codes: Vec<u8> = EXITS.iter().map(|exit| *exit as u8).collect();
     assert!(codes.is_sorted_by(|a, b| a < b), "{codes:?}");
-    let source = include_str!("../exit.rs");
+    let source = include_str!("../../exit.rs");
     let variants = source.lines().filter_map(|line| {
         let (_, number) = line.strip_suffix(',')?.split_once(" = ")?;
         number.parse::<u8>().ok()
@@ -46,7 +70,7 @@ fn every_exit_code_is_in_the_manual_and_in_the_order_of_its_number() {
 
 /// The program and each of its commands, as `--help` finds them.
 fn commands() -> Vec<Command> {
-    let mut program = crate::cli::Cli::command().term_width(80);
+    let mut program = Cli::command().term_width(80);
     program.build();
     let subs: Vec<Command> = program.get_subcommands().cloned().collect();
     [program].into_iter().chain(subs).collect()
@@ -71,7 +95,7 @@ fn every_help_is_short_narrow_and_has_examples() {
             after.starts_with("Examples:\n  secateur "),
             "{name}: {after}"
         );
-        let help = shown(crate::cli::Cli::command(), &name, "--help");
+        let help = shown(Cli::command(), &name, "--help");
         let lines: Vec<&str> = help.lines().collect();
         assert!(lines.len() <= most, "{name}: {} lines\n{help}", lines.len());
         for line in &lines {
@@ -93,7 +117,7 @@ fn every_help_is_short_narrow_and_has_examples() {
 #[test]
 fn every_short_help_fits_a_terminal_and_names_what_a_person_needs_first() {
     for name in ["secateur", "plan", "prune", "verify-cache"] {
-        let help = shown(crate::cli::brief(), name, "-h");
+        let help = shown(brief(), name, "-h");
         let lines = help.lines().count();
         assert!(lines <= 23, "{name}: {lines} lines\n{help}");
         assert!(
@@ -106,7 +130,7 @@ fn every_short_help_fits_a_terminal_and_names_what_a_person_needs_first() {
             "{help}"
         );
     }
-    let help = shown(crate::cli::brief(), "verify-cache", "-h");
+    let help = shown(brief(), "verify-cache", "-h");
     for option in [
         "--record",
         "--against",
@@ -124,7 +148,7 @@ fn every_short_help_fits_a_terminal_and_names_what_a_person_needs_first() {
         "--redeploy",
         "--follow",
     ];
-    assert!(crate::cli::brief().try_get_matches_from(typed).is_ok());
+    assert!(brief().try_get_matches_from(typed).is_ok());
 }
 
 #[test]

@@ -1,28 +1,25 @@
-//! One image's whole story: what it is, what becomes of it and why, and then
-//! every date that says so.
+//! --explain: what an image is, what becomes of it and why, and every date that
+//! says so.
 
 use crate::decide::plan::{Entry, Plan, Verdict};
 use crate::memory::ledger::Ledger;
 use crate::model::time::{ago, minute};
 use crate::report::text::layout::wrapped;
-use crate::report::text::lists::stays;
+use crate::report::text::prune::lists::stays;
 
-/// Tells it for each image that is meant.
+/// One paragraph for each of these images of the plan.
 pub fn explain(plan: &Plan, ledger: &Ledger, entries: &[&Entry]) -> String {
-    let told: Vec<String> = entries
-        .iter()
-        .map(|entry| {
-            let mut out = String::new();
-            what(&mut out, entry);
-            becomes(&mut out, plan, entry);
-            dates(&mut out, ledger, entry);
-            out
-        })
-        .collect();
-    told.join("\n")
+    let explained = entries.iter().map(|entry| {
+        let mut out = String::new();
+        image(&mut out, entry);
+        verdict(&mut out, plan, entry);
+        dates(&mut out, ledger, entry);
+        out
+    });
+    explained.collect::<Vec<_>>().join("\n")
 }
 
-fn what(out: &mut String, entry: &Entry) {
+fn image(out: &mut String, entry: &Entry) {
     let image = entry.image();
     wrapped(out, "image   ", image.id.as_str());
     for name in image.tags.iter().chain(&image.digests) {
@@ -43,7 +40,7 @@ fn what(out: &mut String, entry: &Entry) {
     wrapped(out, "size    ", &size);
 }
 
-fn becomes(out: &mut String, plan: &Plan, entry: &Entry) {
+fn verdict(out: &mut String, plan: &Plan, entry: &Entry) {
     let verdict = match entry.verdict() {
         Verdict::Keep => "kept".to_owned(),
         Verdict::Candidate(why) => format!("removable, but {}: {}", stays(why), why.message()),

@@ -1,206 +1,6 @@
-//! secateur(1): commands and options as clap has them, and what clap does not
-//! know: exit codes, environment, files.
+//! What secateur(1) says and clap does not know.
 
-use clap::{Arg, Command, CommandFactory};
-use roff::{Inline, Roff, bold, italic, roman};
-
-use crate::cli::Cli;
 use crate::exit::Exit;
-
-/// A page, part by part.
-pub(super) struct Page {
-    roff: Roff,
-    /// A heading was the last part: it needs no paragraph of its own.
-    headed: bool,
-}
-
-impl Page {
-    /// Begins one. It has no date: the same sources give the same page.
-    pub(super) fn new(title: &str, section: &str, about: &str) -> Self {
-        let mut roff = Roff::new();
-        let source = concat!("secateur ", env!("CARGO_PKG_VERSION"));
-        roff.control("TH", [title, section, NO_DATE, source]);
-        let mut page = Self {
-            roff,
-            headed: false,
-        };
-        page.section("NAME");
-        page.roff.text([roman(format!("{title} - {about}"))]);
-        page
-    }
-
-    pub(super) fn section(&mut self, name: &str) {
-        self.roff.control("SH", [name]);
-        self.headed = true;
-    }
-
-    pub(super) fn subsection(&mut self, name: &str) {
-        self.roff.control("SS", [name]);
-        self.headed = true;
-    }
-
-    pub(super) fn paragraph(&mut self, text: &str) {
-        self.lines(spans(text));
-    }
-
-    fn lines(&mut self, text: Vec<Inline>) {
-        if !std::mem::take(&mut self.headed) {
-            self.roff.control("PP", []);
-        }
-        self.roff.text(text);
-    }
-
-    /// A term and what is said of it.
-    pub(super) fn item(&mut self, term: Vec<Inline>, text: &str) {
-        self.headed = false;
-        self.roff.control("TP", []);
-        self.roff.text(term);
-        self.roff.text(spans(text));
-    }
-
-    /// Within an item: another paragraph.
-    pub(super) fn further(&mut self, text: Vec<Inline>) {
-        self.roff.control("IP", []);
-        self.roff.text(text);
-    }
-
-    /// Lines that stand as they are.
-    pub(super) fn literal<'a>(&mut self, lines: impl IntoIterator<Item = &'a str>) {
-        self.roff.control("PP", []);
-        self.roff.control("RS", ["4"]);
-        self.roff.control("nf", []);
-        for line in lines {
-            self.roff.text([roman(line)]);
-        }
-        self.roff.control("fi", []);
-        self.roff.control("RE", []);
-    }
-
-    pub(super) fn done(self) -> String {
-        self.roff.render().replacen(NO_DATE, "\"\"", 1)
-    }
-}
-
-/// roff leaves an empty argument out, and then the next one is the date.
-const NO_DATE: &str = "NO-DATE";
-
-/// Text in which `x` is bold.
-pub(super) fn spans(text: &str) -> Vec<Inline> {
-    let parts = text.split('`').enumerate();
-    parts
-        .filter(|(_, part)| !part.is_empty())
-        .map(|(number, part)| match number % 2 {
-            0 => roman(part),
-            _ => bold(part),
-        })
-        .collect()
-}
-
-/// secateur(1).
-pub(super) fn page() -> String {
-    let mut command = Cli::command();
-    command.build();
-    let about = command.get_about().map(ToString::to_string);
-    let about = about.expect("the command says what it does");
-    let mut page = Page::new("secateur", "1", &about.replacen('F', "f", 1));
-    page.section("SYNOPSIS");
-    for sub in command.get_subcommands() {
-        synopsis(&mut page, sub);
-    }
-    page.section("DESCRIPTION");
-    for text in DESCRIPTION {
-        page.paragraph(text);
-    }
-    page.section("COMMANDS");
-    for sub in command.get_subcommands() {
-        page.subsection(sub.get_name());
-        page.paragraph(&format!("{}.", sub.get_about().expect("an about")));
-        let own = |arg: &&Arg| !arg.is_global_set() && arg.get_id() != "help";
-        for arg in sub.get_arguments().filter(own) {
-            option(&mut page, sub, arg);
-        }
-    }
-    page.section("OPTIONS FOR EVERY COMMAND");
-    for arg in command.get_arguments() {
-        option(&mut page, &command, arg);
-    }
-    page.section("EXIT STATUS");
-    for exit in EXITS {
-        page.item(vec![bold((exit as u8).to_string())], meaning(exit));
-    }
-    page.paragraph(
-        "`75` is no failure of a unit or a CI job; the others but `0` are. \
-         `plan` ends with `0` also where a prune would be refused: it says so.",
-    );
-    page.section("ENVIRONMENT");
-    for (name, text) in ENVIRONMENT {
-        page.item(vec![bold(*name)], text);
-    }
-    page.section("FILES");
-    for (name, text) in FILES {
-        page.item(vec![italic(*name)], text);
-    }
-    page.section("EXAMPLES");
-    for (text, lines) in EXAMPLES {
-        page.paragraph(text);
-        page.literal(lines.lines());
-    }
-    page.section("SEE ALSO");
-    page.paragraph("`secateur-policy`(5), `docker-image-prune`(1), `flock`(1)");
-    page.done()
-}
-
-fn synopsis(page: &mut Page, sub: &Command) {
-    let mut line = vec![
-        bold(format!("secateur {}", sub.get_name())),
-        roman(" ["),
-        italic("option"),
-        roman(" ...]"),
-    ];
-    for arg in sub.get_positionals() {
-        let name = arg.get_value_names().unwrap_or_default().join(" ");
-        line.extend([roman(" ["), italic(name), roman(" ...]")]);
-    }
-    page.lines(line);
-}
-
-fn option(page: &mut Page, of: &Command, arg: &Arg) {
-    let mut term = Vec::new();
-    if let Some(short) = arg.get_short() {
-        term.push(bold(format!("-{short}")));
-    }
-    if let Some(long) = arg.get_long() {
-        if !term.is_empty() {
-            term.push(roman(", "));
-        }
-        term.push(bold(format!("--{long}")));
-    }
-    let takes_value = arg.get_num_args().is_some_and(|n| n.takes_values());
-    if takes_value {
-        let names = arg.get_value_names().unwrap_or_default().join(" ");
-        let space = if term.is_empty() { "" } else { " " };
-        term.extend([roman(space), italic(names)]);
-    }
-    let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
-    page.item(term, &help);
-    let name = (of.get_name(), arg.get_id().as_str());
-    for (_, _, text) in FURTHER.iter().filter(|(of, arg, _)| (*of, *arg) == name) {
-        page.further(spans(text));
-    }
-    let defaults: Vec<_> = arg.get_default_values().iter().collect();
-    if let ([default], true) = (defaults.as_slice(), takes_value) {
-        let default = default.to_string_lossy();
-        page.further(vec![roman("Default: "), bold(default), roman(".")]);
-    }
-    let by_environment = match arg.get_env() {
-        Some(name) => Some(name.to_string_lossy()),
-        // Read by hand: an empty argument is an error, an empty variable none.
-        None => (arg.get_id() == "policy").then_some("SECATEUR_POLICY".into()),
-    };
-    if let Some(name) = by_environment {
-        page.further(vec![roman("Environment: "), bold(name), roman(".")]);
-    }
-}
 
 /// Every exit code, in the order of their numbers.
 pub(super) const EXITS: [Exit; 10] = [
@@ -216,8 +16,8 @@ pub(super) const EXITS: [Exit; 10] = [
     Exit::Policy,
 ];
 
-/// A match, so that a new code does not compile without its words.
-fn meaning(exit: Exit) -> &'static str {
+/// A match, so that a new exit code does not compile without its words.
+pub(super) fn meaning(exit: Exit) -> &'static str {
     match exit {
         Exit::Done => "Done, also when there was nothing to do.",
         Exit::NotAllWell => {
@@ -253,7 +53,7 @@ fn meaning(exit: Exit) -> &'static str {
     }
 }
 
-const DESCRIPTION: &[&str] = &[
+pub(super) const DESCRIPTION: &[&str] = &[
     "secateur removes only images that nobody can want back: without a tag, not in \
      use by a container in any state, not wanted by a Swarm service or its rollback, \
      not pulled by digest, not protected by the policy, and unneeded for a minimum \
@@ -273,7 +73,7 @@ const DESCRIPTION: &[&str] = &[
 const METRICS: &str = "For node_exporter's textfile collector: the numbers of this run, in a file \
      that is written whole.";
 
-/// What `--help` has no room for: command, argument, text.
+/// Command, argument, and what `--help` has no room for.
 pub(super) const FURTHER: &[(&str, &str, &str)] = &[
     (
         "secateur",
@@ -343,7 +143,7 @@ pub(super) const FURTHER: &[(&str, &str, &str)] = &[
     ("verify-cache", "metrics", METRICS),
 ];
 
-const ENVIRONMENT: &[(&str, &str)] = &[
+pub(super) const ENVIRONMENT: &[(&str, &str)] = &[
     (
         "SECATEUR_POLICY",
         "The policy, where `--policy` is not given.",
@@ -387,7 +187,7 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ),
 ];
 
-const FILES: &[(&str, &str)] = &[
+pub(super) const FILES: &[(&str, &str)] = &[
     (
         "/etc/secateur/policy.toml",
         "The policy: `secateur-policy`(5). Without it, the built-in default holds, \
@@ -414,7 +214,7 @@ const FILES: &[(&str, &str)] = &[
     ),
 ];
 
-const EXAMPLES: &[(&str, &str)] = &[
+pub(super) const EXAMPLES: &[(&str, &str)] = &[
     ("See what would go, what stays, and why:", "secateur plan"),
     (
         "One image's whole story:",

@@ -1,0 +1,275 @@
+//! One run over all promises: which checks are made, and in which order.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+
+use chrono::{DateTime, Utc};
+
+use crate::cache::checks::ask::{Answers, Registries, not_asked};
+use crate::cache::checks::gone::Past;
+use crate::cache::checks::redeploy::{Redeploy, look_around};
+use crate::cache::checks::{lasting, present, whole};
+use crate::cache::outcome::{Findings, Line, NotAsked};
+use crate::cache::promise::baseline::Baseline;
+use crate::cache::promise::{Promise, Wanted, with_all_digests};
+use crate::cache::{Check, Kind, Status};
+use crate::engine::{Info, Reader};
+use crate::exit::Fault;
+use crate::guard::Refusal;
+use crate::host::storage;
+use crate::model::{Bytes, Image, ImageId, Store};
+use crate::policy::Policy;
+
+/// Which checks are made beside those that always are.
+#[derive(Debug, Clone, Copy)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an option of its own"
+)]
+pub struct Checks {
+    /// Compare with the registry's digests.
+    pub registry: bool,
+    /// Pull as a deploy does. Compares digests, too.
+    pub redeploy: bool,
+    /// Pull tags that moved, too.
+    pub follow: bool,
+    /// Read and hash every layer.
+    pub deep: bool,
+}
+
+impl Checks {
+    fn compares_digests(self) -> bool {
+        self.registry || self.redeploy
+    }
+
+    /// The kinds that are left out, each with the option that asks for it.
+    pub fn left_out(self) -> Vec<(Kind, &'static str)> {
+        [
+            (self.deep, Kind::Whole, "--deep"),
+            (self.compares_digests(), Kind::Current, "--registry"),
+            (self.redeploy, Kind::Reused, "--redeploy"),
+        ]
+        .into_iter()
+        .filter(|(made, ..)| !made)
+        .map(|(_, kind, option)| (kind, option))
+        .collect()
+    }
+}
+
+/// What a run is doing, for whoever waits for it.
+#[derive(Debug, Clone, Copy)]
+pub enum Step {
+    Asking {
+        done: usize,
+        of: usize,
+    },
+    Pulling {
+        number: usize,
+        of: usize,
+    },
+    Reading {
+        number: usize,
+        of: usize,
+        bytes: Bytes,
+    },
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Asking { done, of } => write!(f, "asking registries: {done} of {of} images"),
+            Self::Pulling { number, of } => write!(f, "pulling {number} of {of} images"),
+            Self::Reading { number, of, bytes } => {
+                write!(f, "reading {number} of {of} images: {bytes}")
+            }
+        }
+    }
+}
+
+/// All images of the engine, with every digest by which they may be promised.
+pub async fn images(reader: &Reader, info: &Info) -> Result<BTreeMap<ImageId, Image>, Fault> {
+    let list = reader.images(info).await?;
+    Ok(with_all_digests(list, info.facts.store))
+}
+
+/// One run, and what it rests on.
+pub struct Run<'a> {
+    pub checks: Checks,
+    pub policy: &'a Policy,
+    pub reader: &'a Reader,
+    pub info: &'a Info,
+    pub past: &'a Past,
+    /// As [`images`] gives them.
+    pub here: BTreeMap<ImageId, Image>,
+    pub on_step: &'a mut dyn FnMut(Step),
+}
+
+/// What a run found, and how long each pull took, in milliseconds.
+pub struct Ran {
+    pub findings: Findings,
+    pub pulls: BTreeMap<Wanted, u64>,
+}
+
+impl Run<'_> {
+    /// Checks all promises. `findings` are those of no check.
+    pub async fn check(
+        mut self,
+        promises: &[Promise],
+        user_config: Option<&Path>,
+        mut findings: Findings,
+    ) -> Result<Ran, Fault> {
+        let lasting = lasting::judge(&store_folders(self.info));
+        let store = self.info.facts.store;
+        let mut registries = Registries::new(self.reader, store, user_config).await?;
+        let on_step = &mut *self.on_step;
+        let mut on_answer = |done, of| on_step(Step::Asking { done, of });
+        let digests = self.checks.compares_digests();
+        let answers = Box::pin(registries.ask(promises, &self.here, digests, &mut on_answer)).await;
+        // Pulls come before layers are read, which takes long: the answers of the
+        // registries must still be true.
+        let (reused, pulls) = self.pull_all(promises, &registries, &answers).await?;
+        let mut reused = reused.into_iter();
+        let mut read = BTreeMap::new();
+        for (number, promise) in (1..).zip(promises) {
+            let mut checks = vec![present::judge(promise, &self.here, self.past)];
+            if self.checks.deep {
+                let place = (number, promises.len());
+                checks.push(self.whole(promise, place, &mut read).await?);
+            }
+            checks.push(lasting.clone());
+            checks.extend(answers.of(promise));
+            checks.extend(reused.next());
+            findings.images.push(Line {
+                image: promise.wanted.clone(),
+                checks,
+                not_asked: self.not_asked(promise),
+            });
+        }
+        findings.store = Some(lasting);
+        findings.asked = registries.asked();
+        findings.not_looked = self.checks.left_out();
+        findings.sort();
+        Ok(Ran { findings, pulls })
+    }
+
+    /// One answer for each promise, or none at all without --redeploy.
+    async fn pull_all(
+        &mut self,
+        promises: &[Promise],
+        registries: &Registries,
+        answers: &Answers,
+    ) -> Result<(Vec<Check>, BTreeMap<Wanted, u64>), Fault> {
+        let (mut reused, mut pulls) = (Vec::new(), BTreeMap::new());
+        if !self.checks.redeploy {
+            return Ok((reused, pulls));
+        }
+        let redeploy = Redeploy {
+            reader: self.reader,
+            registries,
+            answers,
+            follow: self.checks.follow,
+        };
+        for (number, promise) in (1..).zip(promises) {
+            let of = promises.len();
+            (self.on_step)(Step::Pulling { number, of });
+            let check = self.reused(&redeploy, promise).await?;
+            if let Some(time) = check.milliseconds {
+                pulls.insert(promise.wanted.clone(), time);
+            }
+            reused.push(check);
+        }
+        Ok((reused, pulls))
+    }
+
+    /// Refused anew before each pull: a deploy may have begun meanwhile.
+    async fn reused(&self, redeploy: &Redeploy<'_>, promise: &Promise) -> Result<Check, Fault> {
+        match look_around(self.reader, self.info, self.policy, &self.past.ledger).await? {
+            Ok(undisturbed) => {
+                let image = promise.wanted.find(&self.here);
+                redeploy.one(&undisturbed, promise, image).await
+            }
+            Err(refusals) => {
+                let why = refusals.first().map(Refusal::message).unwrap_or_default();
+                let why = format!("not pulled: {why}");
+                Ok(Check::new(Kind::Reused, Status::Unknown, why))
+            }
+        }
+    }
+
+    /// Reads each image once: two names may lead to it.
+    async fn whole(
+        &mut self,
+        promise: &Promise,
+        (number, of): (usize, usize),
+        read: &mut BTreeMap<ImageId, Check>,
+    ) -> Result<Check, Fault> {
+        let Some(image) = promise.wanted.find(&self.here) else {
+            let why = "it is not here to be read";
+            return Ok(Check::new(Kind::Whole, Status::Unknown, why));
+        };
+        if let Some(check) = read.get(&image.id) {
+            return Ok(check.clone());
+        }
+        let on_step = &mut *self.on_step;
+        let mut on_bytes = |bytes| {
+            let bytes = Bytes(bytes);
+            on_step(Step::Reading { number, of, bytes });
+        };
+        let check = whole::look(self.reader, self.info, image, &mut on_bytes).await?;
+        read.insert(image.id.clone(), check.clone());
+        Ok(check)
+    }
+
+    /// The checks of a registry that were wanted, where no registry is asked.
+    fn not_asked(&self, promise: &Promise) -> Vec<NotAsked> {
+        let Some(why) = not_asked(promise, &self.here) else {
+            return Vec::new();
+        };
+        let current = self.checks.compares_digests().then_some(Kind::Current);
+        let kinds = std::iter::once(Kind::Authenticated).chain(current);
+        kinds.map(|kind| NotAsked { kind, why }).collect()
+    }
+}
+
+/// What is here now, after any pull: all images, or only the promised ones.
+pub async fn baseline(
+    reader: &Reader,
+    info: &Info,
+    at: DateTime<Utc>,
+    only: Option<&[Promise]>,
+    pulls: &BTreeMap<Wanted, u64>,
+) -> Result<Baseline, Fault> {
+    let here = images(reader, info).await?;
+    let id = |wanted: &Wanted| wanted.find(&here).map(|image| image.id.clone());
+    let only: Option<Vec<ImageId>> = only.map(|promises| {
+        let wanted = promises.iter().map(|promise| &promise.wanted);
+        wanted.filter_map(id).collect()
+    });
+    let pulls = pulls.iter();
+    let pulls = pulls
+        .filter_map(|(wanted, time)| Some((id(wanted)?, *time)))
+        .collect();
+    Ok(Baseline::of(
+        &info.facts,
+        &here,
+        at,
+        only.as_deref(),
+        &pulls,
+    ))
+}
+
+/// The folders that an image of this store needs after a restart.
+fn store_folders(info: &Info) -> Vec<storage::Storage> {
+    let facts = &info.facts;
+    let layers = match facts.store {
+        Store::Graphdriver => {
+            Some(facts.data_root.join(facts.driver.raw())).filter(|folder| folder.is_dir())
+        }
+        Store::Containerd | Store::Podman => facts.containerd_root.clone(),
+    };
+    std::iter::once(facts.data_root.clone())
+        .chain(layers)
+        .map(|path| storage::read(&path))
+        .collect()
+}

@@ -1,0 +1,6 @@
+//! `secateur prune`.
+
+mod report;
+mod run;
+
+pub(crate) use run::prune;

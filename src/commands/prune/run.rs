@@ -1,0 +1,314 @@
+//! Takes the run lock, surveys, saves the ledger, clears the plan, carries it out,
+//! reports. The order matters: what was seen is on disk before anything is removed.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use crate::cli::{Global, PruneArgs};
+use crate::commands::in_time::in_time;
+use crate::commands::output::{Began, shown, write_metrics};
+use crate::commands::progress::Progress;
+use crate::commands::prune::report::{Done, numbers, report};
+use crate::commands::reviewed;
+use crate::commands::reviewed::{NoReview, Reviewed};
+use crate::commands::start::{connect, policy, removal_warnings, state_dir, trust};
+use crate::commands::unmatched::unmatched;
+use crate::decide::Trust;
+use crate::decide::plan::{Plan, Pressure};
+use crate::engine::{Info, Reader};
+use crate::exit::{Exit, Fault};
+use crate::guard::{Cause, Cleared, Refusal, clear};
+use crate::host;
+use crate::host::run_lock::HeldBy;
+use crate::host::signals::{AskedToEnd, Signals};
+use crate::memory::ledger::Ledger;
+use crate::memory::state::{Memory, State};
+use crate::model::{Inventory, Observed};
+use crate::policy::Policy;
+use crate::prune::aftermath::Claims;
+use crate::prune::late;
+use crate::prune::live::{Again, LiveEngine, LiveHost};
+use crate::prune::outcome::{Collateral, Ending, Outcome};
+use crate::report::{Context, metrics};
+use crate::survey;
+use crate::survey::{NoSurvey, Survey, after_brief_locks};
+
+/// How long the engine may take to say what earlier runs lost; at least as long as one
+/// answer may take.
+const EARLIER_LOSSES: Duration = Duration::from_secs(30);
+
+pub(crate) async fn prune(global: &Global, args: &PruneArgs) -> Result<Exit, Fault> {
+    let began = Began::now();
+    let mut progress = Progress::new(global);
+    let policy = policy(global);
+    let done = match &policy {
+        Ok((policy, source)) => {
+            let mut context = Context::new(source.clone(), removal_warnings(policy));
+            let work = unstopped(global, args, policy, &mut context, &mut progress);
+            work.await.map(|(outcome, plan)| Done {
+                outcome,
+                plan,
+                policy,
+                context,
+            })
+        }
+        Err(fault) => Err(fault.clone()),
+    };
+    progress.clear();
+    let exit = match &done {
+        Ok(done) => report(global, done),
+        Err(fault) => Err(fault.clone()),
+    };
+    let file = args.metrics.file.as_deref();
+    write_metrics(global, file, metrics::prune::PREFIX, |previous| {
+        numbers(&done, &exit, began, previous)
+    });
+    exit
+}
+
+/// The run. It is not stopped before its end, and has let go of all locks by then:
+/// Ctrl-Z at a terminal ends it. It writes to a terminal or pipe only through `progress`.
+async fn unstopped(
+    global: &Global,
+    args: &PruneArgs,
+    policy: &Policy,
+    context: &mut Context,
+    progress: &mut Progress,
+) -> Result<(Outcome, Option<Plan>), Fault> {
+    let signals = Signals::new()
+        .map_err(|error| Fault::new(Exit::State, format!("cannot watch for signals: {error}")))?;
+    let asked = signals.asked_to_end();
+    let work = survey_and_prune(global, args, policy, context, (&asked, progress));
+    Box::pin(work).await
+}
+
+async fn survey_and_prune(
+    global: &Global,
+    args: &PruneArgs,
+    policy: &Policy,
+    context: &mut Context,
+    (asked, progress): (&AskedToEnd, &mut Progress),
+) -> Result<(Outcome, Option<Plan>), Fault> {
+    let started =
+        host::clock::read().map_err(|error| Fault::new(Exit::State, format!("{error:#}")))?;
+    let run = name_of_run(started.wall);
+    let ended = |ending, refusals| Outcome {
+        ending,
+        refusals,
+        ..Outcome::new(
+            run.clone(),
+            started.wall,
+            Observed::Unknown("not measured".into()),
+        )
+    };
+    let refused = |refusal: Refusal| Ok((ended(Ending::Refused, vec![refusal]), None));
+    let mut state = match open_state(global, context)? {
+        Ok(state) => state,
+        Err(held) => return refused(other_run(policy, &held)),
+    };
+    let trust = trust(args.trust_engine_dates);
+    let read = read_host(global, policy, &state, trust, asked, progress).await?;
+    let Some((reader, memory, survey)) = read else {
+        return Ok((ended(Ending::Interrupted, Vec::new()), None));
+    };
+    let survey = match survey {
+        Ok(survey) => survey,
+        Err(NoSurvey::Contradiction(why)) => {
+            return refused(Cause::EngineInconsistent(why).into());
+        }
+        Err(NoSurvey::Fault(fault)) => return Err(fault),
+    };
+    add_notes(context, policy, &memory, &survey);
+    let (seen, ledger) = (&survey.inventory, survey.ledger);
+    let earlier = late::of_earlier_runs((seen, &survey.info), &reader, &mut state, &memory, &run);
+    let earlier = in_time(longest_wait(policy), asked, earlier, || {
+        earlier_losses_unknown(policy)
+    })
+    .await;
+    let ledger = remember(&mut state, &memory, seen, ledger, &earlier)?;
+    let Some(earlier) = earlier? else {
+        return Ok((ended(Ending::Interrupted, Vec::new()), Some(survey.plan)));
+    };
+    let (info, inventory) = (survey.info, survey.inventory);
+    let (shown, mut changed, cleared) = match reviewed(args, &info, context, inventory.taken_at) {
+        Err(NoReview::Fault(fault)) => return Err(fault),
+        Err(NoReview::Refused(why)) => {
+            let refused = ended(Ending::PlanRefused(why), Vec::new());
+            (survey.plan, Vec::new(), Err(refused))
+        }
+        Ok(reviewed) => {
+            let (plan, changed) = match reviewed {
+                Some(reviewed) => reviewed.restrict(survey.plan),
+                None => (survey.plan, Vec::new()),
+            };
+            let cleared = clear(policy, &survey.looks, plan.clone())
+                .map_err(|refusals| ended(Ending::Refused, refusals));
+            (plan, changed, cleared)
+        }
+    };
+    let mut outcome = match cleared {
+        Err(mut refused) => {
+            late::went_on(&reader, &mut state, &memory, &inventory, &mut refused).await;
+            refused
+        }
+        Ok(cleared) => {
+            let (remover, cleared) = reader.into_remover(cleared);
+            let engine = LiveEngine {
+                remover: &remover,
+                info: &info,
+                claims: Claims::since(inventory.taken_at),
+                again: Again {
+                    policy,
+                    memory: &memory,
+                    trust,
+                    asked,
+                },
+            };
+            let mut on_progress =
+                |done, of| progress.show(|| format!("removing: {done} of {of} images"));
+            let mut host = LiveHost {
+                watch: survey.watch,
+                state,
+                ledger: &ledger,
+                on_progress: &mut on_progress,
+            };
+            let notes = &mut context.notes;
+            let mut outcome = remove(cleared, policy, run, &engine, &mut host, notes).await;
+            let reader = remover.reader();
+            late::went_on(reader, &mut host.state, &memory, &inventory, &mut outcome).await;
+            outcome
+        }
+    };
+    outcome.skipped.append(&mut changed);
+    outcome.collateral.extend(earlier);
+    Ok((outcome, Some(shown)))
+}
+
+fn add_notes(context: &mut Context, policy: &Policy, memory: &Memory, survey: &Survey<'_>) {
+    let Survey { plan, looks, .. } = survey;
+    context.notes.extend(survey::notes(memory, looks));
+    context.notes.extend(unmeasured(plan));
+    context.unmatched = unmatched(policy, plan, looks);
+}
+
+/// A note, so that nobody has to guess why nothing was removed.
+fn unmeasured(plan: &Plan) -> Option<String> {
+    match plan.pressure() {
+        Pressure::Asked { .. } | Pressure::Room { .. } => None,
+        Pressure::Unknown(why) => Some(format!(
+            "the disk cannot be measured, so nothing goes: {why}"
+        )),
+    }
+}
+
+/// Carries out the plan, and asks what else went meanwhile. Where that stays unknown, a
+/// note says so.
+async fn remove(
+    cleared: Cleared,
+    policy: &Policy,
+    run: String,
+    engine: &LiveEngine<'_>,
+    host: &mut LiveHost<'_>,
+    notes: &mut Vec<String>,
+) -> Outcome {
+    let work = crate::prune::prune(cleared, policy, run, engine, host);
+    let mut outcome = Box::pin(work).await;
+    if let Err(note) = late::look_back(engine, host, &mut outcome).await {
+        notes.push(note);
+    }
+    outcome
+}
+
+/// Opens the state folder, and notes there which policy file is used. The inner error
+/// says who else holds the run lock.
+fn open_state(global: &Global, context: &Context) -> Result<Result<State, HeldBy>, Fault> {
+    let state = State::open(&state_dir(global)?)?;
+    if let (Ok(state), Some(file)) = (&state, &context.policy.file) {
+        state.used_policy(file)?;
+    }
+    Ok(state)
+}
+
+fn other_run(policy: &Policy, held: &HeldBy) -> Refusal {
+    let other = Cause::OtherRun(held.to_string());
+    let after = policy.guard.alert_after;
+    Refusal::lasting(other, held.since, host::clock::now(), after)
+}
+
+/// Connects and surveys; `None` where the run is asked to end before. It changes
+/// nothing, so it can be given up at any moment.
+async fn read_host<'a>(
+    global: &Global,
+    policy: &'a Policy,
+    state: &State,
+    trust: Trust,
+    asked: &AskedToEnd,
+    progress: &mut Progress,
+) -> Result<Option<(Reader, Memory, Result<Survey<'a>, NoSurvey>)>, Fault> {
+    let read = Box::pin(async {
+        let reader = connect(global, policy).await?;
+        let info = survey::engine(&reader, policy).await?;
+        let memory = state.memory(&info.facts.key())?;
+        let first = survey::survey(&reader, info, policy, &memory, trust, asked.clone()).await;
+        let survey = match first {
+            Ok(first) => after_brief_locks(&reader, policy, &memory, trust, first).await,
+            Err(why) => Err(why),
+        };
+        Ok((reader, memory, survey))
+    });
+    let limit = policy.limits.max_run;
+    let read = shown(progress, policy, read);
+    let read = in_time(limit, asked, read, || {
+        let limit = humantime::format_duration(limit);
+        format!("the engine could not be read within {limit} (limits.max_run)")
+    });
+    read.await
+}
+
+/// Saves what was seen, whatever becomes of the rest of the run. Returns the ledger as it
+/// was saved.
+fn remember(
+    state: &mut State,
+    memory: &Memory,
+    inventory: &Inventory,
+    mut ledger: Ledger,
+    earlier: &Result<Option<Vec<Collateral>>, Fault>,
+) -> Result<Ledger, Fault> {
+    if !matches!(earlier, Ok(Some(_))) {
+        ledger = ledger.asks_again_since(memory.ledger.asks_since());
+    }
+    state.save(memory, &ledger)?;
+    state.record(&late::resolved(&memory.pending, inventory), true)?;
+    Ok(ledger)
+}
+
+fn longest_wait(policy: &Policy) -> Duration {
+    EARLIER_LOSSES.max(policy.limits.max_answer)
+}
+
+fn earlier_losses_unknown(policy: &Policy) -> String {
+    let late = humantime::format_duration(longest_wait(policy));
+    format!(
+        "the engine does not say within {late} what came of tags and containers \
+         that were made while an earlier run removed images; limits.max_answer gives it longer"
+    )
+}
+
+/// Unique: when the run began, and its process.
+fn name_of_run(began: DateTime<Utc>) -> String {
+    let began = began.format("%Y%m%dT%H%M%S%3fZ");
+    format!("{began}-{}", std::process::id())
+}
+
+/// The reviewed plan, if the run is bound to one.
+fn reviewed(
+    args: &PruneArgs,
+    info: &Info,
+    context: &Context,
+    now: DateTime<Utc>,
+) -> Result<Option<Reviewed>, NoReview> {
+    let (facts, policy) = (&info.facts, &context.policy);
+    let read = |path| reviewed::read(path, facts, policy, now, args.max_plan_age);
+    args.plan.as_deref().map(read).transpose()
+}

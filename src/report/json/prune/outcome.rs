@@ -1,0 +1,147 @@
+//! `secateur/outcome/1`.
+
+use serde::Serialize;
+
+use crate::decide::plan::Unneeded;
+use crate::model::conditions::Disk;
+use crate::model::reference::Reference;
+use crate::model::{EngineFacts, ImageId, Observed};
+use crate::policy::Unmatched;
+use crate::prune::outcome::{Outcome, Removed};
+use crate::report::context::Context;
+use crate::report::json::parts::{
+    EnginePart, Message, PolicyPart, engine, policy, refusal, rounded, time, written,
+};
+use crate::report::wording::ending;
+
+#[derive(Serialize)]
+struct OutcomeDocument<'a> {
+    schema: &'static str,
+    run: &'a str,
+    generated_at: String,
+    result: &'static str,
+    ended_because: Option<String>,
+    policy: PolicyPart,
+    engine: Option<EnginePart<'a>>,
+    refusals: Vec<Message>,
+    notes: &'a [String],
+    unmatched_rules: &'a [Unmatched],
+    removed: Vec<RemovedPart<'a>>,
+    skipped: Vec<Skipped<'a>>,
+    failed: Vec<Failed<'a>>,
+    collateral: Vec<CollateralPart<'a>>,
+    reclaimed_bytes: Option<u64>,
+    disk_before: DiskMeasure,
+    disk_after: DiskMeasure,
+}
+
+#[derive(Serialize)]
+struct RemovedPart<'a> {
+    id: &'a ImageId,
+    names: &'a [Reference],
+    class: &'static str,
+    reclaimable_bytes: u64,
+    evidence: Option<EvidencePart>,
+}
+
+#[derive(Serialize)]
+struct EvidencePart {
+    unneeded_since: String,
+    by: &'static str,
+}
+
+#[derive(Serialize)]
+struct Skipped<'a> {
+    id: &'a ImageId,
+    reason: &'a str,
+}
+
+#[derive(Serialize)]
+struct Failed<'a> {
+    id: &'a ImageId,
+    error: &'a str,
+    unconfirmed: bool,
+}
+
+#[derive(Serialize)]
+struct CollateralPart<'a> {
+    what: String,
+    with: &'a ImageId,
+    way_back: Option<String>,
+}
+
+#[derive(Serialize)]
+struct DiskMeasure {
+    used_percent: Option<f64>,
+    free_bytes: Option<u64>,
+}
+
+/// `facts` is `None` where the engine was not reached.
+pub fn outcome(outcome: &Outcome, facts: Option<&EngineFacts>, context: &Context) -> String {
+    let failed = outcome.failed.iter().map(|stayed| (stayed, false));
+    let unconfirmed = outcome.unconfirmed.iter().map(|stayed| (stayed, true));
+    written(&OutcomeDocument {
+        schema: "secateur/outcome/1",
+        run: &outcome.run,
+        generated_at: time(outcome.started),
+        result: outcome.result(),
+        ended_because: ending(&outcome.ending),
+        policy: policy(context),
+        engine: facts.map(engine),
+        refusals: outcome.refusals.iter().map(refusal).collect(),
+        notes: &context.notes,
+        unmatched_rules: &context.unmatched,
+        removed: outcome.removed.iter().map(removed).collect(),
+        skipped: outcome
+            .skipped
+            .iter()
+            .map(|stayed| Skipped {
+                id: &stayed.id,
+                reason: &stayed.why,
+            })
+            .collect(),
+        failed: failed
+            .chain(unconfirmed)
+            .map(|(stayed, unconfirmed)| Failed {
+                id: &stayed.id,
+                error: &stayed.why,
+                unconfirmed,
+            })
+            .collect(),
+        collateral: outcome
+            .collateral
+            .iter()
+            .map(|lost| CollateralPart {
+                what: lost.what.full(),
+                with: &lost.with,
+                way_back: lost.way_back(),
+            })
+            .collect(),
+        reclaimed_bytes: outcome.reclaimed().map(|bytes| bytes.0),
+        disk_before: measure(facts, &outcome.disk_before),
+        disk_after: measure(facts, &outcome.disk_after),
+    })
+}
+
+fn removed(removed: &Removed) -> RemovedPart<'_> {
+    let evidence = |Unneeded { since, evidence }| EvidencePart {
+        unneeded_since: time(since),
+        by: evidence.words(),
+    };
+    RemovedPart {
+        id: &removed.id,
+        names: &removed.names,
+        class: removed.class.name(),
+        reclaimable_bytes: removed.reclaimable.0,
+        evidence: removed.unneeded.map(evidence),
+    }
+}
+
+fn measure(facts: Option<&EngineFacts>, disk: &Observed<Disk>) -> DiskMeasure {
+    let known = disk.known();
+    let percent = known.and_then(|disk| facts?.used_percent(disk));
+    DiskMeasure {
+        used_percent: percent.map(rounded),
+        free_bytes: known.map(|disk| disk.free().0),
+    }
+}

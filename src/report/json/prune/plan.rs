@@ -1,0 +1,139 @@
+//! `secateur/plan/1`.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::decide::plan::{Entry, Plan, Pressure, Verdict};
+use crate::model::reference::Reference;
+use crate::model::{Bytes, ImageId};
+use crate::policy::Unmatched;
+use crate::report::context::Context;
+use crate::report::json::parts::{
+    EnginePart, Message, PolicyPart, engine, policy, reason, refusal, rounded, time, written,
+};
+
+#[derive(Serialize)]
+struct PlanDocument<'a> {
+    schema: &'static str,
+    generated_at: String,
+    policy: PolicyPart,
+    engine: EnginePart<'a>,
+    disk: DiskPart,
+    refusals: Vec<Message>,
+    notes: &'a [String],
+    unmatched_rules: &'a [Unmatched],
+    images: Vec<ImagePart<'a>>,
+    summary: Summary,
+}
+
+#[derive(Serialize)]
+struct DiskPart {
+    used_percent: Option<f64>,
+    path: Option<PathBuf>,
+    free_bytes: Option<u64>,
+    bytes_used_percent: Option<f64>,
+    inodes_used_percent: Option<f64>,
+    asks_for_space: Option<bool>,
+    why: String,
+}
+
+#[derive(Serialize)]
+struct ImagePart<'a> {
+    id: &'a ImageId,
+    names: Vec<String>,
+    class: &'static str,
+    size_bytes: Option<u64>,
+    reclaimable_bytes_at_least: u64,
+    verdict: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held_back: Option<&'static str>,
+    reasons: Vec<Message>,
+    unneeded_since: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    evidence: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct Summary {
+    keep: usize,
+    candidate: usize,
+    remove: usize,
+    reclaimable_bytes_at_least: u64,
+    next_candidate_at: Option<String>,
+}
+
+/// The document of a plan.
+pub fn plan(plan: &Plan, context: &Context) -> String {
+    let of = |wanted: fn(&Verdict) -> bool| {
+        plan.entries()
+            .iter()
+            .filter(|e| wanted(&e.verdict()))
+            .count()
+    };
+    written(&PlanDocument {
+        schema: "secateur/plan/1",
+        generated_at: time(plan.now()),
+        policy: policy(context),
+        engine: engine(plan.engine()),
+        disk: disk(plan),
+        refusals: context.refusals.iter().map(refusal).collect(),
+        notes: &context.notes,
+        unmatched_rules: &context.unmatched,
+        images: plan.entries().iter().map(image).collect(),
+        summary: Summary {
+            keep: of(|verdict| matches!(verdict, Verdict::Keep)),
+            candidate: of(|verdict| matches!(verdict, Verdict::Candidate(_))),
+            remove: of(|verdict| matches!(verdict, Verdict::Remove)),
+            reclaimable_bytes_at_least: plan.removals().map(Entry::reclaimable).sum::<Bytes>().0,
+            next_candidate_at: plan.next_ready().map(time),
+        },
+    })
+}
+
+fn disk(plan: &Plan) -> DiskPart {
+    let (asks_for_space, why) = match plan.pressure() {
+        Pressure::Asked { why, .. } => (Some(true), why.clone()),
+        Pressure::Room { why } => (Some(false), why.clone()),
+        Pressure::Unknown(why) => (None, why.clone()),
+    };
+    let known = plan.disk().known();
+    let percent = known.and_then(|disk| plan.engine().used_percent(disk));
+    let of_it = known.filter(|_| percent.is_some());
+    DiskPart {
+        used_percent: percent.map(rounded),
+        path: known.map(|disk| disk.path.clone()),
+        free_bytes: known.map(|disk| disk.free().0),
+        bytes_used_percent: of_it.map(|disk| rounded(disk.bytes.used_percent())),
+        inodes_used_percent: of_it
+            .and_then(|disk| disk.inodes)
+            .map(|room| rounded(room.used_percent())),
+        asks_for_space,
+        why,
+    }
+}
+
+fn image(entry: &Entry) -> ImagePart<'_> {
+    let image = entry.image();
+    ImagePart {
+        id: &image.id,
+        names: image
+            .tags
+            .iter()
+            .chain(&image.digests)
+            .chain(&image.ours)
+            .map(Reference::to_string)
+            .collect(),
+        class: entry.class().name(),
+        size_bytes: image.size.known().map(|bytes| bytes.0),
+        reclaimable_bytes_at_least: entry.reclaimable().0,
+        verdict: entry.verdict().name(),
+        held_back: match entry.verdict() {
+            Verdict::Candidate(why) => Some(why.name()),
+            Verdict::Keep | Verdict::Remove => None,
+        },
+        reasons: entry.reasons().iter().map(reason).collect(),
+        unneeded_since: entry.unneeded().map(|unneeded| time(unneeded.since)),
+        evidence: entry.unneeded().map(|unneeded| unneeded.evidence.words()),
+    }
+}

@@ -1,0 +1,111 @@
+//! What both commands say of a run: when, for how long, with which result, and
+//! which refusals.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use crate::exit::Exit;
+use crate::guard::{Refusal, RefusalKind};
+use crate::report::metrics::page::{Page, PreviousFile};
+
+/// The result of a run that ended without a report.
+pub const ERROR: &str = "error";
+
+#[derive(Debug, Clone, Copy)]
+pub struct Ran<'a> {
+    pub began: DateTime<Utc>,
+    pub took: Duration,
+    pub exit: Exit,
+    /// As in JSON; [`ERROR`] where the run ended without a report.
+    pub result: &'static str,
+    pub refusals: &'a [Refusal],
+}
+
+impl Ran<'_> {
+    fn met(&self, kind: RefusalKind) -> bool {
+        self.refusals.iter().any(|refusal| refusal.kind() == kind)
+    }
+}
+
+/// What both commands say of a run; `results` are all that there are.
+pub(crate) fn run(
+    page: &mut Page,
+    ran: &Ran<'_>,
+    results: &[&'static str],
+    previous: &PreviousFile,
+) {
+    let began = ran.began.timestamp() as f64;
+    page.gauge(
+        "last_run_timestamp_seconds",
+        "When the last run began.",
+        began,
+    );
+    page.gauge(
+        "last_run_duration_seconds",
+        "How long the last run took.",
+        (ran.took.as_secs_f64() * 1000.0).round() / 1000.0,
+    );
+    page.gauge(
+        "last_run_exit_code",
+        "Exit code of the last run; 75 is refused for now, 65 that a person must look.",
+        f64::from(ran.exit as u8),
+    );
+    page.gauges(
+        "last_run_result",
+        "Result of the last run: 1 for one of them.",
+        "result",
+        results
+            .iter()
+            .map(|result| (*result, f64::from(u8::from(*result == ran.result)))),
+    );
+    let success = if ran.exit == Exit::Done {
+        Some(began)
+    } else {
+        previous.moment(page.prefix(), "last_success_timestamp_seconds", None, began)
+    };
+    page.gauges(
+        "last_success_timestamp_seconds",
+        "When the last run began that ended with exit code 0.",
+        "",
+        success.map(|at| ("", at)),
+    );
+}
+
+/// Which kinds of refusal this run met.
+pub(crate) fn refused(page: &mut Page, ran: &Ran<'_>) {
+    page.gauges(
+        "refused",
+        "Whether this spoke against the last run.",
+        "kind",
+        RefusalKind::ALL.map(|kind| (kind.name(), f64::from(u8::from(ran.met(kind))))),
+    );
+}
+
+/// Since when each kind of refusal has been met by every run. A run that ended before
+/// its survey (`surveyed`) ends no such row: the lock of yesterday may still be held.
+pub(crate) fn refused_since(
+    page: &mut Page,
+    ran: &Ran<'_>,
+    surveyed: bool,
+    previous: &PreviousFile,
+) {
+    let now = ran.began.timestamp() as f64;
+    let prefix = page.prefix();
+    let name = "refused_since_timestamp_seconds";
+    let since = RefusalKind::ALL.into_iter().filter_map(|kind| {
+        let since = previous.moment(prefix, name, Some(("kind", kind.name())), now);
+        let since = if ran.met(kind) {
+            Some(since.unwrap_or(now))
+        } else {
+            since.filter(|_| !surveyed)
+        };
+        Some((kind.name(), since?))
+    });
+    page.gauges(
+        name,
+        "When the first of the runs began that this spoke against without a break.",
+        "kind",
+        since,
+    );
+}

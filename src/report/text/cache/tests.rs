@@ -1,0 +1,142 @@
+use super::*;
+use crate::report::PolicySource;
+use crate::testing::{at, inventory};
+
+fn context() -> Context {
+    let policy = PolicySource {
+        file: None,
+        fingerprint: String::new(),
+    };
+    Context::new(policy, Vec::new())
+}
+
+fn line(image: &str, status: Status, message: &str) -> Line {
+    let checks = vec![
+        Check::new(Kind::Present, Status::Ok, "image 1"),
+        Check::new(Kind::Current, status, message),
+    ];
+    Line {
+        image: crate::testing::wanted(image),
+        checks,
+        not_asked: Vec::new(),
+    }
+}
+
+fn text(images: Vec<Line>) -> String {
+    let mut findings = Findings {
+        images,
+        ..Findings::new(at(0), inventory([]).engine, false)
+    };
+    findings.sort();
+    anstream::adapter::strip_str(&report(&findings, &context(), false)).to_string()
+}
+
+#[test]
+fn it_reads_in_80_columns_with_the_worst_first_and_ends_in_one_line() {
+    let long = "a rather long message that has to be broken over several lines ".repeat(4);
+    let seen = text(vec![
+        line("app:1", Status::Ok, ""),
+        line("db:2", Status::Broken, &long),
+        line("x:3", Status::Moved, "on"),
+    ]);
+    assert!(
+        seen.lines().all(|line| line.chars().count() <= 80),
+        "{seen}"
+    );
+    let at = |needle: &str| seen.find(needle).unwrap();
+    assert!(at("db:2") < at("x:3") && at("x:3") < at("app:1"), "{seen}");
+    assert_eq!(seen.lines().last(), Some("broken: 1 of 3 images; 1 moved"));
+}
+
+#[test]
+fn of_docker_hub_alone_it_is_said_what_it_counts() {
+    let asked = |registry: &str| {
+        let cost = crate::cache::registry::Cost {
+            heads: 2,
+            gets: 1,
+            others: 1,
+            left: None,
+        };
+        Asked {
+            registry: registry.into(),
+            cost,
+        }
+    };
+    let findings = Findings {
+        asked: vec![asked("docker.io"), asked("r.example:5000")],
+        ..Findings::new(at(0), inventory([]).engine, false)
+    };
+    let seen = report(&findings, &context(), false);
+    let seen: Vec<_> = seen
+        .lines()
+        .filter(|line| line.starts_with("asked"))
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            "asked    docker.io: 2 HEAD (not counted by Docker Hub), 1 GET (counted), 1 other",
+            "asked    r.example:5000: 2 HEAD, 1 GET, 1 other",
+        ]
+    );
+}
+
+#[test]
+fn what_quiet_leaves_ends_with_the_worst_and_the_result() {
+    let mut images: Vec<Line> = (0..30)
+        .map(|n| line(&format!("moved:{n}"), Status::Moved, "on"))
+        .collect();
+    images.push(line("fine:1", Status::Ok, ""));
+    images.push(line("db:2", Status::Broken, "gone"));
+    let mut findings = Findings {
+        images,
+        ..Findings::new(at(0), inventory([]).engine, false)
+    };
+    findings.sort();
+    let seen = anstream::adapter::strip_str(&brief(&findings)).to_string();
+    let lines: Vec<&str> = seen.lines().collect();
+    assert_eq!(lines.len(), 23, "{seen}");
+    assert!(!seen.contains("fine:1"), "{seen}");
+    assert!(lines[19].starts_with("broken   db:2"), "{seen}");
+    assert_eq!(lines[22], "broken: 1 of 32 images; 30 moved");
+}
+
+#[test]
+fn many_that_are_fine_are_counted() {
+    let images = (0..30)
+        .map(|n| line(&format!("app:{n}"), Status::Ok, ""))
+        .collect();
+    let seen = text(images);
+    assert!(seen.contains("and 10 more"), "{seen}");
+    assert!(seen.ends_with("held: 30 of 30 images\n"), "{seen}");
+}
+
+#[test]
+fn what_no_registry_was_asked_about_is_said_where_lines_are_folded_too() {
+    let kind = Kind::Authenticated;
+    let why = "it was built here";
+    let line = |n| Line {
+        not_asked: vec![NotAsked { kind, why }],
+        ..line(&format!("app:{n}"), Status::Ok, "")
+    };
+    let seen = text((0..30).map(line).collect());
+    let told = "         authenticated  not asked: it was built here\n";
+    assert_eq!(seen.matches(told).count(), SHOWN, "{seen}");
+    let last = "held: 30 of 30 images; 30 asked of no registry";
+    assert_eq!(seen.lines().last(), Some(last));
+}
+
+#[test]
+fn nothing_promised_is_said() {
+    let seen = text(vec![]);
+    assert!(seen.contains("nothing is promised"), "{seen}");
+    assert!(!seen.contains("held"), "{seen}");
+
+    let store = Check::new(Kind::Lasting, Status::Broken, "it is a tmpfs");
+    let findings = Findings {
+        store: Some(store),
+        ..Findings::new(at(0), inventory([]).engine, false)
+    };
+    let seen = report(&findings, &context(), false);
+    let seen = anstream::adapter::strip_str(&seen).to_string();
+    assert_eq!(seen.lines().last(), Some("broken: the store"), "{seen}");
+}

@@ -1,0 +1,36 @@
+//! How every report begins: refusals, the engine, the policy, notes.
+
+use crate::guard::Refusal;
+use crate::model::EngineFacts;
+use crate::model::text::escape;
+use crate::report::context::Context;
+use crate::report::text::layout::{LOUD, headed, wrapped};
+
+/// Refusals in a row that have the same way out share one line for it.
+pub(crate) fn refusals(out: &mut String, word: &str, refusals: &[Refusal]) {
+    for same in refusals.chunk_by(|one, next| one.way_out() == next.way_out()) {
+        for refusal in same {
+            headed(out, LOUD, word, &refusal.message());
+        }
+        wrapped(out, "  -> ", same[0].way_out());
+    }
+}
+
+pub(crate) fn engine_and_policy(out: &mut String, engine: &EngineFacts, context: &Context) {
+    let text = format!(
+        "{}, {} ({} store), {}",
+        engine.version.escaped(),
+        engine.driver.escaped(),
+        engine.store,
+        escape(&engine.root_dir.to_string_lossy())
+    );
+    wrapped(out, "engine  ", &text);
+    wrapped(out, "policy  ", &context.policy.shown());
+    notes(out, context);
+}
+
+pub(crate) fn notes(out: &mut String, context: &Context) {
+    for note in context.notes.iter().chain(&context.unmatched_note()) {
+        wrapped(out, "note    ", note);
+    }
+}

@@ -1,0 +1,61 @@
+//! The line that says how full the disk is.
+
+use std::fmt::Write as _;
+
+use crate::decide::plan::Pressure;
+use crate::model::conditions::{Disk, Room};
+use crate::model::{Bytes, EngineFacts, Observed};
+use crate::prune::outcome::Outcome;
+use crate::report::text::layout::wrapped;
+
+/// Whether the disk needs space, why, and how much.
+pub(crate) fn disk(out: &mut String, disk: &Observed<Disk>, pressure: &Pressure) {
+    let mut text = match pressure {
+        Pressure::Asked { why, .. } => format!("needs space: {why}"),
+        Pressure::Room { why } => format!("has room: {why}"),
+        Pressure::Unknown(why) => format!("cannot be measured, so nothing goes: {why}"),
+    };
+    if let Some(disk) = disk.known() {
+        let _ = write!(text, "; {}", room(disk));
+    }
+    if let Pressure::Asked {
+        wanted: Some(wanted),
+        ..
+    } = pressure
+    {
+        let _ = match wanted {
+            Bytes(0) => write!(text, ", no more needed (disk.stop_below_percent)"),
+            more => write!(text, ", {more} more needed"),
+        };
+    }
+    wrapped(out, "disk    ", &text);
+}
+
+pub(crate) fn disk_after(out: &mut String, engine: &EngineFacts, outcome: &Outcome) {
+    let text = match (&outcome.disk_before, &outcome.disk_after) {
+        (Observed::Known(before), Observed::Known(after)) => {
+            let percents = [before, after].map(|disk| engine.used_percent(disk));
+            let reclaimed = outcome.reclaimed().unwrap_or_default();
+            let used = match percents {
+                [Some(before), Some(after)] => {
+                    format!("{before:.1} % used before, {after:.1} % after: ")
+                }
+                _ => String::new(),
+            };
+            format!("{used}{reclaimed} reclaimed, {}", room(after))
+        }
+        (Observed::Unknown(why), _) | (_, Observed::Unknown(why)) => {
+            format!("what was reclaimed cannot be measured: {why}")
+        }
+    };
+    wrapped(out, "disk    ", &text);
+}
+
+/// Names the inodes where they are what makes the disk full.
+fn room(disk: &Disk) -> String {
+    let inodes = disk.inodes.map(Room::used_percent);
+    match inodes.filter(|percent| *percent > disk.bytes.used_percent()) {
+        Some(percent) => format!("{percent:.1} % of the inodes used, {} free", disk.free()),
+        None => format!("{} free", disk.free()),
+    }
+}

@@ -1,0 +1,17 @@
+//! Plan and outcome of a prune. They share their words: "would remove",
+//! "removed".
+
+mod brief;
+mod closing;
+mod disk;
+mod explain;
+mod lists;
+mod outcome;
+mod plan;
+#[cfg(test)]
+mod tests;
+
+pub use brief::{outcome as outcome_in_brief, plan as plan_in_brief};
+pub use explain::explain;
+pub use outcome::outcome;
+pub use plan::plan;

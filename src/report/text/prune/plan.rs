@@ -1,0 +1,48 @@
+//! What a prune would do.
+
+use std::fmt::Write as _;
+
+use crate::decide::plan::{Entry, Plan};
+use crate::model::Bytes;
+use crate::report::context::Context;
+use crate::report::text::header::{engine_and_policy, refusals};
+use crate::report::text::layout::{HEAD, blank_after, headed};
+use crate::report::text::prune::closing::{closing, short_of_target};
+use crate::report::text::prune::disk::disk;
+use crate::report::text::prune::lists::{held_back, kept, table};
+use crate::report::wording::images;
+
+/// The whole report of a plan.
+pub fn plan(plan: &Plan, context: &Context, verbose: bool) -> String {
+    let mut out = String::new();
+    refusals(&mut out, "a prune would be refused now:", &context.refusals);
+    blank_after(&mut out);
+    engine_and_policy(&mut out, plan.engine(), context);
+    disk(&mut out, plan.disk(), plan.pressure());
+    out.push('\n');
+    removals_head(&mut out, plan, !context.refusals.is_empty(), ":");
+    if plan.removals().len() > 0 {
+        let ids = plan.removals().map(|entry| &entry.image().id);
+        table(&mut out, plan, ids, verbose);
+    }
+    held_back(&mut out, plan);
+    kept(&mut out, plan);
+    let least = plan.removals().map(Entry::reclaimable).sum();
+    let short = short_of_target(plan, least, "may be removed now");
+    closing(&mut out, plan, short, verbose);
+    out
+}
+
+/// How many images a prune would remove. `end` is ":" where a list follows.
+pub(crate) fn removals_head(out: &mut String, plan: &Plan, refused: bool, end: &str) {
+    let (count, all) = (plan.removals().len(), plan.entries().len());
+    if count == 0 {
+        let here = format!("({} here)", images(all));
+        headed(out, HEAD, "would remove nothing", &here);
+        return;
+    }
+    let least: Bytes = plan.removals().map(Entry::reclaimable).sum();
+    let head = format!("would remove {count} of {}", images(all));
+    let but = if refused { ", were it not refused" } else { "" };
+    let _ = writeln!(out, "{HEAD}{head}{HEAD:#}, at least {least}{but}{end}");
+}

@@ -1,0 +1,235 @@
+//! Whole reports, word for word.
+
+use crate::decide::{Trust, decide};
+use crate::guard::{Cause, Refusal};
+use crate::memory::ledger::Ledger;
+use crate::model::Observed;
+use crate::model::conditions::{Cure, Disk, Room};
+use crate::model::text::Untrusted;
+use crate::prune::outcome::{Ending, Outcome, Removed};
+use crate::report::tests::{
+    self, ENOUGH, GIB, MIB, context, disk, host, plain, planned, policy, refusals, run, seen,
+};
+use crate::report::text;
+use crate::testing::{at, id, image, inventory, pinned, tagged};
+
+/// Text that must not get to a terminal as it is.
+const NASTY: &str = "\u{1b}[2J\u{9b}5m\r\n\u{7}\u{202e}x\u{2028}";
+
+#[track_caller]
+fn golden(name: &str, report: &str) {
+    tests::golden(name, &plain(report));
+}
+
+#[test]
+fn a_plan_with_removals() {
+    let (plan, _) = planned(ENOUGH);
+    golden(
+        "plan.txt",
+        &text::prune::plan(&plan, &context(vec![], &[]), false),
+    );
+    golden(
+        "plan-verbose.txt",
+        &text::prune::plan(&plan, &context(vec![], &[]), true),
+    );
+}
+
+#[test]
+fn what_quiet_leaves_fits_a_terminal_and_ends_with_what_matters() {
+    let last = |report: &str| plain(report).lines().last().unwrap().to_owned();
+    let fits = |report: &str| assert!(plain(report).lines().count() <= 23, "{report}");
+    let (plan, _) = planned(ENOUGH);
+    let quiet = text::prune::plan_in_brief(&plan, &context(vec![], &[]));
+    assert!(last(&quiet).starts_with("would remove "), "{quiet}");
+    let quiet = text::prune::plan_in_brief(&plan, &context(refusals(), &[]));
+    let way_out = refusals().last().unwrap().way_out();
+    assert!(
+        quiet
+            .replace("\n     ", " ")
+            .ends_with(&format!("{way_out}\n")),
+        "{quiet}"
+    );
+    fits(&quiet);
+
+    let mut outcome = run(&plan, str::to_owned);
+    let quiet = text::prune::outcome_in_brief(&outcome, Some(&plan));
+    assert!(quiet.ends_with(": build it again\n"), "{quiet}");
+    for _ in 0..4 {
+        outcome.collateral.extend(outcome.collateral.clone());
+    }
+    let quiet = text::prune::outcome_in_brief(&outcome, Some(&plan));
+    fits(&quiet);
+    assert!(quiet.contains("more lines without --quiet)"), "{quiet}");
+    assert!(quiet.ends_with(": build it again\n"), "{quiet}");
+    let nothing = Outcome::new("run".into(), at(0), Observed::Unknown("why".into()));
+    let quiet = text::prune::outcome_in_brief(&nothing, Some(&plan));
+    assert!(last(&quiet).starts_with("removed nothing"), "{quiet}");
+}
+
+#[test]
+fn a_plan_where_the_disk_has_room() {
+    let (plan, _) = planned("[disk]\nstart_above_percent = 90");
+    golden(
+        "plan-room.txt",
+        &text::prune::plan(&plan, &context(vec![], &[]), false),
+    );
+}
+
+#[test]
+fn a_plan_that_is_refused_and_would_not_be_enough() {
+    let (plan, _) = planned("");
+    let note = "/var/lib/docker/tmp/GetImageBlob12 is left from a pull that is over (untouched for 3 d); it holds nothing up";
+    golden(
+        "plan-refused.txt",
+        &text::prune::plan(&plan, &context(refusals(), &[note]), false),
+    );
+}
+
+#[test]
+fn a_run_that_removed_what_it_should() {
+    let (plan, _) = planned(ENOUGH);
+    let mut outcome = Outcome::new("run".into(), at(0), plan.disk().clone());
+    outcome.removed = plan.removals().map(Removed::of).collect();
+    outcome.disk_after = Observed::Known(disk(86 * GIB - 505 * MIB));
+    golden(
+        "outcome.txt",
+        &text::prune::outcome(&outcome, Some(&plan), &context(vec![], &[]), false),
+    );
+}
+
+#[test]
+fn a_run_that_met_everything() {
+    let (plan, _) = planned("");
+    let outcome = run(&plan, str::to_owned);
+    golden(
+        "outcome-bad.txt",
+        &text::prune::outcome(&outcome, Some(&plan), &context(vec![], &[]), false),
+    );
+}
+
+#[test]
+fn a_run_that_was_refused() {
+    let (plan, _) = planned("");
+    let mut outcome = Outcome::new(
+        "run".into(),
+        at(0),
+        Observed::Unknown("not measured".into()),
+    );
+    outcome.ending = Ending::Refused;
+    outcome.refusals = refusals();
+    golden(
+        "outcome-refused.txt",
+        &text::prune::outcome(&outcome, Some(&plan), &context(vec![], &[]), false),
+    );
+    outcome.refusals = vec![Cause::OtherRun("pid 812, since 03:00".into()).into()];
+    golden(
+        "outcome-other-run.txt",
+        &text::prune::outcome(&outcome, None, &context(vec![], &[]), false),
+    );
+}
+
+#[test]
+fn one_image_and_its_story() {
+    let (plan, ledger) = planned("");
+    let entries: Vec<_> = [4, 6, 8, 9, 10].map(|n| plan.entry(&id(n)).unwrap()).into();
+    golden(
+        "explain.txt",
+        &text::prune::explain(&plan, &ledger, &entries),
+    );
+}
+
+#[test]
+fn long_lists_are_cut_and_verbose_shows_them() {
+    let many = (1..=30).map(image);
+    let host = inventory(many);
+    let ledger = seen(&Ledger::empty("e"), host.clone(), -30);
+    let ledger = seen(&ledger, host.clone(), 0);
+    let policy = policy(
+        "[disk]\nstart_above_percent = 0\nstop_below_percent = 0\n[limits]\nmax_images = 25",
+    );
+    let plan = decide(&policy, &host, &ledger, Trust::OwnMemory);
+    let short = plain(&text::prune::plan(&plan, &context(vec![], &[]), false));
+    assert!(short.contains("... and 5 more (-v shows all)"), "{short}");
+    let long = plain(&text::prune::plan(&plan, &context(vec![], &[]), true));
+    assert!(!long.contains("more (-v"), "{long}");
+    assert!((1..=30).all(|n| long.contains(id(n).short())), "{long}");
+}
+
+#[test]
+fn inodes_are_named_where_they_fill_the_disk() {
+    let (mut host, ledger) = host();
+    let full = Disk {
+        inodes: Some(Room {
+            used: 97,
+            available: 3,
+        }),
+        ..disk(40 * GIB)
+    };
+    host.disk = Observed::Known(full);
+    let plan = decide(&policy(""), &host, &ledger, Trust::OwnMemory);
+    let shown = plain(&text::prune::plan(&plan, &context(vec![], &[]), false));
+    // Wherever the line is broken.
+    let words = shown.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains("; 97.0 % of the inodes used, "), "{shown}");
+}
+
+/// Every text that comes from outside, twice as long as a line and full of
+/// what moves cursors; `plain` looks at each line.
+#[test]
+fn no_report_is_too_wide_or_moves_a_cursor() {
+    let long = format!("{NASTY}{}/{} {NASTY}", "a".repeat(170), "b".repeat(170));
+    let (mut host, _) = host();
+    let name = format!("{}/{}", "d".repeat(60), ["c"; 60].join("/"));
+    let tag = format!("registry.example.org:5000/{name}:{}", "t".repeat(128));
+    for (n, tag) in [(20, tag.as_str()), (21, "short:1")] {
+        let mut image = tagged(n, tag);
+        image.incomplete = Some(long.clone().into());
+        image.labels = [(long.clone(), Untrusted::new(long.clone()))].into();
+        host.images.insert(image.id.clone(), image);
+    }
+    host.images.insert(id(22), pinned(22, &name));
+    host.engine.version = Untrusted::new(long.clone());
+    host.engine.root_dir = long.clone().into();
+    host.containers[0].name = Untrusted::new(long.clone());
+    host.containers[0].state = Untrusted::new(long.clone());
+    let ledger = seen(&Ledger::empty("e"), host.clone(), -40);
+    let ledger = seen(&ledger, host.clone(), 0);
+    let policy = policy("digest_pinned = \"14d\"");
+    let mut plan = decide(&policy, &host, &ledger, Trust::OwnMemory);
+    // With it, nothing could go.
+    host.engine.driver = Untrusted::new(long.clone());
+    plan.engine.driver = host.engine.driver.clone();
+    assert!(plan.entry(&id(22)).unwrap().reasons().is_empty());
+    let mut unmeasured = host.clone();
+    unmeasured.disk = Observed::Unknown(long.clone());
+    let unmeasured = decide(&policy, &unmeasured, &ledger, Trust::OwnMemory);
+
+    let mut against = refusals();
+    against.extend([
+        Cause::Build(long.clone()).into(),
+        Cause::Clock(long.clone()).into(),
+        Refusal::from(Cause::SignsUnreadable {
+            path: long.clone().into(),
+            why: long.clone(),
+            cure: Cure::DataRoot,
+        }),
+    ]);
+    let mut context = context(against.clone(), &[&long]);
+    context.policy.file = Some(long.clone().into());
+    let mut outcome = run(&plan, |why| format!("{why} {long}"));
+    outcome.refusals = against;
+    let every: Vec<_> = plan.entries().iter().collect();
+    plain(&text::prune::explain(&plan, &ledger, &every));
+    for verbose in [false, true] {
+        for plan in [&plan, &unmeasured] {
+            plain(&text::prune::plan(plan, &context, verbose));
+            plain(&text::prune::outcome(
+                &outcome,
+                Some(plan),
+                &context,
+                verbose,
+            ));
+        }
+        plain(&text::prune::outcome(&outcome, None, &context, verbose));
+    }
+}
