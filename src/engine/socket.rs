@@ -24,7 +24,7 @@ use tokio::net::UnixStream;
 
 /// Longest answer about the engine itself or about what it did, in bytes. Lists are read
 /// item by item (`list`).
-const LONGEST_ANSWER: usize = 1 << 20;
+pub(super) const LONGEST_ANSWER: usize = 1 << 20;
 
 /// So many connections wait for the next request: no more requests are ever sent at the
 /// same time.
