@@ -1,6 +1,5 @@
-//! Reads config/policy.toml as documentation: each section and key with the comment above
-//! it. Decides what in a comment is text, what is set as it stands, and what is an example
-//! (a key that is commented out).
+//! config/policy.toml as documentation: each section and key with the comment above
+//! it. A key that is commented out is an example. Only tests use it.
 
 /// A comment, line by line, without its `# `.
 #[derive(Debug, Clone, Default)]
@@ -9,14 +8,13 @@ pub(crate) struct Doc(Vec<String>);
 /// One part of a comment.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Part {
-    /// Text that may be broken anew.
+    /// Text that may be wrapped.
     Text(String),
-    /// A line that stands as it is: it was indented.
+    /// An indented line, printed as it is.
     Literal(String),
 }
 
 impl Doc {
-    /// Text and literal lines, in their order.
     pub(crate) fn parts(&self) -> Vec<Part> {
         let mut parts: Vec<Part> = Vec::new();
         let mut open = false;
@@ -49,7 +47,6 @@ impl Doc {
     }
 }
 
-/// A key.
 #[derive(Debug)]
 pub(crate) struct Key {
     pub(crate) name: String,
@@ -61,14 +58,13 @@ pub(crate) struct Key {
 }
 
 impl Key {
-    /// Whether the file's value is also what holds without the key: but for the
-    /// minimum age, which must be given, and a lock's, which is one of many.
+    /// Whether the value in the file is also the default. The minimum age has no
+    /// default, and the lock of the file is only one of the locks that may be.
     pub(crate) fn is_default(&self, section: &Section) -> bool {
         self.value.is_some() && self.name != "min_age" && section.name != "guard.lock"
     }
 }
 
-/// A section.
 #[derive(Debug)]
 pub(crate) struct Section {
     /// `guard.lock`.
@@ -77,14 +73,13 @@ pub(crate) struct Section {
     pub(crate) keys: Vec<Key>,
 }
 
-/// The whole file.
 #[derive(Debug)]
 pub(crate) struct Document {
     pub(crate) intro: Doc,
     pub(crate) sections: Vec<Section>,
 }
 
-/// Reads the file. Fails where something has no comment.
+/// Panics where a section or key has no comment.
 pub(crate) fn sections(text: &str) -> Document {
     let mut intro = None;
     let mut sections: Vec<Section> = Vec::new();
@@ -92,7 +87,7 @@ pub(crate) fn sections(text: &str) -> Document {
     for line in text.lines().chain([""]) {
         let bare = line.strip_prefix("# ").unwrap_or(line);
         if let Some(name) = header(bare) {
-            // An example of another of the same list says nothing new.
+            // Another example of the same list needs no comment.
             if sections.iter().all(|section| section.name != name) {
                 assert!(!pending.0.is_empty(), "[{name}] has no comment");
                 sections.push(Section {
