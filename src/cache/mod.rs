@@ -10,8 +10,8 @@
 //! | are they here, and if not, since when | [`present`], [`gone`] |
 //! | is every layer what it says | [`tar`], [`layers`], [`blobs`] |
 //! | will they be here tomorrow | [`lasting`] |
-//! | does the deploy get in | [`config`], [`helper`], [`fields`], [`login`], [`challenge`], [`token`] |
-//! | what does the registry have | [`ask`], [`patience`], [`registry`], [`wire`], [`current`] |
+//! | does the deploy get in | [`credentials`], [`registry`] |
+//! | what does the registry have | [`ask`], [`patience`], [`registry`], [`current`] |
 //! | does a deploy fetch anything | [`redeploy`], [`reused`] |
 //! | all together | [`outcome`], [`run`] |
 

@@ -1,6 +1,6 @@
 //! Asks the registries of all promised images: whether they let the deploying
 //! user in, and, where that is wanted, which digests they have. Each registry
-//! is entered once, at most [`AT_ONCE`] requests are under way at a time. It
+//! is probed once, at most [`AT_ONCE`] requests are under way at a time. It
 //! decides which registry to ask about which image, and nothing else.
 
 use std::cell::RefCell;
@@ -17,12 +17,10 @@ use crate::model::{Image, ImageId, Store};
 
 use crate::cache::checks::patience::{Patience, Silence};
 use crate::cache::checks::{authenticated, current};
-use crate::cache::credentials::config::key;
-use crate::cache::credentials::helper::{Finder, Lookup};
+use crate::cache::credentials::{Finder, Lookup, key};
 use crate::cache::outcome::Asked;
 use crate::cache::promise::{By, Promise, Wanted, digests_in};
-use crate::cache::registry::wire::Wire;
-use crate::cache::registry::{Entry, Registry, Upstream};
+use crate::cache::registry::{Admission, Registry, Transport, Upstream};
 use crate::cache::{Check, Kind, Status};
 
 /// Requests under way at a time: polite to a registry, and enough to hide its
@@ -31,7 +29,7 @@ pub const AT_ONCE: usize = 4;
 
 /// The registries of one run.
 pub struct Registries {
-    wire: Wire,
+    transport: Transport,
     finder: Finder,
     store: Store,
     found: BTreeMap<String, Lookup>,
@@ -79,10 +77,10 @@ impl Question<'_> {
         self.name.path()
     }
 
-    /// Whether it is the digest that the registry has now. `entry`: of its repository.
-    fn current(&self, upstream: Option<&Upstream>, entry: &Entry) -> Check {
-        match (upstream, entry) {
-            (Some(Upstream::Denied(_)), Entry::NotTried(host)) => Check::new(
+    /// Whether it is the digest that the registry has now. `admission`: of its repository.
+    fn current(&self, upstream: Option<&Upstream>, admission: &Admission) -> Check {
+        match (upstream, admission) {
+            (Some(Upstream::Denied(_)), Admission::NotTried(host)) => Check::new(
                 Kind::Current,
                 Status::Unknown,
                 format!(
@@ -107,13 +105,13 @@ impl Registries {
         store: Store,
         user_config: Option<&Path>,
     ) -> Result<Self, EngineError> {
-        let wire = Wire::new(reader.insecure_registries().await?);
-        Ok(Self::with(wire, store, Finder::of(user_config)))
+        let transport = Transport::new(reader.insecure_registries().await?);
+        Ok(Self::with(transport, store, Finder::of(user_config)))
     }
 
-    fn with(wire: Wire, store: Store, finder: Finder) -> Self {
+    fn with(transport: Transport, store: Store, finder: Finder) -> Self {
         Self {
-            wire,
+            transport,
             finder,
             store,
             found: BTreeMap::new(),
@@ -178,18 +176,21 @@ impl Registries {
                 Lookup::Found(credentials, _) => Some(credentials),
                 _ => None,
             };
-            let registry = Registry::new(&self.wire, name, credentials, self.store);
-            let entry = match ended {
-                None => registry.enter().await,
-                Some(why) => Entry::NotAsked(why),
+            let registry = Registry::new(&self.transport, name, credentials, self.store);
+            let admission = match ended {
+                None => registry.probe().await,
+                Some(why) => Admission::NotAsked(why),
             };
-            if matches!(entry, Entry::Refused(_)) {
+            if matches!(admission, Admission::Refused(_)) {
                 self.refused.insert(name.to_owned());
             }
-            let reachable = !matches!(entry, Entry::Unreachable(_) | Entry::NotAsked(_));
+            let reachable = !matches!(
+                admission,
+                Admission::Unreachable(_) | Admission::NotAsked(_)
+            );
             let wanted: Vec<&Question> = if digests && reachable {
                 questions.clone()
-            } else if authenticated::is_for_each(&entry) {
+            } else if authenticated::is_for_each(&admission) {
                 one_of_each_repository(&questions)
             } else {
                 Vec::new()
@@ -227,16 +228,16 @@ impl Registries {
                 .iter()
                 .filter_map(|q| Some((q.path(), results.get(&q.promise.wanted)?)));
             let logged_in = credentials.is_some();
-            let repositories = authenticated::repositories(&entry, said, self.store, logged_in);
+            let repositories = authenticated::repositories(&admission, said, self.store, logged_in);
             for question in &questions {
-                let entry = repositories.get(question.path()).unwrap_or(&entry);
-                let check = authenticated::judge(&escape(name), &found, entry);
+                let admission = repositories.get(question.path()).unwrap_or(&admission);
+                let check = authenticated::judge(&escape(name), &found, admission);
                 let checks = answers.checks.entry(question.promise.wanted.clone());
                 let checks = checks.or_default();
-                checks.push(softened(check, entry, question));
+                checks.push(softened(check, admission, question));
                 if digests {
                     let upstream = results.get(&question.promise.wanted);
-                    checks.push(question.current(upstream, entry));
+                    checks.push(question.current(upstream, admission));
                 }
             }
             self.asked.push(Asked {
@@ -259,10 +260,10 @@ fn one_of_each_repository<'a, 'b>(questions: &[&'b Question<'a>]) -> Vec<&'b Que
 
 /// A baseline holds builds of this host, too: that a registry wants
 /// credentials for such a name is no fault that can be told from here.
-fn softened(check: Check, entry: &Entry, question: &Question) -> Check {
+fn softened(check: Check, admission: &Admission, question: &Question) -> Check {
     let only_seen = question.promise.by == By::Baseline;
     let registry_named = question.name.domain() != "docker.io";
-    if *entry == Entry::Wanted && only_seen && !registry_named {
+    if *admission == Admission::Wanted && only_seen && !registry_named {
         return Check {
             status: Status::Unknown,
             ..check
@@ -324,8 +325,8 @@ mod tests {
                 let config = format!(r#"{{"auths":{{"{address}":{{"auth":"{auth}"}}}}}}"#);
                 std::fs::write(folder.path().join("config.json"), config).unwrap();
             }
-            let wire = Wire::new(Insecure::default());
-            let registries = Registries::with(wire, store, Finder::of(Some(folder.path())));
+            let transport = Transport::new(Insecure::default());
+            let registries = Registries::with(transport, store, Finder::of(Some(folder.path())));
             Host {
                 registries,
                 address,
@@ -436,7 +437,7 @@ mod tests {
     #[test]
     fn a_registry_that_hangs_is_given_up_after_four_silences_and_all_after_the_runs_time() {
         let mut host = Host::new("hangs", Store::Containerd, None);
-        host.registries.wire = Wire::impatient(Insecure::default());
+        host.registries.transport = Transport::impatient(Insecure::default());
         let names: Vec<String> = (0..12).map(|n| format!("open/app:{n}")).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let checks = host.asked(&names, true);

@@ -5,79 +5,88 @@
 
 use std::collections::BTreeMap;
 
-use crate::cache::credentials::helper::Lookup;
-use crate::cache::registry::{Entry, Upstream};
+use crate::cache::credentials::Lookup;
+use crate::cache::registry::{Admission, Upstream};
 use crate::cache::{Check, Kind, Status};
 use crate::model::Store;
 
 /// What the answers for its images say of each repository, by its path, where the
 /// registry leaves it to each. `logged_in`: there are credentials for it.
 pub fn repositories<'a>(
-    registry: &Entry,
+    registry: &Admission,
     answers: impl Iterator<Item = (&'a str, &'a Upstream)>,
     store: Store,
     logged_in: bool,
-) -> BTreeMap<&'a str, Entry> {
+) -> BTreeMap<&'a str, Admission> {
     if !is_for_each(registry) {
         return BTreeMap::new();
     }
     let other = match registry {
-        Entry::Elsewhere { host, asks: true } if logged_in => Some(host),
+        Admission::Elsewhere { host, asks: true } if logged_in => Some(host),
         _ => None,
     };
     // A graphdriver engine gives its credentials to whomever /v2/ leads to, a containerd store
     // to the registry's own host alone [T].
     let sent_on = other.filter(|_| store == Store::Graphdriver);
-    let never_sent = matches!(registry, Entry::Open | Entry::Odd(_));
+    let never_sent = matches!(registry, Admission::Open | Admission::Odd(_));
     // The last stands: a denial says most, no answer least.
-    let mut ranked: Vec<(u8, &str, Entry)> = answers
+    let mut ranked: Vec<(u8, &str, Admission)> = answers
         .map(|(path, upstream)| match upstream {
             Upstream::Digest(_) | Upstream::Gone | Upstream::Denied(_) if sent_on.is_some() => {
                 let host = sent_on.cloned().unwrap_or_default();
-                (3, path, Entry::NotTried(host))
+                (3, path, Admission::NotTried(host))
             }
             Upstream::Denied(_) if never_sent && store == Store::Graphdriver => {
-                (3, path, Entry::NeverSent)
+                (3, path, Admission::NeverSent)
             }
             Upstream::Denied(_) => match other {
-                Some(host) => (3, path, Entry::Kept(host.clone())),
-                None => (3, path, Entry::Wanted),
+                Some(host) => (3, path, Admission::Kept(host.clone())),
+                None => (3, path, Admission::Wanted),
             },
             Upstream::Digest(_) => {
-                let odd = matches!(registry, Entry::Odd(_));
-                let entry = if odd { Entry::Open } else { registry.clone() };
-                (2, path, entry)
+                let odd = matches!(registry, Admission::Odd(_));
+                let admission = if odd {
+                    Admission::Open
+                } else {
+                    registry.clone()
+                };
+                (2, path, admission)
             }
-            Upstream::Gone => (1, path, Entry::Hidden),
-            Upstream::NoManifest(what) => (0, path, Entry::Odd(what.clone())),
+            Upstream::Gone => (1, path, Admission::Hidden),
+            Upstream::NoManifest(what) => (0, path, Admission::Odd(what.clone())),
             Upstream::Limited => (
                 0,
                 path,
-                Entry::Unreachable("too many requests (429)".into()),
+                Admission::Unreachable("too many requests (429)".into()),
             ),
             Upstream::Unknown(why) | Upstream::Silent(why) => {
-                (0, path, Entry::Unreachable(why.clone()))
+                (0, path, Admission::Unreachable(why.clone()))
             }
         })
         .collect();
     ranked.sort_by_key(|(rank, ..)| *rank);
-    let entries = ranked.into_iter().map(|(_, path, entry)| (path, entry));
-    entries.collect()
+    let admissions = ranked
+        .into_iter()
+        .map(|(_, path, admission)| (path, admission));
+    admissions.collect()
 }
 
 /// Whether each repository is to be asked: its registry tells too little.
-pub fn is_for_each(registry: &Entry) -> bool {
+pub fn is_for_each(registry: &Admission) -> bool {
     match registry {
-        Entry::Open | Entry::Anonymous | Entry::Elsewhere { .. } | Entry::Odd(_) => true,
-        Entry::Taken
-        | Entry::NotTried(_)
-        | Entry::Kept(_)
-        | Entry::Hidden
-        | Entry::Refused(_)
-        | Entry::Wanted
-        | Entry::NeverSent
-        | Entry::NotAsked(_)
-        | Entry::Unreachable(_) => false,
+        Admission::Open
+        | Admission::Anonymous
+        | Admission::Elsewhere { .. }
+        | Admission::Odd(_) => true,
+        Admission::Taken
+        | Admission::NotTried(_)
+        | Admission::Kept(_)
+        | Admission::Hidden
+        | Admission::Refused(_)
+        | Admission::Wanted
+        | Admission::NeverSent
+        | Admission::NotAsked(_)
+        | Admission::Unreachable(_) => false,
     }
 }
 
@@ -93,8 +102,20 @@ fn fault(found: &Lookup) -> Option<String> {
     }
 }
 
+/// The credentials that were found, in words.
+fn source(found: &Lookup) -> String {
+    match found {
+        Lookup::Found(_, from) => format!("the credentials of {from}"),
+        Lookup::None(why) => format!("no credentials found ({why})"),
+        Lookup::HelperMissing(..)
+        | Lookup::HelperFailed(_)
+        | Lookup::Unreadable(_)
+        | Lookup::NotTried(_) => String::new(),
+    }
+}
+
 /// The answer for one registry, or for a repository of it.
-pub fn judge(registry: &str, found: &Lookup, entry: &Entry) -> Check {
+pub fn judge(registry: &str, found: &Lookup, admission: &Admission) -> Check {
     let check = |status, message: String| Check::new(Kind::Authenticated, status, message);
     if let Lookup::NotTried(why) = found {
         return check(
@@ -103,12 +124,12 @@ pub fn judge(registry: &str, found: &Lookup, entry: &Entry) -> Check {
         );
     }
     if let Some(why) = fault(found) {
-        return match entry {
-            Entry::Open | Entry::Anonymous | Entry::Elsewhere { .. } => check(
+        return match admission {
+            Admission::Open | Admission::Anonymous | Admission::Elsewhere { .. } => check(
                 Status::Ok,
                 format!("{registry}: {why}; it answers for this repository without credentials"),
             ),
-            Entry::Hidden => check(
+            Admission::Hidden => check(
                 Status::Unknown,
                 format!(
                     "{registry}: {why}; without credentials it has nothing of that name (404), or hides it"
@@ -117,44 +138,39 @@ pub fn judge(registry: &str, found: &Lookup, entry: &Entry) -> Check {
             _ => check(Status::Broken, format!("{registry}: {why}")),
         };
     }
-    let from = match found {
-        Lookup::Found(_, from) => format!("the credentials of {from}"),
-        Lookup::None(why) => format!("no credentials found ({why})"),
-        Lookup::HelperMissing(..)
-        | Lookup::HelperFailed(_)
-        | Lookup::Unreadable(_)
-        | Lookup::NotTried(_) => String::new(),
-    };
-    match entry {
-        Entry::Open => check(
+    let from = source(found);
+    match admission {
+        Admission::Open => check(
             Status::Ok,
             format!("{registry} lets everybody in, and answers for this repository"),
         ),
-        Entry::Taken => check(Status::Ok, format!("{registry} takes {from}")),
-        Entry::Anonymous => check(
+        Admission::Taken => check(Status::Ok, format!("{registry} takes {from}")),
+        Admission::Anonymous => check(
             Status::Ok,
             format!("{registry}: {from}; it serves public images to everybody"),
         ),
-        Entry::Elsewhere { host, .. } => check(
+        Admission::Elsewhere { host, .. } => check(
             Status::Ok,
             format!(
                 "{registry} sends on to {host}, which answers for this repository; no credentials were tried"
             ),
         ),
-        Entry::NotTried(host) => check(
+        Admission::NotTried(host) => check(
             Status::Unknown,
             format!(
                 "{registry} sends on to {host}, which asks for credentials of its own: this engine gives it {from}, but secateur gives them to {registry} alone, so they were not tried"
             ),
         ),
-        Entry::Kept(host) => check(
+        Admission::Kept(host) => check(
             Status::Broken,
             format!(
                 "{registry} sends on to {host}, which wants credentials: this engine gives {from} to {registry} alone"
             ),
         ),
-        Entry::NotAsked(why) => check(Status::Unknown, format!("{registry} was not asked: {why}")),
-        Entry::Hidden => check(
+        Admission::NotAsked(why) => {
+            check(Status::Unknown, format!("{registry} was not asked: {why}"))
+        }
+        Admission::Hidden => check(
             Status::Unknown,
             format!(
                 "{registry} was asked without credentials, and has nothing of that name (404), or hides it from whom it does not know; {}",
@@ -164,33 +180,33 @@ pub fn judge(registry: &str, found: &Lookup, entry: &Entry) -> Check {
                 }
             ),
         ),
-        Entry::Refused(status) => check(
+        Admission::Refused(status) => check(
             Status::Broken,
             format!("{registry} refuses {from} ({status}): log in again as the user that deploys"),
         ),
-        Entry::Wanted if matches!(found, Lookup::Found(..)) => check(
+        Admission::Wanted if matches!(found, Lookup::Found(..)) => check(
             Status::Broken,
             format!(
                 "{registry} refuses {from} for this repository: log in as a user that may read it"
             ),
         ),
-        Entry::NeverSent => check(
+        Admission::NeverSent => check(
             Status::Broken,
             format!(
                 "{registry} wants credentials for this repository, but its /v2/ asks for none, so this engine sends no credentials (one with the containerd store would)"
             ),
         ),
-        Entry::Wanted => check(
+        Admission::Wanted => check(
             Status::Broken,
             format!(
                 "{registry}: {from}, and it wants some: log in as the user that deploys, or name that user's docker folder with --user-config"
             ),
         ),
-        Entry::Unreachable(why) => check(
+        Admission::Unreachable(why) => check(
             Status::Unknown,
             format!("{registry} cannot be reached: {why}"),
         ),
-        Entry::Odd(what) => check(
+        Admission::Odd(what) => check(
             Status::Unknown,
             format!("{registry} does not answer as a registry: {what}"),
         ),
@@ -215,12 +231,12 @@ mod tests {
         let none = Lookup::None("config.json has none".into());
         let cases = [
             (
-                judge("r", &none, &Entry::Wanted),
+                judge("r", &none, &Admission::Wanted),
                 Status::Broken,
                 "no credentials found",
             ),
             (
-                judge("r", &found(), &Entry::Refused(401)),
+                judge("r", &found(), &Admission::Refused(401)),
                 Status::Broken,
                 "refuses",
             ),
@@ -228,7 +244,7 @@ mod tests {
                 judge(
                     "r",
                     &Lookup::HelperMissing("docker-credential-x".into(), "/bin".into()),
-                    &Entry::Wanted,
+                    &Admission::Wanted,
                 ),
                 Status::Broken,
                 "is missing",
@@ -237,13 +253,13 @@ mod tests {
                 judge(
                     "r",
                     &Lookup::HelperFailed("x failed".into()),
-                    &Entry::Wanted,
+                    &Admission::Wanted,
                 ),
                 Status::Broken,
                 "helper failed",
             ),
             (
-                judge("r", &found(), &Entry::Unreachable("refused".into())),
+                judge("r", &found(), &Admission::Unreachable("refused".into())),
                 Status::Unknown,
                 "cannot be reached",
             ),
@@ -261,8 +277,8 @@ mod tests {
 
     #[test]
     fn a_registry_that_takes_them_or_wants_none_is_fine() {
-        for entry in [Entry::Open, Entry::Taken, Entry::Anonymous] {
-            assert_eq!(judge("r", &found(), &entry).status, Status::Ok);
+        for admission in [Admission::Open, Admission::Taken, Admission::Anonymous] {
+            assert_eq!(judge("r", &found(), &admission).status, Status::Ok);
         }
     }
 
@@ -272,19 +288,19 @@ mod tests {
         let [gone, both] = [vec![("a", &Upstream::Gone)], {
             vec![("a", &digest), ("a", &Upstream::Gone)]
         }];
-        for registry in [Entry::Open, Entry::Anonymous] {
+        for registry in [Admission::Open, Admission::Anonymous] {
             let of = |said: &Vec<(&'static str, &Upstream)>| {
                 let said = said.iter().copied();
                 repositories(&registry, said, Store::Containerd, false)["a"].clone()
             };
-            assert_eq!(of(&gone), Entry::Hidden);
+            assert_eq!(of(&gone), Admission::Hidden);
             // Another image of the repository shows that everybody is let in.
             assert_eq!(of(&both), registry);
         }
         let none = Lookup::None("config.json has none".into());
         let missing = Lookup::HelperMissing("docker-credential-x".into(), "/bin".into());
         for found in [found(), none, missing] {
-            let check = judge("r", &found, &Entry::Hidden);
+            let check = judge("r", &found, &Admission::Hidden);
             assert_eq!(check.status, Status::Unknown, "{}", check.message);
             assert!(check.message.contains("(404)"), "{}", check.message);
         }
@@ -295,15 +311,15 @@ mod tests {
         let missing = Lookup::HelperMissing("docker-credential-x".into(), "/bin".into());
         let unreadable = Lookup::Unreadable("it does not read".into());
         for found in [missing, unreadable] {
-            let open = judge("r", &found, &Entry::Anonymous);
+            let open = judge("r", &found, &Admission::Anonymous);
             assert_eq!(open.status, Status::Ok, "{}", open.message);
             assert!(
                 open.message.contains("without credentials"),
                 "{}",
                 open.message
             );
-            for entry in [Entry::Wanted, Entry::Unreachable("x".into())] {
-                assert_eq!(judge("r", &found, &entry).status, Status::Broken);
+            for admission in [Admission::Wanted, Admission::Unreachable("x".into())] {
+                assert_eq!(judge("r", &found, &admission).status, Status::Broken);
             }
         }
     }
@@ -312,8 +328,12 @@ mod tests {
     fn what_docker_may_find_and_we_did_not_look_for_is_neither_a_fault_nor_a_pass() {
         let found = Lookup::NotTried("refusing to trust \"/x\"".into());
         // Docker may send a password that the registry refuses, public or not.
-        for entry in [Entry::Wanted, Entry::NeverSent, Entry::Anonymous] {
-            assert_eq!(judge("r", &found, &entry).status, Status::Unknown);
+        for admission in [
+            Admission::Wanted,
+            Admission::NeverSent,
+            Admission::Anonymous,
+        ] {
+            assert_eq!(judge("r", &found, &admission).status, Status::Unknown);
         }
     }
 }

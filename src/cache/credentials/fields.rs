@@ -1,6 +1,5 @@
-//! An object of JSON as docker reads one: names in any case, nothing asked of
-//! what comes behind the last brace. Its errors never quote the text, for
-//! secrets stand in it.
+//! A JSON object as docker reads one: names in any case, and whatever follows the
+//! last brace is ignored. Its errors never quote the text, which holds secrets.
 
 use std::collections::BTreeMap;
 
@@ -11,14 +10,15 @@ use serde_json::{Map, Value};
 pub struct Fields(BTreeMap<String, Value>);
 
 impl Fields {
-    /// Reads the first value of a text.
+    /// Reads the first object of a text.
     pub fn read(text: &[u8]) -> Result<Self, String> {
         let mut reader = serde_json::Deserializer::from_slice(text);
         let object = Map::deserialize(&mut reader).map_err(|error| position(&error))?;
         Ok(Self::of(object))
     }
 
-    /// Of an object that was read. Of two that differ in case alone, objects are one.
+    /// Two names that differ in case alone are one: objects are joined, of other
+    /// values the last counts.
     pub fn of(object: Map<String, Value>) -> Self {
         let mut fields = BTreeMap::new();
         for (name, value) in object {
@@ -30,12 +30,12 @@ impl Fields {
         Self(fields)
     }
 
-    /// Takes one out, by its name in lower case.
+    /// `name`: in lower case.
     pub fn take(&mut self, name: &str) -> Option<Value> {
         self.0.remove(name)
     }
 
-    /// The same of a text; `None` where there is none, or null.
+    /// `None`: there is none, or null.
     pub fn text(&mut self, name: &str) -> Result<Option<String>, String> {
         match self.take(name) {
             None | Some(Value::Null) => Ok(None),
@@ -44,7 +44,7 @@ impl Fields {
         }
     }
 
-    /// The same of an object.
+    /// Empty where there is none, or null.
     pub fn object(&mut self, name: &str) -> Result<Map<String, Value>, String> {
         match self.take(name) {
             None | Some(Value::Null) => Ok(Map::new()),
@@ -54,7 +54,7 @@ impl Fields {
     }
 }
 
-/// serde's own words would quote the value that it stumbled over.
+/// serde's own message would quote the value that does not read.
 pub fn position(error: &serde_json::Error) -> String {
     let (line, column) = (error.line(), error.column());
     format!("it does not read at line {line}, column {column}")

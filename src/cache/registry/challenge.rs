@@ -2,23 +2,31 @@
 //! WWW-Authenticate header alone how to ask again: with the password, or with
 //! a token from a server that the header names. It sends nothing.
 
-/// What is asked for.
+use crate::cache::registry::transport::Answer;
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Challenge {
-    /// The password itself.
+    /// It wants the password itself.
     Basic,
-    /// A token from this server.
+    /// It wants a token.
     Bearer {
-        /// Its URL.
+        /// The URL of the token server.
         realm: String,
-        /// What the token is for, in its own words.
+        /// What the token is for, in the registry's words.
         service: Option<String>,
     },
 }
 
-/// Reads all headers of one answer; Bearer is taken where both are offered, as
-/// docker does. `None`: nothing that we can answer.
-pub fn parse<'a>(headers: impl IntoIterator<Item = &'a str>) -> Option<Challenge> {
+impl Challenge {
+    pub fn of(answer: &Answer) -> Option<Self> {
+        let headers = answer.headers.get_all("www-authenticate");
+        parse(headers.iter().filter_map(|value| value.to_str().ok()))
+    }
+}
+
+/// Reads all headers of one answer. Bearer is taken where both are offered, as
+/// docker does. `None`: nothing that secateur can answer.
+fn parse<'a>(headers: impl IntoIterator<Item = &'a str>) -> Option<Challenge> {
     let mut basic = None;
     for header in headers {
         let (scheme, rest) = header.trim().split_once(' ').unwrap_or((header.trim(), ""));

@@ -2,14 +2,23 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 
-/// A registry with a token server, on one address: it gives tokens to
-/// `me`/`hunter2`, to the identity token `ID`, and to nobody else; or to
-/// anybody, once, briefly, or good for what is below `open/` alone
-/// (`scoped`: gives them for that alone). `open`: its /v2/ asks for nothing;
-/// `basic`: it knows no tokens; `hangs`: it never
-/// answers a HEAD. What is called `busy` or `many` cannot be
-/// asked for. It tells each request, with ` Basic` where a password came.
-pub fn served(asked: &'static str) -> (String, std::sync::mpsc::Receiver<String>) {
+/// A registry with a token server, on one address. Its repositories `busy` and
+/// `many` answer 503 and 429. Each request is sent to the receiver, with ` Basic`
+/// behind it where a password came. The mode says to whom it gives tokens:
+///
+/// | mode | tokens |
+/// |---|---|
+/// | `login` and others | to `me` with the password `hunter2` |
+/// | `identity` | for the identity token `ID` |
+/// | `anybody` | to anybody |
+/// | `once` | to anybody, once |
+/// | `briefly` | to anybody, for 5 s |
+/// | `public` | to anybody, good for `open/` alone |
+/// | `scoped` | to anybody, where `open/` is mode for |
+/// | `hangs` | to anybody, but no HEAD is answered |
+/// | `open` | /v2/ and `open/` ask for none |
+/// | `basic` | none: it takes passwords alone |
+pub fn served(mode: &'static str) -> (String, std::sync::mpsc::Receiver<String>) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let (tell, told) = std::sync::mpsc::channel();
@@ -38,7 +47,7 @@ pub fn served(asked: &'static str) -> (String, std::sync::mpsc::Receiver<String>
             let basic = "bWU6aHVudGVyMg==";
             let open = first.contains("/open/");
             let answer = if first.contains("/token") {
-                let lets_in = match asked {
+                let lets_in = match mode {
                     "identity" => {
                         body.contains("refresh_token=ID&") || body.ends_with("refresh_token=ID")
                     }
@@ -47,9 +56,9 @@ pub fn served(asked: &'static str) -> (String, std::sync::mpsc::Receiver<String>
                     _ => head.contains(basic),
                 };
                 given += 1;
-                if asked == "once" && given > 1 {
+                if mode == "once" && given > 1 {
                     "503 busy\r\nContent-Length: 0\r\n\r\n".to_owned()
-                } else if asked == "briefly" {
+                } else if mode == "briefly" {
                     "200 OK\r\nContent-Length: 30\r\n\r\n{\"token\":\"TOK\",\"expires_in\":5}"
                         .to_owned()
                 } else if lets_in {
@@ -61,15 +70,15 @@ pub fn served(asked: &'static str) -> (String, std::sync::mpsc::Receiver<String>
                 "503 busy\r\nContent-Length: 0\r\n\r\n".to_owned()
             } else if first.contains("many") {
                 "429 many\r\nContent-Length: 0\r\n\r\n".to_owned()
-            } else if head.contains("Bearer TOK") && (asked != "public" || open)
-                || asked == "open" && (open || first.contains(" /v2/ "))
+            } else if head.contains("Bearer TOK") && (mode != "public" || open)
+                || mode == "open" && (open || first.contains(" /v2/ "))
             {
                 let length = if first.starts_with("HEAD") { 400 } else { 0 };
                 format!(
                     "200 OK\r\nContent-Type: application/vnd.oci.image.manifest.v1+json\r\nDocker-Content-Digest: sha256:{}\r\nContent-Length: {length}\r\n\r\n",
                     "a".repeat(64)
                 )
-            } else if asked == "basic" {
+            } else if mode == "basic" {
                 "401 no\r\nWWW-Authenticate: Basic realm=\"x\"\r\nContent-Length: 0\r\n\r\n"
                     .to_owned()
             } else {
@@ -78,7 +87,7 @@ pub fn served(asked: &'static str) -> (String, std::sync::mpsc::Receiver<String>
                 )
             };
             let password = head.contains("authorization: Basic");
-            let hangs = asked == "hangs" && first.starts_with("HEAD");
+            let hangs = mode == "hangs" && first.starts_with("HEAD");
             let _ = tell.send(first + if password { " Basic" } else { "" });
             if hangs {
                 silent.push(stream);

@@ -1,4 +1,4 @@
-//! What a token server gives. Decides for how long a token is sent.
+//! What a token server answers. Decides for how long its token is used.
 
 use std::time::{Duration, Instant};
 
@@ -7,21 +7,21 @@ use serde_json::Value;
 use crate::cache::credentials::fields::Fields;
 use crate::model::secret::Secret;
 
-/// How long a token lasts that does not say so (the token specification).
+/// How long a token lasts where the answer does not say (distribution's token specification).
 const SHORTEST: Duration = Duration::from_secs(60);
-/// No run lasts longer than the longest that is believed.
+/// No run lasts longer.
 const LONGEST: Duration = Duration::from_hours(1);
 /// A token must still be good when the registry reads it.
 const ON_THE_WAY: Duration = Duration::from_secs(10);
 
-/// A token, as the header's value, and until when it is sent.
 pub struct Token {
     header: Secret,
+    /// It is sent until then.
     until: Instant,
 }
 
 impl Token {
-    /// From the server's answer; `None`: there is no token in it.
+    /// `asked`: when the request was sent. `None`: the answer has no token.
     pub fn read(answer: &[u8], asked: Instant) -> Option<Self> {
         let mut grant = Fields::read(answer).ok()?;
         let text = |value: Option<Value>| match value {
@@ -31,7 +31,7 @@ impl Token {
         let token = text(grant.take("token")).or_else(|| text(grant.take("access_token")))?;
         let lasts = match grant.take("expires_in") {
             None | Some(Value::Null) => SHORTEST,
-            // Docker takes what is over before it began for what does not say.
+            // Docker takes a negative time for none.
             Some(seconds) => u64::try_from(seconds.as_i64()?).map_or(SHORTEST, Duration::from_secs),
         };
         Some(Self {
@@ -45,13 +45,12 @@ impl Token {
         &self.header
     }
 
-    /// Whether it may still be sent.
     pub fn is_good(&self, now: Instant) -> bool {
         now < self.until
     }
 }
 
-/// A token as the value of `Authorization`.
+/// The value of `Authorization` for a token.
 pub fn bearer(token: &str) -> Secret {
     Secret::new(format!("Bearer {token}"))
 }

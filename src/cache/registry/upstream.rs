@@ -1,29 +1,28 @@
-//! What an answer for a manifest says. Decides from status, type, length and
-//! body alone: a page of a proxy or of a login form is no manifest, whatever
-//! its status. And whether the engine would ask again, by GET.
+//! What an answer for a manifest says, and whether the engine would ask again, by
+//! GET. Decides from status, type, length and body alone: the page of a proxy or a
+//! login form is no manifest, whatever its status.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
-use crate::cache::registry::wire::Answer;
+use crate::cache::registry::transport::Answer;
 use crate::model::Store;
 use crate::model::reference::Reference;
 
 /// What a name leads to, upstream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Upstream {
-    /// This digest.
     Digest(String),
-    /// Nothing: 404.
+    /// Nothing, by a 404.
     Gone,
-    /// It may not be asked: status.
+    /// The registry denies it with this status.
     Denied(u16),
-    /// Too many requests.
+    /// Too many requests: 429.
     Limited,
-    /// Something that is no manifest: what, fit to print.
+    /// The answer is no manifest: what it is, fit to print.
     NoManifest(String),
-    /// No answer within the deadline: in words.
+    /// No answer within the deadline, in words.
     Silent(String),
     /// It could not be asked: why.
     Unknown(String),
@@ -42,7 +41,8 @@ const MANIFESTS: [&str; 6] = [
 /// The longest manifest that engines read.
 const LONGEST: u64 = 4 << 20;
 
-/// By HEAD; `None`: the engine of this store would ask by GET. `pin`: the digest that was asked for.
+/// What a HEAD says. `pin`: the digest that was asked for. `None`: the engine of this
+/// store would now send a GET.
 pub fn of_head(answer: &Answer, store: Store, pin: Option<&str>) -> Option<Upstream> {
     let length = answer.header("content-length");
     let length = length.and_then(|text| text.parse::<u64>().ok());
@@ -58,13 +58,13 @@ pub fn of_head(answer: &Answer, store: Store, pin: Option<&str>) -> Option<Upstr
         405 => None,
         status => match store {
             Store::Containerd => Some(refused(status)),
-            // Podman asks by nothing else.
+            // Podman sends GETs only.
             Store::Graphdriver | Store::Podman => None,
         },
     }
 }
 
-/// By GET. `shown`: foreign text, fit to print.
+/// What a GET says. `shown` makes foreign text fit to print.
 pub fn of_get(answer: &Answer, pin: Option<&str>, shown: impl Fn(&str) -> String) -> Upstream {
     if answer.status != 200 {
         return refused(answer.status);
@@ -132,7 +132,7 @@ fn is_digest(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cache::registry::wire::{Scheme, Url};
+    use crate::cache::registry::transport::{Endpoint, Scheme};
 
     const OCI: &str = MANIFESTS[2];
     const BODY: &str = r#"{"schemaVersion":2,"config":{},"layers":[]}"#;
@@ -146,7 +146,7 @@ mod tests {
             status,
             headers: all,
             body: hyper::body::Bytes::from_static(body.as_bytes()),
-            url: Url {
+            endpoint: Endpoint {
                 host: "r.example".into(),
                 scheme: Scheme::Tls,
                 path: "/".into(),

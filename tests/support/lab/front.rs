@@ -61,9 +61,9 @@ impl Front {
 
     /// The same over TLS, with a certificate that nobody vouches for.
     pub fn start_tls(answer: impl Fn(&Asked) -> Response + Send + Sync + 'static) -> Front {
-        let pem = include_bytes!("../../../src/cache/registry/wire/server.crt");
+        let pem = include_bytes!("../../../src/cache/registry/transport/testdata/server.crt");
         let chain = CertificateDer::pem_slice_iter(pem).map(|found| found.expect("a certificate"));
-        let pem = include_bytes!("../../../src/cache/registry/wire/server.key");
+        let pem = include_bytes!("../../../src/cache/registry/transport/testdata/server.key");
         let key = PrivateKeyDer::from_pem_slice(pem).expect("a key");
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ServerConfig::builder_with_provider(provider)

@@ -1,5 +1,5 @@
-//! Whom to believe over TLS: the system's certificates and those that docker is
-//! told for a host; an insecure registry's is not checked, as the engine does
+//! Which certificates are trusted: the system's, and those in docker's certs.d for
+//! a host. An insecure registry's certificate is not checked, as the engine does
 //! not check it.
 
 use std::path::PathBuf;
@@ -17,7 +17,6 @@ use crate::host::variables;
 /// All certificates of a system are some 200 KB.
 const LONGEST: u64 = 16 << 20;
 
-/// The certificates of this host.
 pub struct Certificates {
     folder: PathBuf,
     system: OnceLock<Vec<CertificateDer<'static>>>,
@@ -32,7 +31,7 @@ impl Certificates {
         }
     }
 
-    /// For a registry. `unchecked`: whatever certificate it has will do.
+    /// For a registry. `unchecked`: any certificate will do.
     pub fn config(&self, host: &str, unchecked: bool) -> Result<Arc<ClientConfig>, String> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -50,7 +49,7 @@ impl Certificates {
     }
 
     fn roots(&self, host: &str) -> Result<RootCertStore, String> {
-        // It is read by its name, which could be that of a FIFO.
+        // The loader opens it by its name and would wait for a FIFO.
         if let Some(file) = variables::path("SSL_CERT_FILE") {
             read_named(&file, LONGEST).map_err(|error| format!("SSL_CERT_FILE: {error}"))?;
         }
@@ -79,7 +78,7 @@ impl Certificates {
     }
 }
 
-/// Takes any certificate of a host that the engine lists as insecure.
+/// Accepts any certificate, for hosts that the engine lists as insecure.
 #[derive(Debug)]
 struct Unchecked(Arc<CryptoProvider>);
 

@@ -1,0 +1,109 @@
+//! One registry of a run: what was learned of it, and what was sent to it.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+
+use hyper::Method;
+
+use crate::cache::registry::challenge::Challenge;
+use crate::cache::registry::cost::Cost;
+use crate::cache::registry::token::Token;
+use crate::cache::registry::transport::{Answer, Endpoint, Failed, Request, Scheme, Transport};
+use crate::model::Store;
+use crate::model::secret::{Credentials, Secret};
+use crate::model::text::escape;
+
+/// What engines accept: only so is the digest theirs.
+const ACCEPT: &str = "application/vnd.docker.distribution.manifest.v2+json, \
+                      application/vnd.docker.distribution.manifest.list.v2+json, \
+                      application/vnd.oci.image.index.v1+json, \
+                      application/vnd.oci.image.manifest.v1+json";
+
+/// One registry.
+pub struct Registry<'a> {
+    pub(super) transport: &'a Transport,
+    /// /v2/ of the registry itself.
+    pub(super) base: Endpoint,
+    pub(super) credentials: Option<&'a Credentials>,
+    pub(super) refused: Cell<bool>,
+    pub(super) store: Store,
+    /// By the host that sent it.
+    challenges: RefCell<BTreeMap<String, Challenge>>,
+    /// By the host whose challenge asked for it, and the repository.
+    pub(super) tokens: RefCell<BTreeMap<(String, String), Token>>,
+    pub(super) cost: RefCell<Cost>,
+    /// Its HEADs say less than its GETs.
+    pub(super) broken_head: Cell<bool>,
+}
+
+impl<'a> Registry<'a> {
+    /// `name` is the first part of its images' names. `store` is the engine's: it
+    /// decides when the engine sends credentials.
+    pub fn new(
+        transport: &'a Transport,
+        name: &str,
+        credentials: Option<&'a Credentials>,
+        store: Store,
+    ) -> Self {
+        let host = match name {
+            "docker.io" => "registry-1.docker.io",
+            other => other,
+        };
+        Self {
+            transport,
+            base: Endpoint {
+                host: host.to_owned(),
+                scheme: Scheme::AsTheEngine,
+                path: "/v2/".into(),
+            },
+            credentials,
+            refused: Cell::new(false),
+            store,
+            challenges: RefCell::default(),
+            tokens: RefCell::default(),
+            cost: RefCell::default(),
+            broken_head: Cell::new(false),
+        }
+    }
+
+    /// What was sent so far.
+    pub fn cost(&self) -> Cost {
+        self.cost.borrow().clone()
+    }
+
+    /// Foreign text, fit to print: a registry may repeat a password.
+    pub(super) fn shown(&self, text: &str) -> String {
+        escape(&Credentials::cleared(self.credentials, text))
+    }
+
+    pub(super) fn learn(&self, endpoint: &Endpoint, challenge: &Challenge) {
+        let mut known = self.challenges.borrow_mut();
+        known.insert(endpoint.host.clone(), challenge.clone());
+    }
+
+    pub(super) fn challenge_of(&self, endpoint: &Endpoint) -> Option<Challenge> {
+        self.challenges.borrow().get(&endpoint.host).cloned()
+    }
+
+    pub(super) async fn ask(
+        &self,
+        method: &Method,
+        endpoint: Endpoint,
+        authorization: Option<&Secret>,
+    ) -> Result<Answer, Failed> {
+        self.cost.borrow_mut().count(method, &endpoint.path);
+        let request = Request {
+            method: method.clone(),
+            endpoint,
+            authorization,
+            accept: Some(ACCEPT),
+            form: None,
+        };
+        let answer = self.transport.send(request).await?;
+        if let Some(left) = answer.header("ratelimit-remaining") {
+            let shown = self.shown(left);
+            self.cost.borrow_mut().limited(left, shown);
+        }
+        Ok(answer)
+    }
+}

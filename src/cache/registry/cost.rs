@@ -1,0 +1,43 @@
+//! What asking a registry costs.
+
+use hyper::Method;
+
+/// Requests that were sent, and how many more the registry allows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// HEADs of manifests.
+    pub heads: u32,
+    /// GETs of manifests: Docker Hub counts these alone.
+    pub gets: u32,
+    /// All others: /v2/ and tokens.
+    pub others: u32,
+    /// The lowest `RateLimit-Remaining`, as the registry gave it, fit to print.
+    pub left: Option<String>,
+}
+
+impl Cost {
+    pub fn count(&mut self, method: &Method, path: &str) {
+        match (path.contains("/manifests/"), method) {
+            (false, _) => self.others += 1,
+            (true, &Method::HEAD) => self.heads += 1,
+            (true, _) => self.gets += 1,
+        }
+    }
+
+    /// Keeps the lowest limit. `shown`: the same, fit to print.
+    pub fn limited(&mut self, left: &str, shown: String) {
+        let lowest = match self.left.as_deref().and_then(number) {
+            None => true,
+            Some(known) => number(left).is_some_and(|left| left < known),
+        };
+        if lowest {
+            self.left = Some(shown);
+        }
+    }
+}
+
+/// The number in `76;w=21600`.
+fn number(limit: &str) -> Option<u64> {
+    let number = limit.split(';').next()?;
+    number.trim().parse().ok()
+}

@@ -1,0 +1,55 @@
+//! One request and its answer over a connection that stands.
+
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Bytes;
+use hyper::client::conn::http1::handshake;
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::cache::registry::transport::message::{Answer, Failed, Request};
+
+/// The longest answer that is read: a manifest is a few KB, 4 MiB the limit
+/// that registries themselves keep.
+const LONGEST: usize = 4 << 20;
+
+pub async fn exchange<S>(stream: S, request: &Request<'_>) -> Result<Answer, Failed>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (mut sender, connection) = handshake(TokioIo::new(stream)).await?;
+    // Ends by itself when the answer has been read or given up.
+    tokio::spawn(connection);
+    let (head, body) = sender.send_request(encoded(request)?).await?.into_parts();
+    let body = Limited::new(body, LONGEST).collect().await;
+    Ok(Answer {
+        status: head.status.as_u16(),
+        headers: head.headers,
+        body: body.map_err(|error| error.to_string())?.to_bytes(),
+        endpoint: request.endpoint.clone(),
+    })
+}
+
+fn encoded(request: &Request<'_>) -> Result<hyper::Request<Full<Bytes>>, Failed> {
+    let mut http = hyper::Request::builder()
+        .method(request.method.clone())
+        .uri(&request.endpoint.path)
+        .header(HOST, &request.endpoint.host)
+        .header(USER_AGENT, concat!("secateur/", env!("CARGO_PKG_VERSION")));
+    if let Some(types) = request.accept {
+        http = http.header(ACCEPT, types);
+    }
+    if let Some(secret) = request.authorization {
+        let mut value =
+            HeaderValue::from_str(secret.expose()).map_err(|_| "the credentials fit no header")?;
+        value.set_sensitive(true);
+        http = http.header(AUTHORIZATION, value);
+    }
+    let mut body = Bytes::new();
+    if let Some(form) = &request.form {
+        http = http.header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+        body = Bytes::copy_from_slice(form.expose().as_bytes());
+    }
+    let http = http.body(Full::new(body));
+    http.map_err(|_| "its path fits no request".into())
+}
