@@ -1,5 +1,9 @@
 //! Where a request goes, and what a realm or a `Location` names.
 
+use std::cell::Cell;
+
+use url::{Position, SyntaxViolation, Url};
+
 use crate::engine::host_and_port;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,21 +36,26 @@ impl Endpoint {
                 ..base.clone()
             });
         }
-        let (scheme, rest) = if let Some(rest) = text.strip_prefix("https://") {
-            (Scheme::Tls, rest)
-        } else {
-            (Scheme::Plain, text.strip_prefix("http://")?)
+        // Browsers also take `https:///host` and `https:\\host`, engines do not.
+        let strict = Cell::new(true);
+        let violation = |violation| {
+            use SyntaxViolation::{NonUrlCodePoint, PercentDecode};
+            if !matches!(violation, NonUrlCodePoint | PercentDecode) {
+                strict.set(false);
+            }
         };
-        let (host, path) = rest
-            .split_once('/')
-            .map_or((rest, String::new()), |(h, p)| (h, p.to_owned()));
-        let fine = |b: u8| {
-            b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':' | b'[' | b']')
+        let options = Url::options().syntax_violation_callback(Some(&violation));
+        let url = options.parse(text).ok().filter(|_| strict.get())?;
+        let scheme = match url.scheme() {
+            "https" => Scheme::Tls,
+            "http" => Scheme::Plain,
+            _ => return None,
         };
-        (!host.is_empty() && host.bytes().all(fine)).then(|| Self {
-            host: host.to_owned(),
+        let (_, rest) = text.split_once("://")?;
+        Some(Self {
+            host: rest.split(['/', '?', '#']).next()?.to_owned(),
             scheme,
-            path: format!("/{path}"),
+            path: url[Position::BeforePath..Position::AfterQuery].to_owned(),
         })
     }
 
@@ -94,6 +103,53 @@ mod tests {
             "x",
         ] {
             assert_eq!(parsed(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_host_that_does_not_read_is_no_host() {
+        for bad in [
+            "https://b.example:99999/x",
+            "https://b.example:x/y",
+            "https://[::1/x",
+            "https://[::1]:x/y",
+            "https://::1/x",
+            "https://b.example[0]/x",
+            "https://me:secret@b.example/",
+            "https://@b.example/",
+            "https://b.example\\@c.example/",
+            "https:\\\\b.example/",
+            "https:/b.example/",
+            "https:b.example",
+            "https://b.ex\tample/",
+            " https://b.example/",
+        ] {
+            assert_eq!(parsed(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_is_asked_of_a_host_is_what_was_written() {
+        for (text, wanted) in [
+            // certs.d has folders with such names.
+            ("https://B.example:443/x", "B.example:443/x Tls"),
+            ("http://b.example:80/x", "b.example:80/x Plain"),
+            (
+                "https://[2001:DB8:0::1]:5000/x",
+                "[2001:DB8:0::1]:5000/x Tls",
+            ),
+            // A name to docker, 127.0.0.1 to a browser.
+            ("https://0x7f000001:5000/x", "0x7f000001:5000/x Tls"),
+            ("https://my_registry:5000/x", "my_registry:5000/x Tls"),
+            // As signed by a store of blobs.
+            (
+                "https://s.example/b%2Fc/%7E?X-Sig=a%2Bb%3D&d=e+f&g=h/i:j@k",
+                "s.example/b%2Fc/%7E?X-Sig=a%2Bb%3D&d=e+f&g=h/i:j@k Tls",
+            ),
+            ("https://b.example/x#y", "b.example/x Tls"),
+            ("HTTPS://b.example?y", "b.example/?y Tls"),
+        ] {
+            assert_eq!(parsed(text).as_deref(), Some(wanted), "{text}");
         }
     }
 
