@@ -12,6 +12,7 @@ use crate::engine::{Address, Environment, Reader};
 use crate::exit::{Exit, Fault};
 use crate::host::files::{StateDir, read_trusted_through_links};
 use crate::host::systemd::Priority;
+use crate::host::user;
 use crate::host::variables;
 use crate::memory::state::{last_policy, state_fault};
 use crate::model::text::escape;
@@ -110,7 +111,7 @@ fn unguarded(policy: &Policy) -> Option<String> {
 /// A plan of another user than root rests on that user's own record, with other ages.
 pub(crate) fn own_record(dir: &Path) -> Option<String> {
     let others = Path::new(state_folder::SYSTEM);
-    let own = dir != others && !nix::unistd::geteuid().is_root() && others.is_dir();
+    let own = dir != others && !user::is_root() && others.is_dir();
     own.then(|| {
         let dir = escape(&dir.to_string_lossy());
         format!("these ages are of {dir}; those of the timer: sudo secateur plan")

@@ -12,6 +12,7 @@ pub mod files;
 mod lock_file;
 mod lock_holder;
 mod process;
+pub mod process_group;
 pub mod pull_signs;
 pub mod run_lock;
 pub mod signals;

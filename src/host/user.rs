@@ -1,9 +1,9 @@
-//! The user who runs this program.
+//! The user who runs this program, and others by their number.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use nix::unistd::{Uid, User};
+use nix::unistd::{Uid, User, geteuid};
 
 /// $HOME, else the home that the system knows, as docker does it. A system unit without
 /// `User=` has no $HOME.
@@ -16,6 +16,30 @@ fn home_or_the_systems(variable: Option<OsString>) -> Option<PathBuf> {
         Some(home) => Some(home.into()),
         None => Some(User::from_uid(Uid::current()).ok()??.dir),
     }
+}
+
+/// Whether this program may do what root may.
+pub fn is_root() -> bool {
+    geteuid().is_root()
+}
+
+/// What a program needs that runs as another user.
+pub struct Account {
+    pub uid: u32,
+    pub gid: u32,
+    pub name: String,
+    pub home: PathBuf,
+}
+
+/// The account of this number; `None` where the system knows none.
+pub fn account(uid: u32) -> Option<Account> {
+    let user = User::from_uid(Uid::from_raw(uid)).ok()??;
+    Some(Account {
+        uid,
+        gid: user.gid.as_raw(),
+        name: user.name,
+        home: user.dir,
+    })
 }
 
 #[cfg(test)]

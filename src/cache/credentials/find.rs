@@ -4,8 +4,6 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use nix::unistd::Uid;
-
 use crate::cache::credentials::config::{Configured, look_up, look_up_environment};
 use crate::cache::credentials::helper::{self, Origin};
 use crate::cache::credentials::lookup::Lookup;
@@ -95,7 +93,7 @@ impl Finder {
         let origin = Origin {
             dir,
             named: self.named,
-            owner: Uid::from_raw(file.owner),
+            owner: file.owner,
         };
         let program = format!("docker-credential-{name}");
         let found = helper::ask(program, &search, &origin, registry).await;

@@ -5,15 +5,15 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use nix::unistd::{Uid, User, geteuid};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 
 use crate::cache::credentials::config::key;
 use crate::cache::credentials::fields::Fields;
 use crate::cache::credentials::lookup::Lookup;
-use crate::cache::credentials::process_group::ProcessGroup;
 use crate::cache::credentials::search::Search;
+use crate::host::process_group::ProcessGroup;
+use crate::host::user;
 use crate::model::secret::{Credentials, Secret};
 use crate::model::text::escape;
 
@@ -29,7 +29,8 @@ pub struct Origin<'a> {
     pub dir: &'a Path,
     /// Whether somebody named the folder.
     pub named: bool,
-    pub owner: Uid,
+    /// Its uid.
+    pub owner: u32,
 }
 
 /// Asks a helper, `docker-credential-<name>`, for a registry.
@@ -131,8 +132,8 @@ fn command(program: &str, search: &Search, origin: &Origin<'_>) -> Result<Comman
     let mut command = Command::new(setsid);
     command.arg(program);
     let owner = origin.owner;
-    if geteuid().is_root() && (origin.named || !owner.is_root()) {
-        let user = User::from_uid(owner).ok().flatten().ok_or_else(|| {
+    if user::is_root() && (origin.named || owner != 0) {
+        let account = user::account(owner).ok_or_else(|| {
             Lookup::HelperFailed(format!(
                 "{program} cannot be run: config.json belongs to uid {owner}, which is no user here"
             ))
@@ -140,10 +141,10 @@ fn command(program: &str, search: &Search, origin: &Origin<'_>) -> Result<Comman
         command
             .env_clear()
             .envs(std::env::var_os("LANG").map(|value| ("LANG", value)))
-            .uid(user.uid.as_raw())
-            .gid(user.gid.as_raw())
-            .envs([("USER", &user.name), ("LOGNAME", &user.name)])
-            .env("HOME", user.dir);
+            .uid(account.uid)
+            .gid(account.gid)
+            .envs([("USER", &account.name), ("LOGNAME", &account.name)])
+            .env("HOME", account.home);
     }
     command
         .env("PATH", search.path())

@@ -7,7 +7,6 @@ pub(crate) mod fields;
 mod find;
 mod helper;
 mod lookup;
-mod process_group;
 mod search;
 
 pub use config::{Configured, key, look_up};

@@ -1,3 +1,5 @@
+use nix::unistd::{Uid, User, geteuid};
+
 use super::*;
 use crate::testing::block_on;
 
@@ -39,7 +41,7 @@ fn printed(program: &str, named: bool, owner: Uid) -> Result<String, String> {
     let origin = Origin {
         dir: Path::new("/d"),
         named,
-        owner,
+        owner: owner.as_raw(),
     };
     let command = command(program, &search, &origin);
     let mut command = command.map_err(|lookup| lookup.shown())?;

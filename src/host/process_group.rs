@@ -1,10 +1,11 @@
-//! The end of a credential helper.
+//! The end of a program that was started here, with all that it started.
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tokio::process::Child;
 
-/// Kills a helper and all that it started when it is dropped. A process that left
+/// Kills a process and all that it started when it is dropped. The process must lead a
+/// group of its own. A process that left
 /// the group by itself, as the agent of a key ring does, goes on.
 pub struct ProcessGroup(Option<Pid>);
 
