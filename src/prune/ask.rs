@@ -1,118 +1,116 @@
-//! What is asked before an image is touched, and under which locks. It decides
-//! how long anything is waited for, and lets the deploy locks go rather than
-//! keep a deploy waiting; never what is removed.
-
-use std::future::Future;
-use std::time::Duration;
+//! The last questions before an image is touched, and under which locks they are asked.
+//! It decides when they are asked again, never what is removed.
 
 use chrono::{DateTime, Utc};
+use futures_util::future::{OptionFuture, join3, join5};
 
 use crate::decide::plan::Entry;
-use crate::guard::{Cause, Refusal};
+use crate::engine::{EngineError, Failure, Inspected};
+use crate::guard::Cause;
 use crate::model::{AtWork, Event};
-use crate::prune::{
-    Before, Ending, Engine, EngineError, Failure, Host, LAST_PATIENCE, LONGEST_HOLD, PAUSE,
-    Pruning, TICK, lost,
-};
-use crate::survey::watch::{PATIENCE, RETRY};
+use crate::prune::outcome::Ending;
+use crate::prune::pruning::Pruning;
+use crate::prune::traits::{Engine, Host};
+use crate::prune::wait::{LONGEST_HELD, TICK};
+
+/// The engine's answers just before one image's turn. Its events are kept in the run.
+pub(super) struct Answers {
+    pub(super) at_work: AtWork,
+    pub(super) image: Result<Option<Inspected>, EngineError>,
+}
 
 impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
-    /// Sees that the last image is gone, that nothing speaks against going on,
-    /// takes the deploy locks, and then looks at the next image: so nothing
-    /// that happened before we had the locks is missed. With the locks held
-    /// already, all of it is asked at once.
-    pub(super) async fn get_ready(&mut self, entry: &'a Entry) -> Result<Before, Ending> {
-        let locked = self.host.held_for().is_some_and(|held| held < LONGEST_HOLD);
+    /// Confirms that the last image is gone, takes the deploy locks, and only then inspects
+    /// the next image: so nothing is missed that happened before we had the locks. With
+    /// the locks held already, all of it is asked at once.
+    pub(super) async fn ask(&mut self, entry: &'a Entry) -> Result<Answers, Ending> {
+        let locked = self.host.held_for().is_some_and(|held| held < LONGEST_HELD);
         if self.may_go_on().is_ok()
             && locked
             && self.builds_quickly
-            && let Some(before) = self.ask_all(entry).await?
+            && let Some(answers) = self.ask_all_at_once(entry).await?
         {
-            return Ok(before);
+            return Ok(answers);
         }
         self.confirm_last().await?;
         self.may_go_on()?;
         let engine = self.engine;
         let asked = self.host.elapsed();
-        let builds = self.patiently(engine.builds()).await.map_err(lost)?;
+        let builds = self.patiently(engine.builds()).await?;
         self.builds_quickly = self.host.elapsed().saturating_sub(asked) < TICK;
         self.take_locks().await?;
         while std::mem::take(&mut self.met_a_deploy) {
             self.survey_again().await?;
             self.take_locks().await?;
         }
-        let (now, from) = self.when_asked();
-        let look = futures_util::future::join3(
+        let (now, since) = self.events_to_ask_for();
+        let requests = join3(
             engine.swarm(),
-            engine.look(&entry.image().id),
-            engine.happened(from),
+            engine.inspect(&entry.image().id),
+            engine.events(since),
         );
-        let (swarm, seen, happened) = self.patiently(ok(look)).await.map_err(lost)?;
-        let swarm = swarm.map_err(lost)?;
-        self.learn(happened.map_err(lost)?, now);
+        let (swarm, image, events) = self.patiently_all(requests).await?;
+        let swarm = swarm?;
+        self.add_events(events?, now);
         let at_work = AtWork { swarm, builds };
-        Ok(Before { at_work, seen })
+        Ok(Answers { at_work, image })
     }
 
-    /// Now, and from when on is asked for what happened.
-    fn when_asked(&mut self) -> (DateTime<Utc>, DateTime<Utc>) {
-        let (now, steady) = (self.host.now(), self.host.elapsed());
-        (now, self.set_back.before(self.told_until, now, steady))
-    }
-
-    /// What the engine told when it was asked at this moment.
-    fn learn(&mut self, events: Vec<Event>, now: DateTime<Utc>) {
-        self.told_until = self.told_until.max(now);
-        let steady = self.host.elapsed();
-        let planned = self
-            .set_back
-            .before(self.plan.now(), self.host.now(), steady);
-        for event in events {
-            // The plan knows what came before it.
-            let new = event.at > planned && !self.happened.iter().any(|e| e.image == event.image);
-            if new {
-                self.happened.push(event);
-            }
-        }
-    }
-
-    /// `None` where it took long: what was seen is old, and the locks may have been
-    /// let go.
-    async fn ask_all(&mut self, entry: &'a Entry) -> Result<Option<Before>, Ending> {
+    /// `None` where it took long: the answers are old, and the locks may have been let go.
+    async fn ask_all_at_once(&mut self, entry: &'a Entry) -> Result<Option<Answers>, Ending> {
         let (engine, asked) = (self.engine, self.host.elapsed());
-        let (now, from) = self.when_asked();
+        let (now, since) = self.events_to_ask_for();
         let last = self.last.as_ref().map(|last| &last.entry.image().id);
-        let last_look = futures_util::future::OptionFuture::from(last.map(|id| engine.look(id)));
-        // What was pulled or used since the plan, and is not any more, shows in no
-        // look at the image.
-        let all = futures_util::future::join5(
-            last_look,
+        // An image that was pulled or used since the plan, and is not any more, shows that
+        // by its events alone.
+        let requests = join5(
+            OptionFuture::from(last.map(|id| engine.inspect(id))),
             engine.builds(),
             engine.swarm(),
-            engine.look(&entry.image().id),
-            engine.happened(from),
+            engine.inspect(&entry.image().id),
+            engine.events(since),
         );
-        let (last, builds, swarm, seen, happened) = match self.patiently(ok(all)).await {
+        let (last, builds, swarm, image, events) = match self.patiently_all(requests).await {
             Ok(answers) => answers,
             Err(error) => {
                 self.confirm(Err(error.clone())).await?;
-                return Err(lost(error));
+                return Err(error.into());
             }
         };
         if let Some(last) = last {
             self.confirm(last).await?;
         }
         let took = self.host.elapsed().saturating_sub(asked);
-        let quick = took < LONGEST_HOLD && self.host.held_for().is_some();
-        let (swarm, builds) = (swarm.map_err(lost)?, builds.map_err(lost)?);
-        self.learn(happened.map_err(lost)?, now);
+        let quick = took < LONGEST_HELD && self.host.held_for().is_some();
+        let (swarm, builds) = (swarm?, builds?);
+        self.add_events(events?, now);
         let at_work = AtWork { swarm, builds };
-        Ok(quick.then_some(Before { at_work, seen }))
+        Ok(quick.then_some(Answers { at_work, image }))
     }
 
-    /// The plan is older than what that deploy did: it may have given away the tag of an
-    /// image that is a rollback now, and no event tells of each. Only what goes by both
-    /// is removed.
+    /// Now, and since when events are to be asked for.
+    fn events_to_ask_for(&mut self) -> (DateTime<Utc>, DateTime<Utc>) {
+        let (now, steady) = (self.host.now(), self.host.elapsed());
+        (now, self.set_back.before(self.events_until, now, steady))
+    }
+
+    /// Keeps the events that the engine told when it was asked at this moment.
+    fn add_events(&mut self, events: Vec<Event>, asked: DateTime<Utc>) {
+        self.events_until = self.events_until.max(asked);
+        let (now, steady) = (self.host.now(), self.host.elapsed());
+        let planned = self.set_back.before(self.plan.now(), now, steady);
+        for event in events {
+            // The plan knows earlier ones.
+            let new = event.at > planned && !self.events.iter().any(|e| e.image == event.image);
+            if new {
+                self.events.push(event);
+            }
+        }
+    }
+
+    /// The plan is older than what the deploy did: an image may have lost its tag to a new
+    /// one and be a rollback now, and not every such step has an event. Only images that
+    /// nothing keeps by both surveys are removed.
     async fn survey_again(&mut self) -> Result<(), Ending> {
         let engine = self.engine;
         let now = match self.patiently(engine.candidates()).await {
@@ -120,7 +118,7 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
             Err(error) if error.kind == Failure::Contradiction => {
                 return Err(self.refused(vec![Cause::EngineInconsistent(error.why).into()]));
             }
-            Err(error) => return Err(lost(error)),
+            Err(error) => return Err(error.into()),
         };
         self.still_candidates = Some(match self.still_candidates.take() {
             Some(before) => before.intersection(&now).cloned().collect(),
@@ -128,75 +126,4 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
         });
         Ok(())
     }
-
-    /// Holds the deploy locks for the next removal, and waits a moment for those
-    /// of others. Now and then they are let go, or a deploy that waits would wait
-    /// for the whole run.
-    pub(super) async fn take_locks(&mut self) -> Result<(), Ending> {
-        if self
-            .host
-            .held_for()
-            .is_some_and(|held| held >= LONGEST_HOLD)
-        {
-            self.host.let_go();
-            tokio::time::sleep(PAUSE).await;
-        }
-        let mut waited = Duration::ZERO;
-        loop {
-            let refusals = match self.host.hold() {
-                Ok(()) => return Ok(()),
-                Err(refusals) => refusals,
-            };
-            let brief = refusals.iter().all(Refusal::may_end_at_any_moment);
-            if !brief || waited >= PATIENCE {
-                return Err(self.refused(refusals));
-            }
-            self.met_a_deploy = true;
-            self.may_go_on()?;
-            tokio::time::sleep(RETRY).await;
-            waited += RETRY;
-        }
-    }
-
-    /// One request, most often under the deploy locks. If the answer takes long,
-    /// the locks are let go, for a deploy must not wait for a slow engine, nor
-    /// for the files of a large layer (about the name an engine decides first);
-    /// who goes on afterwards must look whether they are held. A run that was
-    /// asked to end does not wait for ever either.
-    pub(super) async fn patiently<T>(
-        &mut self,
-        request: impl Future<Output = Result<T, EngineError>>,
-    ) -> Result<T, EngineError> {
-        let longest = LONGEST_HOLD.saturating_mul(2);
-        let mut request = std::pin::pin!(request);
-        loop {
-            let left = self
-                .host
-                .held_for()
-                .map_or(TICK, |held| longest.saturating_sub(held).min(TICK));
-            if let Ok(answer) = tokio::time::timeout(left, &mut request).await {
-                return answer;
-            }
-            if self.host.held_for().is_some_and(|held| held >= longest) {
-                self.host.let_go();
-            }
-            if !self.host.interrupted() {
-                continue;
-            }
-            let now = self.host.elapsed();
-            let since = *self.asked_to_end.get_or_insert(now);
-            if now.saturating_sub(since) >= LAST_PATIENCE {
-                return Err(EngineError {
-                    doing: "wait for the engine's answer".into(),
-                    kind: Failure::Lost,
-                    why: "the run was asked to end".into(),
-                });
-            }
-        }
-    }
-}
-
-/// Answers that fail one by one, as one that does not.
-pub(super) async fn ok<T>(answers: impl Future<Output = T>) -> Result<T, EngineError> {
-    Ok(answers.await)
 }

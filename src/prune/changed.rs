@@ -1,5 +1,5 @@
-//! What is different from what was planned, if anything: every difference
-//! means that somebody has been at it, and keeps. Pure.
+//! What changed about an image since the plan. Every difference means that somebody
+//! works with the image, and keeps it. Pure.
 
 use chrono::{DateTime, Utc};
 
@@ -8,17 +8,16 @@ use crate::engine::Inspected;
 use crate::model::names::Names;
 use crate::model::{AtWork, Container, Event, EventKind, Image, Swarm};
 
-/// What is different from what was planned, if anything: every difference
-/// means that somebody has been at it, and keeps.
-pub(super) fn changed(entry: &Entry, seen: &Inspected) -> Option<String> {
+/// A name or a tag time that the plan does not know.
+pub(super) fn changed(entry: &Entry, inspected: &Inspected) -> Option<String> {
     let image = entry.image();
-    if let Some(tag) = seen.tags.first() {
+    if let Some(tag) = inspected.tags.first() {
         return Some(format!("it was tagged {} since the plan", tag.familiar()));
     }
-    if seen.digests != image.digests {
+    if inspected.digests != image.digests {
         return Some("its digest references changed since the plan".into());
     }
-    if image.last_tag_time.as_ref() != Some(&seen.last_tag_time) {
+    if image.last_tag_time.as_ref() != Some(&inspected.last_tag_time) {
         return Some("a tag was set on it since the plan".into());
     }
     None
@@ -48,26 +47,25 @@ pub(super) fn used_by_container(entry: &Entry, containers: &[Container]) -> Opti
     ))
 }
 
-/// What was asked for by name, or used, since the plan, though nothing of it is
-/// left to see.
-pub(super) fn wanted_since(entry: &Entry, happened: &[Event]) -> Option<String> {
+/// A pull or a use since the plan, of which only events may be left.
+pub(super) fn wanted_since(entry: &Entry, events: &[Event]) -> Option<String> {
     let means = meant(entry.image());
-    happened
+    events
         .iter()
         .any(|event| means(event.image.raw()))
         .then(|| "it was pulled or used since the plan".to_owned())
 }
 
-/// Whether what is there now was pulled or loaded after this moment.
-pub(super) fn came_again(
+/// Whether this image was pulled, loaded or named after this moment.
+pub(super) fn pulled_again(
     entry: &Entry,
-    seen: &Inspected,
-    happened: &[Event],
+    inspected: &Inspected,
+    events: &[Event],
     since: DateTime<Utc>,
 ) -> bool {
     let image = Image {
-        tags: seen.tags.clone(),
-        digests: seen.digests.clone(),
+        tags: inspected.tags.clone(),
+        digests: inspected.digests.clone(),
         ..entry.image().clone()
     };
     let means = meant(&image);
@@ -75,13 +73,13 @@ pub(super) fn came_again(
         EventKind::Named | EventKind::Pulled | EventKind::Loaded => event.at >= since,
         EventKind::Used => false,
     };
-    happened
+    events
         .iter()
         .any(|event| named(event) && means(event.image.raw()))
 }
 
-/// A service that appeared since the plan. Containers need no such look where
-/// an image has one name alone: the engine itself keeps what they use.
+/// A service that appeared since the plan. Containers need no such check where an image
+/// has one name alone: the engine itself keeps what they use.
 pub(super) fn wanted_by_swarm(entry: &Entry, at_work: &AtWork) -> Option<String> {
     let Swarm::Manager { images, .. } = &at_work.swarm else {
         return None;

@@ -1,11 +1,10 @@
-//! The journal's record that an image is about to be removed. Decides nothing.
+//! The journal's record that an image is about to be removed.
 
 use chrono::{DateTime, Utc};
 
 use crate::decide::plan::Entry;
 use crate::memory::journal::{Record, What};
 
-/// The intent of this run to remove this image of that engine.
 pub fn intent(run: &str, at: DateTime<Utc>, engine: &str, entry: &Entry) -> Record {
     let image = entry.image();
     let names = image.digests.iter().chain(&image.ours);

@@ -19,7 +19,7 @@ use crate::model::reference::Reference;
 use crate::model::{AtWork, Container, Event, ImageId, Observed, Swarm};
 use crate::policy::Policy;
 use crate::prune::aftermath::Claims;
-use crate::prune::{Engine, Host};
+use crate::prune::traits::{Engine, Host};
 use crate::survey;
 use crate::survey::NoSurvey;
 use crate::survey::watch::Watch;
@@ -57,7 +57,7 @@ impl Again<'_> {
 }
 
 impl Engine for LiveEngine<'_> {
-    async fn look(&self, id: &ImageId) -> Result<Option<Inspected>, EngineError> {
+    async fn inspect(&self, id: &ImageId) -> Result<Option<Inspected>, EngineError> {
         self.remover.reader().inspect(id).await
     }
 
@@ -84,7 +84,7 @@ impl Engine for LiveEngine<'_> {
         self.remover.reader().containers(self.info).await
     }
 
-    async fn happened(&self, since: DateTime<Utc>) -> Result<Vec<Event>, EngineError> {
+    async fn events(&self, since: DateTime<Utc>) -> Result<Vec<Event>, EngineError> {
         let until = clock::now().max(since);
         let reader = self.remover.reader();
         reader.wanted(self.info, since, until).await

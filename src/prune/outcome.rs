@@ -4,6 +4,7 @@
 use chrono::{DateTime, Utc};
 
 use crate::decide::plan::{Class, Entry, Unneeded};
+use crate::engine::EngineError;
 use crate::exit::Exit;
 use crate::guard;
 use crate::guard::Refusal;
@@ -18,39 +19,45 @@ use crate::model::{Bytes, ImageId, Observed};
 pub enum Ending {
     /// Every image of the plan was tried, or the disk had enough before.
     Done,
-    /// Something speaks against removing anything; the refusals say what.
-    /// Before the first removal, or between two.
+    /// The guards refused before the first removal or between two; the outcome has the
+    /// refusals.
     Refused,
-    /// The reviewed plan may not be carried out, and why.
+    /// The reviewed plan may not be carried out, for this reason.
     PlanRefused(String),
     /// `limits.max_run` was over.
     OutOfTime,
     /// SIGTERM or SIGINT.
     Interrupted,
-    /// The engine went away.
+    /// The engine failed or did not answer.
     EngineLost(String),
-    /// Something went that the plan did not name, or a removal that the engine
-    /// confirmed did not happen: whatever is going on, more of it is worse.
+    /// Something was lost, or an image is there that the engine said is gone. Further
+    /// removals could make it worse.
     Surprised,
     /// The journal could not be written.
     StateLost(String),
 }
 
-/// What a run comes to, in a word.
+impl From<EngineError> for Ending {
+    fn from(error: EngineError) -> Self {
+        Self::EngineLost(error.to_string())
+    }
+}
+
+/// The result of a run in a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum How {
-    /// Nothing had to go.
+    /// It came to its end and removed nothing.
     Nothing,
-    /// Images went, and the run came to its end.
+    /// It came to its end and removed images.
     Pruned,
-    /// Something spoke against it before anything went.
+    /// It was refused before anything was removed.
     Refused,
-    /// It ended before its end.
+    /// It ended early.
     Stopped,
 }
 
 impl How {
-    /// As it stands in JSON.
+    /// As in JSON.
     pub fn name(self) -> &'static str {
         match self {
             Self::Nothing => "nothing",
@@ -61,23 +68,19 @@ impl How {
     }
 }
 
-/// An image that is gone by this run.
+/// An image that this run removed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Removed {
-    /// Its id.
     pub id: ImageId,
     /// The digest references that it had.
     pub names: Vec<Reference>,
-    /// Its class.
     pub class: Class,
-    /// What removing it frees at least.
+    /// What its removal frees at least.
     pub reclaimable: Bytes,
-    /// Since when it was unneeded, and what says so.
     pub unneeded: Option<Unneeded>,
 }
 
 impl Removed {
-    /// Of the plan's entry.
     pub fn of(entry: &Entry) -> Self {
         Self {
             id: entry.image().id.clone(),
@@ -89,23 +92,22 @@ impl Removed {
     }
 }
 
-/// An image of the plan that stayed, and why; or that gave an error.
+/// An image of the plan that stayed, failed, or may be gone or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stayed {
-    /// Its id.
     pub id: ImageId,
     /// Fit to print.
     pub why: String,
-    /// Where a later step goes by the reason.
+    /// The reason where a later step needs it.
     pub because: Option<Because>,
 }
 
-/// Something that the plan did not name and that went with a removal.
+/// A loss: a name or image that went with a removal and was not planned. JSON and journal
+/// call it collateral.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Collateral {
-    /// What went.
     pub what: Lost,
-    /// While this image was being removed.
+    /// The image that was being removed.
     pub with: ImageId,
     /// The digest references that this image had, as far as they are known.
     pub digests: Vec<Reference>,
@@ -118,8 +120,8 @@ impl Collateral {
         if name.is_digest() {
             return Some(format!("docker pull {}", name.familiar()));
         }
-        // By its digest: the tag may lead elsewhere by now, and what was built
-        // here was never anywhere else, whatever has its name on Docker Hub.
+        // By its digest: the tag may lead elsewhere by now, and an image that was built
+        // here is in no registry, whatever has its name on Docker Hub.
         let digest = self.digests.first()?.familiar();
         let name = name.familiar();
         Some(format!(
@@ -127,34 +129,27 @@ impl Collateral {
         ))
     }
 
-    /// Whether a name went that no registry is known to have.
+    /// Whether a name was lost that no registry is known to have.
     pub fn is_to_be_built(&self) -> bool {
         self.what.name().is_some() && self.way_back().is_none()
     }
 }
 
-/// What a run did.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
-    /// Names this run in the journal.
+    /// The name of this run in the journal.
     pub run: String,
-    /// When it began.
     pub started: DateTime<Utc>,
-    /// How it ended.
     pub ending: Ending,
-    /// What spoke against it.
     pub refusals: Vec<Refusal>,
-    /// What is gone.
     pub removed: Vec<Removed>,
-    /// What stayed although the plan named it: it changed, or the engine
-    /// would not.
+    /// Images of the plan that stayed: they changed, or the engine kept them.
     pub skipped: Vec<Stayed>,
-    /// What could not be removed for an error.
+    /// Images whose removal ended in an error.
     pub failed: Vec<Stayed>,
-    /// What may be gone or not: the engine contradicts itself, or was lost
-    /// before it could be asked.
+    /// Images that may be gone or not: the engine contradicts itself, or was lost before
+    /// it could be asked.
     pub unconfirmed: Vec<Stayed>,
-    /// What went and should not have.
     pub collateral: Vec<Collateral>,
     /// The disk before the first removal.
     pub disk_before: Observed<Disk>,
@@ -163,7 +158,6 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// A run that has done nothing yet.
     pub fn new(run: String, started: DateTime<Utc>, disk: Observed<Disk>) -> Self {
         Self {
             run,
@@ -180,7 +174,6 @@ impl Outcome {
         }
     }
 
-    /// In a word.
     pub fn how(&self) -> How {
         match &self.ending {
             Ending::Done if self.removed.is_empty() => How::Nothing,
@@ -196,7 +189,7 @@ impl Outcome {
         }
     }
 
-    /// As it stands in JSON.
+    /// As in JSON.
     pub fn result(&self) -> &'static str {
         self.how().name()
     }
@@ -210,7 +203,7 @@ impl Outcome {
         ))
     }
 
-    /// 0 and 75 are no failures of a unit or a job; a removal that failed is.
+    /// A unit or job does not fail by 0 and 75, and shall fail by a failed removal.
     fn or_failed(&self, exit: Exit) -> Exit {
         match exit {
             Exit::Done | Exit::RefusedForNow if !self.failed.is_empty() => Exit::NotAllWell,

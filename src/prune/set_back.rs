@@ -1,5 +1,5 @@
-//! How far the wall clock was set back while a run lasts. An engine dates its events by
-//! that clock: what happens after such a step carries a date that was asked for already.
+//! How far the wall clock was set back during a run. An engine dates its events by that
+//! clock, so events after such a step have dates that were asked for already.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ impl SetBack {
         Self { wall, steady, most }
     }
 
-    /// From when on is to be asked for what came after a moment.
+    /// Since when to ask for the events after this moment.
     pub(super) fn before(
         &mut self,
         moment: DateTime<Utc>,

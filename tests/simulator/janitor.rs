@@ -316,7 +316,7 @@ impl Sources for Meeting {
 }
 
 impl Engine for Meeting {
-    async fn look(&self, id: &ImageId) -> Result<Option<Inspected>, EngineError> {
+    async fn inspect(&self, id: &ImageId) -> Result<Option<Inspected>, EngineError> {
         self.world().runs[self.run].at = Some(id.clone());
         self.call(Point::Look, |world| Ok(world.engine.look(id)))
             .await
@@ -405,7 +405,7 @@ impl Engine for Meeting {
             .await
     }
 
-    async fn happened(&self, since: DateTime<Utc>) -> Result<Vec<Event>, EngineError> {
+    async fn events(&self, since: DateTime<Utc>) -> Result<Vec<Event>, EngineError> {
         let run = self.run;
         self.call(Point::Happened, |world| {
             let until = world.wall();

@@ -18,7 +18,7 @@ use secateur::memory::state::Known;
 use secateur::model::ImageId;
 use secateur::model::conditions::ClockReading;
 use secateur::policy::Policy;
-use secateur::prune::late;
+use secateur::prune::cut_off;
 use secateur::survey::{self, NoSurvey, survey_of};
 
 use crate::checks::{Ran, refused};
@@ -209,7 +209,7 @@ async fn inner(meeting: &Meeting, run: usize, state: usize) -> Option<BTreeSet<I
     }
     meeting.point(crate::schedule::Point::SavedLedger);
     meeting.remembers(&seen.ledger);
-    let resolved = late::resolved(&open, &seen.inventory);
+    let resolved = cut_off::outcomes(&open, &seen.inventory);
     if !resolved.is_empty() {
         let mut world = meeting.world();
         world.count("intent of a killed run resolved");

@@ -27,9 +27,9 @@ use crate::memory::state::{Memory, State};
 use crate::model::{Inventory, Observed};
 use crate::policy::Policy;
 use crate::prune::aftermath::Claims;
-use crate::prune::late;
 use crate::prune::live::{Again, LiveEngine, LiveHost};
 use crate::prune::outcome::{Collateral, Ending, Outcome};
+use crate::prune::{cut_off, lost};
 use crate::report::{Context, metrics};
 use crate::survey;
 use crate::survey::{NoSurvey, Survey, after_brief_locks};
@@ -121,7 +121,7 @@ async fn survey_and_prune(
     };
     add_notes(context, policy, &memory, &survey);
     let (seen, ledger) = (&survey.inventory, survey.ledger);
-    let earlier = late::of_earlier_runs((seen, &survey.info), &reader, &mut state, &memory, &run);
+    let earlier = lost::by_earlier_runs((seen, &survey.info), &reader, &mut state, &memory, &run);
     let earlier = in_time(longest_wait(policy), asked, earlier, || {
         earlier_losses_unknown(policy)
     })
@@ -149,7 +149,7 @@ async fn survey_and_prune(
     };
     let mut outcome = match cleared {
         Err(mut refused) => {
-            late::went_on(&reader, &mut state, &memory, &inventory, &mut refused).await;
+            cut_off::recheck(&reader, &mut state, &memory, &inventory, &mut refused).await;
             refused
         }
         Ok(cleared) => {
@@ -176,7 +176,7 @@ async fn survey_and_prune(
             let notes = &mut context.notes;
             let mut outcome = remove(cleared, policy, run, &engine, &mut host, notes).await;
             let reader = remover.reader();
-            late::went_on(reader, &mut host.state, &memory, &inventory, &mut outcome).await;
+            cut_off::recheck(reader, &mut host.state, &memory, &inventory, &mut outcome).await;
             outcome
         }
     };
@@ -214,7 +214,7 @@ async fn remove(
 ) -> Outcome {
     let work = crate::prune::prune(cleared, policy, run, engine, host);
     let mut outcome = Box::pin(work).await;
-    if let Err(note) = late::look_back(engine, host, &mut outcome).await {
+    if let Err(note) = lost::by_this_run(engine, host, &mut outcome).await {
         notes.push(note);
     }
     outcome
@@ -279,7 +279,7 @@ fn remember(
         ledger = ledger.asks_again_since(memory.ledger.asks_since());
     }
     state.save(memory, &ledger)?;
-    state.record(&late::resolved(&memory.pending, inventory), true)?;
+    state.record(&cut_off::outcomes(&memory.pending, inventory), true)?;
     Ok(ledger)
 }
 

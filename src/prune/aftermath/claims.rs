@@ -1,5 +1,5 @@
-//! What others did to images while a run removed some, gathered before the engine
-//! forgets it, and which of it was lost.
+//! Tags, pulls and loads that the engine acknowledged during a run, gathered before the
+//! engine forgets them, and which of them are lost.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -12,14 +12,14 @@ use crate::host::clock;
 use crate::model::lost::Lost;
 use crate::model::reference::Reference;
 use crate::model::{ImageId, Swarm};
-use crate::prune::aftermath::{End, came_again, was_kept};
+use crate::prune::aftermath::journal::{End, was_kept};
 use crate::prune::outcome::{Collateral, Outcome, Removed, Stayed};
 use crate::prune::set_back::SetBack;
 
-/// The engine remembers 256 events; a removal makes some five.
+/// Events are asked for after so many removals: an engine remembers 256 events, and a
+/// removal makes some five.
 const AT_A_TIME: usize = 16;
 
-/// What was done while a run removes images, gathered before the engine forgets it.
 #[derive(Debug)]
 pub struct Claims {
     since: Cell<DateTime<Utc>>,
@@ -41,8 +41,8 @@ impl Claims {
         }
     }
 
-    /// To be called before each removal: now and then it asks. What cannot be
-    /// asked now is asked the next time.
+    /// To be called before each removal: now and then it asks for events. An error is
+    /// ignored, because the next call asks for the same.
     pub async fn keep_up(&self, reader: &Reader, info: &Info, now: DateTime<Utc>) {
         self.images.set(self.images.get() + 1);
         if self.images.get().is_multiple_of(AT_A_TIME) {
@@ -66,9 +66,9 @@ impl Claims {
         Ok(())
     }
 
-    /// Names that somebody gave to an image of this run, pulled it by, or deployed, and
-    /// images that somebody loaded, all acknowledged by the engine, that lead nowhere
-    /// now, though no answer of the engine said that they went.
+    /// Names of images of this run that somebody gave, pulled or deployed, and images that
+    /// somebody loaded: those that the engine acknowledged, that lead nowhere now, and
+    /// that no answer to a dropped name reported.
     pub async fn lost(
         &self,
         reader: &Reader,
@@ -77,8 +77,8 @@ impl Claims {
         now: DateTime<Utc>,
     ) -> Result<Vec<Collateral>, EngineError> {
         self.ask(reader, info, now).await?;
-        let found = self.found.take();
-        let mut suspects = suspects(&found, outcome);
+        let done = self.found.take();
+        let mut suspects = suspects(&done, outcome);
         if let Swarm::Manager { images, .. } = reader.swarm(info).await? {
             let texts = images.iter().map(|wanted| wanted.image.raw());
             suspects.extend(deployed(texts, outcome));
@@ -94,8 +94,8 @@ impl Claims {
                     let leads = reader.leads(name).await?;
                     match image {
                         Some(image) if end.lost(leads) => image,
-                        // A pull by tag on the containerd store, of which only what the
-                        // name leads to says the image.
+                        // A pull by tag on the containerd store: only what the name leads
+                        // to says of which image it is.
                         None if leads == Leads::ToNothing => match reader.named(name).await {
                             Some(image) => image,
                             None => continue,
@@ -122,22 +122,22 @@ impl Claims {
 
 async fn is_gone(reader: &Reader, image: &ImageId) -> Result<bool, EngineError> {
     match reader.inspect(image).await {
-        Ok(seen) => Ok(seen.is_none()),
+        Ok(image) => Ok(image.is_none()),
         Err(error) if error.kind == Failure::Nonsense => Ok(true),
         Err(error) => Err(error),
     }
 }
 
-/// What was acknowledged, and may be lost.
+/// A name or image that was acknowledged and may be lost.
 #[derive(Debug, PartialEq, Eq)]
 struct Suspect {
     what: Lost,
-    /// Of which image it is, where that is known.
+    /// `None` where it is not known.
     image: Option<ImageId>,
     end: End,
 }
 
-/// What of all that was done concerns images of this run that did not come again.
+/// Acknowledged names and images of this run, unless the image came again since.
 fn suspects(done: &BTreeSet<Meanwhile>, outcome: &Outcome) -> Vec<Suspect> {
     let suspect = |done: &Did, at: DateTime<Utc>, all: &BTreeSet<Meanwhile>| match done {
         Did::Tag(claim) => Some(Suspect {
@@ -173,13 +173,13 @@ fn suspects(done: &BTreeSet<Meanwhile>, outcome: &Outcome) -> Vec<Suspect> {
         suspect
             .image
             .as_ref()
-            .is_none_or(|id| !came_again(done, id))
+            .is_none_or(|id| !deleted_twice(done, id))
     };
     suspects.filter(once).collect()
 }
 
-/// Services that want what was removed, by its digest. By a tag they may want what was
-/// never here.
+/// Digests of removed images that services want. A tag may be of an image that was never
+/// here.
 fn deployed<'a>(
     texts: impl Iterator<Item = &'a str>,
     outcome: &Outcome,
@@ -194,6 +194,16 @@ fn deployed<'a>(
     })
 }
 
+/// Whether an image went more than once: then it came again after our removal, and
+/// somebody else removed it.
+pub(super) fn deleted_twice<'a>(
+    done: impl IntoIterator<Item = &'a Meanwhile>,
+    image: &ImageId,
+) -> bool {
+    let deleted = |done: &&Meanwhile| matches!(&done.what, Did::Delete(id) if id == image);
+    done.into_iter().filter(deleted).count() > 1
+}
+
 fn end(id: &ImageId, outcome: &Outcome) -> Option<End> {
     let is_it = |stayed: &Stayed| stayed.id == *id;
     let removed = outcome.removed.iter().any(|removed| removed.id == *id);
@@ -204,7 +214,7 @@ fn end(id: &ImageId, outcome: &Outcome) -> Option<End> {
     outcome.skipped.iter().any(kept).then_some(End::Kept)
 }
 
-/// What was removed and had this digest, or is known by it.
+/// The removed image that had this digest, or has it as its id.
 fn with_digest<'a>(name: &Reference, outcome: &'a Outcome) -> Option<&'a Removed> {
     let digest = name.digest()?;
     outcome.removed.iter().find(|removed| {
@@ -213,7 +223,7 @@ fn with_digest<'a>(name: &Reference, outcome: &'a Outcome) -> Option<&'a Removed
     })
 }
 
-/// What was removed of a tag's repository: a pull by tag does not say its image.
+/// A removed image of the tag's repository: a pull by tag does not say its image.
 fn of_its_repository<'a>(name: &Reference, outcome: &'a Outcome) -> Option<&'a Removed> {
     let repository = name.repository();
     let of = |removed: &&Removed| {
@@ -223,8 +233,8 @@ fn of_its_repository<'a>(name: &Reference, outcome: &'a Outcome) -> Option<&'a R
     outcome.removed.iter().find(of)
 }
 
-/// Whether others took names from images after this moment: the one that is looked for
-/// may be among them.
+/// Whether others took names from images after this moment: the name in question may be
+/// among them.
 fn others_remove(done: &BTreeSet<Meanwhile>, at: DateTime<Utc>, outcome: &Outcome) -> bool {
     let ours = |id: &ImageId| outcome.removed.iter().any(|removed| removed.id == *id);
     done.iter().any(|one| match &one.what {

@@ -1,0 +1,156 @@
+//! What the journal says of removals and of losses that were reported.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+
+use crate::engine::Leads;
+use crate::memory::journal::{Because, Record, RemovalResult, What};
+use crate::model::lost::Lost;
+use crate::model::reference::Reference;
+use crate::model::{ImageId, Inventory};
+use crate::prune::outcome::{Collateral, Stayed};
+
+/// How an image ended whose last name a run of ours dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// As far as is known.
+    Gone,
+    /// For a tag that was set in that very moment.
+    Kept,
+}
+
+impl End {
+    /// Whether a tag that was set meanwhile is lost, by where it leads now.
+    pub(super) fn lost(self, leads: Leads) -> bool {
+        match leads {
+            Leads::ToAnImage => false,
+            Leads::ToNothing => true,
+            // Whoever set it on an image that was kept may have removed it since.
+            Leads::Nowhere => self == Self::Gone,
+        }
+    }
+
+    pub(super) fn of(record: &Record) -> Option<Self> {
+        match &record.what {
+            What::Outcome {
+                result, because, ..
+            } => match result {
+                RemovalResult::Removed | RemovalResult::Collateral | RemovalResult::Unknown => {
+                    Some(Self::Gone)
+                }
+                RemovalResult::Skipped if *because == Some(Because::KeptMeanwhile) => {
+                    Some(Self::Kept)
+                }
+                RemovalResult::Skipped | RemovalResult::Failed => None,
+            },
+            What::Intent { .. } => None,
+        }
+    }
+}
+
+/// Whether an image stayed for a name that it gained while its last one was dropped.
+pub fn was_kept(stayed: &Stayed) -> bool {
+    stayed.because == Some(Because::KeptMeanwhile)
+}
+
+/// Images that runs of ours removed since that moment. An image that was removed long ago
+/// may have been pulled again since, and removed by somebody else.
+pub fn removed(journal: &[Record], since: Option<DateTime<Utc>>) -> BTreeSet<ImageId> {
+    let recent = |record: &&Record| since.is_none_or(|since| record.at >= since);
+    let gone = journal
+        .iter()
+        .filter(recent)
+        .filter(|record| End::of(record) == Some(End::Gone));
+    gone.map(|record| record.id.clone()).collect()
+}
+
+/// Outcomes for the intents of a run that was cut off, dated by its last record: only what
+/// came in that moment can be its loss.
+pub fn cut_off(
+    journal: &[Record],
+    pending: &BTreeMap<ImageId, Record>,
+    inventory: &Inventory,
+) -> Vec<Record> {
+    let gone = pending
+        .values()
+        .filter(|intent| !inventory.images.contains_key(&intent.id));
+    let unknown = |intent: &Record| {
+        let own = journal.iter().filter(|record| record.run == intent.run);
+        let last = own.map(|record| record.at).max().unwrap_or(intent.at);
+        let id = intent.id.clone();
+        Record::outcome(&intent.run, last, id, RemovalResult::Unknown, None)
+    };
+    gone.map(unknown).collect()
+}
+
+/// The last intent to remove an image that had this digest reference.
+pub(super) fn last_intent<'a>(journal: &'a [Record], name: &Reference) -> Option<&'a Record> {
+    let text = name.to_string();
+    let had = |record: &&Record| match &record.what {
+        What::Intent { names, .. } => names.contains(&text),
+        What::Outcome { .. } => false,
+    };
+    journal.iter().rev().find(had)
+}
+
+/// The digest references that the image had at the last intent to remove it.
+pub(super) fn digests(journal: &[Record], image: &ImageId) -> Vec<Reference> {
+    let names = |record: &Record| match &record.what {
+        What::Intent { names, .. } if record.id == *image => Some(names.clone()),
+        What::Intent { .. } | What::Outcome { .. } => None,
+    };
+    let names = journal.iter().rev().find_map(names).unwrap_or_default();
+    let names = names.iter().filter_map(|name| name.parse().ok());
+    names.filter(Reference::is_digest).collect()
+}
+
+/// Whether this loss was reported before.
+pub(super) fn told(journal: &[Record], image: &ImageId, what: &Lost) -> bool {
+    journal.iter().any(|record| match &record.what {
+        // Older versions wrote only words, and no values.
+        What::Outcome {
+            result: RemovalResult::Collateral,
+            lost,
+            ..
+        } => record.id == *image && (lost.is_empty() || lost.contains(what)),
+        What::Outcome { .. } | What::Intent { .. } => false,
+    })
+}
+
+/// The records of these losses.
+pub fn records(run: &str, at: DateTime<Utc>, lost: &[Collateral]) -> Vec<Record> {
+    let record =
+        |lost: &Collateral| Record::collateral(run, at, lost.with.clone(), vec![lost.what.clone()]);
+    lost.iter().map(record).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{at, id};
+
+    #[test]
+    fn a_name_that_was_removed_from_what_was_kept_is_no_loss_and_one_that_is_hollow_is() {
+        let losses = |end: End| {
+            [Leads::Nowhere, Leads::ToNothing, Leads::ToAnImage].map(|leads| end.lost(leads))
+        };
+        assert_eq!(losses(End::Gone), [true, true, false]);
+        assert_eq!(losses(End::Kept), [false, true, false]);
+    }
+
+    #[test]
+    fn only_what_our_runs_removed_is_our_loss() {
+        let of = |n, came| Record::outcome("r", at(0), id(n), came, None);
+        let journal = [
+            of(1, RemovalResult::Removed),
+            of(2, RemovalResult::Skipped),
+            of(3, RemovalResult::Failed),
+            of(4, RemovalResult::Unknown),
+            of(5, RemovalResult::Collateral),
+        ];
+        assert_eq!(removed(&journal, None), [id(1), id(4), id(5)].into());
+        assert_eq!(removed(&journal, Some(at(0))).len(), 3);
+        assert_eq!(removed(&journal, Some(at(1))), [].into());
+    }
+}

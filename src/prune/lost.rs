@@ -1,0 +1,89 @@
+//! Finds losses that no answer of the engine reported, at the beginning of a run and at
+//! its end, and writes them to journal and outcome.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::engine::{EngineError, Info, Reader};
+use crate::exit::Fault;
+use crate::host::clock;
+use crate::memory::state::{Memory, State};
+use crate::model::{ImageId, Inventory};
+use crate::prune::aftermath;
+use crate::prune::live::{LiveEngine, LiveHost};
+use crate::prune::outcome::{Collateral, Ending, Outcome};
+
+/// Losses of earlier runs that were not there yet when those runs ended: containers and
+/// tags of an image that was being removed.
+pub(crate) async fn by_earlier_runs(
+    (inventory, info): (&Inventory, &Info),
+    reader: &Reader,
+    state: &mut State,
+    memory: &Memory,
+    run: &str,
+) -> Result<Vec<Collateral>, Fault> {
+    let suspects = aftermath::without_image(inventory);
+    if suspects.is_empty() && !aftermath::may_be_late(&inventory.events) {
+        return Ok(Vec::new());
+    }
+    let mut journal = state.history()?;
+    journal.extend(aftermath::cut_off(&journal, &memory.pending, inventory));
+    let since = memory.ledger.asks_since();
+    let removed = aftermath::removed(&journal, since);
+    let mut lost = aftermath::orphans(reader, &suspects, &removed, &journal).await?;
+    let names = aftermath::late_names(reader, info, inventory, since, &journal);
+    lost.extend(names.await?);
+    state.record(&aftermath::records(run, inventory.taken_at, &lost), true)?;
+    Ok(lost)
+}
+
+/// Losses of this run. An error is a note for its report.
+pub(crate) async fn by_this_run(
+    engine: &LiveEngine<'_>,
+    host: &mut LiveHost<'_>,
+    outcome: &mut Outcome,
+) -> Result<(), String> {
+    let untouched = outcome.removed.is_empty() && outcome.unconfirmed.is_empty();
+    if untouched && !outcome.skipped.iter().any(aftermath::was_kept) {
+        return Ok(());
+    }
+    let asked = tokio::time::timeout(patience(&outcome.ending), lost(engine, outcome));
+    let unknown = |why: String| format!("what came while images went is not known: {why}");
+    let lost = asked
+        .await
+        .map_err(|_| unknown("the engine takes too long to say".into()))?
+        .map_err(|error| unknown(error.to_string()))?;
+    let records = aftermath::records(&outcome.run, clock::now(), &lost);
+    if let Err(fault) = host.state.record(&records, true) {
+        outcome.ending = Ending::StateLost(fault.message);
+    }
+    outcome.collateral.extend(lost);
+    Ok(())
+}
+
+/// How long a run waits for these answers at its end. A run that was asked to end must be
+/// over within ten seconds, whatever its engine does.
+fn patience(ending: &Ending) -> Duration {
+    match ending {
+        Ending::Interrupted | Ending::EngineLost(_) => Duration::from_secs(1),
+        Ending::Done
+        | Ending::Refused
+        | Ending::PlanRefused(_)
+        | Ending::OutOfTime
+        | Ending::Surprised
+        | Ending::StateLost(_) => Duration::from_secs(5),
+    }
+}
+
+async fn lost(engine: &LiveEngine<'_>, outcome: &Outcome) -> Result<Vec<Collateral>, EngineError> {
+    let (reader, info) = (engine.remover.reader(), engine.info);
+    let mut lost = engine
+        .claims
+        .lost(reader, info, outcome, clock::now())
+        .await?;
+    let containers = reader.containers(info).await?;
+    let removed = outcome.removed.iter().map(|removed| removed.id.clone());
+    let removed: BTreeSet<ImageId> = removed.collect();
+    lost.extend(aftermath::orphans(reader, &containers, &removed, &[]).await?);
+    Ok(lost)
+}

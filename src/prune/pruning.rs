@@ -1,0 +1,139 @@
+//! The state of a run, and how it records what became of an image in outcome and journal.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use crate::decide::plan::{Entry, Plan};
+use crate::guard::Refusal;
+use crate::memory::journal::{Record, RemovalResult};
+use crate::model::lost::Lost;
+use crate::model::reference::Reference;
+use crate::model::{Event, ImageId};
+use crate::policy::Policy;
+use crate::prune::fate::Fate;
+use crate::prune::outcome::{Collateral, Ending, Outcome, Removed, Stayed};
+use crate::prune::set_back::SetBack;
+use crate::prune::traits::Host;
+
+pub(super) struct Pruning<'a, E, H> {
+    pub(super) plan: &'a Plan,
+    pub(super) policy: &'a Policy,
+    pub(super) engine: &'a E,
+    pub(super) host: &'a mut H,
+    pub(super) outcome: Outcome,
+    /// How many images had their turn.
+    pub(super) turns: usize,
+    /// The last image whose names were dropped, until it is confirmed to be gone.
+    pub(super) last: Option<Last<'a>>,
+    /// Whether the engine last listed its builds within a tick.
+    pub(super) builds_quickly: bool,
+    /// Whether a deploy had its lock since the plan or the last survey.
+    pub(super) met_a_deploy: bool,
+    /// Images that nothing keeps by any survey made after such a deploy.
+    pub(super) still_candidates: Option<BTreeSet<ImageId>>,
+    /// Events since the plan, one for each image.
+    pub(super) events: Vec<Event>,
+    /// The moment of the last answer that `events` holds.
+    pub(super) events_until: DateTime<Utc>,
+    pub(super) set_back: SetBack,
+    /// When in the run it was first noticed that it was asked to end.
+    pub(super) asked_to_end: Option<Duration>,
+}
+
+/// An image whose names were dropped, and what the engine answered.
+pub(super) struct Last<'a> {
+    pub(super) entry: &'a Entry,
+    /// The names that it does not have any more.
+    pub(super) names: Vec<Reference>,
+    /// Just before the first of them was dropped.
+    pub(super) since: DateTime<Utc>,
+    /// The engine said that the image is gone.
+    pub(super) deleted: bool,
+    /// The engine said that a name was gone already.
+    pub(super) name_gone: bool,
+}
+
+impl<E, H: Host> Pruning<'_, E, H> {
+    pub(super) fn may_go_on(&self) -> Result<(), Ending> {
+        if self.host.interrupted() {
+            Err(Ending::Interrupted)
+        } else if self.host.elapsed() >= self.policy.limits.max_run {
+            Err(Ending::OutOfTime)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Closes the intent of an image.
+    pub(super) fn record_fate(&mut self, entry: &Entry, fate: Fate) -> Result<(), Ending> {
+        let (id, now) = (entry.image().id.clone(), self.host.now());
+        let outcome = &mut self.outcome;
+        let record = match fate {
+            Fate::Removed(odd) => {
+                outcome.removed.push(Removed::of(entry));
+                Record::outcome(&outcome.run, now, id, RemovalResult::Removed, odd)
+            }
+            Fate::Skipped(why, because) => {
+                let record = Record::stayed(&outcome.run, now, id.clone(), why.clone(), because);
+                outcome.skipped.push(Stayed { id, why, because });
+                record
+            }
+            Fate::Failed(why) => {
+                outcome.failed.push(Stayed {
+                    id: id.clone(),
+                    why: why.clone(),
+                    because: None,
+                });
+                Record::outcome(&outcome.run, now, id, RemovalResult::Failed, Some(why))
+            }
+        };
+        self.write(record)
+    }
+
+    /// Nobody can tell whether the image is gone: the run ends, its intent stays open, and
+    /// the next run finds out.
+    pub(super) fn unknown(&mut self, entry: &Entry, why: String) -> Ending {
+        let (id, now) = (entry.image().id.clone(), self.host.now());
+        let detail = Some(why.clone());
+        let result = RemovalResult::Unknown;
+        let record = Record::outcome(&self.outcome.run, now, id.clone(), result, detail);
+        self.outcome.unconfirmed.push(Stayed {
+            id,
+            why: why.clone(),
+            because: None,
+        });
+        match self.write(record) {
+            Ok(()) => Ending::EngineLost(why),
+            Err(ending) => ending,
+        }
+    }
+
+    /// Something was lost with an image: the run ends.
+    pub(super) fn lost_with(&mut self, entry: &Entry, lost: Vec<Lost>) -> Ending {
+        let (image, now) = (entry.image(), self.host.now());
+        let collateral = lost.iter().map(|what| Collateral {
+            what: what.clone(),
+            with: image.id.clone(),
+            digests: image.digests.iter().cloned().collect(),
+        });
+        self.outcome.collateral.extend(collateral);
+        let record = Record::collateral(&self.outcome.run, now, image.id.clone(), lost);
+        match self.write(record) {
+            Ok(()) => Ending::Surprised,
+            Err(ending) => ending,
+        }
+    }
+
+    pub(super) fn refused(&mut self, refusals: Vec<Refusal>) -> Ending {
+        self.outcome.refusals = refusals;
+        Ending::Refused
+    }
+
+    fn write(&mut self, record: Record) -> Result<(), Ending> {
+        self.host
+            .record(&[record], false)
+            .map_err(Ending::StateLost)
+    }
+}

@@ -1,0 +1,57 @@
+//! What a run asks of its engine and of its host.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use crate::engine::{Dropped, EngineError, Inspected};
+use crate::guard::Refusal;
+use crate::memory::journal::Record;
+use crate::model::conditions::Disk;
+use crate::model::reference::Reference;
+use crate::model::{AtWork, Container, Event, ImageId, Observed, Swarm};
+
+#[expect(async_fn_in_trait, reason = "used with static dispatch, on one thread")]
+pub trait Engine {
+    /// `None` where the image is gone.
+    async fn inspect(&self, id: &ImageId) -> Result<Option<Inspected>, EngineError>;
+    /// Gives an image our name.
+    async fn name_ours(&self, id: &ImageId) -> Result<Reference, EngineError>;
+    async fn drop_name(&self, name: &Reference) -> Result<Dropped, EngineError>;
+    /// What is being built. The answer may take seconds where the build cache is large.
+    async fn builds(&self) -> Result<Observed<Vec<String>>, EngineError>;
+    async fn swarm(&self) -> Result<Swarm, EngineError>;
+    /// Containers in any state.
+    async fn containers(&self) -> Result<Vec<Container>, EngineError>;
+    /// Which images were named or used since this moment; some events from shortly before
+    /// it may be among them.
+    async fn events(&self, since: DateTime<Utc>) -> Result<Vec<Event>, EngineError>;
+    /// Images that nothing keeps, by a survey made now.
+    async fn candidates(&self) -> Result<BTreeSet<ImageId>, EngineError>;
+}
+
+pub trait Host {
+    /// Takes every deploy lock that can be held, unless they are held already.
+    fn hold(&mut self) -> Result<(), Vec<Refusal>>;
+    /// For how long a deploy may have been waiting for the locks: zero where the policy
+    /// names none, `None` where they are not held.
+    fn held_for(&self) -> Option<Duration>;
+    fn let_go(&mut self);
+    /// All reasons against the next removal.
+    fn refusals(&mut self, at_work: &AtWork) -> Vec<Refusal>;
+    fn disk(&mut self) -> Observed<Disk>;
+    /// Time since the run began, by a clock that nobody sets.
+    fn elapsed(&self) -> Duration;
+    /// Wall clock.
+    fn now(&self) -> DateTime<Utc>;
+    /// Whether the run was asked to end.
+    fn interrupted(&self) -> bool;
+    /// Whether the run was stopped (SIGSTOP) and continued: earlier answers are old then.
+    fn was_stopped(&self) -> bool;
+    /// Appends to the journal; with `durable` it returns when the records would survive
+    /// a crash of the host.
+    fn record(&mut self, records: &[Record], durable: bool) -> Result<(), String>;
+    /// Shows how many images had their turn. Never waits for a reader.
+    fn progress(&mut self, done: usize, of: usize);
+}
