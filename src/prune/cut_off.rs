@@ -10,7 +10,7 @@ use crate::model::{ImageId, Inventory};
 use crate::prune::outcome::{Ending, Outcome};
 
 /// How long a run waits at its end for what it asks about such images.
-const PATIENCE: Duration = Duration::from_secs(5);
+const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
 
 /// The outcomes of these intents, by this survey.
 pub fn outcomes(pending: &BTreeMap<ImageId, Record>, inventory: &Inventory) -> Vec<Record> {
@@ -50,7 +50,7 @@ pub(crate) async fn recheck(
 }
 
 /// Images that were here when [`outcomes`] closed their intents, and that went since
-/// without this run. After [`PATIENCE`] the answers so far count.
+/// without this run. After [`ANSWERED_WITHIN`] the answers so far count.
 async fn late_removals(
     reader: &Reader,
     pending: &BTreeMap<ImageId, Record>,
@@ -70,7 +70,7 @@ async fn late_removals(
             }
         }
     };
-    let _ = tokio::time::timeout(PATIENCE, ask).await;
+    let _ = tokio::time::timeout(ANSWERED_WITHIN, ask).await;
     late
 }
 

@@ -1,6 +1,5 @@
-//! Keeps watch on the host for as long as a run lasts: the deploy locks (and
-//! holds them), the signs of pulls, the clocks, the disk, the signals. It
-//! collects what `guards` judges, and judges nothing itself.
+//! Watches the host during a run: deploy locks (which it also holds), signs of pulls,
+//! clocks, disk and signals. It collects what the guards decide on, and decides nothing.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -24,11 +23,10 @@ use crate::policy::Policy;
 /// `limits.max_run`.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
 
-/// How often such locks are tried meanwhile. Never queued for: the kernel would
-/// give them to us before a deploy that asks later.
+/// How often such locks are tried meanwhile. The run never queues for a lock: the kernel
+/// would give it to the run before a deploy that asks later.
 pub(crate) const RETRY: Duration = Duration::from_millis(10);
 
-/// What a run watches.
 pub struct Watch<'a> {
     policy: &'a Policy,
     /// `None` for Podman: every podman process pulls for itself, into a folder
@@ -41,7 +39,6 @@ pub struct Watch<'a> {
 }
 
 impl<'a> Watch<'a> {
-    /// Watches the host of this engine.
     pub fn new(policy: &'a Policy, engine: &EngineFacts, asked: AskedToEnd) -> Self {
         let driver = (engine.store == Store::Graphdriver).then(|| engine.driver.raw().to_owned());
         let images = image_folder(engine, driver.as_deref());
@@ -61,7 +58,7 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// One look around. `ledger` is the memory of the last run.
+    /// The conditions now. `ledger` is the memory of the last run.
     pub fn look(&self, now: &ClockReading, ledger: &Ledger, at_work: AtWork) -> Look {
         Look {
             at: now.wall,
@@ -73,12 +70,11 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// What says that the run is to end.
     pub fn asked_to_end(&self) -> AskedToEnd {
         self.asked.clone()
     }
 
-    /// The same, of a run that began with another.
+    /// The same watch, with the start of an earlier watch of this run.
     #[must_use]
     pub fn begun_with(self, first: &Watch<'_>) -> Self {
         Self {
@@ -92,8 +88,8 @@ impl<'a> Watch<'a> {
         clock::monotonic().saturating_duration_since(self.started)
     }
 
-    /// Takes every deploy lock of the policy, or none: then those that others
-    /// hold, and those of which that cannot be told.
+    /// Takes every deploy lock of the policy, or none. The error has the locks that others
+    /// hold, and those whose state is unknown.
     pub fn hold(&mut self) -> Result<(), Vec<LockSight>> {
         if self.hold.is_none() {
             let locks = &self.policy.guard.locks;
@@ -104,7 +100,8 @@ impl<'a> Watch<'a> {
         Ok(())
     }
 
-    /// How long the locks have been held; nought where the policy names none.
+    /// How long the locks have been held: zero where the policy names none, `None` where
+    /// they are not held.
     pub fn held_for(&self) -> Option<Duration> {
         let (hold, since) = self.hold.as_ref()?;
         Some(if hold.is_empty() {
@@ -114,12 +111,10 @@ impl<'a> Watch<'a> {
         })
     }
 
-    /// Lets all locks go.
     pub fn let_go(&mut self) {
         self.hold = None;
     }
 
-    /// The policy whose guards are watched for.
     pub fn policy(&self) -> &'a Policy {
         self.policy
     }
@@ -139,8 +134,8 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Waits a moment for deploy locks that others held in one of these looks. Where
-    /// all are free meanwhile, the looks say so, and it is true.
+    /// Waits a moment for deploy locks that others held in one of these looks. If all are
+    /// free then, corrects the looks and answers true.
     pub async fn wait_for_locks(&self, looks: &mut [Look]) -> bool {
         let held = |look: &Look| held_locks(self.policy, look.at, &look.locks, &look.standing);
         let in_the_way: Vec<Refusal> = looks.iter().flat_map(held).collect();
@@ -163,7 +158,7 @@ impl<'a> Watch<'a> {
         false
     }
 
-    /// Every deploy lock of the policy; while we hold them, those that we lost.
+    /// All deploy locks of the policy; while we hold them, those that we lost.
     fn locks(&self) -> Vec<LockSight> {
         match &self.hold {
             Some((held, _)) => held.not_held(),
@@ -186,9 +181,9 @@ impl<'a> Watch<'a> {
     }
 }
 
-/// Where the layers themselves are: the driver's own folder may be another
-/// file system than the data root. One that is not there (or may not be looked
-/// into) is taken to lie on its parent's.
+/// The folder of the layers: the driver's own folder may be on another file system than
+/// the data root. A folder that is missing or may not be read counts as on its parent's
+/// file system.
 fn image_folder(engine: &EngineFacts, driver: Option<&str>) -> PathBuf {
     let root = engine.containerd_root.as_ref().unwrap_or(&engine.data_root);
     let own = driver

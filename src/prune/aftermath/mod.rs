@@ -1,6 +1,6 @@
 //! Finds losses after the fact: an engine that is deleting an image still lets somebody tag
 //! it or make a container of it, and answers both with success. The run can only report
-//! them. A deploy lock would have prevented them.
+//! these losses: only a lock that deploys share prevents them.
 
 mod claims;
 mod containers;

@@ -1,4 +1,4 @@
-//! The real prune over a small world, sentence by sentence.
+//! The real prune over a small world that is both its engine and its host.
 
 mod scene;
 mod world;
