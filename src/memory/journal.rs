@@ -124,7 +124,7 @@ impl Record {
     }
 
     /// The outcome of an image that was removed, with what went with it.
-    pub fn collateral(run: &str, at: DateTime<Utc>, id: ImageId, went: Vec<Lost>) -> Self {
+    pub fn lost(run: &str, at: DateTime<Utc>, id: ImageId, went: Vec<Lost>) -> Self {
         let words: Vec<String> = went.iter().map(Lost::words).collect();
         let mut record = Self::outcome(
             run,

@@ -11,7 +11,7 @@ use crate::memory::state::{Memory, State};
 use crate::model::{ImageId, Inventory};
 use crate::prune::aftermath;
 use crate::prune::live::{LiveEngine, LiveHost};
-use crate::prune::outcome::{Collateral, Ending, Outcome};
+use crate::prune::outcome::{Ending, Loss, Outcome};
 
 /// Losses of earlier runs that were not there yet when those runs ended: containers and
 /// tags of an image that was being removed.
@@ -21,7 +21,7 @@ pub(crate) async fn by_earlier_runs(
     state: &mut State,
     memory: &Memory,
     run: &str,
-) -> Result<Vec<Collateral>, Fault> {
+) -> Result<Vec<Loss>, Fault> {
     let suspects = aftermath::without_image(inventory);
     if suspects.is_empty() && !aftermath::may_be_late(&inventory.events) {
         return Ok(Vec::new());
@@ -57,7 +57,7 @@ pub(crate) async fn by_this_run(
     if let Err(fault) = host.state.record(&records, true) {
         outcome.ending = Ending::StateLost(fault.message);
     }
-    outcome.collateral.extend(lost);
+    outcome.lost.extend(lost);
     Ok(())
 }
 
@@ -75,7 +75,7 @@ fn patience(ending: &Ending) -> Duration {
     }
 }
 
-async fn lost(engine: &LiveEngine<'_>, outcome: &Outcome) -> Result<Vec<Collateral>, EngineError> {
+async fn lost(engine: &LiveEngine<'_>, outcome: &Outcome) -> Result<Vec<Loss>, EngineError> {
     let (reader, info) = (engine.remover.reader(), engine.info);
     let mut lost = engine
         .claims

@@ -102,10 +102,10 @@ pub struct Stayed {
     pub because: Option<Because>,
 }
 
-/// A loss: a name or image that went with a removal and was not planned. JSON and journal
-/// call it collateral.
+/// A name or image that went with a removal and was not planned. JSON and journal call it
+/// collateral.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Collateral {
+pub struct Loss {
     pub what: Lost,
     /// The image that was being removed.
     pub with: ImageId,
@@ -113,7 +113,7 @@ pub struct Collateral {
     pub digests: Vec<Reference>,
 }
 
-impl Collateral {
+impl Loss {
     /// The command that brings it back, where a registry is known to have it.
     pub fn way_back(&self) -> Option<String> {
         let name = self.what.name()?;
@@ -150,7 +150,7 @@ pub struct Outcome {
     /// Images that may be gone or not: the engine contradicts itself, or was lost before
     /// it could be asked.
     pub unconfirmed: Vec<Stayed>,
-    pub collateral: Vec<Collateral>,
+    pub lost: Vec<Loss>,
     /// The disk before the first removal.
     pub disk_before: Observed<Disk>,
     /// The disk after the last.
@@ -168,7 +168,7 @@ impl Outcome {
             skipped: Vec::new(),
             failed: Vec::new(),
             unconfirmed: Vec::new(),
-            collateral: Vec::new(),
+            lost: Vec::new(),
             disk_after: disk.clone(),
             disk_before: disk,
         }
@@ -213,7 +213,7 @@ impl Outcome {
 
     /// The exit code, the worst of all that happened.
     pub fn exit(&self) -> Exit {
-        if !self.collateral.is_empty() || self.ending == Ending::Surprised {
+        if !self.lost.is_empty() || self.ending == Ending::Surprised {
             return Exit::Collateral;
         }
         match &self.ending {

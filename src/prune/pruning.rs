@@ -13,7 +13,7 @@ use crate::model::reference::Reference;
 use crate::model::{Event, ImageId};
 use crate::policy::Policy;
 use crate::prune::fate::Fate;
-use crate::prune::outcome::{Collateral, Ending, Outcome, Removed, Stayed};
+use crate::prune::outcome::{Ending, Loss, Outcome, Removed, Stayed};
 use crate::prune::set_back::SetBack;
 use crate::prune::traits::Host;
 
@@ -113,13 +113,13 @@ impl<E, H: Host> Pruning<'_, E, H> {
     /// Something was lost with an image: the run ends.
     pub(super) fn lost_with(&mut self, entry: &Entry, lost: Vec<Lost>) -> Ending {
         let (image, now) = (entry.image(), self.host.now());
-        let collateral = lost.iter().map(|what| Collateral {
+        let losses = lost.iter().map(|what| Loss {
             what: what.clone(),
             with: image.id.clone(),
             digests: image.digests.iter().cloned().collect(),
         });
-        self.outcome.collateral.extend(collateral);
-        let record = Record::collateral(&self.outcome.run, now, image.id.clone(), lost);
+        self.outcome.lost.extend(losses);
+        let record = Record::lost(&self.outcome.run, now, image.id.clone(), lost);
         match self.write(record) {
             Ok(()) => Ending::Surprised,
             Err(ending) => ending,

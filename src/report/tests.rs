@@ -15,7 +15,7 @@ use crate::model::reference::Reference;
 use crate::model::text::Untrusted;
 use crate::model::{Bytes, Container, Image, Inventory, Observed};
 use crate::policy::Policy;
-use crate::prune::outcome::{Collateral, Ending, Outcome, Removed, Stayed};
+use crate::prune::outcome::{Ending, Loss, Outcome, Removed, Stayed};
 use crate::report::context::{Context, PolicySource};
 use crate::report::text::layout::{COLUMNS, HEAD, LOUD};
 use crate::report::{journald, json, text};
@@ -175,13 +175,13 @@ pub(crate) fn run(plan: &Plan, why: impl Fn(&str) -> String) -> Outcome {
         ),
     )];
     outcome.unconfirmed = vec![stayed(10, &why("the engine did not answer within 30 s"))];
-    let lost = |what: &str, digests: &[Reference]| Collateral {
+    let lost = |what: &str, digests: &[Reference]| Loss {
         what: Lost::of(what),
         with: id(4),
         digests: digests.to_vec(),
     };
     let digest = crate::testing::digest("ghcr.io/acme/worker", 1007);
-    outcome.collateral = vec![
+    outcome.lost = vec![
         lost(&digest.to_string(), &[]),
         lost("ghcr.io/acme/worker:prod", &[digest]),
         lost("shop:prod", &[]),
@@ -265,7 +265,7 @@ fn the_command_that_brings_the_longest_name_back_is_whole() {
     let mut outcome = Outcome::new("run".into(), at(0), Observed::Unknown("why".into()));
     let name = format!("r.example/{}:{}", "a".repeat(245), "t".repeat(128));
     let digest = format!("r.example/{}@sha256:{:064x}", "a".repeat(245), 1);
-    outcome.collateral = vec![Collateral {
+    outcome.lost = vec![Loss {
         what: Lost::of(&name),
         with: id(4),
         digests: vec![digest.parse().unwrap()],

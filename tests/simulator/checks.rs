@@ -391,7 +391,7 @@ impl World {
             .collect();
         let told = |id: &ImageId| {
             let what = Lost::Image(id.clone());
-            said.contains(id) || outcome.collateral.iter().any(|c| c.what == what)
+            said.contains(id) || outcome.lost.iter().any(|c| c.what == what)
         };
         let back: BTreeSet<&ImageId> = outcome.skipped.iter().map(|stayed| &stayed.id).collect();
         let may_be_silent =
@@ -421,7 +421,7 @@ impl World {
         let (mut reported, mut silent) = (0, 0);
         for (tag, answer_lost) in &ran.lost {
             let what = Lost::Name(tag.clone());
-            if outcome.collateral.iter().any(|c| c.what == what) {
+            if outcome.lost.iter().any(|c| c.what == what) {
                 reported += 1;
             } else if *answer_lost {
                 silent += 1;
@@ -429,7 +429,7 @@ impl World {
                 wrong.push(format!("the tag {tag} was lost and is not reported"));
             }
         }
-        if !outcome.collateral.is_empty() && outcome.exit() != secateur::exit::Exit::Collateral {
+        if !outcome.lost.is_empty() && outcome.exit() != secateur::exit::Exit::Collateral {
             wrong.push("collateral, and another exit code".to_owned());
         }
         let state = &self.states[ran.state];

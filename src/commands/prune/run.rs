@@ -28,7 +28,7 @@ use crate::model::{Inventory, Observed};
 use crate::policy::Policy;
 use crate::prune::aftermath::Claims;
 use crate::prune::live::{Again, LiveEngine, LiveHost};
-use crate::prune::outcome::{Collateral, Ending, Outcome};
+use crate::prune::outcome::{Ending, Loss, Outcome};
 use crate::prune::{cut_off, lost};
 use crate::report::{Context, metrics};
 use crate::survey;
@@ -181,7 +181,7 @@ async fn survey_and_prune(
         }
     };
     outcome.skipped.append(&mut changed);
-    outcome.collateral.extend(earlier);
+    outcome.lost.extend(earlier);
     Ok((outcome, Some(shown)))
 }
 
@@ -273,7 +273,7 @@ fn remember(
     memory: &Memory,
     inventory: &Inventory,
     mut ledger: Ledger,
-    earlier: &Result<Option<Vec<Collateral>>, Fault>,
+    earlier: &Result<Option<Vec<Loss>>, Fault>,
 ) -> Result<Ledger, Fault> {
     if !matches!(earlier, Ok(Some(_))) {
         ledger = ledger.asks_again_since(memory.ledger.asks_since());

@@ -13,7 +13,7 @@ use crate::model::lost::Lost;
 use crate::model::reference::Reference;
 use crate::model::{ImageId, Swarm};
 use crate::prune::aftermath::journal::{End, was_kept};
-use crate::prune::outcome::{Collateral, Outcome, Removed, Stayed};
+use crate::prune::outcome::{Loss, Outcome, Removed, Stayed};
 use crate::prune::set_back::SetBack;
 
 /// Events are asked for after so many removals: an engine remembers 256 events, and a
@@ -75,7 +75,7 @@ impl Claims {
         info: &Info,
         outcome: &Outcome,
         now: DateTime<Utc>,
-    ) -> Result<Vec<Collateral>, EngineError> {
+    ) -> Result<Vec<Loss>, EngineError> {
         self.ask(reader, info, now).await?;
         let done = self.found.take();
         let mut suspects = suspects(&done, outcome);
@@ -83,9 +83,9 @@ impl Claims {
             let texts = images.iter().map(|wanted| wanted.image.raw());
             suspects.extend(deployed(texts, outcome));
         }
-        let mut lost: Vec<Collateral> = Vec::new();
+        let mut lost: Vec<Loss> = Vec::new();
         for Suspect { what, image, end } in suspects {
-            let known = outcome.collateral.iter().chain(&lost);
+            let known = outcome.lost.iter().chain(&lost);
             if known.map(|known| &known.what).any(|told| *told == what) {
                 continue;
             }
@@ -110,7 +110,7 @@ impl Claims {
             };
             let removed = outcome.removed.iter().find(|it| it.id == with);
             let names = removed.map(|removed| removed.names.clone());
-            lost.push(Collateral {
+            lost.push(Loss {
                 what,
                 digests: names.unwrap_or_default(),
                 with,

@@ -7,7 +7,7 @@ use crate::memory::journal::Record;
 use crate::model::lost::{ContainerName, Lost};
 use crate::model::{Container, ImageId, Inventory};
 use crate::prune::aftermath::journal::told;
-use crate::prune::outcome::Collateral;
+use crate::prune::outcome::Loss;
 
 /// Containers with an image that the host does not have.
 pub fn without_image(inventory: &Inventory) -> Vec<Container> {
@@ -27,7 +27,7 @@ pub async fn orphans(
     containers: &[Container],
     removed: &BTreeSet<ImageId>,
     journal: &[Record],
-) -> Result<Vec<Collateral>, EngineError> {
+) -> Result<Vec<Loss>, EngineError> {
     let mut lost = Vec::new();
     for container in containers {
         for (id, what) in images_of(container) {
@@ -41,7 +41,7 @@ pub async fn orphans(
                 Err(error) if error.kind == Failure::Nonsense => {}
                 Err(error) => return Err(error),
             }
-            lost.push(Collateral {
+            lost.push(Loss {
                 what,
                 digests: Vec::new(),
                 with: id,
@@ -109,7 +109,7 @@ mod tests {
     #[test]
     fn a_loss_is_told_once() {
         let (_, what) = images_of(&container(1, None)).remove(0);
-        let lost = Collateral {
+        let lost = Loss {
             what: what.clone(),
             with: id(1),
             digests: vec![],

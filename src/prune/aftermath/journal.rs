@@ -9,7 +9,7 @@ use crate::memory::journal::{Because, Record, RemovalResult, What};
 use crate::model::lost::Lost;
 use crate::model::reference::Reference;
 use crate::model::{ImageId, Inventory};
-use crate::prune::outcome::{Collateral, Stayed};
+use crate::prune::outcome::{Loss, Stayed};
 
 /// How an image ended whose last name a run of ours dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,9 +119,8 @@ pub(super) fn told(journal: &[Record], image: &ImageId, what: &Lost) -> bool {
 }
 
 /// The records of these losses.
-pub fn records(run: &str, at: DateTime<Utc>, lost: &[Collateral]) -> Vec<Record> {
-    let record =
-        |lost: &Collateral| Record::collateral(run, at, lost.with.clone(), vec![lost.what.clone()]);
+pub fn records(run: &str, at: DateTime<Utc>, lost: &[Loss]) -> Vec<Record> {
+    let record = |lost: &Loss| Record::lost(run, at, lost.with.clone(), vec![lost.what.clone()]);
     lost.iter().map(record).collect()
 }
 

@@ -10,7 +10,7 @@ use crate::model::reference::Reference;
 use crate::model::{Event, EventKind, Inventory};
 use crate::prune::aftermath::claims::deleted_twice;
 use crate::prune::aftermath::journal::{End, digests, last_intent, told};
-use crate::prune::outcome::Collateral;
+use crate::prune::outcome::Loss;
 
 /// For how long after a removal an engine may acknowledge a tag or pull that it accepted
 /// during the removal.
@@ -23,7 +23,7 @@ pub async fn late_names(
     inventory: &Inventory,
     since: Option<DateTime<Utc>>,
     journal: &[Record],
-) -> Result<Vec<Collateral>, EngineError> {
+) -> Result<Vec<Loss>, EngineError> {
     let suspects = asked_for_during_removal(&inventory.events, journal);
     let Some(since) = since.filter(|_| !suspects.is_empty()) else {
         return Ok(Vec::new());
@@ -35,7 +35,7 @@ pub async fn late_names(
             continue;
         }
         if end.lost(reader.leads(&claim.name).await?) {
-            lost.push(Collateral {
+            lost.push(Loss {
                 digests: digests(journal, &claim.image),
                 what: Lost::Name(claim.name),
                 with: claim.image,
@@ -119,7 +119,7 @@ mod tests {
             stayed(2, Some(Because::KeptMeanwhile)),
             stayed(3, None),
             removed(4),
-            Record::collateral("r", at(100), id(4), went),
+            Record::lost("r", at(100), id(4), went),
         ];
         let events = [
             given(1, "app:1", 110),

@@ -19,9 +19,9 @@ async fn a_name_that_went_and_was_not_meant_stops_the_run() {
         deleted: vec![id(1).to_string()],
     }));
     let outcome = scene.prune().await;
-    assert_eq!(outcome.collateral.len(), 1);
+    assert_eq!(outcome.lost.len(), 1);
     assert_eq!(
-        outcome.collateral[0].way_back().unwrap(),
+        outcome.lost[0].way_back().unwrap(),
         format!(
             "docker pull {0} && docker tag {0} prod:1",
             digest("app", 1001).familiar()
@@ -50,7 +50,7 @@ async fn the_longest_lost_name_has_a_command_that_brings_it_back() {
     let outcome = scene.prune().await;
     let digest = digest("app", 1001).familiar();
     assert_eq!(
-        outcome.collateral[0].way_back(),
+        outcome.lost[0].way_back(),
         Some(format!(
             "docker pull {digest} && docker tag {digest} {name}"
         ))
@@ -65,7 +65,7 @@ async fn another_image_of_the_host_that_went_stops_the_run() {
         deleted: vec![id(1).to_string(), id(2).to_string()],
     }));
     let outcome = scene.prune().await;
-    assert_eq!(outcome.collateral[0].what, Lost::Image(id(2)));
+    assert_eq!(outcome.lost[0].what, Lost::Image(id(2)));
     assert_eq!(outcome.exit(), Exit::Collateral);
 }
 

@@ -119,7 +119,7 @@ async fn an_image_that_goes_with_a_name_of_ours_that_was_left_is_collateral() {
         world.images.get_mut(&id(1)).unwrap().tags.clear();
     });
     let outcome = scene.prune().await;
-    assert_eq!(outcome.collateral[0].with, id(1));
+    assert_eq!(outcome.lost[0].with, id(1));
     assert_eq!(outcome.exit(), Exit::Collateral);
     assert_eq!(scene.log(&["drop"]).len(), 1, "and the run is over");
 }

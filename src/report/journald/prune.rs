@@ -6,7 +6,7 @@ use crate::model::Observed;
 use crate::model::conditions::Disk;
 use crate::model::reference::Reference;
 use crate::model::time::{ago, minute, next_minute};
-use crate::prune::outcome::{Collateral, Ending, How, Outcome, Removed, Stayed};
+use crate::prune::outcome::{Ending, How, Loss, Outcome, Removed, Stayed};
 use crate::report::context::Context;
 use crate::report::journald::entry::{Fields, engine, entry, named, notes, priority_of, refusal};
 use crate::report::journald::ids::{LOST, PRUNED, REMOVED, STAYED};
@@ -16,7 +16,7 @@ use crate::report::wording::{TO_BE_BUILT, ending};
 pub fn outcome(outcome: &Outcome, plan: Option<&Plan>, context: &Context) -> Vec<JournalEntry> {
     let mut entries = notes(context);
     entries.extend(outcome.refusals.iter().map(refusal));
-    entries.extend(outcome.collateral.iter().map(lost));
+    entries.extend(outcome.lost.iter().map(lost));
     entries.extend(outcome.removed.iter().map(|one| removed(one, outcome)));
     for (images, word, short, priority) in [
         (
@@ -46,7 +46,7 @@ pub fn outcome(outcome: &Outcome, plan: Option<&Plan>, context: &Context) -> Vec
     named(entries, "prune")
 }
 
-fn lost(lost: &Collateral) -> JournalEntry {
+fn lost(lost: &Loss) -> JournalEntry {
     let way_back = match lost.way_back() {
         Some(command) => format!(" -> {command}"),
         None if lost.is_to_be_built() => format!(": {TO_BE_BUILT}"),

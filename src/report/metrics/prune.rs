@@ -61,7 +61,7 @@ fn outcome_images(page: &mut Page, outcome: &Outcome) {
         ("skipped", outcome.skipped.len()),
         ("failed", outcome.failed.len()),
         ("unconfirmed", outcome.unconfirmed.len()),
-        ("collateral", outcome.collateral.len()),
+        ("collateral", outcome.lost.len()),
     ];
     page.gauges(
         "outcome_images",

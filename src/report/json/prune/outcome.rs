@@ -109,7 +109,7 @@ pub fn outcome(outcome: &Outcome, facts: Option<&EngineFacts>, context: &Context
             })
             .collect(),
         collateral: outcome
-            .collateral
+            .lost
             .iter()
             .map(|lost| CollateralPart {
                 what: lost.what.full(),

@@ -59,7 +59,7 @@ pub(crate) fn how_it_ended(out: &mut String, outcome: &Outcome) {
 
 /// What went that no plan named, and how it comes back.
 pub(crate) fn lost(out: &mut String, outcome: &Outcome) {
-    for lost in &outcome.collateral {
+    for lost in &outcome.lost {
         let with = lost.with.short();
         let mut text = format!("{} went together with image {with}", lost.what.words());
         if lost.is_to_be_built() {

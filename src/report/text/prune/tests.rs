@@ -55,7 +55,7 @@ fn what_quiet_leaves_fits_a_terminal_and_ends_with_what_matters() {
     let quiet = text::prune::outcome_in_brief(&outcome, Some(&plan));
     assert!(quiet.ends_with(": build it again\n"), "{quiet}");
     for _ in 0..4 {
-        outcome.collateral.extend(outcome.collateral.clone());
+        outcome.lost.extend(outcome.lost.clone());
     }
     let quiet = text::prune::outcome_in_brief(&outcome, Some(&plan));
     fits(&quiet);
