@@ -6,14 +6,14 @@ use std::path::Path;
 
 use chrono::{DateTime, Utc};
 
-use crate::cache::checks::ask::{Answers, Registries, not_asked};
+use crate::cache::check::{Check, Kind, Status};
 use crate::cache::checks::gone::Past;
-use crate::cache::checks::redeploy::{Redeploy, look_around};
 use crate::cache::checks::{lasting, present, whole};
-use crate::cache::outcome::{Findings, Line, NotAsked};
+use crate::cache::findings::{Findings, Line, NotAsked};
 use crate::cache::promise::baseline::Baseline;
 use crate::cache::promise::{Promise, Wanted, with_all_digests};
-use crate::cache::{Check, Kind, Status};
+use crate::cache::questions::{Answers, Registries, not_asked};
+use crate::cache::redeploy::{Redeploy, nothing_at_work};
 use crate::engine::{Info, Reader};
 use crate::exit::Fault;
 use crate::guard::Refusal;
@@ -119,7 +119,7 @@ impl Run<'_> {
         user_config: Option<&Path>,
         mut findings: Findings,
     ) -> Result<Ran, Fault> {
-        let lasting = lasting::judge(&store_folders(self.info));
+        let lasting = lasting::check(&store_folders(self.info));
         let store = self.info.facts.store;
         let mut registries = Registries::new(self.reader, store, user_config).await?;
         let on_step = &mut *self.on_step;
@@ -132,7 +132,7 @@ impl Run<'_> {
         let mut reused = reused.into_iter();
         let mut read = BTreeMap::new();
         for (number, promise) in (1..).zip(promises) {
-            let mut checks = vec![present::judge(promise, &self.here, self.past)];
+            let mut checks = vec![present::check(promise, &self.here, self.past)];
             if self.checks.deep {
                 let place = (number, promises.len());
                 checks.push(self.whole(promise, place, &mut read).await?);
@@ -148,7 +148,7 @@ impl Run<'_> {
         }
         findings.store = Some(lasting);
         findings.asked = registries.asked();
-        findings.not_looked = self.checks.left_out();
+        findings.left_out = self.checks.left_out();
         findings.sort();
         Ok(Ran { findings, pulls })
     }
@@ -184,10 +184,10 @@ impl Run<'_> {
 
     /// Refused anew before each pull: a deploy may have begun meanwhile.
     async fn reused(&self, redeploy: &Redeploy<'_>, promise: &Promise) -> Result<Check, Fault> {
-        match look_around(self.reader, self.info, self.policy, &self.past.ledger).await? {
+        match nothing_at_work(self.reader, self.info, self.policy, &self.past.ledger).await? {
             Ok(undisturbed) => {
                 let image = promise.wanted.find(&self.here);
-                redeploy.one(&undisturbed, promise, image).await
+                redeploy.pull(&undisturbed, promise, image).await
             }
             Err(refusals) => {
                 let why = refusals.first().map(Refusal::message).unwrap_or_default();
@@ -216,7 +216,7 @@ impl Run<'_> {
             let bytes = Bytes(bytes);
             on_step(Step::Reading { number, of, bytes });
         };
-        let check = whole::look(self.reader, self.info, image, &mut on_bytes).await?;
+        let check = whole::check(self.reader, self.info, image, &mut on_bytes).await?;
         read.insert(image.id.clone(), check.clone());
         Ok(check)
     }

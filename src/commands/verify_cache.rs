@@ -5,10 +5,10 @@ use std::path::Path;
 
 use crate::cache::Status;
 use crate::cache::checks::gone::Past;
-use crate::cache::checks::redeploy::look_around;
-use crate::cache::outcome::Findings;
+use crate::cache::findings::Findings;
 use crate::cache::promise::baseline::Baseline;
 use crate::cache::promise::promises;
+use crate::cache::redeploy::nothing_at_work;
 use crate::cache::run::{Checks, Ran, Run, baseline, images};
 use crate::cli::{Format, Global, VerifyCacheArgs};
 use crate::commands::output::{Began, log, patient, tell, write_metrics, write_readable};
@@ -78,7 +78,7 @@ async fn check(
         .map_err(|why| Fault::new(Exit::Usage, why))?;
     let mut findings = Findings::new(now.wall, info.facts.clone(), args.strict);
     if args.redeploy
-        && let Err(refusals) = look_around(&reader, &info, policy, &past.ledger).await?
+        && let Err(refusals) = nothing_at_work(&reader, &info, policy, &past.ledger).await?
     {
         findings.refusals = refusals;
         return Ok(findings);

@@ -1,13 +1,12 @@
-//! Whether the deploying user gets in at a registry. Decides from what was
-//! found (credentials, none, a helper that fails) and from what the registry
-//! said, so that four faults read as four: none found, refused, helper
-//! missing, registry unreachable. It looks nothing up itself.
+//! Whether a registry lets the deploying user in, by the credentials that were found and
+//! by what the registry answered. Four faults read as four: no credentials, refused
+//! credentials, a missing helper, an unreachable registry.
 
 use std::collections::BTreeMap;
 
+use crate::cache::check::{Check, Kind, Status};
 use crate::cache::credentials::Lookup;
 use crate::cache::registry::{Admission, Upstream};
-use crate::cache::{Check, Kind, Status};
 use crate::model::Store;
 
 /// What the answers for its images say of each repository, by its path, where the
@@ -115,62 +114,62 @@ fn source(found: &Lookup) -> String {
 }
 
 /// The answer for one registry, or for a repository of it.
-pub fn judge(registry: &str, found: &Lookup, admission: &Admission) -> Check {
-    let check = |status, message: String| Check::new(Kind::Authenticated, status, message);
+pub fn check(registry: &str, found: &Lookup, admission: &Admission) -> Check {
+    let answer = |status, message: String| Check::new(Kind::Authenticated, status, message);
     if let Lookup::NotTried(why) = found {
-        return check(
+        return answer(
             Status::Unknown,
             format!("{registry}: credentials were not tried: {why}"),
         );
     }
     if let Some(why) = fault(found) {
         return match admission {
-            Admission::Open | Admission::Anonymous | Admission::Elsewhere { .. } => check(
+            Admission::Open | Admission::Anonymous | Admission::Elsewhere { .. } => answer(
                 Status::Ok,
                 format!("{registry}: {why}; it answers for this repository without credentials"),
             ),
-            Admission::Hidden => check(
+            Admission::Hidden => answer(
                 Status::Unknown,
                 format!(
                     "{registry}: {why}; without credentials it has nothing of that name (404), or hides it"
                 ),
             ),
-            _ => check(Status::Broken, format!("{registry}: {why}")),
+            _ => answer(Status::Broken, format!("{registry}: {why}")),
         };
     }
     let from = source(found);
     match admission {
-        Admission::Open => check(
+        Admission::Open => answer(
             Status::Ok,
             format!("{registry} lets everybody in, and answers for this repository"),
         ),
-        Admission::Taken => check(Status::Ok, format!("{registry} takes {from}")),
-        Admission::Anonymous => check(
+        Admission::Taken => answer(Status::Ok, format!("{registry} takes {from}")),
+        Admission::Anonymous => answer(
             Status::Ok,
             format!("{registry}: {from}; it serves public images to everybody"),
         ),
-        Admission::Elsewhere { host, .. } => check(
+        Admission::Elsewhere { host, .. } => answer(
             Status::Ok,
             format!(
                 "{registry} sends on to {host}, which answers for this repository; no credentials were tried"
             ),
         ),
-        Admission::NotTried(host) => check(
+        Admission::NotTried(host) => answer(
             Status::Unknown,
             format!(
                 "{registry} sends on to {host}, which asks for credentials of its own: this engine gives it {from}, but secateur gives them to {registry} alone, so they were not tried"
             ),
         ),
-        Admission::Kept(host) => check(
+        Admission::Kept(host) => answer(
             Status::Broken,
             format!(
                 "{registry} sends on to {host}, which wants credentials: this engine gives {from} to {registry} alone"
             ),
         ),
         Admission::NotAsked(why) => {
-            check(Status::Unknown, format!("{registry} was not asked: {why}"))
+            answer(Status::Unknown, format!("{registry} was not asked: {why}"))
         }
-        Admission::Hidden => check(
+        Admission::Hidden => answer(
             Status::Unknown,
             format!(
                 "{registry} was asked without credentials, and has nothing of that name (404), or hides it from whom it does not know; {}",
@@ -180,33 +179,33 @@ pub fn judge(registry: &str, found: &Lookup, admission: &Admission) -> Check {
                 }
             ),
         ),
-        Admission::Refused(status) => check(
+        Admission::Refused(status) => answer(
             Status::Broken,
             format!("{registry} refuses {from} ({status}): log in again as the user that deploys"),
         ),
-        Admission::Wanted if matches!(found, Lookup::Found(..)) => check(
+        Admission::Wanted if matches!(found, Lookup::Found(..)) => answer(
             Status::Broken,
             format!(
                 "{registry} refuses {from} for this repository: log in as a user that may read it"
             ),
         ),
-        Admission::NeverSent => check(
+        Admission::NeverSent => answer(
             Status::Broken,
             format!(
                 "{registry} wants credentials for this repository, but its /v2/ asks for none, so this engine sends no credentials (one with the containerd store would)"
             ),
         ),
-        Admission::Wanted => check(
+        Admission::Wanted => answer(
             Status::Broken,
             format!(
                 "{registry}: {from}, and it wants some: log in as the user that deploys, or name that user's docker folder with --user-config"
             ),
         ),
-        Admission::Unreachable(why) => check(
+        Admission::Unreachable(why) => answer(
             Status::Unknown,
             format!("{registry} cannot be reached: {why}"),
         ),
-        Admission::Odd(what) => check(
+        Admission::Odd(what) => answer(
             Status::Unknown,
             format!("{registry} does not answer as a registry: {what}"),
         ),
@@ -231,17 +230,17 @@ mod tests {
         let none = Lookup::None("config.json has none".into());
         let cases = [
             (
-                judge("r", &none, &Admission::Wanted),
+                check("r", &none, &Admission::Wanted),
                 Status::Broken,
                 "no credentials found",
             ),
             (
-                judge("r", &found(), &Admission::Refused(401)),
+                check("r", &found(), &Admission::Refused(401)),
                 Status::Broken,
                 "refuses",
             ),
             (
-                judge(
+                check(
                     "r",
                     &Lookup::HelperMissing("docker-credential-x".into(), "/bin".into()),
                     &Admission::Wanted,
@@ -250,7 +249,7 @@ mod tests {
                 "is missing",
             ),
             (
-                judge(
+                check(
                     "r",
                     &Lookup::HelperFailed("x failed".into()),
                     &Admission::Wanted,
@@ -259,7 +258,7 @@ mod tests {
                 "helper failed",
             ),
             (
-                judge("r", &found(), &Admission::Unreachable("refused".into())),
+                check("r", &found(), &Admission::Unreachable("refused".into())),
                 Status::Unknown,
                 "cannot be reached",
             ),
@@ -278,7 +277,7 @@ mod tests {
     #[test]
     fn a_registry_that_takes_them_or_wants_none_is_fine() {
         for admission in [Admission::Open, Admission::Taken, Admission::Anonymous] {
-            assert_eq!(judge("r", &found(), &admission).status, Status::Ok);
+            assert_eq!(check("r", &found(), &admission).status, Status::Ok);
         }
     }
 
@@ -300,7 +299,7 @@ mod tests {
         let none = Lookup::None("config.json has none".into());
         let missing = Lookup::HelperMissing("docker-credential-x".into(), "/bin".into());
         for found in [found(), none, missing] {
-            let check = judge("r", &found, &Admission::Hidden);
+            let check = check("r", &found, &Admission::Hidden);
             assert_eq!(check.status, Status::Unknown, "{}", check.message);
             assert!(check.message.contains("(404)"), "{}", check.message);
         }
@@ -311,7 +310,7 @@ mod tests {
         let missing = Lookup::HelperMissing("docker-credential-x".into(), "/bin".into());
         let unreadable = Lookup::Unreadable("it does not read".into());
         for found in [missing, unreadable] {
-            let open = judge("r", &found, &Admission::Anonymous);
+            let open = check("r", &found, &Admission::Anonymous);
             assert_eq!(open.status, Status::Ok, "{}", open.message);
             assert!(
                 open.message.contains("without credentials"),
@@ -319,7 +318,7 @@ mod tests {
                 open.message
             );
             for admission in [Admission::Wanted, Admission::Unreachable("x".into())] {
-                assert_eq!(judge("r", &found, &admission).status, Status::Broken);
+                assert_eq!(check("r", &found, &admission).status, Status::Broken);
             }
         }
     }
@@ -333,7 +332,7 @@ mod tests {
             Admission::NeverSent,
             Admission::Anonymous,
         ] {
-            assert_eq!(judge("r", &found, &admission).status, Status::Unknown);
+            assert_eq!(check("r", &found, &admission).status, Status::Unknown);
         }
     }
 }

@@ -1,6 +1,5 @@
-//! Since when a promised image is gone, and whether that was us. Decides from
-//! the ledger, the journal and the baseline; each may know nothing. It reads
-//! no file.
+//! Since when a promised image is gone, and whether secateur removed it. The ledger, the
+//! journal and the baseline tell; each may know nothing.
 
 use chrono::{DateTime, Utc};
 
@@ -13,16 +12,15 @@ use crate::model::time::second;
 
 use crate::cache::promise::{Promise, Wanted};
 
-/// What is remembered.
+/// What earlier runs left.
 #[derive(Debug)]
 pub struct Past {
-    /// Our memory between runs.
     pub ledger: Ledger,
-    /// What our own runs removed, oldest first.
+    /// Oldest first.
     pub journal: Vec<Record>,
 }
 
-/// The story of an image that is not here, fit to print.
+/// What is known of an image that is not here, fit to print.
 pub fn story(promise: &Promise, past: &Past) -> String {
     let recorded = promise.recorded.as_ref();
     let id = match &promise.wanted {
@@ -38,7 +36,7 @@ pub fn story(promise: &Promise, past: &Past) -> String {
         (None, Some(recorded)) => Some(format!("it was recorded at {}", second(recorded))),
         (None, None) => None,
     };
-    // Not what we removed before it was here the last time: it came again since.
+    // A removal before it was last here says nothing: the image came again since.
     let since = seen.max(recorded.map(|recorded| recorded.at));
     let ours = removed_by_us(promise, id.as_ref(), &past.journal)
         .filter(|(_, at)| since.is_none_or(|since| *at >= since));
@@ -57,11 +55,10 @@ pub fn story(promise: &Promise, past: &Past) -> String {
     }
 }
 
-/// The ledger keeps what was here at its last look: an image in it went after
-/// that look.
+/// The ledger holds the images of its last survey: one of them went after it.
 fn last_seen(promise: &Promise, id: Option<&ImageId>, ledger: &Ledger) -> Option<DateTime<Utc>> {
-    let look = ledger.clock().map(|clock| clock.wall);
-    let by_id = id.and_then(|id| ledger.sighting(id)).and(look);
+    let surveyed = ledger.clock().map(|clock| clock.wall);
+    let by_id = id.and_then(|id| ledger.sighting(id)).and(surveyed);
     let by_name = match &promise.wanted {
         Wanted::Id(_) => None,
         Wanted::Name(name) => ledger
@@ -73,7 +70,7 @@ fn last_seen(promise: &Promise, id: Option<&ImageId>, ledger: &Ledger) -> Option
     by_id.max(by_name)
 }
 
-/// The run and the moment of our own removal.
+/// The run that removed it, and when.
 fn removed_by_us(
     promise: &Promise,
     id: Option<&ImageId>,

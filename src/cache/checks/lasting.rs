@@ -1,86 +1,52 @@
-//! Whether the image store will be there tomorrow. Decides from the kind of
-//! file system, the folder and its room, as the host reports them; it looks at
-//! nothing itself.
+//! Whether the image store outlives a restart, by what the host says of its folders.
 
 use crate::host::storage::{Medium, Storage};
 use crate::model::Observed;
 use crate::model::text::escape;
 
-use crate::cache::{Check, Kind, Status};
+use crate::cache::check::{Check, Kind, Status};
+use crate::cache::checks::room::room;
 
-/// A store that is fuller than this cannot take the next image, and an engine
-/// on a full disk fails even at deleting (moby#44632).
-const FULL_PERCENT: f64 = 99.0;
+/// The folders that systemd-tmpfiles empties.
+const SWEPT: [&str; 2] = ["/tmp", "/var/tmp"];
 
-/// The answer for all folders of a store: the worst of them.
-pub fn judge(folders: &[Storage]) -> Check {
-    folders
-        .iter()
-        .map(one)
-        .min_by_key(|check| check.status)
-        .unwrap_or_else(|| Check::new(Kind::Lasting, Status::Unknown, "the engine names no folder"))
+/// The worst answer of a store's folders.
+pub fn check(folders: &[Storage]) -> Check {
+    let answers = folders.iter().map(of_folder);
+    let (status, message) = answers
+        .min_by_key(|(status, _)| *status)
+        .unwrap_or_else(|| {
+            let why = "the engine names no folder";
+            (Status::Unknown, why.to_owned())
+        });
+    Check::new(Kind::Lasting, status, message)
 }
 
-fn one(storage: &Storage) -> Check {
-    let check = |status, message: String| Check::new(Kind::Lasting, status, message);
+fn of_folder(storage: &Storage) -> (Status, String) {
     let path = escape(&storage.path.to_string_lossy());
-    let swept = ["/tmp", "/var/tmp"]
-        .iter()
-        .any(|folder| storage.path.starts_with(folder));
+    let in_memory = |what: &str| {
+        let why = format!("{path} lies in memory ({what}): a restart of the host empties it");
+        (Status::Broken, why)
+    };
+    let is_swept = SWEPT.iter().any(|folder| storage.path.starts_with(folder));
     match &storage.medium {
-        Observed::Unknown(why) => {
-            return check(
-                Status::Unknown,
-                format!("cannot tell what {path} lies on: {why}"),
-            );
-        }
-        Observed::Known(Medium::Tmpfs) => {
-            return check(
-                Status::Broken,
-                format!("{path} lies in memory (tmpfs): a restart of the host empties it"),
-            );
-        }
-        Observed::Known(Medium::Ramfs) => {
-            return check(
-                Status::Broken,
-                format!("{path} lies in memory (ramfs): a restart of the host empties it"),
-            );
-        }
-        Observed::Known(Medium::Overlay) => {
-            let why = format!(
-                "{path} lies on an overlay, as in a container, and goes with it unless somebody keeps it"
-            );
-            return check(Status::Unknown, why);
-        }
-        Observed::Known(Medium::Lasting) => {}
-    }
-    if swept {
-        return check(
-            Status::Broken,
-            format!("{path} is below a folder that the system empties (systemd-tmpfiles)"),
-        );
-    }
-    match &storage.disk {
-        Observed::Unknown(why) => check(
+        Observed::Unknown(why) => (
             Status::Unknown,
-            format!("cannot tell how full {path} is: {why}"),
+            format!("cannot tell what {path} lies on: {why}"),
         ),
-        Observed::Known(disk) if disk.used_percent() >= FULL_PERCENT => {
-            let why = format!(
-                "{path} is full: {:.1} % used, {} free (broken from {FULL_PERCENT} % on, bytes or inodes)",
-                disk.used_percent(),
-                disk.free()
-            );
-            check(Status::Broken, why)
-        }
-        Observed::Known(disk) => check(
-            Status::Ok,
+        Observed::Known(Medium::Tmpfs) => in_memory("tmpfs"),
+        Observed::Known(Medium::Ramfs) => in_memory("ramfs"),
+        Observed::Known(Medium::Overlay) => (
+            Status::Unknown,
             format!(
-                "{path}: {:.1} % used, {} free",
-                disk.used_percent(),
-                disk.free()
+                "{path} lies on an overlay, as in a container, and goes with it unless somebody keeps it"
             ),
         ),
+        Observed::Known(Medium::Lasting) if is_swept => (
+            Status::Broken,
+            format!("{path} is below a folder that the system empties (systemd-tmpfiles)"),
+        ),
+        Observed::Known(Medium::Lasting) => room(&path, &storage.disk),
     }
 }
 
@@ -103,7 +69,7 @@ mod tests {
             medium: Observed::Known(medium),
             disk: Observed::Known(disk),
         };
-        judge(&[storage]).status
+        check(&[storage]).status
     }
 
     #[test]
@@ -132,8 +98,8 @@ mod tests {
             medium: Observed::Known(Medium::Tmpfs),
             ..good.clone()
         };
-        assert_eq!(judge(std::slice::from_ref(&good)).status, Status::Unknown);
-        assert_eq!(judge(&[good, bad]).status, Status::Broken);
-        assert_eq!(judge(&[]).status, Status::Unknown);
+        assert_eq!(check(std::slice::from_ref(&good)).status, Status::Unknown);
+        assert_eq!(check(&[good, bad]).status, Status::Broken);
+        assert_eq!(check(&[]).status, Status::Unknown);
     }
 }

@@ -1,33 +1,30 @@
-//! Whether a deploy's pull would fetch anything. Decides from the pull's
-//! stream: held means that no layer came over the line. It pulls nothing.
+//! Whether a deploy's pull fetches anything, by the stream of a pull: kept means that no
+//! layer came over the network.
 
 use std::time::Duration;
 
 use crate::model::text::escape;
 
-use crate::cache::{Check, Kind, Status};
+use crate::cache::check::{Check, Kind, Status};
 use crate::engine::{End, Pulled};
 
-/// What was known before the pull.
+/// What a pull is expected to bring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Before {
+pub enum Expected {
     /// Upstream has what is here, as far as is known.
-    Same,
-    /// The tag went on, and --follow asks for the new one.
-    Moved,
+    Nothing,
+    /// The tag moved, and --follow asks for the new image.
+    NewImage,
 }
 
-/// The answer for one pull; `first`: how long one took when the baseline was
-/// recorded.
-pub fn judge(pulled: &Pulled, before: Before, took: Duration, first: Option<u64>) -> Check {
+/// `recorded`: how long a pull took when the baseline was recorded, in milliseconds.
+pub fn check(pulled: &Pulled, expected: Expected, took: Duration, recorded: Option<u64>) -> Check {
     let mut time = shown(took);
-    if let Some(first) = first {
-        time = format!(
-            "{time} ({} when recorded)",
-            shown(Duration::from_millis(first))
-        );
+    if let Some(recorded) = recorded {
+        let recorded = shown(Duration::from_millis(recorded));
+        time = format!("{time} ({recorded} when recorded)");
     }
-    let check = |status, message: String| Check::new(Kind::Reused, status, message).took(took);
+    let answer = |status, message: String| Check::new(Kind::Reused, status, message).took(took);
     let layers = |count: usize| {
         if count == 1 {
             "1 layer".to_owned()
@@ -36,14 +33,14 @@ pub fn judge(pulled: &Pulled, before: Before, took: Duration, first: Option<u64>
         }
     };
     let (fetched, here) = (pulled.fetched(), pulled.reused());
-    match (&pulled.end, before) {
-        // Without its time, which says nothing of how long a pull takes.
+    match (&pulled.end, expected) {
+        // No milliseconds: a failed pull does not show how long a pull takes.
         (End::Error(why), _) => Check::new(
             Kind::Reused,
             Status::Broken,
             format!("the pull failed after {time}: {}", escape(why)),
         ),
-        (End::Silent | End::UpToDate | End::Newer, Before::Moved) => check(
+        (End::Silent | End::UpToDate | End::Newer, Expected::NewImage) => answer(
             Status::Moved,
             format!(
                 "followed: {} fetched, {} were here, {time}",
@@ -51,7 +48,7 @@ pub fn judge(pulled: &Pulled, before: Before, took: Duration, first: Option<u64>
                 layers(here)
             ),
         ),
-        (End::Silent | End::UpToDate | End::Newer, Before::Same) if fetched > 0 => check(
+        (End::Silent | End::UpToDate | End::Newer, Expected::Nothing) if fetched > 0 => answer(
             Status::Broken,
             format!(
                 "a deploy fetched {}, {} were here, {time}",
@@ -59,7 +56,7 @@ pub fn judge(pulled: &Pulled, before: Before, took: Duration, first: Option<u64>
                 layers(here)
             ),
         ),
-        (End::Silent | End::UpToDate | End::Newer, Before::Same) => check(
+        (End::Silent | End::UpToDate | End::Newer, Expected::Nothing) => answer(
             Status::Ok,
             format!("a deploy's pull fetched no layer, {time}"),
         ),
@@ -88,10 +85,10 @@ mod tests {
         pulled
     }
 
-    fn judged(lines: &[(&str, &str)], before: Before) -> Check {
-        judge(
+    fn checked(lines: &[(&str, &str)], expected: Expected) -> Check {
+        check(
             &pulled(lines),
-            before,
+            expected,
             Duration::from_millis(20),
             Some(1500),
         )
@@ -99,12 +96,12 @@ mod tests {
 
     #[test]
     fn held_means_that_nothing_was_fetched_and_both_times_are_told() {
-        let held = judged(
+        let held = checked(
             &[
                 ("a", "Already exists"),
                 ("v1", "Status: Image is up to date for x"),
             ],
-            Before::Same,
+            Expected::Nothing,
         );
         assert_eq!(held.status, Status::Ok);
         assert!(
@@ -113,7 +110,7 @@ mod tests {
             held.message
         );
         assert_eq!(
-            judged(&[("a", "Pull complete")], Before::Same).status,
+            checked(&[("a", "Pull complete")], Expected::Nothing).status,
             Status::Broken
         );
     }
@@ -121,7 +118,7 @@ mod tests {
     #[test]
     fn a_followed_tag_may_fetch() {
         assert_eq!(
-            judged(&[("a", "Pull complete")], Before::Moved).status,
+            checked(&[("a", "Pull complete")], Expected::NewImage).status,
             Status::Moved
         );
     }
@@ -133,7 +130,7 @@ mod tests {
             error: Some("no\u{1b}[31m".into()),
             ..Message::default()
         });
-        let check = judge(&failed, Before::Same, Duration::ZERO, None);
+        let check = check(&failed, Expected::Nothing, Duration::ZERO, None);
         assert_eq!(check.status, Status::Broken);
         assert!(!check.message.contains('\u{1b}'));
     }
@@ -142,9 +139,9 @@ mod tests {
     fn a_pull_that_failed_has_no_time_to_compare_others_with() {
         let mut failed = Pulled::default();
         failed.end = End::Error("no".into());
-        let check = judge(&failed, Before::Same, Duration::from_secs(1), None);
+        let check = check(&failed, Expected::Nothing, Duration::from_secs(1), None);
         assert_eq!(check.milliseconds, None);
-        let fetched = judged(&[("a", "Pull complete")], Before::Same);
+        let fetched = checked(&[("a", "Pull complete")], Expected::Nothing);
         assert_eq!(fetched.milliseconds, Some(20));
     }
 }

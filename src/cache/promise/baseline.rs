@@ -1,7 +1,6 @@
-//! What was here once: the file of `--record`, which `--against` reads. Decides
-//! what of a host is written down, and what it promises later: every tag, and
-//! the digest references of images without one. Nameless images are not
-//! promised: nothing can ask for them. It opens no file.
+//! The file that `--record` writes and `--against` reads: which images were here. It
+//! promises every tag, and the digest references of images without a tag. Images without
+//! a name are not promised: nothing can ask for them.
 
 use std::collections::BTreeMap;
 
@@ -10,37 +9,34 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::reference::Reference;
 use crate::model::text::{escape, json_error};
+use crate::model::time::minute;
 use crate::model::{EngineFacts, Image, ImageId, Store};
 
-use crate::cache::promise::Wanted;
-use crate::model::time::minute;
+use crate::cache::promise::wanted::Wanted;
 
 const SCHEMA: &str = "secateur/baseline/1";
 
-/// A whole record.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Baseline {
     schema: String,
-    /// When it was taken.
     pub recorded_at: DateTime<Utc>,
-    /// Of which engine.
     pub engine: Engine,
-    images: Vec<Entry>,
+    images: Vec<ListedImage>,
 }
 
-/// The engine, as far as a comparison needs it.
+/// Only the fields that a comparison needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Engine {
-    /// Its id, raw: it is compared and not shown.
+    /// Raw: it is compared and not shown.
     pub id: String,
-    /// Its version, escaped.
+    /// Escaped.
     pub version: String,
-    /// Its store: ids differ from store to store.
+    /// Ids differ from store to store.
     pub store: Store,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Entry {
+struct ListedImage {
     id: ImageId,
     names: Vec<Reference>,
     digests: Vec<Reference>,
@@ -50,22 +46,19 @@ struct Entry {
     pull_milliseconds: Option<u64>,
 }
 
-/// One image as it was.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Recorded {
-    /// When.
     pub at: DateTime<Utc>,
-    /// Its id; `None` where ids cannot be compared: another engine or store.
+    /// `None` where ids cannot be compared: another engine or store.
     pub id: Option<ImageId>,
-    /// Its digests in the promised repository.
+    /// In the promised repository.
     pub digests: Vec<String>,
-    /// How long a pull took then.
     pub pull_milliseconds: Option<u64>,
 }
 
 impl Baseline {
-    /// Writes down what is here; `only`, where it is given, limits it. `pulls`
-    /// are the times of this run's own pulls.
+    /// Images without a name are left out. `only`: no others. `pulls`: how long this
+    /// run's own pulls took, in milliseconds.
     pub fn of(
         engine: &EngineFacts,
         images: &BTreeMap<ImageId, Image>,
@@ -75,7 +68,7 @@ impl Baseline {
     ) -> Self {
         let wanted = |image: &&Image| only.is_none_or(|only| only.contains(&image.id));
         let named = |image: &&Image| !image.tags.is_empty() || !image.digests.is_empty();
-        let entry = |image: &Image| Entry {
+        let entry = |image: &Image| ListedImage {
             id: image.id.clone(),
             names: image.tags.iter().cloned().collect(),
             digests: image.digests.iter().cloned().collect(),
@@ -99,7 +92,7 @@ impl Baseline {
         }
     }
 
-    /// Reads it back.
+    /// The error is fit to print.
     pub fn from_json(bytes: &[u8]) -> Result<Self, String> {
         #[derive(Deserialize)]
         struct Head {
@@ -115,25 +108,23 @@ impl Baseline {
         serde_json::from_slice(bytes).map_err(|error| json_error(&error))
     }
 
-    /// For people as well: one field a line.
+    /// One field a line, for people as well.
     pub fn to_json(&self) -> Vec<u8> {
         let mut bytes = serde_json::to_vec_pretty(self).unwrap_or_default();
         bytes.push(b'\n');
         bytes
     }
 
-    /// How many images it holds.
     pub fn len(&self) -> usize {
         self.images.len()
     }
 
-    /// Whether it holds none.
     pub fn is_empty(&self) -> bool {
         self.images.is_empty()
     }
 
-    /// The same, for holding another engine or store against it: names and
-    /// digests can be compared then, ids cannot. The text says so.
+    /// For a comparison with this engine. Where it is another engine or store, only names
+    /// and digests can be compared, and the text says so.
     pub fn for_engine(mut self, engine: &EngineFacts) -> (Self, Option<String>) {
         let same_store = self.engine.store == engine.store;
         if self.engine.id == engine.id.raw() && same_store {
@@ -154,7 +145,6 @@ impl Baseline {
         )
     }
 
-    /// All that it promises.
     pub fn promises(&self) -> Vec<(Wanted, Recorded)> {
         let mut found = Vec::new();
         for entry in &self.images {
@@ -168,7 +158,7 @@ impl Baseline {
                     .digests
                     .iter()
                     .filter(|digest| digest.repository() == name.repository());
-                // That store's list named the digest in one repository alone.
+                // A containerd store lists the digest in one repository alone.
                 let its_id = (self.engine.store == Store::Containerd).then(|| entry.id.to_string());
                 let recorded = Recorded {
                     at: self.recorded_at,

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use crate::cache::outcome::{Findings, Line};
+use crate::cache::findings::{Findings, Line};
 use crate::cache::promise::Wanted;
 use crate::cache::{Check, Status};
 use crate::host::systemd::{JournalEntry, Priority};

@@ -1,6 +1,6 @@
 //! Whole runs, entry by entry.
 
-use crate::cache::outcome::{Findings, Line};
+use crate::cache::findings::{Findings, Line};
 use crate::cache::{Check, Kind, Status};
 use crate::exit::{Exit, Fault};
 use crate::host::systemd::JournalEntry;

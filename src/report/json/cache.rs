@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::cache::outcome::{Findings, NotAsked};
+use crate::cache::findings::{Findings, NotAsked};
 use crate::cache::{Check, Status};
 use crate::report::context::Context;
 use crate::report::json::parts::{
@@ -93,7 +93,7 @@ pub fn report(findings: &Findings, context: &Context) -> String {
             })
             .collect(),
         not_looked: findings
-            .not_looked
+            .left_out
             .iter()
             .map(|(kind, _)| kind.word())
             .collect(),
@@ -112,7 +112,7 @@ pub fn report(findings: &Findings, context: &Context) -> String {
 mod tests {
     use super::*;
     use crate::cache::Kind;
-    use crate::cache::outcome::Line;
+    use crate::cache::findings::Line;
     use crate::report::context::PolicySource;
     use crate::testing::{at, inventory};
 

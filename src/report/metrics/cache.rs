@@ -1,7 +1,7 @@
 //! The numbers of a verify-cache: promises by status, and when each kind of check
 //! was last made.
 
-use crate::cache::outcome::Findings;
+use crate::cache::findings::Findings;
 use crate::cache::{Check, Kind, Status};
 use crate::report::metrics::page::{Page, PreviousFile};
 use crate::report::metrics::run::{ERROR, Ran, refused, refused_since, run};

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::cache::outcome::{Findings, Line};
+use crate::cache::findings::{Findings, Line};
 use crate::cache::{Check, Kind, Status};
 use crate::decide::plan::Plan;
 use crate::exit::Exit;

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
 
-use crate::cache::outcome::{Asked, Findings, Line, NotAsked};
+use crate::cache::findings::{Asked, Findings, Line, NotAsked};
 use crate::cache::{Check, Kind, Status};
 use crate::report::context::Context;
 use crate::report::text::header::{engine_and_policy, refusals};
@@ -62,9 +62,9 @@ pub fn report(findings: &Findings, context: &Context, verbose: bool) -> String {
             &format!("{}: {}", asked.registry, cost(asked)),
         );
     }
-    if !findings.not_looked.is_empty() {
+    if !findings.left_out.is_empty() {
         let list: Vec<String> = findings
-            .not_looked
+            .left_out
             .iter()
             .map(|(kind, option)| format!("{} ({option})", kind.word()))
             .collect();

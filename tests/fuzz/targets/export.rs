@@ -1,10 +1,12 @@
-//! An engine's export of an image of any bytes is judged without a fault, the
+//! An engine's export of an image of any bytes is compared without a fault, the
 //! same however its bytes arrive, and never as whole where it broke off.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use secateur::cache::checks::whole::layers::{Beside, Export, judge};
+use secateur::cache::checks::whole::compare::compare;
+use secateur::cache::checks::whole::export::Export;
 use secateur::cache::checks::whole::tar::Reader;
+use secateur::cache::checks::whole::verdict::Beside;
 use secateur::model::{ImageId, Store};
 
 fn read(bytes: &[u8], size: usize) -> Option<(Export, Option<Vec<u8>>)> {
@@ -24,7 +26,7 @@ fuzz_target!(|bytes: &[u8]| {
     };
     assert_eq!(end, cut_end);
     for store in [Store::Graphdriver, Store::Containerd] {
-        let judge = |export| judge(export, &id, store, &Beside::default());
-        assert_eq!(judge(&whole), judge(&cut));
+        let compare = |export| compare(export, &id, store, &Beside::default());
+        assert_eq!(compare(&whole), compare(&cut));
     }
 });

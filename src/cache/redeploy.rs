@@ -1,7 +1,6 @@
-//! Has the engine pull a promised image the way a deploy does. Decides which
-//! images are not pulled (promised by id, never in a registry, moved upstream
-//! without --follow); what a pull shows is judged by [`crate::cache::checks::reused`]. Only
-//! while nothing else is at work.
+//! Has the engine pull a promised image the way a deploy does, while nothing else is at
+//! work. Images are not pulled that are promised by id, that were never in a registry, and
+//! whose tag moved upstream without --follow.
 
 use crate::engine::{Failure, Info, Reader};
 use crate::exit::{Exit, Fault};
@@ -15,14 +14,13 @@ use crate::model::secret::Credentials;
 use crate::policy::Policy;
 use crate::survey::watch::Watch;
 
-use crate::cache::checks::ask::{Answers, Registries};
-use crate::cache::checks::reused;
-use crate::cache::checks::reused::Before;
+use crate::cache::check::{Check, Kind, Status};
+use crate::cache::checks::reused::{self, Expected};
 use crate::cache::promise::{Promise, Wanted};
-use crate::cache::{Check, Kind, Status};
+use crate::cache::questions::{Answers, Registries};
 
-/// Everything that is at work on the images now, or the proof that nothing is.
-pub async fn look_around(
+/// The proof that nothing is at work on the images now, or all that is.
+pub async fn nothing_at_work(
     reader: &Reader,
     info: &Info,
     policy: &Policy,
@@ -34,21 +32,17 @@ pub async fn look_around(
     Ok(undisturbed(policy, &watch.look(&now, ledger, at_work)))
 }
 
-/// One deploy's pull.
 pub struct Redeploy<'a> {
-    /// The engine.
     pub reader: &'a Reader,
-    /// Where credentials are from.
     pub registries: &'a Registries,
-    /// What the registries said.
     pub answers: &'a Answers,
-    /// A tag that went on is pulled, too.
+    /// Pull tags that moved, too.
     pub follow: bool,
 }
 
 impl Redeploy<'_> {
-    /// Pulls one promise, or says why not.
-    pub async fn one(
+    /// Pulls one promised image, or says why not.
+    pub async fn pull(
         &self,
         undisturbed: &Undisturbed,
         promise: &Promise,
@@ -56,23 +50,24 @@ impl Redeploy<'_> {
     ) -> Result<Check, Fault> {
         let current = self.answers.status(promise, Kind::Current);
         let refused = self.registries.refuses(&promise.wanted);
-        let name = match pulled(promise, image.is_some(), current, self.follow, refused) {
+        let name = match name_to_pull(promise, image.is_some(), current, self.follow, refused) {
             Ok(name) => name,
             Err(check) => return Ok(check),
         };
-        let moved = current == Some(Status::Moved);
         let credentials = self.registries.credentials(name);
         let auth = credentials.map(|found| found.for_engine(Registries::server(name)));
         let started = monotonic();
-        let before = if moved { Before::Moved } else { Before::Same };
-        let first = promise
-            .recorded
-            .as_ref()
-            .and_then(|recorded| recorded.pull_milliseconds);
+        let expected = if current == Some(Status::Moved) {
+            Expected::NewImage
+        } else {
+            Expected::Nothing
+        };
+        let recorded = promise.recorded.as_ref();
+        let recorded = recorded.and_then(|recorded| recorded.pull_milliseconds);
         let clear = |text: &str| Credentials::cleared(credentials, text);
         let puller = self.reader.puller(undisturbed);
         match puller.pull(name, auth.as_ref(), clear).await {
-            Ok(seen) => Ok(reused::judge(&seen, before, started.elapsed(), first)),
+            Ok(done) => Ok(reused::check(&done, expected, started.elapsed(), recorded)),
             Err(error) => {
                 if error.kind == Failure::Lost {
                     self.reader.info().await?;
@@ -83,9 +78,9 @@ impl Redeploy<'_> {
     }
 }
 
-/// The name to pull, or why it is not pulled. `current`: what its registry said
-/// of it; `None`: it was never in one. `refused`: it refuses the credentials.
-fn pulled(
+/// The name to pull, or why it is not pulled. `current`: what its registry said; `None`:
+/// it was never in one. `refused`: the registry refuses the credentials.
+fn name_to_pull(
     promise: &Promise,
     here: bool,
     current: Option<Status>,
@@ -109,7 +104,7 @@ fn pulled(
             Status::Moved,
             "not pulled: the tag went on, and a pull would move it here, too (--follow pulls it)",
         ),
-        // It may say no to us and yes to the engine.
+        // The registry may refuse secateur and let the engine pull.
         Some(status @ (Status::Unknown | Status::Broken)) if here => not(
             status,
             "not pulled: whether the tag went on is not known, and a pull would move it here, too",
@@ -131,7 +126,7 @@ mod tests {
             recorded: None,
         };
         let status = |here, current, follow| {
-            pulled(&promise, here, current, follow, false)
+            name_to_pull(&promise, here, current, follow, false)
                 .err()
                 .map(|check| check.status)
         };
@@ -148,7 +143,7 @@ mod tests {
         assert_eq!(status(true, None, false), Some(Status::Unknown));
         // Each pull would send a wrong password once more.
         for here in [true, false] {
-            let check = pulled(&promise, here, Some(Status::Ok), true, true).unwrap_err();
+            let check = name_to_pull(&promise, here, Some(Status::Ok), true, true).unwrap_err();
             assert_eq!(check.status, Status::Broken);
         }
     }

@@ -1,5 +1,5 @@
-//! How long registries may keep a run waiting. Decides when one is asked no
-//! more, and when all are, so that the report is always written.
+//! How long registries may keep a run waiting: after that one registry, or all, are asked
+//! no more, so that the report is always written.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -7,32 +7,29 @@ use std::time::{Duration, Instant};
 use crate::cache::registry::Upstream;
 use crate::host::clock::monotonic;
 
-/// A registry that gives no answer so often in a row is given up.
-pub const IN_A_ROW: u32 = 4;
+/// A registry is given up after so many silences in a row.
+const IN_A_ROW: u32 = 4;
 
-/// All registries of a run together. The unit gives a run 30 minutes.
+/// For all registries of a run together. The unit gives a run 30 minutes.
 const IN_ALL: Duration = Duration::from_mins(10);
 
-/// The time of a run that is for registries.
 pub struct Patience {
     until: Instant,
 }
 
 impl Patience {
-    /// From now on.
     pub fn begins() -> Self {
         Self {
             until: monotonic() + IN_ALL,
         }
     }
 
-    /// Of a run that has waited long enough.
     #[cfg(test)]
     pub fn over() -> Self {
         Self { until: monotonic() }
     }
 
-    /// Why nobody is asked any more.
+    /// Why no registry is asked any more.
     pub fn ended(&self) -> Option<String> {
         let minutes = IN_ALL.as_secs() / 60;
         (monotonic() >= self.until)
@@ -40,15 +37,14 @@ impl Patience {
     }
 }
 
-/// How often one registry said nothing.
+/// How often one registry gave no answer.
 #[derive(Default)]
 pub struct Silence(Cell<u32>);
 
 impl Silence {
-    /// Takes an answer into account.
-    pub fn heard(&self, upstream: &Upstream) {
+    pub fn count(&self, upstream: &Upstream) {
         let silent = matches!(upstream, Upstream::Silent(_));
-        // Those that were under way when it was given up do not bring it back.
+        // Answers that were under way when it was given up do not bring it back.
         if !silent && self.0.get() < IN_A_ROW {
             self.0.set(0);
         } else if silent {
@@ -56,7 +52,7 @@ impl Silence {
         }
     }
 
-    /// Why it is asked no more.
+    /// Why this registry is asked no more.
     pub fn given_up(&self) -> Option<String> {
         (self.0.get() >= IN_A_ROW)
             .then(|| format!("not asked: no answer came {IN_A_ROW} times in a row"))
@@ -72,16 +68,16 @@ mod tests {
         let silence = Silence::default();
         let silent = Upstream::Silent("no answer within 20 s".into());
         for _ in 1..IN_A_ROW {
-            silence.heard(&silent);
+            silence.count(&silent);
         }
-        silence.heard(&Upstream::Unknown("it answered 503".into()));
-        silence.heard(&silent);
+        silence.count(&Upstream::Unknown("it answered 503".into()));
+        silence.count(&silent);
         assert_eq!(silence.given_up(), None);
         for _ in 1..IN_A_ROW {
-            silence.heard(&silent);
+            silence.count(&silent);
         }
         assert!(silence.given_up().is_some());
-        silence.heard(&Upstream::Gone);
+        silence.count(&Upstream::Gone);
         assert!(silence.given_up().is_some(), "it stays so");
     }
 }

@@ -1,5 +1,5 @@
-//! All answers together, and what they come to. Decides the result, the exit
-//! code and the order of the report: worst first.
+//! All answers of a run: its result, its exit code, and the order of the report, worst
+//! first.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -8,32 +8,27 @@ use crate::exit::Exit;
 use crate::guard::Refusal;
 use crate::model::EngineFacts;
 
+use crate::cache::check::{Check, Kind, Status};
 use crate::cache::promise::Wanted;
 use crate::cache::registry::Cost;
-use crate::cache::{Check, Kind, Status};
 
-/// What was found of one promised image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
-    /// The image as it was promised.
     pub image: Wanted,
-    /// All that was looked at.
     pub checks: Vec<Check>,
-    /// What no registry was asked about it.
+    /// The checks of a registry that were wanted and not made.
     pub not_asked: Vec<NotAsked>,
 }
 
-/// A check that was wanted, and that this image gives no occasion for.
+/// A check of a registry that was wanted, where no registry can be asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct NotAsked {
-    /// Which.
     pub kind: Kind,
-    /// In words fit to print.
+    /// Fit to print.
     pub why: &'static str,
 }
 
 impl Line {
-    /// The worst of its answers.
     pub fn status(&self) -> Status {
         self.checks
             .iter()
@@ -46,36 +41,29 @@ impl Line {
 /// What one registry was asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asked {
-    /// Its name, fit to print.
+    /// Fit to print.
     pub registry: String,
-    /// What was sent.
     pub cost: Cost,
 }
 
-/// What a run found.
 #[derive(Debug, Clone)]
 pub struct Findings {
-    /// When it ended.
     pub at: DateTime<Utc>,
-    /// The engine.
     pub engine: EngineFacts,
-    /// Why the pass was refused; then there is nothing else.
+    /// Where there are any, no check was made.
     pub refusals: Vec<Refusal>,
-    /// One for each promise.
     pub images: Vec<Line>,
-    /// The store itself, also where nothing is promised.
+    /// Of the store itself, also where nothing is promised.
     pub store: Option<Check>,
-    /// What the registries were asked.
     pub asked: Vec<Asked>,
-    /// What was not looked at because nobody asked for it, with the option
-    /// that does.
-    pub not_looked: Vec<(Kind, &'static str)>,
-    /// `unknown` is a fault, too.
+    /// The checks that nobody asked for, each with the option that does.
+    pub left_out: Vec<(Kind, &'static str)>,
+    /// Whether `unknown` is a fault, too.
     pub strict: bool,
 }
 
 impl Findings {
-    /// Nothing looked at yet.
+    /// Of no check.
     pub fn new(at: DateTime<Utc>, engine: EngineFacts, strict: bool) -> Self {
         Self {
             at,
@@ -84,7 +72,7 @@ impl Findings {
             images: Vec::new(),
             store: None,
             asked: Vec::new(),
-            not_looked: Vec::new(),
+            left_out: Vec::new(),
             strict,
         }
     }
@@ -95,19 +83,19 @@ impl Findings {
             .sort_by(|a, b| (a.status(), &a.image).cmp(&(b.status(), &b.image)));
     }
 
-    /// Promised images with an answer of that kind.
+    /// How many promised images have such an answer.
     pub fn count(&self, status: Status) -> usize {
         let any = |line: &&Line| line.checks.iter().any(|check| check.status == status);
         self.images.iter().filter(any).count()
     }
 
-    /// Single answers of that kind.
+    /// How many answers are such.
     pub fn answers(&self, status: Status) -> usize {
         let checks = self.images.iter().flat_map(|line| &line.checks);
         checks.filter(|check| check.status == status).count()
     }
 
-    /// Promised images of which no registry was asked what was wanted.
+    /// How many promised images lack a check of a registry that was wanted.
     pub fn not_asked(&self) -> usize {
         let lines = self.images.iter();
         lines.filter(|line| !line.not_asked.is_empty()).count()
@@ -118,7 +106,7 @@ impl Findings {
         self.worst() == Status::Broken || (self.strict && self.worst() == Status::Unknown)
     }
 
-    /// As it stands in JSON.
+    /// The word in JSON.
     pub fn result(&self) -> &'static str {
         if !self.refusals.is_empty() {
             "refused"
@@ -129,7 +117,6 @@ impl Findings {
         }
     }
 
-    /// The exit code.
     pub fn exit(&self) -> Exit {
         if !self.refusals.is_empty() {
             crate::guard::exit(&self.refusals)

@@ -1,0 +1,11 @@
+//! What the registries are asked about the promised images: whether they let the deploying
+//! user in and, where that is wanted, which digests they have.
+
+mod answers;
+mod patience;
+mod question;
+mod registries;
+
+pub use answers::Answers;
+pub use question::not_asked;
+pub use registries::Registries;

@@ -1,0 +1,85 @@
+//! One promised image that a registry can be asked about.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::reference::Reference;
+use crate::model::{Image, ImageId};
+
+use crate::cache::check::{Check, Kind, Status};
+use crate::cache::checks::{authenticated, current};
+use crate::cache::credentials::Lookup;
+use crate::cache::promise::{By, Promise, Wanted, digests_in};
+use crate::cache::registry::{Admission, Upstream};
+
+#[derive(Clone)]
+pub struct Question<'a> {
+    pub promise: &'a Promise,
+    pub name: &'a Reference,
+    /// Under which the image is known here, in the promised repository.
+    digests: Vec<String>,
+}
+
+impl<'a> Question<'a> {
+    /// The error says why no registry is asked. An image that has no digest in the
+    /// repository was never in a registry under this name, as far as the engine tells. (The
+    /// containerd store makes up a digest for each tag.)
+    pub fn of(promise: &'a Promise, here: &BTreeMap<ImageId, Image>) -> Result<Self, &'static str> {
+        let Wanted::Name(name) = &promise.wanted else {
+            return Err("it is promised by id, and a registry is asked by name");
+        };
+        let image = promise.wanted.find(here);
+        let digests = image
+            .map(|image| digests_in(image, &name.repository()))
+            .unwrap_or_default();
+        if image.is_some() && digests.is_empty() && !name.is_digest() {
+            return Err("it was never pulled by this name: built, loaded or tagged here");
+        }
+        Ok(Self {
+            promise,
+            name,
+            digests,
+        })
+    }
+
+    /// The repository's name in its registry.
+    pub fn path(&self) -> &'a str {
+        self.name.path()
+    }
+
+    /// `registry`: fit to print. `admission`: of the repository.
+    pub fn authenticated(&self, registry: &str, found: &Lookup, admission: &Admission) -> Check {
+        let mut check = authenticated::check(registry, found, admission);
+        let registry_named = self.name.domain() != "docker.io";
+        // A baseline also holds builds of this host: Docker Hub may want credentials for
+        // such a name, and that is no fault.
+        if *admission == Admission::Wanted && self.promise.by == By::Baseline && !registry_named {
+            check.status = Status::Unknown;
+        }
+        check
+    }
+
+    /// `admission`: of the repository.
+    pub fn current(&self, upstream: Option<&Upstream>, admission: &Admission) -> Check {
+        let unknown = |why: String| Check::new(Kind::Current, Status::Unknown, why);
+        match (upstream, admission) {
+            (Some(Upstream::Denied(_)), Admission::NotTried(host)) => unknown(format!(
+                "{host}, to which the registry sends on, wants credentials, and none were tried"
+            )),
+            (Some(upstream), _) => current::check(self.promise, &self.digests, upstream),
+            (None, _) => unknown("the registry could not be asked".into()),
+        }
+    }
+}
+
+/// Enough to tell which repositories are open.
+pub fn one_of_each_repository<'a>(questions: &[Question<'a>]) -> Vec<Question<'a>> {
+    let mut paths = BTreeSet::new();
+    let first = questions.iter();
+    let first = first.filter(|question| paths.insert(question.path()));
+    first.cloned().collect()
+}
+
+/// Why no registry is asked about a promise.
+pub fn not_asked(promise: &Promise, here: &BTreeMap<ImageId, Image>) -> Option<&'static str> {
+    Question::of(promise, here).err()
+}

@@ -1,0 +1,210 @@
+//! Asks the registries of all promised images. Each registry is probed once, and at most
+//! [`AT_ONCE`] requests are under way at a time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use futures_util::stream::{self, StreamExt};
+
+use crate::engine::{EngineError, Reader};
+use crate::model::reference::Reference;
+use crate::model::secret::Credentials;
+use crate::model::text::escape;
+use crate::model::{Image, ImageId, Store};
+
+use crate::cache::checks::authenticated;
+use crate::cache::credentials::{Finder, Lookup, key};
+use crate::cache::findings::Asked;
+use crate::cache::promise::{Promise, Wanted};
+use crate::cache::questions::answers::Answers;
+use crate::cache::questions::patience::{Patience, Silence};
+use crate::cache::questions::question::{Question, one_of_each_repository};
+use crate::cache::registry::{Admission, Registry, Transport, Upstream};
+
+/// Polite to a registry, and enough to hide its distance.
+const AT_ONCE: usize = 4;
+
+/// The registries of one run.
+pub struct Registries {
+    transport: Transport,
+    finder: Finder,
+    store: Store,
+    found: BTreeMap<String, Lookup>,
+    refused: BTreeSet<String>,
+    asked: Vec<Asked>,
+    patience: Patience,
+}
+
+impl Registries {
+    /// For an engine with this store; `user_config`: the docker folder of the user
+    /// who deploys.
+    pub async fn new(
+        reader: &Reader,
+        store: Store,
+        user_config: Option<&Path>,
+    ) -> Result<Self, EngineError> {
+        let transport = Transport::new(reader.insecure_registries().await?);
+        Ok(Self::with(transport, store, Finder::of(user_config)))
+    }
+
+    fn with(transport: Transport, store: Store, finder: Finder) -> Self {
+        Self {
+            transport,
+            finder,
+            store,
+            found: BTreeMap::new(),
+            refused: BTreeSet::new(),
+            asked: Vec::new(),
+            patience: Patience::begins(),
+        }
+    }
+
+    pub fn asked(&self) -> Vec<Asked> {
+        self.asked.clone()
+    }
+
+    /// What was found for the registry of this name.
+    pub fn credentials(&self, name: &Reference) -> Option<&Credentials> {
+        self.found.get(name.domain()).and_then(credentials)
+    }
+
+    /// Whether the registry of this image refuses what was found for it.
+    pub fn refuses(&self, wanted: &Wanted) -> bool {
+        matches!(wanted, Wanted::Name(name) if self.refused.contains(name.domain()))
+    }
+
+    /// The registry's name for X-Registry-Auth.
+    pub fn server(name: &Reference) -> &str {
+        key(name.domain())
+    }
+
+    /// Asks about all promises that can be in a registry. `digests`: ask also which digests
+    /// the registries have. `on_answer` is told how many of those came, of how many.
+    pub async fn ask(
+        &mut self,
+        promises: &[Promise],
+        here: &BTreeMap<ImageId, Image>,
+        digests: bool,
+        on_answer: &mut dyn FnMut(usize, usize),
+    ) -> Answers {
+        let questions = promises.iter();
+        let questions = questions.filter_map(|promise| Question::of(promise, here).ok());
+        let mut by_registry: BTreeMap<&str, Vec<Question>> = BTreeMap::new();
+        let mut all = 0;
+        for question in questions {
+            let registry = by_registry.entry(question.name.domain()).or_default();
+            registry.push(question);
+            all += 1;
+        }
+        let (mut answers, mut done) = (Answers::default(), 0);
+        let mut on_digest = || {
+            if digests {
+                done += 1;
+                on_answer(done, all);
+            }
+        };
+        for (name, questions) in by_registry {
+            self.ask_one(name, &questions, digests, &mut answers, &mut on_digest)
+                .await;
+        }
+        answers
+    }
+
+    /// Asks the registry of this name.
+    async fn ask_one(
+        &mut self,
+        name: &str,
+        questions: &[Question<'_>],
+        digests: bool,
+        answers: &mut Answers,
+        on_digest: &mut dyn FnMut(),
+    ) {
+        let ended = self.patience.ended();
+        let found = match ended {
+            None => self.finder.find(name).await,
+            Some(_) => Lookup::None("not looked for".into()),
+        };
+        let credentials = credentials(&found);
+        let registry = Registry::new(&self.transport, name, credentials, self.store);
+        let admission = match ended {
+            None => registry.probe().await,
+            Some(why) => Admission::NotAsked(why),
+        };
+        if matches!(admission, Admission::Refused(_)) {
+            self.refused.insert(name.to_owned());
+        }
+        let reachable = !matches!(
+            admission,
+            Admission::Unreachable(_) | Admission::NotAsked(_)
+        );
+        let asked = if digests && reachable {
+            questions.to_vec()
+        } else if authenticated::is_for_each(&admission) {
+            one_of_each_repository(questions)
+        } else {
+            Vec::new()
+        };
+        let upstreams = ask_each(&registry, &self.patience, &asked, on_digest).await;
+        let of_paths = questions.iter().filter_map(|question| {
+            let upstream = upstreams.get(&question.promise.wanted)?;
+            Some((question.path(), upstream))
+        });
+        let logged_in = credentials.is_some();
+        let admissions = authenticated::repositories(&admission, of_paths, self.store, logged_in);
+        for question in questions {
+            let admission = admissions.get(question.path()).unwrap_or(&admission);
+            let check = question.authenticated(&escape(name), &found, admission);
+            answers.add(question.promise, check);
+            if digests {
+                let upstream = upstreams.get(&question.promise.wanted);
+                answers.add(question.promise, question.current(upstream, admission));
+            }
+        }
+        self.asked.push(Asked {
+            registry: escape(name),
+            cost: registry.cost(),
+        });
+        self.found.insert(name.to_owned(), found);
+    }
+}
+
+fn credentials(found: &Lookup) -> Option<&Credentials> {
+    match found {
+        Lookup::Found(credentials, _) => Some(credentials),
+        _ => None,
+    }
+}
+
+/// Which digests a registry has, until it is given up.
+async fn ask_each<'a>(
+    registry: &Registry<'_>,
+    patience: &Patience,
+    questions: &[Question<'a>],
+    on_digest: &mut dyn FnMut(),
+) -> BTreeMap<&'a Wanted, Upstream> {
+    let silence = Silence::default();
+    let ask = |question: &Question<'a>| {
+        let (wanted, name) = (&question.promise.wanted, question.name);
+        let silence = &silence;
+        async move {
+            let given_up = silence.given_up().or_else(|| patience.ended());
+            let upstream = match given_up {
+                None => registry.digest(name).await,
+                Some(why) => Upstream::Unknown(why),
+            };
+            silence.count(&upstream);
+            (wanted, upstream)
+        }
+    };
+    let mut upstreams = BTreeMap::new();
+    let asked = stream::iter(questions.iter().map(ask)).buffer_unordered(AT_ONCE);
+    let mut asked = std::pin::pin!(asked);
+    while let Some((wanted, upstream)) = asked.next().await {
+        upstreams.insert(wanted, upstream);
+        on_digest();
+    }
+    upstreams
+}
+
+#[cfg(test)]
+mod tests;

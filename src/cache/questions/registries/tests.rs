@@ -1,0 +1,151 @@
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::cache::check::{Check, Kind, Status};
+use crate::cache::promise::By;
+use crate::cache::registry::served::served;
+use crate::engine::Insecure;
+use crate::testing::block_on;
+
+/// A registry of [`served`], promised images of it, and who asks.
+struct Host {
+    registries: Registries,
+    address: String,
+    told: std::sync::mpsc::Receiver<String>,
+    _folder: tempfile::TempDir,
+}
+
+impl Host {
+    /// `login`: what stands in config.json, in base64.
+    fn new(mode: &'static str, store: Store, login: Option<&str>) -> Host {
+        let (address, told) = served(mode);
+        let folder = tempfile::tempdir().unwrap();
+        if let Some(auth) = login {
+            let config = format!(r#"{{"auths":{{"{address}":{{"auth":"{auth}"}}}}}}"#);
+            std::fs::write(folder.path().join("config.json"), config).unwrap();
+        }
+        let transport = Transport::new(Insecure::default());
+        let registries = Registries::with(transport, store, Finder::of(Some(folder.path())));
+        Host {
+            registries,
+            address,
+            told,
+            _folder: folder,
+        }
+    }
+
+    /// What became of "authenticated" for each name.
+    fn asked(&mut self, names: &[&str], digests: bool) -> Vec<Check> {
+        let promise = |name: &&str| Promise {
+            wanted: Wanted::Name(format!("{}/{name}", self.address).parse().unwrap()),
+            by: By::Policy,
+            recorded: None,
+        };
+        let promises: Vec<_> = names.iter().map(promise).collect();
+        let here = BTreeMap::new();
+        let mut quiet = |_, _| {};
+        let asking = self.registries.ask(&promises, &here, digests, &mut quiet);
+        let answers = block_on(asking);
+        let of = |promise| answers.of(promise).find(|c| c.kind == Kind::Authenticated);
+        promises.iter().filter_map(of).collect()
+    }
+
+    fn statuses(&mut self, names: &[&str]) -> Vec<Status> {
+        let checks = self.asked(names, false);
+        checks.iter().map(|check| check.status).collect()
+    }
+
+    fn heads(&self) -> usize {
+        let heads = self.told.try_iter().filter(|line| line.starts_with("HEAD"));
+        heads.count()
+    }
+}
+
+/// `me:hunter2` and `me:wrong`.
+const RIGHT: Option<&str> = Some("bWU6aHVudGVyMg==");
+const WRONG: Option<&str> = Some("bWU6d3Jvbmc=");
+
+#[test]
+fn one_repository_that_wants_credentials_is_not_all_of_its_registry() {
+    let mut host = Host::new("public", Store::Containerd, None);
+    let names = ["open/app:1", "own/app:1", "own/app:2", "open/app:2"];
+    let (open, own) = (Status::Ok, Status::Broken);
+    assert_eq!(host.statuses(&names), [open, own, own, open]);
+    assert_eq!(host.heads(), 2, "one a repository");
+}
+
+#[test]
+fn a_token_server_that_denies_one_repository_denies_it_alone() {
+    let (open, own) = (Status::Ok, Status::Broken);
+    for (names, found) in [
+        (["own/app:1", "open/app:1"], [own, open]),
+        (["open/app:1", "own/app:1"], [open, own]),
+    ] {
+        let mut host = Host::new("scoped", Store::Containerd, None);
+        assert_eq!(host.statuses(&names), found, "{names:?}");
+    }
+}
+
+#[test]
+fn a_ping_without_a_challenge_says_nothing_of_a_repository() {
+    let names = ["open/app:1", "own/app:1", "busy/app:1"];
+    let (ok, broken, unknown) = (Status::Ok, Status::Broken, Status::Unknown);
+    for (store, login, own, words) in [
+        (Store::Containerd, None, broken, "it wants some"),
+        (Store::Containerd, RIGHT, ok, "lets everybody in"),
+        (Store::Containerd, WRONG, broken, "for this repository"),
+        // This engine gives credentials only to a registry whose /v2/ asks.
+        (Store::Graphdriver, RIGHT, broken, "sends no credentials"),
+        (Store::Graphdriver, None, broken, "sends no credentials"),
+    ] {
+        let mut host = Host::new("open", store, login);
+        let checks = host.asked(&names, false);
+        let seen: Vec<_> = checks.iter().map(|check| check.status).collect();
+        assert_eq!(seen, [ok, own, unknown], "{store} {login:?}: {checks:#?}");
+        assert!(checks[1].message.contains(words), "{}", checks[1].message);
+        assert!(checks[2].message.contains("503"), "{}", checks[2].message);
+    }
+}
+
+#[test]
+fn a_repository_that_could_not_be_asked_is_unknown_and_its_neighbours_are_not() {
+    let mut host = Host::new("anybody", Store::Graphdriver, None);
+    let names = ["open/app:1", "busy/app:1", "many/app:1"];
+    let (ok, unknown) = (Status::Ok, Status::Unknown);
+    assert_eq!(host.statuses(&names), [ok, unknown, unknown]);
+    // Of one that shows another of its images it is known.
+    let checks = host.asked(&["open/app:busy", "open/app:1", "open/app:many"], true);
+    assert!(checks.iter().all(|c| c.status == ok), "{checks:#?}");
+}
+
+#[test]
+fn a_password_that_was_refused_is_not_sent_for_each_image() {
+    for mode in ["login", "basic"] {
+        let mut host = Host::new(mode, Store::Containerd, WRONG);
+        let names = ["a/app:1", "b/app:1", "c/app:1", "d/app:1", "e/app:1"];
+        let checks = host.asked(&names, true);
+        assert!(checks.iter().all(|check| check.message.contains("refuses")));
+        let app = Wanted::Name(format!("{}/a/app:1", host.address).parse().unwrap());
+        assert!(host.registries.refuses(&app));
+        let told: Vec<_> = host.told.try_iter().collect();
+        let sent = told.iter().filter(|line| line.ends_with("Basic")).count();
+        assert_eq!(sent, 1, "{mode}: {told:#?}");
+    }
+}
+
+#[test]
+fn a_registry_that_hangs_is_given_up_after_four_silences_and_all_after_the_runs_time() {
+    let mut host = Host::new("hangs", Store::Containerd, None);
+    host.registries.transport = Transport::impatient(Insecure::default());
+    let names: Vec<String> = (0..12).map(|n| format!("open/app:{n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let checks = host.asked(&names, true);
+    assert!(checks.iter().all(|check| check.status == Status::Unknown));
+    // Those that the other three workers began before the fourth silence end, too.
+    let heads = host.heads();
+    assert!((4..=7).contains(&heads), "{heads}");
+    host.registries.patience = Patience::over();
+    let checks = host.asked(&names[..1], true);
+    assert!(checks[0].message.contains("was not asked"), "{checks:?}");
+    assert_eq!(host.told.try_iter().count(), 0);
+}
