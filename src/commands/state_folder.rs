@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
+use crate::host::user;
 use crate::host::variables;
 use crate::model::text::quoted;
 
@@ -23,7 +24,7 @@ pub(crate) struct Sources {
 impl Sources {
     pub fn read() -> Self {
         Self {
-            root: nix::unistd::geteuid().is_root(),
+            root: user::is_root(),
             state_directory: variables::path("STATE_DIRECTORY"),
             xdg_state_home: variables::path("XDG_STATE_HOME"),
             home: variables::path("HOME"),

@@ -12,6 +12,7 @@ mod docs;
 mod fake_engine;
 mod made;
 mod manual;
+mod map;
 mod trust;
 
 use support::{fake, lab};

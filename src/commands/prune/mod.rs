@@ -1,5 +1,6 @@
 //! `secateur prune`.
 
+mod begin;
 mod report;
 mod run;
 

@@ -3,24 +3,19 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
-
 use crate::cli::{Global, PruneArgs};
 use crate::commands::in_time::in_time;
-use crate::commands::output::{Began, shown, write_metrics};
+use crate::commands::output::{Began, write_metrics};
 use crate::commands::progress::Progress;
+use crate::commands::prune::begin::{name_of_run, open_state, other_run, read_host, reviewed};
 use crate::commands::prune::report::{Done, numbers, report};
-use crate::commands::reviewed;
-use crate::commands::reviewed::{NoReview, Reviewed};
-use crate::commands::start::{connect, policy, removal_warnings, state_dir, trust};
+use crate::commands::reviewed::NoReview;
+use crate::commands::start::{policy, removal_warnings, trust};
 use crate::commands::unmatched::unmatched;
-use crate::decide::Trust;
 use crate::decide::plan::{Plan, Pressure};
-use crate::engine::{Info, Reader};
 use crate::exit::{Exit, Fault};
 use crate::guard::{Cause, Cleared, Refusal, clear};
 use crate::host;
-use crate::host::run_lock::HeldBy;
 use crate::host::signals::{AskedToEnd, Signals};
 use crate::memory::ledger::Ledger;
 use crate::memory::state::{Memory, State};
@@ -32,7 +27,7 @@ use crate::prune::outcome::{Ending, Loss, Outcome};
 use crate::prune::{cut_off, lost};
 use crate::report::{Context, metrics};
 use crate::survey;
-use crate::survey::{NoSurvey, Survey, after_brief_locks};
+use crate::survey::{NoSurvey, Survey};
 
 /// How long the engine may take to say what earlier runs lost; at least as long as one
 /// answer may take.
@@ -220,52 +215,6 @@ async fn remove(
     outcome
 }
 
-/// Opens the state folder, and notes there which policy file is used. The inner error
-/// says who else holds the run lock.
-fn open_state(global: &Global, context: &Context) -> Result<Result<State, HeldBy>, Fault> {
-    let state = State::open(&state_dir(global)?)?;
-    if let (Ok(state), Some(file)) = (&state, &context.policy.file) {
-        state.used_policy(file)?;
-    }
-    Ok(state)
-}
-
-fn other_run(policy: &Policy, held: &HeldBy) -> Refusal {
-    let other = Cause::OtherRun(held.to_string());
-    let after = policy.guard.alert_after;
-    Refusal::lasting(other, held.since, host::clock::now(), after)
-}
-
-/// Connects and surveys; `None` where the run is asked to end before. It changes
-/// nothing, so it can be given up at any moment.
-async fn read_host<'a>(
-    global: &Global,
-    policy: &'a Policy,
-    state: &State,
-    trust: Trust,
-    asked: &AskedToEnd,
-    progress: &mut Progress,
-) -> Result<Option<(Reader, Memory, Result<Survey<'a>, NoSurvey>)>, Fault> {
-    let read = Box::pin(async {
-        let reader = connect(global, policy).await?;
-        let info = survey::engine(&reader, policy).await?;
-        let memory = state.memory(&info.facts.key())?;
-        let first = survey::survey(&reader, info, policy, &memory, trust, asked.clone()).await;
-        let survey = match first {
-            Ok(first) => after_brief_locks(&reader, policy, &memory, trust, first).await,
-            Err(why) => Err(why),
-        };
-        Ok((reader, memory, survey))
-    });
-    let limit = policy.limits.max_run;
-    let read = shown(progress, policy, read);
-    let read = in_time(limit, asked, read, || {
-        let limit = humantime::format_duration(limit);
-        format!("the engine could not be read within {limit} (limits.max_run)")
-    });
-    read.await
-}
-
 /// Saves what was seen, whatever becomes of the rest of the run. Returns the ledger as it
 /// was saved.
 fn remember(
@@ -293,22 +242,4 @@ fn earlier_losses_unknown(policy: &Policy) -> String {
         "the engine does not say within {late} what came of tags and containers \
          that were made while an earlier run removed images; limits.max_answer gives it longer"
     )
-}
-
-/// Unique: when the run began, and its process.
-fn name_of_run(began: DateTime<Utc>) -> String {
-    let began = began.format("%Y%m%dT%H%M%S%3fZ");
-    format!("{began}-{}", std::process::id())
-}
-
-/// The reviewed plan, if the run is bound to one.
-fn reviewed(
-    args: &PruneArgs,
-    info: &Info,
-    context: &Context,
-    now: DateTime<Utc>,
-) -> Result<Option<Reviewed>, NoReview> {
-    let (facts, policy) = (&info.facts, &context.policy);
-    let read = |path| reviewed::read(path, facts, policy, now, args.max_plan_age);
-    args.plan.as_deref().map(read).transpose()
 }

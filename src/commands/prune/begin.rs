@@ -1,0 +1,90 @@
+//! What a prune begins with: its name, the state folder, the survey, the reviewed plan.
+
+use chrono::{DateTime, Utc};
+
+use crate::cli::{Global, PruneArgs};
+use crate::commands::in_time::in_time;
+use crate::commands::output::shown;
+use crate::commands::progress::Progress;
+use crate::commands::reviewed;
+use crate::commands::reviewed::{NoReview, Reviewed};
+use crate::commands::start::{connect, state_dir};
+use crate::decide::Trust;
+use crate::engine::{Info, Reader};
+use crate::exit::Fault;
+use crate::guard::{Cause, Refusal};
+use crate::host;
+use crate::host::run_lock::HeldBy;
+use crate::host::signals::AskedToEnd;
+use crate::memory::state::{Memory, State};
+use crate::policy::Policy;
+use crate::report::Context;
+use crate::survey;
+use crate::survey::{NoSurvey, Survey, after_brief_locks};
+
+/// Opens the state folder, and notes there which policy file is used. The inner error
+/// says who else holds the run lock.
+pub(super) fn open_state(
+    global: &Global,
+    context: &Context,
+) -> Result<Result<State, HeldBy>, Fault> {
+    let state = State::open(&state_dir(global)?)?;
+    if let (Ok(state), Some(file)) = (&state, &context.policy.file) {
+        state.used_policy(file)?;
+    }
+    Ok(state)
+}
+
+pub(super) fn other_run(policy: &Policy, held: &HeldBy) -> Refusal {
+    let other = Cause::OtherRun(held.to_string());
+    let after = policy.guard.alert_after;
+    Refusal::lasting(other, held.since, host::clock::now(), after)
+}
+
+/// Connects and surveys; `None` where the run is asked to end before. It changes
+/// nothing, so it can be given up at any moment.
+pub(super) async fn read_host<'a>(
+    global: &Global,
+    policy: &'a Policy,
+    state: &State,
+    trust: Trust,
+    asked: &AskedToEnd,
+    progress: &mut Progress,
+) -> Result<Option<(Reader, Memory, Result<Survey<'a>, NoSurvey>)>, Fault> {
+    let read = Box::pin(async {
+        let reader = connect(global, policy).await?;
+        let info = survey::engine(&reader, policy).await?;
+        let memory = state.memory(&info.facts.key())?;
+        let first = survey::survey(&reader, info, policy, &memory, trust, asked.clone()).await;
+        let survey = match first {
+            Ok(first) => after_brief_locks(&reader, policy, &memory, trust, first).await,
+            Err(why) => Err(why),
+        };
+        Ok((reader, memory, survey))
+    });
+    let limit = policy.limits.max_run;
+    let read = shown(progress, policy, read);
+    let read = in_time(limit, asked, read, || {
+        let limit = humantime::format_duration(limit);
+        format!("the engine could not be read within {limit} (limits.max_run)")
+    });
+    read.await
+}
+
+/// Unique: when the run began, and its process.
+pub(super) fn name_of_run(began: DateTime<Utc>) -> String {
+    let began = began.format("%Y%m%dT%H%M%S%3fZ");
+    format!("{began}-{}", std::process::id())
+}
+
+/// The reviewed plan, if the run is bound to one.
+pub(super) fn reviewed(
+    args: &PruneArgs,
+    info: &Info,
+    context: &Context,
+    now: DateTime<Utc>,
+) -> Result<Option<Reviewed>, NoReview> {
+    let (facts, policy) = (&info.facts, &context.policy);
+    let read = |path| reviewed::read(path, facts, policy, now, args.max_plan_age);
+    args.plan.as_deref().map(read).transpose()
+}
