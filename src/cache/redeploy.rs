@@ -29,7 +29,7 @@ pub async fn nothing_at_work(
     let at_work = reader.at_work(info).await?;
     let now = clock().map_err(|error| Fault::new(Exit::State, format!("{error:#}")))?;
     let watch = Watch::new(policy, &info.facts, AskedToEnd::default());
-    Ok(undisturbed(policy, &watch.look(&now, ledger, at_work)))
+    Ok(undisturbed(policy, &watch.activity(&now, ledger, at_work)))
 }
 
 pub struct Redeploy<'a> {

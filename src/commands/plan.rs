@@ -53,9 +53,11 @@ pub(crate) async fn plan(global: &Global, args: &PlanArgs) -> Result<Exit, Fault
         );
         let survey = patient(global, &policy, survey).await?;
         context.notes.extend(own_record(&folder));
-        context.notes.extend(survey::notes(&memory, &survey.looks));
-        context.refusals = against(&policy, &survey.looks, &survey.plan);
-        context.unmatched = unmatched(&policy, &survey.plan, &survey.looks);
+        context
+            .notes
+            .extend(survey::notes(&memory, &survey.activities));
+        context.refusals = against(&policy, &survey.activities, &survey.plan);
+        context.unmatched = unmatched(&policy, &survey.plan, &survey.activities);
         if let Some(path) = &args.save_inventory {
             write_readable(path, &SavedHost::of(&survey).to_json(), LONGEST_SAVED)?;
         }

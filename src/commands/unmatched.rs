@@ -4,18 +4,18 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use crate::decide::plan::{Entry, Plan};
-use crate::guard::Look;
+use crate::guard::Activity;
 use crate::model::conditions::{LockKind, LockState};
 use crate::policy::{Policy, Unmatched};
 
-/// A saved host has no looks, and then nothing is said of locks.
-pub(crate) fn unmatched(policy: &Policy, plan: &Plan, looks: &[Look]) -> Vec<Unmatched> {
+/// Of a saved host no activity is known, and then nothing is said of locks.
+pub(crate) fn unmatched(policy: &Policy, plan: &Plan, activities: &[Activity]) -> Vec<Unmatched> {
     let mut found = policy.unmatched(&plan.entries().iter().map(Entry::image));
     found.extend(
-        looks
+        activities
             .last()
             .into_iter()
-            .flat_map(|look| locks(policy, look)),
+            .flat_map(|activity| locks(policy, activity)),
     );
     found
 }
@@ -23,9 +23,9 @@ pub(crate) fn unmatched(policy: &Policy, plan: &Plan, looks: &[Look]) -> Vec<Unm
 /// Patterns of lock paths that match no file. A lock that exists only while it is held
 /// is missing most of the time: there, only a missing folder shows that the pattern may
 /// be misspelt.
-fn locks(policy: &Policy, look: &Look) -> Vec<Unmatched> {
+fn locks(policy: &Policy, activity: &Activity) -> Vec<Unmatched> {
     let absent = |path: &Path| {
-        let mut sights = look.locks.iter();
+        let mut sights = activity.locks.iter();
         sights.any(|sight| sight.path == path && sight.state == LockState::Absent)
     };
     let patterns = policy.guard.locks.iter().filter(|lock| {
@@ -74,7 +74,7 @@ mod tests {
         let policy = Policy::parse(&text, "test").unwrap();
         let sights = policy.guard.locks.iter();
         let sights = sights.flat_map(|it| deploy_lock::read(&it.path, it.kind));
-        let look = Look {
+        let activity = Activity {
             at: at(0),
             clock: Clock::between(None, &clock(0, 0, "a")),
             locks: sights.collect(),
@@ -82,7 +82,7 @@ mod tests {
             pulls: crate::model::conditions::PullSigns::default(),
             at_work: crate::model::AtWork::idle(),
         };
-        let found: Vec<_> = locks(&policy, &look)
+        let found: Vec<_> = locks(&policy, &activity)
             .into_iter()
             .map(|it| it.rule)
             .collect();

@@ -67,7 +67,7 @@ pub enum Cause {
 
 impl Cause {
     /// What is remembered of it between runs: the same text for the same thing,
-    /// however it is worded at each look.
+    /// however it is worded at each survey.
     pub fn identity(&self) -> String {
         let kind = self.kind().name();
         match self {

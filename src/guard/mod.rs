@@ -21,9 +21,9 @@ use crate::policy::{Policy, Pulls};
 pub use cause::{Cause, RefusalKind};
 pub use refusal::Refusal;
 
-/// One look at what is going on.
+/// What is going on around the images at one moment.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Look {
+pub struct Activity {
     /// When.
     pub at: DateTime<Utc>,
     /// What the clocks say.
@@ -34,48 +34,48 @@ pub struct Look {
     pub pulls: PullSigns,
     /// What the engine tells of builds and deploys.
     pub at_work: AtWork,
-    /// What our own memory has of earlier looks.
+    /// What our own memory has of earlier surveys.
     pub standing: Standing,
 }
 
 /// Everything that speaks against removing anything now.
-pub fn refusals(policy: &Policy, look: &Look) -> Vec<Refusal> {
-    let standing = without_jump(look);
-    let mut found = held_locks(policy, look.at, &look.locks, &standing);
-    let mut causes = pulls(policy, &look.pulls);
-    causes.extend(engine_at_work(&look.at_work));
-    if let Clock::Doubtful { why, .. } = &look.clock {
+pub fn refusals(policy: &Policy, activity: &Activity) -> Vec<Refusal> {
+    let standing = without_jump(activity);
+    let mut found = held_locks(policy, activity.at, &activity.locks, &standing);
+    let mut causes = pulls(policy, &activity.pulls);
+    causes.extend(engine_at_work(&activity.at_work));
+    if let Clock::Doubtful { why, .. } = &activity.clock {
         causes.push(Cause::Clock(why.clone()));
     }
     found.extend(causes.into_iter().map(|cause| {
         let since = standing.get(&cause.identity()).copied();
-        Refusal::lasting(cause, since, look.at, policy.guard.alert_after)
+        Refusal::lasting(cause, since, activity.at, policy.guard.alert_after)
     }));
     found
 }
 
 /// What our own memory has, less the time that a clock gained which jumped: it did
 /// not pass. For how long the clock jumps has nothing else to be told by.
-fn without_jump(look: &Look) -> Standing {
-    let gained = match &look.clock {
+fn without_jump(activity: &Activity) -> Standing {
+    let gained = match &activity.clock {
         Clock::Doubtful { shift, .. } => *shift,
         Clock::Sound => TimeDelta::zero(),
     };
     let clock = Cause::Clock(String::new()).identity();
     let moved = |(what, since): (&String, &DateTime<Utc>)| {
-        let later = since.checked_add_signed(gained).unwrap_or(look.at);
+        let later = since.checked_add_signed(gained).unwrap_or(activity.at);
         let since = if *what == clock { *since } else { later };
-        (what.clone(), since.min(look.at))
+        (what.clone(), since.min(activity.at))
     };
-    look.standing.iter().map(moved).collect()
+    activity.standing.iter().map(moved).collect()
 }
 
-/// What is to be remembered of a look.
-pub fn standing(policy: &Policy, look: &Look) -> Standing {
-    let mut longest: Vec<(DateTime<Utc>, String)> = refusals(policy, look)
+/// What is to be remembered of it.
+pub fn standing(policy: &Policy, activity: &Activity) -> Standing {
+    let mut longest: Vec<(DateTime<Utc>, String)> = refusals(policy, activity)
         .into_iter()
         .map(|refusal| {
-            let since = refusal.since.unwrap_or(look.at).min(look.at);
+            let since = refusal.since.unwrap_or(activity.at).min(activity.at);
             (since, refusal.cause.identity())
         })
         .collect();
@@ -114,11 +114,13 @@ fn plan_refusal(policy: &Policy, plan: &Plan) -> Option<Refusal> {
     (remove as f64 > most).then(|| cause.into())
 }
 
-/// All that any of these looks, or the plan itself, speaks against; each once,
-/// as the last look saw it.
-pub fn against(policy: &Policy, looks: &[Look], plan: &Plan) -> Vec<Refusal> {
+/// Every refusal at any of these moments, and that of the plan itself; each once,
+/// as it was at the last moment.
+pub fn against(policy: &Policy, activities: &[Activity], plan: &Plan) -> Vec<Refusal> {
     let mut found: Vec<Refusal> = Vec::new();
-    let all = looks.iter().flat_map(|look| refusals(policy, look));
+    let all = activities
+        .iter()
+        .flat_map(|activity| refusals(policy, activity));
     for refusal in all.chain(plan_refusal(policy, plan)) {
         let same = |other: &&mut Refusal| other.cause.identity() == refusal.cause.identity();
         match found.iter_mut().find(same) {
@@ -211,8 +213,12 @@ impl Cleared {
 }
 
 /// Clears a plan that nothing speaks against.
-pub fn clear(policy: &Policy, looks: &[Look], plan: Plan) -> Result<Cleared, Vec<Refusal>> {
-    let found = against(policy, looks, &plan);
+pub fn clear(
+    policy: &Policy,
+    activities: &[Activity],
+    plan: Plan,
+) -> Result<Cleared, Vec<Refusal>> {
+    let found = against(policy, activities, &plan);
     if found.is_empty() {
         Ok(Cleared(plan))
     } else {
@@ -240,8 +246,8 @@ pub fn exit(refusals: &[Refusal]) -> Exit {
 pub struct Undisturbed(());
 
 /// Finds that nothing is at work, or says all that is.
-pub fn undisturbed(policy: &Policy, look: &Look) -> Result<Undisturbed, Vec<Refusal>> {
-    let found = refusals(policy, look);
+pub fn undisturbed(policy: &Policy, activity: &Activity) -> Result<Undisturbed, Vec<Refusal>> {
+    let found = refusals(policy, activity);
     if found.is_empty() {
         Ok(Undisturbed(()))
     } else {

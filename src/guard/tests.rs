@@ -54,9 +54,9 @@ fn one_cause_at_two_looks_is_one_whatever_else_is_said_of_it() {
     assert!(same(Cause::Clock("1 s".into()), Cause::Clock("2 s".into())));
 }
 
-/// A look at which nothing goes on.
-fn quiet() -> Look {
-    Look {
+/// A moment at which nothing goes on.
+fn quiet() -> Activity {
+    Activity {
         at: at(100),
         clock: Clock::Sound,
         locks: Vec::new(),
@@ -66,8 +66,8 @@ fn quiet() -> Look {
     }
 }
 
-fn with_lock(kind: LockKind, state: LockState, seen: Option<DateTime<Utc>>) -> Look {
-    let mut look = Look {
+fn with_lock(kind: LockKind, state: LockState, seen: Option<DateTime<Utc>>) -> Activity {
+    let mut activity = Activity {
         locks: vec![LockSight {
             path: "/l".into(),
             kind,
@@ -75,10 +75,10 @@ fn with_lock(kind: LockKind, state: LockState, seen: Option<DateTime<Utc>>) -> L
         }],
         ..quiet()
     };
-    let what = held_locks(&policy(""), look.at, &look.locks, &Standing::new());
+    let what = held_locks(&policy(""), activity.at, &activity.locks, &Standing::new());
     let what = what.into_iter().zip(seen);
-    look.standing = what.map(|(lock, at)| (lock.cause.identity(), at)).collect();
-    look
+    activity.standing = what.map(|(lock, at)| (lock.cause.identity(), at)).collect();
+    activity
 }
 
 fn held(since: Option<DateTime<Utc>>) -> LockState {
@@ -175,7 +175,7 @@ fn a_stale_sign_refuses_nothing_and_a_live_one_does() {
             path: "/s".into(),
             state,
         }];
-        Look {
+        Activity {
             pulls: PullSigns {
                 signs,
                 unreadable: vec![],
@@ -198,7 +198,7 @@ fn signs_that_cannot_be_read_refuse_unless_the_policy_goes_on_without() {
         why: "EACCES".into(),
         cure: Cure::Permission,
     }];
-    let blind = Look {
+    let blind = Activity {
         pulls: PullSigns {
             signs: vec![],
             unreadable,
@@ -293,30 +293,30 @@ fn deploy(service: &str, stuck: bool) -> Deploy {
     }
 }
 
-/// All that can last for ever, at one look.
-fn endless() -> Look {
-    let mut look = with_lock(LockKind::Flock, held(None), None);
-    look.clock = Clock::Doubtful {
+/// All that can last for ever, at one moment.
+fn endless() -> Activity {
+    let mut activity = with_lock(LockKind::Flock, held(None), None);
+    activity.clock = Clock::Doubtful {
         why: "back".into(),
         shift: TimeDelta::zero(),
     };
-    look.pulls.signs.push(PullSign {
+    activity.pulls.signs.push(PullSign {
         path: "/s".into(),
         state: SignState::Live("is open".into()),
     });
-    look.pulls.unreadable.push(Unreadable {
+    activity.pulls.unreadable.push(Unreadable {
         path: "/u".into(),
         why: "EACCES".into(),
         cure: Cure::Permission,
     });
-    look.at_work = AtWork {
+    activity.at_work = AtWork {
         swarm: Swarm::Manager {
             images: vec![],
             under_way: vec![deploy("web", false)],
         },
         builds: Observed::Known(vec!["build record x is in use".into()]),
     };
-    look
+    activity
 }
 
 #[test]
@@ -344,11 +344,11 @@ fn whatever_lasts_for_too_long_wants_a_person_and_is_never_left_to_the_next_run(
 
 #[test]
 fn what_was_not_there_at_one_look_begins_anew() {
-    let mut look = endless();
-    look.standing = standing(&policy(""), &quiet());
-    look.at = at(1000);
+    let mut activity = endless();
+    activity.standing = standing(&policy(""), &quiet());
+    activity.at = at(1000);
     assert!(
-        !refusals(&policy(""), &look)
+        !refusals(&policy(""), &activity)
             .iter()
             .any(Refusal::needs_a_person)
     );
@@ -356,16 +356,16 @@ fn what_was_not_there_at_one_look_begins_anew() {
 
 #[test]
 fn time_that_a_clock_gained_by_a_jump_did_not_pass() {
-    let mut look = endless();
-    look.standing = standing(&policy(""), &look);
+    let mut activity = endless();
+    activity.standing = standing(&policy(""), &activity);
     let jump = TimeDelta::days(10);
-    look.at = at(110) + jump;
-    look.clock = Clock::Doubtful {
+    activity.at = at(110) + jump;
+    activity.clock = Clock::Doubtful {
         why: "it moved on".into(),
         shift: jump,
     };
-    look.locks.clear();
-    let loud: Vec<_> = refusals(&policy(""), &look)
+    activity.locks.clear();
+    let loud: Vec<_> = refusals(&policy(""), &activity)
         .into_iter()
         .filter(Refusal::needs_a_person)
         .map(|refusal| refusal.kind())
@@ -376,36 +376,36 @@ fn time_that_a_clock_gained_by_a_jump_did_not_pass() {
 #[test]
 fn of_very_many_things_those_that_last_longest_are_remembered() {
     let builds = |from: usize, to: usize| {
-        let mut look = quiet();
-        look.at_work.builds = Observed::Known((from..to).map(|n| format!("{n:05}")).collect());
-        look
+        let mut activity = quiet();
+        activity.at_work.builds = Observed::Known((from..to).map(|n| format!("{n:05}")).collect());
+        activity
     };
-    let mut look = builds(5000, 5050);
-    let old = standing(&policy(""), &look);
-    look = builds(0, 10_000);
-    look.at = at(200);
-    look.standing = old.clone();
-    let kept = standing(&policy(""), &look);
+    let mut activity = builds(5000, 5050);
+    let old = standing(&policy(""), &activity);
+    activity = builds(0, 10_000);
+    activity.at = at(200);
+    activity.standing = old.clone();
+    let kept = standing(&policy(""), &activity);
     assert_eq!(kept.len(), STANDING);
     assert!(old.iter().all(|(what, at)| kept.get(what) == Some(at)));
 }
 
 #[test]
 fn a_service_that_cannot_move_is_no_deploy() {
-    let mut look = quiet();
-    look.at_work.swarm = Swarm::Manager {
+    let mut activity = quiet();
+    activity.at_work.swarm = Swarm::Manager {
         images: vec![],
         under_way: vec![deploy("web", true)],
     };
-    assert!(refusals(&policy(""), &look).is_empty());
+    assert!(refusals(&policy(""), &activity).is_empty());
 }
 
 #[test]
 fn what_the_engine_cannot_tell_of_its_work_refuses() {
-    let mut look = quiet();
-    look.at_work.builds = Observed::Unknown("503".into());
-    assert_eq!(kinds(&refusals(&policy(""), &look)), ["build"]);
-    look = quiet();
-    look.at_work.swarm = Swarm::Unreadable("locked".into());
-    assert_eq!(kinds(&refusals(&policy(""), &look)), ["deploy"]);
+    let mut activity = quiet();
+    activity.at_work.builds = Observed::Unknown("503".into());
+    assert_eq!(kinds(&refusals(&policy(""), &activity)), ["build"]);
+    activity = quiet();
+    activity.at_work.swarm = Swarm::Unreadable("locked".into());
+    assert_eq!(kinds(&refusals(&policy(""), &activity)), ["deploy"]);
 }

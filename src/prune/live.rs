@@ -138,7 +138,7 @@ impl Host for LiveHost<'_> {
         match clock::read() {
             Ok(now) => refusals(
                 self.watch.policy(),
-                &self.watch.look(&now, self.ledger, at_work.clone()),
+                &self.watch.activity(&now, self.ledger, at_work.clone()),
             ),
             Err(error) => vec![Cause::Clock(format!("{error:#}")).into()],
         }

@@ -19,7 +19,7 @@ pub async fn after_brief_locks<'a>(
     trust: Trust,
     mut first: Survey<'a>,
 ) -> Result<Survey<'a>, NoSurvey> {
-    if !first.watch.wait_for_locks(&mut first.looks).await {
+    if !first.watch.wait_for_locks(&mut first.activities).await {
         return Ok(first);
     }
     let (info, asked) = (first.info, first.watch.asked_to_end());
@@ -28,10 +28,10 @@ pub async fn after_brief_locks<'a>(
     let going = first.plan.removals().map(|entry| entry.image().id.clone());
     let going = going.collect();
     again.plan = again.plan.restricted_to(&going, HeldBack::BesideADeploy);
-    if again.watch.wait_for_locks(&mut again.looks).await
-        && let Some(look) = again.looks.last()
+    if again.watch.wait_for_locks(&mut again.activities).await
+        && let Some(activity) = again.activities.last()
     {
-        again.ledger = again.ledger.with_standing(standing(policy, look));
+        again.ledger = again.ledger.with_standing(standing(policy, activity));
     }
     Ok(again)
 }

@@ -8,7 +8,7 @@ use crate::decide::Trust;
 use crate::decide::plan::Plan;
 use crate::engine::{Contents, EngineError, Info, Inspected, Reader};
 use crate::exit::{Exit, Fault};
-use crate::guard::Look;
+use crate::guard::Activity;
 use crate::host;
 use crate::host::signals::AskedToEnd;
 use crate::memory::ledger::Ledger;
@@ -24,12 +24,12 @@ use crate::survey::watch::Watch;
 pub struct Survey<'a> {
     /// The host.
     pub inventory: Inventory,
-    /// The memory after this look.
+    /// The memory after this survey.
     pub ledger: Ledger,
     /// What becomes of each image.
     pub plan: Plan,
     /// What went on around it: before the images were read, and after.
-    pub looks: Vec<Look>,
+    pub activities: Vec<Activity>,
     /// Goes on watching.
     pub watch: Watch<'a>,
     /// What the engine says of itself.
@@ -70,14 +70,14 @@ pub async fn survey<'a>(
         inventory,
         ledger,
         plan,
-        looks,
+        activities,
     } = survey_of(&live, &info.facts, policy, memory.known(), trust).await?;
     let watch = live.watch;
     Ok(Survey {
         inventory,
         ledger,
         plan,
-        looks,
+        activities,
         watch,
         info,
     })
@@ -93,8 +93,8 @@ impl Sources for Live<'_, '_> {
     fn clock(&self) -> Result<ClockReading, Fault> {
         host::clock::read().map_err(|error| Fault::new(Exit::State, format!("{error:#}")))
     }
-    fn look(&self, now: &ClockReading, ledger: &Ledger, at_work: AtWork) -> Look {
-        self.watch.look(now, ledger, at_work)
+    fn activity(&self, now: &ClockReading, ledger: &Ledger, at_work: AtWork) -> Activity {
+        self.watch.activity(now, ledger, at_work)
     }
     async fn contents(&self) -> Result<Contents, EngineError> {
         self.reader.contents(self.info).await

@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 
-use crate::guard::Look;
+use crate::guard::Activity;
 use crate::memory::state::Memory;
 use crate::model::conditions::SignState;
 use crate::model::text::escape;
@@ -11,8 +11,8 @@ use crate::model::{AtWork, Deploy, Swarm};
 
 /// What goes with the report, in words fit to print: stale signs, and why ages
 /// start anew.
-pub fn notes(memory: &Memory, looks: &[Look]) -> Vec<String> {
-    let stale = looks.last().into_iter().flat_map(|look| &look.pulls.signs).filter_map(|sign| match &sign.state {
+pub fn notes(memory: &Memory, activities: &[Activity]) -> Vec<String> {
+    let stale = activities.last().into_iter().flat_map(|activity| &activity.pulls.signs).filter_map(|sign| match &sign.state {
         SignState::Stale { quiet } => {
             let quiet = span(TimeDelta::from_std(*quiet).unwrap_or(TimeDelta::MAX));
             let path = escape(&sign.path.to_string_lossy());
@@ -20,10 +20,10 @@ pub fn notes(memory: &Memory, looks: &[Look]) -> Vec<String> {
         }
         SignState::Live(_) | SignState::Build => None,
     });
-    let stuck = looks
+    let stuck = activities
         .last()
         .into_iter()
-        .flat_map(|look| stuck(&look.at_work));
+        .flat_map(|activity| stuck(&activity.at_work));
     memory
         .notes
         .iter()

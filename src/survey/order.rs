@@ -7,7 +7,7 @@ use crate::decide::plan::{Entry, Plan};
 use crate::decide::{Trust, decide};
 use crate::engine::{Contents, EngineError, Failure, Inspected};
 use crate::exit::Fault;
-use crate::guard::{Look, standing};
+use crate::guard::{Activity, standing};
 use crate::memory::clock::Clock;
 use crate::memory::ledger::Ledger;
 use crate::memory::state::Known;
@@ -30,7 +30,7 @@ pub trait Sources {
     /// The clocks, now.
     fn clock(&self) -> Result<ClockReading, Fault>;
     /// Locks, signs of pulls and clocks; `ledger` is the memory of the last run.
-    fn look(&self, now: &ClockReading, ledger: &Ledger, at_work: AtWork) -> Look;
+    fn activity(&self, now: &ClockReading, ledger: &Ledger, at_work: AtWork) -> Activity;
     /// Images, containers, builds and deploys.
     async fn contents(&self) -> Result<Contents, EngineError>;
     /// What the engine remembers of the time between these moments.
@@ -51,12 +51,12 @@ pub trait Sources {
 pub struct Found {
     /// The host.
     pub inventory: Inventory,
-    /// The memory after this look.
+    /// The memory after this survey.
     pub ledger: Ledger,
     /// What becomes of each image.
     pub plan: Plan,
     /// What went on around it: before the images were read, and after.
-    pub looks: Vec<Look>,
+    pub activities: Vec<Activity>,
 }
 
 /// Asks these sources for everything once, in the order that makes the answers
@@ -75,10 +75,10 @@ pub async fn survey_of<S: Sources>(
     let since = since.or((trust == Trust::EngineDates).then_some(DateTime::UNIX_EPOCH));
     // Before the images: a pull that ends while they are read has been seen.
     // The engine has not been asked yet.
-    let first = sources.look(&before, known.ledger, AtWork::idle());
+    let first = sources.activity(&before, known.ledger, AtWork::idle());
     let contents = sources.contents().await?;
     let now = sources.clock()?;
-    // Last, and up to the moment that the ledger remembers as this look: what
+    // Last, and up to the moment that the ledger remembers as this survey: what
     // happened while the lists were read is in them or in these.
     let events = sources.events(since, now.wall).await?;
     let mut images = contents.images;
@@ -100,7 +100,7 @@ pub async fn survey_of<S: Sources>(
         events,
         disk,
     };
-    let second = sources.look(&now, known.ledger, inventory.at_work.clone());
+    let second = sources.activity(&now, known.ledger, inventory.at_work.clone());
     let shift = match Clock::between(known.ledger.clock(), &now) {
         Clock::Sound => TimeDelta::zero(),
         Clock::Doubtful { shift, .. } => shift,
@@ -115,7 +115,7 @@ pub async fn survey_of<S: Sources>(
         inventory,
         ledger,
         plan,
-        looks: vec![first, second],
+        activities: vec![first, second],
     })
 }
 

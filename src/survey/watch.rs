@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::guard::{Look, Refusal, held_locks};
+use crate::guard::{Activity, Refusal, held_locks};
 use crate::host::deploy_lock::HeldLocks;
 use crate::host::pull_signs::Roots;
 use crate::host::signals::AskedToEnd;
@@ -59,8 +59,8 @@ impl<'a> Watch<'a> {
     }
 
     /// The conditions now. `ledger` is the memory of the last run.
-    pub fn look(&self, now: &ClockReading, ledger: &Ledger, at_work: AtWork) -> Look {
-        Look {
+    pub fn activity(&self, now: &ClockReading, ledger: &Ledger, at_work: AtWork) -> Activity {
+        Activity {
             at: now.wall,
             clock: Clock::between(ledger.clock(), now),
             locks: self.locks(),
@@ -134,11 +134,18 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Waits a moment for deploy locks that others held in one of these looks. If all are
-    /// free then, corrects the looks and answers true.
-    pub async fn wait_for_locks(&self, looks: &mut [Look]) -> bool {
-        let held = |look: &Look| held_locks(self.policy, look.at, &look.locks, &look.standing);
-        let in_the_way: Vec<Refusal> = looks.iter().flat_map(held).collect();
+    /// Waits a moment for deploy locks that others held at one of these moments. If all
+    /// are free then, corrects `activities` and answers true.
+    pub async fn wait_for_locks(&self, activities: &mut [Activity]) -> bool {
+        let held = |activity: &Activity| {
+            held_locks(
+                self.policy,
+                activity.at,
+                &activity.locks,
+                &activity.standing,
+            )
+        };
+        let in_the_way: Vec<Refusal> = activities.iter().flat_map(held).collect();
         if in_the_way.is_empty() || !in_the_way.iter().all(Refusal::may_end_at_any_moment) {
             return false;
         }
@@ -147,8 +154,8 @@ impl<'a> Watch<'a> {
             let sights = self.locks();
             let now = clock::now();
             if held_locks(self.policy, now, &sights, &Standing::new()).is_empty() {
-                for look in looks {
-                    look.locks.clone_from(&sights);
+                for activity in activities {
+                    activity.locks.clone_from(&sights);
                 }
                 return true;
             }

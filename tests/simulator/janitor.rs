@@ -13,7 +13,7 @@ use secateur::decide::Trust;
 use secateur::decide::plan::Verdict;
 use secateur::engine::{Contents, Dropped, EngineError, Failure, Inspected};
 use secateur::exit::Fault;
-use secateur::guard::{self, Look, Refusal};
+use secateur::guard::{self, Activity, Refusal};
 use secateur::memory::clock::Clock;
 use secateur::memory::journal::Record;
 use secateur::memory::ledger::Ledger;
@@ -175,10 +175,10 @@ impl Meeting {
         done
     }
 
-    fn look(&self, now: &ClockReading, ledger: &Ledger, at_work: AtWork) -> Look {
+    fn around(&self, now: &ClockReading, ledger: &Ledger, at_work: AtWork) -> Activity {
         let world = self.world();
         let sights = world.lock_sights(self.run);
-        Look {
+        Activity {
             at: now.wall,
             clock: Clock::between(ledger.clock(), now),
             locks: sights,
@@ -248,9 +248,9 @@ impl Sources for Meeting {
         Ok(reading)
     }
 
-    fn look(&self, now: &ClockReading, ledger: &Ledger, at_work: AtWork) -> Look {
+    fn activity(&self, now: &ClockReading, ledger: &Ledger, at_work: AtWork) -> Activity {
         self.at(Point::Around);
-        self.look(now, ledger, at_work)
+        self.around(now, ledger, at_work)
     }
 
     async fn contents(&self) -> Result<Contents, EngineError> {
@@ -508,8 +508,8 @@ impl Host for Meeting {
         };
         let ledger = self.ledger.borrow();
         let ledger = ledger.as_ref().expect("a run has a ledger");
-        let look = Meeting::look(self, &now, ledger, at_work.clone());
-        guard::refusals(&self.world().policy, &look)
+        let activity = self.around(&now, ledger, at_work.clone());
+        guard::refusals(&self.world().policy, &activity)
     }
 
     fn disk(&mut self) -> Observed<Disk> {

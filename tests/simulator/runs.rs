@@ -222,7 +222,7 @@ async fn inner(meeting: &Meeting, run: usize, state: usize) -> Option<BTreeSet<I
         .removals()
         .map(|entry| entry.image().id.clone())
         .collect();
-    let cleared = match guard::clear(&policy, &seen.looks, seen.plan) {
+    let cleared = match guard::clear(&policy, &seen.activities, seen.plan) {
         Ok(cleared) => {
             late_counts(meeting, state, &policy, &seen.inventory, &planned);
             cleared

@@ -137,7 +137,7 @@ async fn survey_and_prune(
                 Some(reviewed) => reviewed.restrict(survey.plan),
                 None => (survey.plan, Vec::new()),
             };
-            let cleared = clear(policy, &survey.looks, plan.clone())
+            let cleared = clear(policy, &survey.activities, plan.clone())
                 .map_err(|refusals| ended(Ending::Refused, refusals));
             (plan, changed, cleared)
         }
@@ -181,10 +181,12 @@ async fn survey_and_prune(
 }
 
 fn add_notes(context: &mut Context, policy: &Policy, memory: &Memory, survey: &Survey<'_>) {
-    let Survey { plan, looks, .. } = survey;
-    context.notes.extend(survey::notes(memory, looks));
+    let Survey {
+        plan, activities, ..
+    } = survey;
+    context.notes.extend(survey::notes(memory, activities));
     context.notes.extend(unmeasured(plan));
-    context.unmatched = unmatched(policy, plan, looks);
+    context.unmatched = unmatched(policy, plan, activities);
 }
 
 /// A note, so that nobody has to guess why nothing was removed.

@@ -169,7 +169,7 @@ fn the_fakes_lock_is_one_that_the_guards_would_make() {
             since: None,
         },
     };
-    let look = crate::guard::Look {
+    let activity = crate::guard::Activity {
         at: at(0),
         clock: crate::memory::clock::Clock::Sound,
         locks: vec![sight],
@@ -178,5 +178,5 @@ fn the_fakes_lock_is_one_that_the_guards_would_make() {
         at_work: inventory([]).at_work,
     };
     let policy = Policy::parse(POLICY, "test").unwrap();
-    assert_eq!(crate::guard::refusals(&policy, &look), [a_lock()]);
+    assert_eq!(crate::guard::refusals(&policy, &activity), [a_lock()]);
 }
