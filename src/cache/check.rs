@@ -4,74 +4,37 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-/// What a check found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Status {
-    /// The promise is not kept.
-    Broken,
-    /// The check could not be made: no pass, and no fault of the cache.
-    Unknown,
-    /// The tag leads to a newer image, upstream or here: no fault.
-    Moved,
-    /// The promise is kept.
-    Ok,
-}
+use crate::model::kinds::kinds;
 
-impl Status {
-    /// Worst first.
-    pub const ALL: [Self; 4] = [Self::Broken, Self::Unknown, Self::Moved, Self::Ok];
-
-    /// The word in JSON and in the text.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Broken => "broken",
-            Self::Unknown => "unknown",
-            Self::Moved => "moved",
-            Self::Ok => "ok",
-        }
+kinds! {
+    /// What a check found; worst first.
+    pub enum Status {
+        /// The promise is not kept.
+        Broken = "broken",
+        /// The check could not be made: no pass, and no fault of the cache.
+        Unknown = "unknown",
+        /// The tag leads to a newer image, upstream or here: no fault.
+        Moved = "moved",
+        /// The promise is kept.
+        Ok = "ok",
     }
 }
 
-/// What a check asks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Kind {
-    /// Is it here, under its name and with its digest?
-    Present,
-    /// Is every layer here, and does it have its digest?
-    Whole,
-    /// Does the store outlive a restart, and has it room?
-    Lasting,
-    /// Does the registry let the deploying user in?
-    Authenticated,
-    /// Is the registry's digest the one here?
-    Current,
-    /// Does a deploy's pull fetch no layer?
-    Reused,
-}
-
-impl Kind {
-    /// In the order of the report.
-    pub const ALL: [Self; 6] = [
-        Self::Present,
-        Self::Whole,
-        Self::Lasting,
-        Self::Authenticated,
-        Self::Current,
-        Self::Reused,
-    ];
-
-    /// The word in JSON and in the text.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Present => "present",
-            Self::Whole => "whole",
-            Self::Lasting => "lasting",
-            Self::Authenticated => "authenticated",
-            Self::Current => "current",
-            Self::Reused => "reused",
-        }
+kinds! {
+    /// What a check asks.
+    pub enum Kind {
+        /// Is it here, under its name and with its digest?
+        Present = "present",
+        /// Is every layer here, and does it have its digest?
+        Whole = "whole",
+        /// Does the store outlive a restart, and has it room?
+        Lasting = "lasting",
+        /// Does the registry let the deploying user in?
+        Authenticated = "authenticated",
+        /// Is the registry's digest the one here?
+        Current = "current",
+        /// Does a deploy's pull fetch no layer?
+        Reused = "reused",
     }
 }
 

@@ -141,7 +141,7 @@ mod tests {
 
     fn findings(statuses: &[Status], strict: bool) -> Findings {
         let line = |status: &Status| Line {
-            image: crate::testing::wanted(status.word()),
+            image: crate::testing::wanted(status.name()),
             checks: vec![
                 Check::new(Kind::Present, Status::Ok, ""),
                 Check::new(Kind::Current, *status, ""),

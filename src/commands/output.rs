@@ -13,7 +13,7 @@ use crate::exit::{Exit, Fault};
 use crate::guard::Refusal;
 use crate::host::clock;
 use crate::host::files::write_atomic;
-use crate::host::systemd::{Journal, JournalEntry, Priority, is_read_by_journal};
+use crate::host::journald::{Journal, JournalEntry, Priority, is_read_by_journal};
 use crate::memory::state::state_fault;
 use crate::policy::Policy;
 use crate::report::metrics::{PreviousFile, Ran};

@@ -11,7 +11,7 @@ use crate::decide::Trust;
 use crate::engine::{Address, Environment, Reader};
 use crate::exit::{Exit, Fault};
 use crate::host::files::{StateDir, read_trusted_through_links};
-use crate::host::systemd::Priority;
+use crate::host::journald::Priority;
 use crate::host::user;
 use crate::host::variables;
 use crate::memory::state::{last_policy, state_fault};

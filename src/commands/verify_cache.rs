@@ -17,7 +17,7 @@ use crate::commands::start::{connect, policy, state_dir, warnings};
 use crate::exit::{Exit, Fault};
 use crate::host::clock;
 use crate::host::files::{StateDir, read_named};
-use crate::host::systemd::Priority;
+use crate::host::journald::Priority;
 use crate::memory::ledger::Ledger;
 use crate::memory::state;
 use crate::memory::state::state_fault;

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use crate::model::conditions::{Cure, LockKind};
+use crate::model::kinds::kinds;
 
 /// What speaks against removing anything.
 #[derive(Debug, Clone, PartialEq)]
@@ -110,46 +111,17 @@ impl Cause {
     }
 }
 
-/// A cause without its particulars.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum RefusalKind {
-    DeployLock,
-    Pull,
-    Build,
-    Deploy,
-    OtherRun,
-    Clock,
-    MaxFraction,
-    EngineInconsistent,
-    SignsUnreadable,
-}
-
-impl RefusalKind {
-    /// In the order of the contract.
-    pub const ALL: [Self; 9] = [
-        Self::DeployLock,
-        Self::Pull,
-        Self::Build,
-        Self::Deploy,
-        Self::OtherRun,
-        Self::Clock,
-        Self::MaxFraction,
-        Self::EngineInconsistent,
-        Self::SignsUnreadable,
-    ];
-
-    /// The name in JSON, metrics and the state folder.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::DeployLock => "deploy-lock",
-            Self::Pull => "pull",
-            Self::Build => "build",
-            Self::Deploy => "deploy",
-            Self::OtherRun => "other-run",
-            Self::Clock => "clock",
-            Self::MaxFraction => "max-fraction",
-            Self::EngineInconsistent => "engine-inconsistent",
-            Self::SignsUnreadable => "signs-unreadable",
-        }
+kinds! {
+    /// A cause without its particulars. The state folder remembers these names, too.
+    pub enum RefusalKind {
+        DeployLock = "deploy-lock",
+        Pull = "pull",
+        Build = "build",
+        Deploy = "deploy",
+        OtherRun = "other-run",
+        Clock = "clock",
+        MaxFraction = "max-fraction",
+        EngineInconsistent = "engine-inconsistent",
+        SignsUnreadable = "signs-unreadable",
     }
 }

@@ -9,6 +9,7 @@ pub mod disk;
 mod file_date;
 mod file_id;
 pub mod files;
+pub mod journald;
 mod lock_file;
 mod lock_holder;
 mod process;
@@ -17,7 +18,6 @@ pub mod pull_signs;
 pub mod run_lock;
 pub mod signals;
 pub mod storage;
-pub mod systemd;
 pub mod user;
 pub mod variables;
 

@@ -12,6 +12,7 @@ mod event;
 mod id;
 mod image;
 mod inventory;
+pub(crate) mod kinds;
 pub mod labels;
 pub mod lost;
 pub mod names;

@@ -65,7 +65,7 @@ async fn late_removals(
     let ask = async {
         for intent in doubtful {
             if matches!(reader.inspect(&intent.id).await, Ok(None)) {
-                let why = "the run was cut off; the image went after the next look at it";
+                let why = "the run was cut off; the image went after the next run had inspected it";
                 late.push(closed(intent, inventory, RemovalResult::Removed, why));
             }
         }

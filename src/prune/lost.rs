@@ -48,7 +48,9 @@ pub(crate) async fn by_this_run(
         return Ok(());
     }
     let asked = tokio::time::timeout(patience(&outcome.ending), lost(engine, outcome));
-    let unknown = |why: String| format!("what came while images went is not known: {why}");
+    let unknown = |why: String| {
+        format!("what was tagged, pulled or started while images were removed is not known: {why}")
+    };
     let lost = asked
         .await
         .map_err(|_| unknown("the engine takes too long to say".into()))?

@@ -7,7 +7,7 @@ use chrono::TimeDelta;
 use crate::decide::plan::Plan;
 use crate::decide::{Trust, decide};
 use crate::guard::{Cause, Refusal};
-use crate::host::systemd::Priority;
+use crate::host::journald::Priority;
 use crate::memory::ledger::Ledger;
 use crate::model::conditions::{Disk, LockKind, Room};
 use crate::model::lost::Lost;

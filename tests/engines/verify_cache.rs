@@ -659,7 +659,7 @@ fn a_layer_that_is_gone_or_damaged_is_found_and_named_by_deep_alone() {
                 "{shallow:#}"
             );
             let text = host.run(&[&app]).ended(0).stdout;
-            assert!(text.contains("not looked at: whole (--deep)"), "{text}");
+            assert!(text.contains("not checked: whole (--deep)"), "{text}");
             let report = host.verify(1, &["--deep", &app, &fine]);
             println!(
                 "{} {damage:?}: {}",

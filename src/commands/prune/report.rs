@@ -4,7 +4,7 @@ use crate::cli::{Format, Global};
 use crate::commands::output::{Began, log, tell};
 use crate::decide::plan::Plan;
 use crate::exit::{Exit, Fault};
-use crate::host::systemd::Priority;
+use crate::host::journald::Priority;
 use crate::policy::Policy;
 use crate::prune::outcome::Outcome;
 use crate::report::metrics::PreviousFile;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::decide::plan::class::Unneeded;
+use crate::model::kinds::kinds;
 use crate::model::reference::Reference;
 use crate::model::text::escape;
 use crate::model::time::{minute, next_minute, span};
@@ -79,61 +80,22 @@ pub enum KeepReason {
     Incomplete(String),
 }
 
-/// What kind of reason it is: the reason without its particulars.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum KeepKind {
-    Tagged,
-    InUse,
-    ImageMount,
-    Service,
-    Parent,
-    KeepImage,
-    KeepLabel,
-    Previous,
-    TooYoung,
-    FirstSeen,
-    AgeUnknown,
-    DigestPinned,
-    Incomplete,
-}
-
-/// How many kinds of keep reasons there are.
-pub(super) const REASONS: usize = 13;
-
-impl KeepKind {
-    /// All, in the order of the contract.
-    pub const ALL: [Self; REASONS] = [
-        Self::Tagged,
-        Self::InUse,
-        Self::ImageMount,
-        Self::Service,
-        Self::Parent,
-        Self::KeepImage,
-        Self::KeepLabel,
-        Self::Previous,
-        Self::TooYoung,
-        Self::FirstSeen,
-        Self::AgeUnknown,
-        Self::DigestPinned,
-        Self::Incomplete,
-    ];
-
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Tagged => "tagged",
-            Self::InUse => "in-use",
-            Self::ImageMount => "image-mount",
-            Self::Service => "service",
-            Self::Parent => "parent",
-            Self::KeepImage => "keep-image",
-            Self::KeepLabel => "keep-label",
-            Self::Previous => "previous",
-            Self::TooYoung => "too-young",
-            Self::FirstSeen => "first-seen",
-            Self::AgeUnknown => "age-unknown",
-            Self::DigestPinned => "digest-pinned",
-            Self::Incomplete => "incomplete",
-        }
+kinds! {
+    /// A reason without its particulars.
+    pub enum KeepKind {
+        Tagged = "tagged",
+        InUse = "in-use",
+        ImageMount = "image-mount",
+        Service = "service",
+        Parent = "parent",
+        KeepImage = "keep-image",
+        KeepLabel = "keep-label",
+        Previous = "previous",
+        TooYoung = "too-young",
+        FirstSeen = "first-seen",
+        AgeUnknown = "age-unknown",
+        DigestPinned = "digest-pinned",
+        Incomplete = "incomplete",
     }
 }
 

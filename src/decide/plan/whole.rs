@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 
 use crate::decide::plan::class::{Class, Unneeded};
 use crate::decide::plan::pressure::Pressure;
-use crate::decide::plan::reason::{KeepKind, KeepReason, REASONS};
+use crate::decide::plan::reason::{KeepKind, KeepReason};
 use crate::decide::plan::verdict::{HeldBack, Verdict};
 use crate::model::conditions::Disk;
 use crate::model::{Bytes, EngineFacts, Image, ImageId, Observed};
@@ -107,7 +107,7 @@ impl Plan {
     /// Every image that stays, counted once, under the first of its reasons, in
     /// the order of [`KeepKind::ALL`]: how many, and their sizes together,
     /// layers that they share counted for each.
-    pub fn kept(&self) -> [(KeepKind, usize, Bytes); REASONS] {
+    pub fn kept(&self) -> [(KeepKind, usize, Bytes); KeepKind::ALL.len()] {
         KeepKind::ALL.map(|kind| {
             let first = |entry: &&Entry| entry.reasons.first().map(KeepReason::kind) == Some(kind);
             let sizes = self.entries.iter().filter(first);

@@ -48,7 +48,7 @@ fn take_watched(
         }
     }
     Err(LockState::CannotTell(format!(
-        "the file was replaced {ATTEMPTS} times while it was looked at"
+        "the file was replaced {ATTEMPTS} times while it was opened"
     )))
 }
 

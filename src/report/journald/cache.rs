@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use crate::cache::findings::{Findings, Line};
 use crate::cache::promise::Wanted;
 use crate::cache::{Check, Status};
-use crate::host::systemd::{JournalEntry, Priority};
+use crate::host::journald::{JournalEntry, Priority};
 use crate::report::context::Context;
 use crate::report::journald::entry::{engine, entry, named, notes, priority_of, refusal};
 use crate::report::journald::ids::{PROMISE, VERIFIED};
@@ -38,7 +38,7 @@ pub fn findings(findings: &Findings, context: &Context) -> Vec<JournalEntry> {
     };
     let word = findings.result();
     let mut message = match (findings.refusals.is_empty(), all) {
-        (false, _) => "refused, nothing was looked at".to_owned(),
+        (false, _) => "refused, nothing was checked".to_owned(),
         (_, 0) => format!("{word}: no image is promised"),
         _ => format!(
             "{word}: {} of {all} images are as promised",
@@ -65,7 +65,7 @@ pub fn findings(findings: &Findings, context: &Context) -> Vec<JournalEntry> {
         }
         if images > 0 && status != Status::Ok {
             // Writing to a String cannot fail.
-            let _ = write!(message, "; {images} {}", status.word());
+            let _ = write!(message, "; {images} {}", status.name());
         }
     }
     let not_asked = findings.not_asked();
@@ -93,15 +93,15 @@ fn broken(image: Option<&Wanted>, status: Status, checks: &[&Check]) -> JournalE
         Status::Unknown => Priority::Warning,
         Status::Moved | Status::Ok => Priority::Info,
     };
-    let of = |check: &&Check| format!("{}: {}", check.kind.word(), check.message);
+    let of = |check: &&Check| format!("{}: {}", check.kind.name(), check.message);
     let reason = checks.iter().map(of).collect::<Vec<_>>().join("; ");
     let names = image.map(|image| ("NAMES", image.full()));
     let mut fields: Vec<_> = names.into_iter().collect();
     fields.extend([
-        ("STATUS", status.word().to_owned()),
+        ("STATUS", status.name().to_owned()),
         ("REASON", reason.clone()),
     ]);
     let what = image.map_or_else(|| "the store".to_owned(), Wanted::to_string);
-    let message = format!("{}: {what}: {reason}", status.word());
+    let message = format!("{}: {what}: {reason}", status.name());
     entry(PROMISE, priority, message, fields)
 }

@@ -2,7 +2,7 @@
 
 use crate::exit::{Exit, Fault};
 use crate::guard::Refusal;
-use crate::host::systemd::{JournalEntry, Priority};
+use crate::host::journald::{JournalEntry, Priority};
 use crate::model::EngineFacts;
 use crate::report::context::Context;
 use crate::report::journald::ids::{FAULT, NOTE, REFUSED};

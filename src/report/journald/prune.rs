@@ -1,7 +1,7 @@
 //! What a prune did.
 
 use crate::decide::plan::{Entry, Plan, Pressure, Verdict};
-use crate::host::systemd::{JournalEntry, Priority};
+use crate::host::journald::{JournalEntry, Priority};
 use crate::model::Observed;
 use crate::model::conditions::Disk;
 use crate::model::reference::Reference;

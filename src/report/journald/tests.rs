@@ -3,7 +3,7 @@
 use crate::cache::findings::{Findings, Line};
 use crate::cache::{Check, Kind, Status};
 use crate::exit::{Exit, Fault};
-use crate::host::systemd::JournalEntry;
+use crate::host::journald::JournalEntry;
 use crate::model::Observed;
 use crate::prune::outcome::{Outcome, Removed};
 use crate::report::journald;

@@ -95,7 +95,7 @@ pub fn report(findings: &Findings, context: &Context) -> String {
         not_looked: findings
             .left_out
             .iter()
-            .map(|(kind, _)| kind.word())
+            .map(|(kind, _)| kind.name())
             .collect(),
         summary: Summary {
             images: findings.images.len(),

@@ -39,14 +39,14 @@ fn found(page: &mut Page, findings: &Findings) {
         "images",
         "Promised images by the worst answer of the last run.",
         "status",
-        Status::ALL.map(|status| (status.word(), images(status))),
+        Status::ALL.map(|status| (status.name(), images(status))),
     );
     let mut counts = Vec::new();
     for kind in Kind::ALL.into_iter().filter(|kind| has(findings, *kind)) {
         for status in Status::ALL {
             let is = |check: &&Check| check.kind == kind && check.status == status;
             let count = answers(findings).filter(is).count();
-            counts.push(([kind.word(), status.word()], count as f64));
+            counts.push(([kind.name(), status.name()], count as f64));
         }
     }
     page.table(
@@ -65,9 +65,9 @@ fn checked(page: &mut Page, ran: &Ran<'_>, findings: Option<&Findings>, previous
         let at = if findings.is_some_and(|findings| has(findings, kind)) {
             Some(now)
         } else {
-            previous.moment(PREFIX, name, Some(("check", kind.word())), now)
+            previous.moment(PREFIX, name, Some(("check", kind.name())), now)
         };
-        Some((kind.word(), at?))
+        Some((kind.name(), at?))
     });
     page.gauges(
         name,

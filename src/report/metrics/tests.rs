@@ -48,7 +48,7 @@ fn refused_with(plan: Option<&Plan>, second: i64, refusals: &[Refusal], before: 
 
 fn findings(kinds: &[(Kind, Status)]) -> Findings {
     let line = |(kind, status): &(Kind, Status)| Line {
-        image: crate::testing::wanted(kind.word()),
+        image: crate::testing::wanted(kind.name()),
         checks: vec![Check::new(*kind, *status, "")],
         not_asked: Vec::new(),
     };

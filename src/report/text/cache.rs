@@ -66,9 +66,9 @@ pub fn report(findings: &Findings, context: &Context, verbose: bool) -> String {
         let list: Vec<String> = findings
             .left_out
             .iter()
-            .map(|(kind, option)| format!("{} ({option})", kind.word()))
+            .map(|(kind, option)| format!("{} ({option})", kind.name()))
             .collect();
-        wrapped(&mut out, "not looked at: ", &list.join(", "));
+        wrapped(&mut out, "not checked: ", &list.join(", "));
     }
     out.push_str(&result(findings));
     out
@@ -92,7 +92,7 @@ pub fn brief(findings: &Findings) -> String {
 }
 
 fn bad_store(out: &mut String, check: &Check) {
-    let word = format!("store   {}:", check.status.word());
+    let word = format!("store   {}:", check.status.name());
     headed(out, style(check.status), &word, &check.message);
 }
 
@@ -102,7 +102,7 @@ fn one(out: &mut String, line: &Line, verbose: bool) {
     headed(
         out,
         style,
-        &format!("{:8}", status.word()),
+        &format!("{:8}", status.name()),
         &line.image.to_string(),
     );
     let mut checks: Vec<&Check> = line.checks.iter().collect();
@@ -112,18 +112,18 @@ fn one(out: &mut String, line: &Line, verbose: bool) {
         // What was measured is worth reading even where it is ok.
         let told = matches!(check.kind, Kind::Whole | Kind::Reused);
         if check.status == Status::Ok && !verbose && !told {
-            fine.push(check.kind.word());
+            fine.push(check.kind.name());
             continue;
         }
         let differs = check.status != status && check.status != Status::Ok;
         let word = if differs {
-            format!("({}) ", check.status.word())
+            format!("({}) ", check.status.name())
         } else {
             String::new()
         };
         wrapped(
             out,
-            &format!("         {:14} ", check.kind.word()),
+            &format!("         {:14} ", check.kind.name()),
             &format!("{word}{}", check.message),
         );
     }
@@ -131,7 +131,7 @@ fn one(out: &mut String, line: &Line, verbose: bool) {
         wrapped(out, "         ok             ", &fine.join(", "));
     }
     for NotAsked { kind, why } in &line.not_asked {
-        let what = format!("         {:14} ", kind.word());
+        let what = format!("         {:14} ", kind.name());
         wrapped(out, &what, &format!("not asked: {why}"));
     }
 }

@@ -31,7 +31,7 @@ pub async fn not_found(
     error: &EngineError,
 ) -> Result<(Status, String), EngineError> {
     if !engine.images(info).await?.contains_key(&image.id) {
-        return Ok((Status::Unknown, "it went while it was looked at".to_owned()));
+        return Ok((Status::Unknown, "it went while it was checked".to_owned()));
     }
     let (facts, why) = (&info.facts, error.to_string());
     if facts.store != Store::Containerd {

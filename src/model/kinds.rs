@@ -1,0 +1,33 @@
+//! Kinds that have a name in JSON, metrics and reports.
+
+/// An enum without fields from one list: variants, their names, and `ALL` in the order of
+/// the list. So no kind can be left out of one of them.
+macro_rules! kinds {
+    ($(#[$of_enum:meta])* pub enum $Kind:ident { $($(#[$of_one:meta])* $One:ident = $name:literal,)+ }) => {
+        $(#[$of_enum])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum $Kind {
+            $($(#[$of_one])* $One,)+
+        }
+
+        impl $Kind {
+            /// In the order in which they are reported.
+            pub const ALL: [Self; [$($name),+].len()] = [$(Self::$One),+];
+
+            /// As it stands in JSON and metrics.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$One => $name,)+
+                }
+            }
+        }
+
+        impl serde::Serialize for $Kind {
+            fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                to.serialize_str(self.name())
+            }
+        }
+    };
+}
+
+pub(crate) use kinds;
