@@ -61,7 +61,7 @@ pub struct AskedToEnd(Option<Rc<Pending>>);
 #[derive(Debug)]
 struct Pending {
     any: SignalFd,
-    continued: SignalFd,
+    stopped: SignalFd,
 }
 
 impl AskedToEnd {
@@ -70,10 +70,11 @@ impl AskedToEnd {
         self.0.as_ref().is_some_and(|pending| came(&pending.any))
     }
 
-    /// Whether the process was stopped and went on: what it saw before may be old.
+    /// Whether the process was stopped, or is about to be: what it saw before may be old.
+    /// The kernel forgets a SIGCONT where a stop comes after it.
     pub fn was_stopped(&self) -> bool {
         let pending = self.0.as_ref();
-        pending.is_some_and(|pending| came(&pending.continued))
+        pending.is_some_and(|pending| came(&pending.stopped))
     }
 }
 
@@ -103,7 +104,7 @@ impl Signals {
         let pending = |signals| SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC);
         let asked = AskedToEnd(Some(Rc::new(Pending {
             any: pending(all.collect())?,
-            continued: pending(SigSet::from(Signal::SIGCONT))?,
+            stopped: pending(STOPS.into_iter().chain([Signal::SIGCONT]).collect())?,
         })));
         let watched = pending(ends)?;
         thread::Builder::new().spawn(move || end_in_time(&watched, &ends))?;

@@ -36,11 +36,14 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
         self.may_go_on()?;
         let engine = self.engine;
         let asked = self.host.elapsed();
-        let builds = self.patiently(engine.builds()).await?;
+        let mut builds = self.patiently(engine.builds()).await?;
         self.builds_quickly = self.host.elapsed().saturating_sub(asked) < TICK;
         self.take_locks().await?;
         while std::mem::take(&mut self.met_a_deploy) {
             self.survey_again().await?;
+            self.may_go_on()?;
+            // A survey takes long: what was asked before it is old.
+            builds = self.patiently(engine.builds()).await?;
             self.take_locks().await?;
         }
         let (now, since) = self.events_to_ask_for();

@@ -37,7 +37,7 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
                 };
                 let answer = self.patiently(engine.inspect(&image.id)).await;
                 if !answer.is_ok_and(|image| image.as_ref().is_some_and(safe))
-                    || self.host.held_for().is_none()
+                    || self.too_old().is_some()
                 {
                     continue;
                 }

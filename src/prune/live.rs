@@ -9,12 +9,12 @@ use crate::decide::Trust;
 use crate::decide::plan::{Plan, Verdict};
 use crate::engine::{Dropped, EngineError, Failure, Info, Inspected, Reader, Remover};
 use crate::guard::{Cause, Refusal, held_locks, refusals};
-use crate::host::clock;
 use crate::host::signals::AskedToEnd;
+use crate::host::{clock, deploy_lock};
 use crate::memory::journal::Record;
 use crate::memory::ledger::Ledger;
 use crate::memory::state::{Memory, State};
-use crate::model::conditions::Disk;
+use crate::model::conditions::{Disk, LockKind};
 use crate::model::reference::Reference;
 use crate::model::{AtWork, Container, Event, ImageId, Observed, Swarm};
 use crate::policy::Policy;
@@ -124,6 +124,21 @@ impl Host for LiveHost<'_> {
             let standing = self.ledger.standing();
             held_locks(self.watch.policy(), self.now(), &sights, standing)
         })
+    }
+
+    fn name_holders(&self, mut refusals: Vec<Refusal>) -> Vec<Refusal> {
+        for refusal in &mut refusals {
+            if let Cause::DeployLock {
+                path,
+                kind: LockKind::Flock,
+                holder: holder @ None,
+                unclear: None,
+            } = &mut refusal.cause
+            {
+                *holder = deploy_lock::holder(path);
+            }
+        }
+        refusals
     }
 
     fn held_for(&self) -> Option<Duration> {

@@ -74,7 +74,7 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
     }
 
     /// Why the answers about an image are too old to go by, if they are.
-    fn too_old(&self) -> Option<&'static str> {
+    pub(super) fn too_old(&self) -> Option<&'static str> {
         if self.host.was_stopped() {
             Some(STOPPED)
         } else {

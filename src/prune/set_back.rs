@@ -10,14 +10,20 @@ use chrono::{DateTime, TimeDelta, Utc};
 pub(super) struct SetBack {
     wall: DateTime<Utc>,
     steady: Duration,
+    /// How far ahead of the steady clock it was at most.
+    ahead: TimeDelta,
     most: TimeDelta,
 }
 
 impl SetBack {
     /// `steady`: by a clock that nobody sets.
     pub(super) fn since(wall: DateTime<Utc>, steady: Duration) -> Self {
-        let most = TimeDelta::zero();
-        Self { wall, steady, most }
+        Self {
+            wall,
+            steady,
+            ahead: TimeDelta::zero(),
+            most: TimeDelta::zero(),
+        }
     }
 
     /// Since when to ask for the events after this moment.
@@ -29,7 +35,9 @@ impl SetBack {
     ) -> DateTime<Utc> {
         let passed = TimeDelta::from_std(steady.saturating_sub(self.steady));
         let passed = passed.unwrap_or_default();
-        self.most = self.most.max(passed - (wall - self.wall));
+        let ahead = (wall - self.wall) - passed;
+        self.ahead = self.ahead.max(ahead);
+        self.most = self.most.max(self.ahead - ahead);
         moment.checked_sub_signed(self.most).unwrap_or(moment)
     }
 }
@@ -48,5 +56,6 @@ mod tests {
         assert_eq!(clock.before(at(110), at(113), secs(20)), at(108));
         let mut clock = SetBack::since(at(100), secs(5));
         assert_eq!(clock.before(at(100), at(200), secs(6)), at(100));
+        assert_eq!(clock.before(at(200), at(102), secs(7)), at(101));
     }
 }

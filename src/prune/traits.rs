@@ -34,6 +34,10 @@ pub trait Engine {
 pub trait Host {
     /// Takes every deploy lock that can be held, unless they are held already.
     fn hold(&mut self) -> Result<(), Vec<Refusal>>;
+    /// Refusals of [`Host::hold`], with the processes that hold the locks. That takes long.
+    fn name_holders(&self, refusals: Vec<Refusal>) -> Vec<Refusal> {
+        refusals
+    }
     /// For how long a deploy may have been waiting for the locks: zero where the policy
     /// names none, `None` where they are not held.
     fn held_for(&self) -> Option<Duration>;

@@ -23,7 +23,7 @@ pub(super) const TICK: Duration = Duration::from_millis(100);
 
 /// How long a run that was asked to end waits for the request that it is in. The next run
 /// finds out what that request did.
-const LAST_PATIENCE: Duration = Duration::from_secs(8);
+const LAST_PATIENCE: Duration = Duration::from_millis(7500);
 
 impl<E, H: Host> Pruning<'_, E, H> {
     /// Takes the deploy locks for the next removal, and waits a moment for those of
@@ -45,7 +45,8 @@ impl<E, H: Host> Pruning<'_, E, H> {
             };
             let brief = refusals.iter().all(Refusal::may_end_at_any_moment);
             if !brief || waited >= PATIENCE {
-                return Err(self.refused(refusals));
+                let named = self.host.name_holders(refusals);
+                return Err(self.refused(named));
             }
             self.met_a_deploy = true;
             self.may_go_on()?;

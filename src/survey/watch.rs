@@ -13,7 +13,7 @@ use crate::host::{clock, deploy_lock, disk, pull_signs};
 use crate::memory::clock::Clock;
 use crate::memory::ledger::Ledger;
 use crate::model::conditions::{
-    ClockReading, Cure, Disk, LockKind, LockSight, PullSigns, Standing, Unreadable,
+    ClockReading, Cure, Disk, LockKind, LockSight, LockState, PullSigns, Standing, Unreadable,
 };
 use crate::model::{AtWork, EngineFacts, Observed, Store};
 use crate::policy::Policy;
@@ -63,7 +63,7 @@ impl<'a> Watch<'a> {
         Activity {
             at: now.wall,
             clock: Clock::between(ledger.clock(), now),
-            locks: self.locks(),
+            locks: with_holders(self.locks()),
             pulls: self.pulls(now),
             at_work,
             standing: ledger.standing().clone(),
@@ -186,6 +186,16 @@ impl<'a> Watch<'a> {
             Observed::Known,
         )
     }
+}
+
+/// With the process that holds each lock, where the system tells.
+fn with_holders(mut sights: Vec<LockSight>) -> Vec<LockSight> {
+    for LockSight { path, kind, state } in &mut sights {
+        if let (LockKind::Flock, LockState::Held { holder, .. }) = (&*kind, state) {
+            *holder = holder.take().or_else(|| deploy_lock::holder(path));
+        }
+    }
+    sights
 }
 
 /// The folder of the layers: the driver's own folder may be on another file system than

@@ -25,6 +25,12 @@ pub(super) fn state_of(path: &Path) -> LockState {
     }
 }
 
+/// The process that holds the lock of this file, where the system tells. It reads what
+/// every process has open, so no lock may be held meanwhile.
+pub fn holder(path: &Path) -> Option<String> {
+    lock_holder::of(&fs::symlink_metadata(path).ok()?)
+}
+
 /// Takes the lock, if it is free at this moment. Else says what is in the way;
 /// never [`LockState::Free`].
 pub(super) fn take(path: &Path, access: Access) -> Result<LockFile, LockState> {
@@ -89,9 +95,10 @@ fn must_be_plain(meta: &Metadata) -> Result<(), LockState> {
     )))
 }
 
-fn try_both(LockFile { file, meta }: &LockFile, access: Access) -> Result<(), LockState> {
+fn try_both(LockFile { file, .. }: &LockFile, access: Access) -> Result<(), LockState> {
+    // Whose it is takes long to find out: see [`holder`].
     let held = || LockState::Held {
-        holder: lock_holder::of(meta),
+        holder: None,
         since: None,
     };
     // Exclusive, for a shared lock is granted beside another shared one. The

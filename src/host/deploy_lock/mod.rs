@@ -14,5 +14,6 @@ mod hidden;
 mod pattern;
 mod read;
 
+pub use flock::holder;
 pub use held::{HeldLocks, hold};
 pub use read::read;

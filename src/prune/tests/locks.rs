@@ -67,6 +67,10 @@ async fn what_a_deploy_makes_a_rollback_while_its_lock_is_waited_for_in_mid_run_
     let why = "a deploy had its lock since the plan, and something keeps it now";
     assert_eq!(whys(&outcome.skipped), [(2, why)]);
     assert_eq!(scene.log(&["survey?"]).len(), 1);
+    // A build that began during the survey is not overlooked.
+    let log = scene.log(&["survey?", "builds?", "inspect"]);
+    let after = log.iter().skip_while(|line| *line != "survey?").nth(1);
+    assert_eq!(after.map(String::as_str), Some("builds?"), "{log:?}");
 }
 
 #[tokio::test(start_paused = true)]
