@@ -5,20 +5,20 @@
 //! Policy ────┐
 //! Ledger ────┼─ decide ─> Plan ─ guard ─> Cleared ─ prune ─> Outcome
 //! Inventory ─┘  (pure)          (refuses)             │
-//!                                                     └─ each image: inspect again, drop its name, journal
+//!                                                     └─ each image: intent, ask again, drop its names, confirm
 //! ```
 //!
 //! Each room uses only rooms below its own line:
 //!
 //! | room | what it decides |
 //! |---|---|
-//! | [`commands`] | nothing: what each subcommand does, in which order |
+//! | [`commands`] | what each subcommand does, in which order; whether a reviewed plan still counts |
 //! | [`cli`] | what the command line may say |
-//! | [`report`] | how results are worded: text, JSON, journald, metrics |
+//! | [`report`] | how results are laid out: text, JSON, journald, metrics; the words of a reason stand beside it |
 //! | [`cache`], [`prune`] | whether promised images are here and whole; what is still removed, one image at a time |
 //! | [`survey`] | nothing: in which order a host is read, so that the answers fit each other |
 //! | [`engine`] | what an engine's answers mean; the only room that names bollard |
-//! | [`guard`] | whether anything may be removed now |
+//! | [`guard`] | whether anything may be removed, or pulled, now |
 //! | [`decide`] | what becomes of each image; pure |
 //! | [`memory`] | what was seen before: ledger, journal, clocks |
 //! | [`policy`] | what a policy file means |

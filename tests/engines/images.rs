@@ -601,7 +601,7 @@ fn a_saved_host_gives_the_same_verdicts_as_the_host_itself() {
         secateur.prune(0);
         engine.load(&Archive::new().tag("app:latest"));
         engine.load(&Archive::new().label("keep", "me"));
-        secateur.prune(0);
+        secateur.look();
         secateur.until_removable(&litter);
         let file = secateur.dir().join("host.json");
         let file = file.to_str().expect("UTF-8");
