@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::faults::Tampered;
 use super::host::{Host, OURS};
+use crate::lab::wait_until;
 use crate::support::scene::left_names;
 use crate::support::{NOTHING, ids};
 
@@ -83,11 +84,12 @@ fn kept(host: &Host) {
     }
 }
 
+/// A killed process has let go of its files when the last of its threads has ended.
 fn nobody_holds_a_lock(host: &Host) {
     for path in [host.deploy_lock(), host.secateur.state().join("run.lock")] {
         let file = File::open(&path).expect("a lock file");
-        file.try_lock()
-            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let free = format!("{} to be free", path.display());
+        wait_until(&free, || file.try_lock().ok());
     }
 }
 

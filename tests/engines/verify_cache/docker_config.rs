@@ -12,7 +12,9 @@ use crate::lab::{Kind, USER, base64url};
 
 /// Texts of config.json: what is odd about each, and the text. `AUTH` is the login in
 /// base64, `TWO` the same on two lines, `AT` the registry, `PASS` its password.
-const TEXTS: [(&str, &str); 18] = [
+/// Not among them: a login beside one that does not read, for docker's client stops at
+/// that one, and reads the others before it or not, by chance.
+const TEXTS: [(&str, &str); 17] = [
     (
         "as docker login writes it",
         r#"{"auths":{"AT":{"auth":"AUTH"}}}"#,
@@ -65,10 +67,6 @@ const TEXTS: [(&str, &str); 18] = [
     (
         "a byte order mark",
         "\u{feff}{\"auths\":{\"AT\":{\"auth\":\"AUTH\"}}}",
-    ),
-    (
-        "another login that does not read",
-        r#"{"auths":{"AT":{"auth":"AUTH"},"other.example":{"auth":"!"}}}"#,
     ),
     ("no object", r#"["AUTH"]"#),
     ("empty", ""),
