@@ -80,10 +80,27 @@ fn set_back_from(last: &ClockReading, now: &ClockReading) -> Option<DateTime<Utc
     (from - now.wall > SLACK).then_some(from)
 }
 
+/// From when on an engine may have dated what happened since the last reading: earlier
+/// than that reading if the wall clock was set back since. Across a reboot, from the boot
+/// on; the engine has forgotten what was before.
+pub fn dated_from(last: &ClockReading, now: &ClockReading) -> DateTime<Utc> {
+    let passed = if now.boot_id == last.boot_id {
+        awake(last, now)
+    } else {
+        seconds(now.since_boot_secs)
+    };
+    let from = now.wall.checked_sub_signed(passed);
+    from.filter(|from| last.wall - *from > SLACK)
+        .unwrap_or(last.wall)
+}
+
 /// The time that passed on one boot by the boot clock.
 fn awake(last: &ClockReading, now: &ClockReading) -> TimeDelta {
-    let seconds = now.since_boot_secs.saturating_sub(last.since_boot_secs);
-    TimeDelta::seconds(i64::try_from(seconds).unwrap_or(i64::MAX / 1000))
+    seconds(now.since_boot_secs.saturating_sub(last.since_boot_secs))
+}
+
+fn seconds(count: u64) -> TimeDelta {
+    TimeDelta::seconds(i64::try_from(count).unwrap_or(i64::MAX / 1000))
 }
 
 /// Why the time between two readings is doubted, and how much of it did not pass.

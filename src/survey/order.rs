@@ -8,7 +8,7 @@ use crate::decide::{Trust, decide};
 use crate::engine::{Contents, EngineError, Failure, Inspected};
 use crate::exit::Fault;
 use crate::guard::{Activity, standing};
-use crate::memory::clock::Clock;
+use crate::memory::clock::{Clock, dated_from};
 use crate::memory::ledger::Ledger;
 use crate::memory::state::Known;
 use crate::model::conditions::{ClockReading, Disk};
@@ -69,7 +69,9 @@ pub async fn survey_of<S: Sources>(
     trust: Trust,
 ) -> Result<Found, NoSurvey> {
     let before = sources.clock()?;
-    let since = known.ledger.asks_since();
+    let last = known.ledger.clock();
+    let from = last.map_or(DateTime::<Utc>::MAX_UTC, |last| dated_from(last, &before));
+    let since = known.ledger.asks_since().map(|since| since.min(from));
     // Where nothing is remembered, all ages begin now, whatever happened before;
     // unless the engine's dates are to count.
     let since = since.or((trust == Trust::EngineDates).then_some(DateTime::UNIX_EPOCH));

@@ -144,3 +144,21 @@ fn a_clock_that_was_set_back_adds_no_age_when_it_is_right_again_after_a_reboot()
     let later = remembered(Some(&back), &clock(60, 65, "b"));
     assert_eq!(later.latest, Some(first.wall));
 }
+
+#[test]
+fn what_came_after_the_clock_was_set_back_is_asked_for_from_before_the_last_survey() {
+    let last = clock(10_000, 500, "a");
+    for (now, from) in [
+        // Nothing was set: as the boot clock is read in whole seconds, one is no matter.
+        (clock(10_060, 560, "a"), 10_000),
+        (clock(10_059, 560, "a"), 10_000),
+        (clock(20_000, 560, "a"), 10_000),
+        // Two hours back, a minute later.
+        (clock(2_860, 560, "a"), 2_800),
+        // Restarted half a minute ago, with an earlier date.
+        (clock(5_000, 30, "b"), 4_970),
+        (clock(20_000, 30, "b"), 10_000),
+    ] {
+        assert_eq!(dated_from(&last, &now), crate::testing::at(from), "{now:?}");
+    }
+}
