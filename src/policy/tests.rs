@@ -225,3 +225,14 @@ fn a_lock_without_a_kind_is_of_the_kind_that_refuses_more() {
     .unwrap();
     assert_eq!(policy.guard.locks[0].kind, LockKind::Exists);
 }
+
+#[test]
+fn no_error_shows_a_control_character_of_the_text() {
+    for text in [
+        "[ \"``\t``max'-'\"]",
+        "[age]\nmin_age = \"1d\"\n\"a\tb\" = 1\n[\"x\ty\"]\n",
+    ] {
+        let said = Policy::parse(text, "p").unwrap_err().to_string();
+        assert_eq!(said.chars().find(|ch| ch.is_control()), None, "{said:?}");
+    }
+}

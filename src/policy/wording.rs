@@ -127,10 +127,11 @@ fn wrong_value(line: &str, seen: &str, wanted: &str) -> String {
 fn with_nearest_key(message: &str) -> String {
     let mut quoted = message.split('`').skip(1).step_by(2);
     let Some(seen) = message.strip_prefix("unknown field ").and(quoted.next()) else {
-        return message.to_owned();
+        return escape(message);
     };
-    let known: Vec<&str> = quoted.collect();
-    let near = |key: &&str| strsim::normalized_damerau_levenshtein(seen, key);
+    // Where the key itself has backticks, parts of it stand among them.
+    let known: Vec<String> = quoted.map(escape).collect();
+    let near = |key: &&String| strsim::normalized_damerau_levenshtein(seen, key);
     let nearest = known.iter().max_by(|a, b| near(a).total_cmp(&near(b)));
     let hint = match nearest.filter(|key| near(key) >= 0.5) {
         Some(nearest) => format!("did you mean `{nearest}`? "),
