@@ -192,7 +192,7 @@ impl<'a> Watch<'a> {
 fn with_holders(mut sights: Vec<LockSight>) -> Vec<LockSight> {
     for LockSight { path, kind, state } in &mut sights {
         if let (LockKind::Flock, LockState::Held { holder, .. }) = (&*kind, state) {
-            *holder = holder.take().or_else(|| deploy_lock::holder(path));
+            *holder = deploy_lock::holder(path);
         }
     }
     sights
