@@ -301,8 +301,11 @@ fn past(looks: &[Inventory]) -> Vec<Past<'_>> {
             let name = event.image.raw().parse::<Reference>().ok();
             let before = |id: &ImageId| {
                 let then = looks[..n].last().and_then(|look| look.images.get(id));
-                let name = name.as_ref();
-                then.is_some_and(|then| name.is_some_and(|name| then.tags.contains(name)))
+                let Some((then, name)) = then.zip(name.as_ref()) else {
+                    return false;
+                };
+                let mut digests = then.digests.iter().filter_map(Reference::digest);
+                then.tags.contains(name) || digests.any(|digest| name.digest() == Some(digest))
             };
             for image in host.images.values() {
                 if refers(event.image.raw(), image) || before(&image.id) {

@@ -277,10 +277,13 @@ impl<'a> Reading<'a> {
             }
             let name = text.parse::<Reference>().ok();
             let digest = name.as_ref().and_then(Reference::digest).map(str::to_owned);
-            let image = &host.images[id];
-            let mut own = image.digests.iter();
+            // A digest that it had at the look before means it, too.
+            let looks = [Some(n), n.checked_sub(1)].into_iter().flatten();
+            let mut own = looks
+                .filter_map(|n| self.here(n, id))
+                .flat_map(|i| &i.digests);
             digest.is_some_and(|digest| {
-                own.any(|other| other.digest() == Some(&digest)) || image.id.as_str() == digest
+                own.any(|other| other.digest() == Some(&digest)) || id.as_str() == digest
             })
         };
         let event = |event: &Event| {

@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 
 use crate::memory::ledger::sighting::PERHAPS;
 use crate::memory::ledger::stored::Ledger;
+use crate::memory::ledger::then::Then;
 use crate::model::names::Names;
 use crate::model::reference::Reference;
 use crate::model::{Event, EventKind, Image, ImageId, Inventory, Store, Swarm};
@@ -19,8 +20,17 @@ use crate::model::{Event, EventKind, Image, ImageId, Inventory, Store, Swarm};
 pub(super) fn asked_by_digest<'a>(
     seen: &'a Inventory,
     names: &Names<'a>,
+    then: &Then<'_>,
     when: impl Fn(&Event) -> DateTime<Utc>,
 ) -> BTreeMap<&'a ImageId, DateTime<Utc>> {
+    let of_digest = |text: &str| {
+        let Ok(name) = text.parse::<Reference>() else {
+            return Vec::new();
+        };
+        let then = then.of_digest(&name).into_iter();
+        let still = then.filter_map(|id| Some(seen.images.get_key_value(id)?.0));
+        names.of_digest(text).into_iter().chain(still).collect()
+    };
     let mut asked: BTreeMap<&ImageId, DateTime<Utc>> = BTreeMap::new();
     let mut note = |id, at| {
         let last = asked.entry(id).or_insert(at);
@@ -29,7 +39,7 @@ pub(super) fn asked_by_digest<'a>(
     for event in &seen.events {
         match event.what {
             EventKind::Pulled | EventKind::Used => {
-                for id in names.of_digest(event.image.raw()) {
+                for id in of_digest(event.image.raw()) {
                     note(id, when(event));
                 }
             }
@@ -39,7 +49,7 @@ pub(super) fn asked_by_digest<'a>(
     for container in &seen.containers {
         let mounts = container.image_mounts.iter();
         let texts = [&container.image].into_iter().chain(mounts);
-        let mut ids: Vec<_> = texts.flat_map(|text| names.of_digest(text.raw())).collect();
+        let mut ids: Vec<_> = texts.flat_map(|text| of_digest(text.raw())).collect();
         // By now the digest may lead to another image.
         if Names::digest(container.image.raw()).is_some() {
             let known = container.image_ids.iter();
@@ -51,7 +61,7 @@ pub(super) fn asked_by_digest<'a>(
     }
     if let Swarm::Manager { images, .. } = &seen.at_work.swarm {
         for service in images {
-            for id in names.of_digest(service.image.raw()) {
+            for id in of_digest(service.image.raw()) {
                 note(id, seen.taken_at);
             }
         }

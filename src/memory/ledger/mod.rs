@@ -12,6 +12,7 @@ mod stored;
 mod sum;
 #[cfg(test)]
 mod tests;
+mod then;
 
 pub use faded::{Faded, Printed};
 pub use sighting::Sighting;

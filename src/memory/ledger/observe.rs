@@ -7,11 +7,12 @@ use chrono::TimeDelta;
 use crate::memory::clock;
 use crate::memory::ledger::sighting::Sighting;
 use crate::memory::ledger::stored::{FORMAT, Ledger};
+use crate::memory::ledger::then::Then;
 use crate::memory::ledger::{evidence, names};
 use crate::model::conditions::ClockReading;
 use crate::model::names::{Names, users};
 use crate::model::reference::Reference;
-use crate::model::{Container, Event, EventKind, ImageId, Inventory};
+use crate::model::{Container, Event, EventKind, Image, ImageId, Inventory};
 
 impl Ledger {
     /// Images that a container mounts by a name that they no longer have, each with
@@ -73,31 +74,16 @@ impl Ledger {
                 sighting.last_used = Some(now);
             }
             (sighting.tagged_then, sighting.used_then) = (tagged, used);
+            sighting.digests_then = digests_of(image);
             images.insert(id.clone(), sighting);
         }
-        // A name may have moved since the last survey. The image that had it then and
-        // the one that has it now both count as wanted at the moment of the event. An
-        // image that lost it earlier does not: a service that runs from a tag names
-        // it in every health check, and its former images would never grow old.
-        let mut carried: BTreeMap<&Reference, Vec<&ImageId>> = BTreeMap::new();
-        for (id, sighting) in &self.images {
-            let last = sighting.tags.values().max();
-            let then = sighting.tags.iter().filter(|(_, at)| Some(*at) == last);
-            for (tag, _) in then.filter(|_| sighting.tagged_then) {
-                carried.entry(tag).or_default().push(id);
-            }
-        }
+        let then = Then::of(self);
         let last_survey = self.clock.as_ref().map(|clock| clock.wall);
         // The engine dated the event by the clock as it was before a jump.
         let when = |event: &Event| event.at.checked_add_signed(shift).unwrap_or(now).min(now);
         for event in &seen.events {
             let text = event.image.raw();
-            let then = text
-                .parse()
-                .ok()
-                .and_then(|name: Reference| carried.get(&name).cloned())
-                .unwrap_or_default();
-            for id in names.resolve(text).into_iter().chain(then) {
+            for id in names.resolve(text).into_iter().chain(then.resolve(text)) {
                 let Some(sighting) = images.get_mut(id) else {
                     continue;
                 };
@@ -118,7 +104,7 @@ impl Ledger {
                 }
             }
         }
-        for (id, at) in evidence::asked_by_digest(seen, &names, when) {
+        for (id, at) in evidence::asked_by_digest(seen, &names, &then, when) {
             if let Some(sighting) = images.get_mut(id) {
                 sighting.asked_by_digest = sighting.asked_by_digest.max(Some(at));
             }
@@ -146,4 +132,11 @@ impl Ledger {
             gone,
         }
     }
+}
+
+/// The digests in its names, but for its id, which always means it.
+fn digests_of(image: &Image) -> BTreeSet<String> {
+    let digests = image.digests.iter().filter_map(Reference::digest);
+    let others = digests.filter(|digest| *digest != image.id.as_str());
+    others.map(str::to_owned).collect()
 }

@@ -1,7 +1,7 @@
 //! What the ledger remembers of one image. Whatever is forgotten or joined, the image
 //! only becomes younger.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -44,6 +44,9 @@ pub struct Sighting {
     /// Whether it was in use at the last survey.
     #[serde(default)]
     pub(super) used_then: bool,
+    /// The digests in its names at the last survey, but for its own id.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(super) digests_then: BTreeSet<String>,
 }
 
 impl Sighting {
@@ -59,6 +62,7 @@ impl Sighting {
             perhaps: BTreeMap::new(),
             tagged_then: false,
             used_then: false,
+            digests_then: BTreeSet::new(),
         }
     }
 
@@ -71,6 +75,13 @@ impl Sighting {
     /// been.
     pub fn had(&self, name: &Reference) -> bool {
         self.tags.contains_key(name) || self.faded.has(name)
+    }
+
+    /// The tags that it had at the last survey.
+    pub(super) fn tags_then(&self) -> impl Iterator<Item = &Reference> {
+        let last = self.tags.values().max().filter(|_| self.tagged_then);
+        let tags = self.tags.iter().filter(move |(_, at)| Some(*at) == last);
+        tags.map(|(tag, _)| tag)
     }
 
     /// Whether it had this tag at the last survey.
@@ -143,5 +154,6 @@ impl Sighting {
         self.built_on = self.built_on.max(other.built_on);
         self.tagged_then |= other.tagged_then;
         self.used_then |= other.used_then;
+        self.digests_then.extend(other.digests_then.iter().cloned());
     }
 }

@@ -6,7 +6,7 @@ use crate::memory::ledger::stored::{Ledger, Unusable};
 use crate::model::reference::Reference;
 use crate::model::text::Untrusted;
 use crate::model::{Container, Event, EventKind, Inventory};
-use crate::testing::{at, clock, id, image, inventory, tagged};
+use crate::testing::{at, clock, digest, id, image, inventory, tagged};
 
 fn survey(ledger: &Ledger, seen: &Inventory) -> Ledger {
     ledger.observe(seen, &clock(0, 0, "a"), TimeDelta::zero())
@@ -70,6 +70,34 @@ fn a_tag_that_went_is_remembered_until_it_is_back() {
     );
     let back = survey(&third, &at_moment(30, vec![tagged(2, "app:1")]));
     assert_eq!(back.gone(&tag), None);
+}
+
+#[test]
+fn a_digest_that_went_since_the_last_survey_still_names_its_image_in_events() {
+    let mut pulled = image(1);
+    let name = digest("app", 7);
+    pulled.digests.insert(name.clone());
+    let before = survey(&Ledger::empty("e"), &inventory([pulled]));
+    let used = Event {
+        at: at(50),
+        image: Untrusted::new(name.to_string()),
+        what: EventKind::Used,
+        tag: None,
+    };
+    let with = |second, events| Inventory {
+        taken_at: at(second),
+        events,
+        ..inventory([image(1)])
+    };
+    let after = survey(&before, &with(100, vec![used.clone()]));
+    let seen = after.sighting(&id(1)).unwrap();
+    assert_eq!(
+        (seen.last_used, seen.asked_by_digest),
+        (Some(at(50)), Some(at(50)))
+    );
+    let later = survey(&before, &with(100, vec![]));
+    let later = survey(&later, &with(200, vec![used]));
+    assert_eq!(later.sighting(&id(1)).unwrap().last_used, None);
 }
 
 #[test]
