@@ -1,6 +1,7 @@
 //! What is known of one host, gathered once for the rules: who uses an image,
 //! what is built on it, whose rollback it is, when it was last wanted.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
@@ -87,6 +88,14 @@ impl<'a> Facts<'a> {
             // still know the digest.
             (true, false) => Class::DigestPinned,
         }
+    }
+
+    /// Tags that it was seen with and does not have now, the last one first.
+    pub(super) fn had_tags(&self, image: &Image) -> Vec<Reference> {
+        let seen = self.sighting(image).into_iter().flat_map(|seen| &seen.tags);
+        let mut had: Vec<_> = seen.filter(|(tag, _)| !image.tags.contains(tag)).collect();
+        had.sort_by_key(|(tag, last)| (Reverse(*last), *tag));
+        had.into_iter().map(|(tag, _)| tag.clone()).collect()
     }
 
     /// Everything that says when this image was last wanted.

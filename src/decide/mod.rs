@@ -57,5 +57,6 @@ fn entry(facts: &Facts<'_>, image: &Image) -> Entry {
             .filter(|_| class != Class::Tagged && !facts.users.contains_key(&image.id)),
         reasons,
         verdict,
+        had_tags: facts.had_tags(image),
     }
 }

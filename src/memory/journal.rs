@@ -33,6 +33,9 @@ pub enum What {
     /// The image is about to be removed.
     Intent {
         names: Vec<String>,
+        /// Tags that it had once, the last one first.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        had_tags: Vec<String>,
         class: String,
         unneeded_since: Option<DateTime<Utc>>,
         /// What shows since when it is unneeded.
@@ -256,6 +259,7 @@ mod tests {
     fn intent(n: u64) -> Record {
         let what = What::Intent {
             names: vec![],
+            had_tags: vec![],
             class: "untagged".into(),
             unneeded_since: None,
             evidence: None,

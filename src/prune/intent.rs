@@ -11,6 +11,7 @@ pub fn intent(run: &str, at: DateTime<Utc>, engine: &str, entry: &Entry) -> Reco
     let unneeded = entry.unneeded();
     let what = What::Intent {
         names: names.map(ToString::to_string).collect(),
+        had_tags: entry.had_tags().iter().map(ToString::to_string).collect(),
         class: entry.class().name().to_owned(),
         unneeded_since: unneeded.map(|unneeded| unneeded.since),
         evidence: unneeded.map(|unneeded| unneeded.evidence.words().to_owned()),

@@ -74,6 +74,8 @@ pub struct Removed {
     pub id: ImageId,
     /// The digest references that it had.
     pub names: Vec<Reference>,
+    /// Tags that it had once, the last one first.
+    pub had_tags: Vec<Reference>,
     pub class: Class,
     /// What its removal frees at least.
     pub reclaimable: Bytes,
@@ -85,6 +87,7 @@ impl Removed {
         Self {
             id: entry.image().id.clone(),
             names: entry.image().digests.iter().cloned().collect(),
+            had_tags: entry.had_tags().to_vec(),
             class: entry.class(),
             reclaimable: entry.reclaimable(),
             unneeded: entry.unneeded(),

@@ -10,6 +10,7 @@ use crate::decide::plan::pressure::Pressure;
 use crate::decide::plan::reason::{KeepKind, KeepReason};
 use crate::decide::plan::verdict::{HeldBack, Verdict};
 use crate::model::conditions::Disk;
+use crate::model::reference::Reference;
 use crate::model::{Bytes, EngineFacts, Image, ImageId, Observed};
 
 /// One image and what was decided of it.
@@ -21,6 +22,7 @@ pub struct Entry {
     pub(crate) unneeded: Option<Unneeded>,
     pub(crate) reclaimable: Bytes,
     pub(crate) verdict: Verdict,
+    pub(crate) had_tags: Vec<Reference>,
 }
 
 impl Entry {
@@ -30,6 +32,11 @@ impl Entry {
 
     pub fn class(&self) -> Class {
         self.class
+    }
+
+    /// Tags that it was seen with and does not have now, the last one first.
+    pub fn had_tags(&self) -> &[Reference] {
+        &self.had_tags
     }
 
     /// All reasons that keep it, in the order of the rules' table.

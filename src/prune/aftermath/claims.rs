@@ -259,6 +259,7 @@ mod tests {
         outcome.removed.push(Removed {
             id: id(1),
             names: vec![digest("app", 1001)],
+            had_tags: vec![],
             class: Class::DigestPinned,
             reclaimable: Bytes(1),
             unneeded: None,

@@ -80,7 +80,13 @@ fn removed(one: &Removed, outcome: &Outcome) -> JournalEntry {
         None => (String::new(), String::new()),
     };
     let names = joined(&one.names);
-    let shown = if names.is_empty() { "no name" } else { &names };
+    let had = one.had_tags.first().map(|tag| format!("was {tag}"));
+    let shown = match (had, names.as_str()) {
+        (None, "") => "no name".to_owned(),
+        (None, names) => names.to_owned(),
+        (Some(had), "") => had,
+        (Some(had), names) => format!("{had}, {names}"),
+    };
     let message = format!(
         "removed image {}: {class}, at least {}{since}: {shown}",
         one.id.short(),
@@ -90,6 +96,7 @@ fn removed(one: &Removed, outcome: &Outcome) -> JournalEntry {
         ("OUTCOME", "removed".to_owned()),
         ("IMAGE", one.id.as_str().to_owned()),
         ("NAMES", names.clone()),
+        ("HAD_TAGS", joined(&one.had_tags)),
         ("CLASS", class.to_owned()),
         ("REASON", reason),
         ("RECLAIMABLE_BYTES", one.reclaimable.0.to_string()),

@@ -39,6 +39,7 @@ struct OutcomeDocument<'a> {
 struct RemovedPart<'a> {
     id: &'a ImageId,
     names: &'a [Reference],
+    had_tags: &'a [Reference],
     class: &'static str,
     reclaimable_bytes: u64,
     evidence: Option<EvidencePart>,
@@ -131,6 +132,7 @@ fn removed(removed: &Removed) -> RemovedPart<'_> {
     RemovedPart {
         id: &removed.id,
         names: &removed.names,
+        had_tags: &removed.had_tags,
         class: removed.class.name(),
         reclaimable_bytes: removed.reclaimable.0,
         evidence: removed.unneeded.map(evidence),

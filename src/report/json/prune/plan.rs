@@ -42,6 +42,7 @@ struct DiskPart {
 struct ImagePart<'a> {
     id: &'a ImageId,
     names: Vec<String>,
+    had_tags: &'a [Reference],
     class: &'static str,
     size_bytes: Option<u64>,
     reclaimable_bytes_at_least: u64,
@@ -124,6 +125,7 @@ fn image(entry: &Entry) -> ImagePart<'_> {
             .chain(&image.ours)
             .map(Reference::to_string)
             .collect(),
+        had_tags: entry.had_tags(),
         class: entry.class().name(),
         size_bytes: image.size.known().map(|bytes| bytes.0),
         reclaimable_bytes_at_least: entry.reclaimable().0,

@@ -17,6 +17,9 @@ use crate::report::wording::images;
 /// How many images a list shows without --verbose.
 const SHOWN: usize = 20;
 
+/// Columns of a table's last column, the name.
+const NAME: usize = 25;
+
 /// One line for each image.
 pub(crate) fn table<'a>(
     out: &mut String,
@@ -28,7 +31,6 @@ pub(crate) fn table<'a>(
     let shown = if verbose { total } else { SHOWN };
     let mut line = |id: &str, class: &str, least: &str, age: &str, name: &str| {
         let start = format!("  {id:<12}  {class:<13}  {least:>9}  {age:>11}  ");
-        let name = fitted(name, COLUMNS - start.chars().count());
         let _ = writeln!(out, "{}", format!("{start}{name}").trim_end());
     };
     line("IMAGE", "CLASS", "AT LEAST", "UNNEEDED", "NAME");
@@ -39,7 +41,7 @@ pub(crate) fn table<'a>(
             entry.class().name(),
             &entry.reclaimable().to_string(),
             &age.unwrap_or_default(),
-            &name(entry),
+            &name(entry, NAME),
         );
     }
     more(out, total, shown);
@@ -51,17 +53,20 @@ fn more(out: &mut String, total: usize, shown: usize) {
     }
 }
 
-/// One name, without the digits of a digest: the id is beside it.
-fn name(entry: &Entry) -> String {
+/// One name: a tag, else the last one that it had, else a digest reference without its
+/// digits, for the id is beside it.
+fn name(entry: &Entry, room: usize) -> String {
     let image = entry.image();
-    let name = image.tags.first().or_else(|| image.digests.first());
-    let Some(name) = name.map(Reference::familiar) else {
-        return "(no name)".to_owned();
-    };
-    match name.split_once('@') {
-        Some((repository, _)) => format!("{repository}@…"),
-        None => name,
+    if let Some(tag) = image.tags.first() {
+        return fitted(&tag.familiar(), room);
     }
+    if let Some(tag) = entry.had_tags().first() {
+        return format!("was {}", fitted(&tag.familiar(), room - "was ".len()));
+    }
+    let name = image.digests.first().map(Reference::familiar);
+    let repository = name.as_deref().and_then(|name| name.split_once('@'));
+    let name = repository.map_or("(no name)".to_owned(), |(name, _)| format!("{name}@…"));
+    fitted(&name, room)
 }
 
 /// Images that stayed, grouped by why, in the order of the first of each group.
@@ -200,7 +205,7 @@ pub(crate) fn every_image(out: &mut String, plan: &Plan) {
         let (id, verdict) = (entry.image().id.short(), entry.verdict().name());
         let class = entry.class().name();
         let start = format!("  {id}  {verdict:<9}  {class:<13}  ");
-        let name = fitted(&name(entry), COLUMNS - start.chars().count());
+        let name = name(entry, COLUMNS - start.chars().count());
         let _ = writeln!(out, "{start}{name}");
         if let Some(unneeded) = entry.unneeded().filter(|_| entry.reasons().is_empty()) {
             let (since, words) = (unneeded.since, unneeded.evidence.words());
