@@ -116,7 +116,7 @@ pub struct PlanArgs {
     /// Save this host and its ledger, for --inventory
     #[arg(long, value_name = "FILE", value_parser = file(), value_hint = ValueHint::AnyPath)]
     pub save_inventory: Option<PathBuf>,
-    /// One image's whole story, by name or (short) id
+    /// One image's whole story: by name, id, digest, repository or container
     #[arg(long, value_name = "IMAGE")]
     pub explain: Option<String>,
     /// Show what prune --trust-engine-dates would remove

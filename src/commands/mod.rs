@@ -2,6 +2,7 @@
 //! rooms decide.
 
 mod dispatch;
+mod explained;
 mod in_time;
 mod output;
 mod plan;

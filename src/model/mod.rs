@@ -16,6 +16,7 @@ pub(crate) mod kinds;
 pub mod labels;
 pub mod lost;
 pub mod names;
+pub mod nearest;
 mod observed;
 pub mod reference;
 pub mod secret;

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use toml::Spanned;
 
+use crate::model::nearest::nearest;
 use crate::model::text::escape;
 
 /// What is wrong with a policy, and where.
@@ -131,9 +132,7 @@ fn with_nearest_key(message: &str) -> String {
     };
     // Where the key itself has backticks, parts of it stand among them.
     let known: Vec<String> = quoted.map(escape).collect();
-    let near = |key: &&String| strsim::normalized_damerau_levenshtein(seen, key);
-    let nearest = known.iter().max_by(|a, b| near(a).total_cmp(&near(b)));
-    let hint = match nearest.filter(|key| near(key) >= 0.5) {
+    let hint = match nearest(seen, &known) {
         Some(nearest) => format!("did you mean `{nearest}`? "),
         None => String::new(),
     };

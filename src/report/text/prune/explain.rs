@@ -1,9 +1,9 @@
 //! --explain: what an image is, what becomes of it and why, and every date that
 //! says so.
 
-use crate::decide::plan::{Entry, Plan, Verdict};
+use crate::decide::plan::{Entry, KeepKind, KeepReason, Plan, Verdict};
 use crate::memory::ledger::Ledger;
-use crate::model::time::{ago, minute};
+use crate::model::time::{ago, minute, next_minute, span};
 use crate::report::text::layout::wrapped;
 use crate::report::text::prune::lists::stays;
 
@@ -13,6 +13,7 @@ pub fn explain(plan: &Plan, ledger: &Ledger, entries: &[&Entry]) -> String {
         let mut out = String::new();
         image(&mut out, entry);
         verdict(&mut out, plan, entry);
+        way_to_go(&mut out, plan, entry);
         dates(&mut out, ledger, entry);
         out
     });
@@ -65,6 +66,69 @@ fn verdict(out: &mut String, plan: &Plan, entry: &Entry) {
                 unneeded.evidence.words()
             ),
         );
+    }
+}
+
+/// What would have to change for a kept image to go, and when it could.
+fn way_to_go(out: &mut String, plan: &Plan, entry: &Entry) {
+    if entry.verdict() != Verdict::Keep {
+        return;
+    }
+    let mut conditions: Vec<&str> = Vec::new();
+    for reason in entry.reasons() {
+        if let Some(condition) = condition(reason.kind()).filter(|it| !conditions.contains(it)) {
+            conditions.push(condition);
+        }
+    }
+    let conditions = conditions.join(", and ");
+    let passed = entry.reasons().iter().filter_map(KeepReason::ready_at);
+    let wanted = entry.reasons().iter().any(|it| is_wanted(it.kind()));
+    let text = match (conditions.as_str(), passed.max()) {
+        ("", None) => return,
+        ("", Some(at)) => {
+            let (when, left) = (next_minute(at), span(at - plan.now()));
+            format!("from {when} on (in {left}), unless something wants it until then")
+        }
+        (conditions, _) if wanted => {
+            format!("once {conditions}; then it must be unneeded for its minimum age")
+        }
+        (conditions, Some(at)) => format!("once {conditions}; not before {}", next_minute(at)),
+        (conditions, None) => format!("once {conditions}"),
+    };
+    wrapped(out, "goes    ", &text);
+}
+
+/// Whether the image counts as needed for as long as this reason holds.
+fn is_wanted(kind: KeepKind) -> bool {
+    match kind {
+        KeepKind::Tagged | KeepKind::InUse | KeepKind::ImageMount | KeepKind::Service => true,
+        KeepKind::Parent
+        | KeepKind::KeepImage
+        | KeepKind::KeepLabel
+        | KeepKind::Previous
+        | KeepKind::TooYoung
+        | KeepKind::FirstSeen
+        | KeepKind::AgeUnknown
+        | KeepKind::DigestPinned
+        | KeepKind::Incomplete => false,
+    }
+}
+
+/// What ends a reason that does not end by itself.
+fn condition(kind: KeepKind) -> Option<&'static str> {
+    match kind {
+        KeepKind::Tagged => Some("it has no tag (docker rmi NAME drops one)"),
+        KeepKind::InUse => Some("no container is of it"),
+        KeepKind::ImageMount => Some("no container mounts it"),
+        KeepKind::Service => Some("no service or task names it"),
+        KeepKind::Parent => Some("no image is built on it"),
+        KeepKind::KeepImage => Some("keep.images covers none of its names"),
+        KeepKind::KeepLabel => Some("keep.labels covers none of its labels"),
+        KeepKind::Previous => Some("keep.previous newer ones had its tag"),
+        KeepKind::TooYoung | KeepKind::FirstSeen => None,
+        KeepKind::AgeUnknown => Some("its age is known"),
+        KeepKind::DigestPinned => Some("age.digest_pinned lets it go"),
+        KeepKind::Incomplete => Some("the engine tells more of it"),
     }
 }
 
