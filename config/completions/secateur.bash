@@ -62,7 +62,7 @@ _secateur() {
             return 0
             ;;
         secateur__subcmd__plan)
-            opts="-v -q -h --out --inventory --save-inventory --explain --trust-engine-dates --policy --host --state-dir --format --verbose --quiet --help"
+            opts="-v -q -h --out --inventory --save-inventory --explain --top --trust-engine-dates --policy --host --state-dir --format --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -81,6 +81,10 @@ _secateur() {
                     return 0
                     ;;
                 --explain)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --top)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -39,7 +39,8 @@ complete -c secateur -n "__fish_secateur_needs_command" -f -a "verify-cache" -d 
 complete -c secateur -n "__fish_secateur_using_subcommand plan" -l out -d 'Write the plan as JSON too, for `prune --plan`' -r -F
 complete -c secateur -n "__fish_secateur_using_subcommand plan" -l inventory -d 'Plan for a saved host instead of a live engine' -r -F
 complete -c secateur -n "__fish_secateur_using_subcommand plan" -l save-inventory -d 'Save this host and its ledger, for --inventory' -r -F
-complete -c secateur -n "__fish_secateur_using_subcommand plan" -l explain -d 'One image\'s whole story: by name, id, digest, repository or container' -r
+complete -c secateur -n "__fish_secateur_using_subcommand plan" -l explain -d 'One image\'s story, by name, id or container' -r
+complete -c secateur -n "__fish_secateur_using_subcommand plan" -l top -d 'List the N largest images that stay' -r
 complete -c secateur -n "__fish_secateur_using_subcommand plan" -l policy -d 'Policy [default: /etc/secateur/policy.toml]' -r -F
 complete -c secateur -n "__fish_secateur_using_subcommand plan" -l host -d 'Engine [default: as docker finds it]' -r
 complete -c secateur -n "__fish_secateur_using_subcommand plan" -l state-dir -d 'State folder [default as root: /var/lib/secateur]' -r -F

@@ -104,8 +104,7 @@ Examples:
   secateur plan --save-inventory host.json       this host as it is now, and
   secateur plan --inventory host.json            its plan later, or elsewhere
 
-Keep a plan or policy where only root can write, such as /root: one that
-anybody else could change is refused (77).")]
+Keep both where only root can write: what others could change is refused (77).")]
 pub struct PlanArgs {
     /// Write the plan as JSON too, for `prune --plan`
     #[arg(long, value_name = "FILE")]
@@ -116,9 +115,12 @@ pub struct PlanArgs {
     /// Save this host and its ledger, for --inventory
     #[arg(long, value_name = "FILE", value_parser = file(), value_hint = ValueHint::AnyPath)]
     pub save_inventory: Option<PathBuf>,
-    /// One image's whole story: by name, id, digest, repository or container
+    /// One image's story, by name, id or container
     #[arg(long, value_name = "IMAGE")]
     pub explain: Option<String>,
+    /// List the N largest images that stay
+    #[arg(long, value_name = "N")]
+    pub top: Option<usize>,
     /// Show what prune --trust-engine-dates would remove
     #[arg(long)]
     pub trust_engine_dates: bool,

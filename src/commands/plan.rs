@@ -9,7 +9,7 @@ use crate::commands::start::{
     connect, own_record, policy, policy_of_any_host, removal_warnings, state_dir, trust,
 };
 use crate::commands::unmatched::unmatched;
-use crate::decide::decide;
+use crate::decide::{alternatives, decide};
 use crate::exit::{Exit, Fault};
 use crate::guard::against;
 use crate::host::files::StateDir;
@@ -17,6 +17,7 @@ use crate::host::signals::AskedToEnd;
 use crate::memory::state;
 use crate::memory::state::state_fault;
 use crate::report::Context;
+use crate::report::text::prune::Shown;
 use crate::report::{json, text};
 use crate::survey;
 use crate::survey::{LONGEST_SAVED, SavedHost};
@@ -28,12 +29,12 @@ pub(crate) async fn plan(global: &Global, args: &PlanArgs) -> Result<Exit, Fault
         policy(global)?
     };
     let mut context = Context::new(source, removal_warnings(&policy));
-    let (plan, ledger, containers) = if let Some(path) = &args.inventory {
+    let (plan, ledger, inventory) = if let Some(path) = &args.inventory {
         let (inventory, ledger) = SavedHost::read(path)?;
         let plan = decide(&policy, &inventory, &ledger, trust(args.trust_engine_dates));
         context.refusals = against(&policy, &[], &plan);
         context.unmatched = unmatched(&policy, &plan, &[]);
-        (plan, ledger, inventory.containers)
+        (plan, ledger, inventory)
     } else {
         let reader = connect(global, &policy).await?;
         let info = survey::engine(&reader, &policy).await?;
@@ -58,7 +59,7 @@ pub(crate) async fn plan(global: &Global, args: &PlanArgs) -> Result<Exit, Fault
         if let Some(path) = &args.save_inventory {
             write_readable(path, &SavedHost::of(&survey).to_json(), LONGEST_SAVED)?;
         }
-        (survey.plan, survey.ledger, survey.inventory.containers)
+        (survey.plan, survey.ledger, survey.inventory)
     };
     let on_stdout = args
         .out
@@ -69,7 +70,7 @@ pub(crate) async fn plan(global: &Global, args: &PlanArgs) -> Result<Exit, Fault
         write_readable(path, document.as_bytes(), LONGEST_PLAN)?;
     }
     let explained = args.explain.as_ref();
-    let explained = explained.map(|image| meant(&plan, &containers, image));
+    let explained = explained.map(|image| meant(&plan, &inventory.containers, image));
     let explained = explained.transpose()?;
     let format = if on_stdout {
         Format::Json
@@ -81,7 +82,14 @@ pub(crate) async fn plan(global: &Global, args: &PlanArgs) -> Result<Exit, Fault
         (_, Format::Json) => json::prune::plan(&plan, &context),
         (Some(entries), Format::Text) => text::prune::explain(&plan, &ledger, &entries),
         (None, Format::Text) if global.quiet => text::prune::plan_in_brief(&plan, &context),
-        (None, Format::Text) => text::prune::plan(&plan, &context, global.verbose),
+        (None, Format::Text) => {
+            let shown = Shown {
+                verbose: global.verbose,
+                top: args.top,
+                alternatives: alternatives(&policy, &inventory, &ledger, &plan),
+            };
+            text::prune::plan(&plan, &context, &shown)
+        }
     };
     say(&report, format)?;
     Ok(Exit::Done)

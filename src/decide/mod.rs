@@ -3,6 +3,7 @@
 //! no clock, asks nobody and cannot fail. A keep rule can only keep more; what
 //! is not known keeps.
 
+mod alternatives;
 mod choose;
 mod facts;
 pub mod plan;
@@ -19,6 +20,7 @@ use crate::policy::Policy;
 use facts::Facts;
 use plan::{Class, Entry, HeldBack, Plan, Verdict};
 
+pub use alternatives::{Alternative, Setting, alternatives};
 pub use choose::pressure;
 pub use facts::Trust;
 
@@ -36,6 +38,8 @@ pub fn decide(policy: &Policy, inventory: &Inventory, ledger: &Ledger, trust: Tr
 
 fn entry(facts: &Facts<'_>, image: &Image) -> Entry {
     let class = facts.class(image);
+    let is_used = facts.users.contains_key(&image.id);
+    let seen = facts.sighting(image);
     let unneeded = facts
         .evidence(image, class)
         .into_iter()
@@ -53,10 +57,12 @@ fn entry(facts: &Facts<'_>, image: &Image) -> Entry {
         reclaimable: image.reclaimable_at_least(facts.inventory.engine.store),
         image: Arc::new(image.clone()),
         class,
-        unneeded: unneeded
-            .filter(|_| class != Class::Tagged && !facts.users.contains_key(&image.id)),
+        unneeded: unneeded.filter(|_| class != Class::Tagged && !is_used),
         reasons,
         verdict,
         had_tags: facts.had_tags(image),
+        is_used,
+        last_used: seen.and_then(|seen| seen.last_used),
+        first_seen: seen.map(|seen| seen.first_seen),
     }
 }

@@ -1226,3 +1226,27 @@ proptest! {
         prop_assert!(ids(&fewer).is_subset(&ids(&plan)));
     }
 }
+
+#[test]
+fn what_other_settings_would_let_go_is_counted_and_nothing_that_goes_anyway() {
+    let mut old = image(2);
+    old.dates.created = Some(at(-1000));
+    old.dates.stored = Some(at(-1000));
+    let host = inventory([tagged(1, "app:1"), old, pinned(3, "app")]);
+    let story = Story::begins().look(0, &host);
+    let policy = Policy::parse("[age]\nmin_age = \"5s\"", "t").unwrap();
+    let told = |story: &Story| {
+        let plan = story.decide(&policy, &host);
+        let seen = Inventory {
+            taken_at: at(story.now),
+            ..host.clone()
+        };
+        let told = alternatives(&policy, &seen, &story.ledger, &plan);
+        told.iter()
+            .map(|it| (it.setting, it.images))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(told(&story), [(Setting::EngineDates, 1)]);
+    let later = story.look(100, &host);
+    assert_eq!(told(&later), [(Setting::DigestPinned, 1)]);
+}

@@ -18,6 +18,7 @@ use crate::policy::Policy;
 use crate::prune::outcome::{Ending, Loss, Outcome, Removed, Stayed};
 use crate::report::context::{Context, PolicySource};
 use crate::report::text::layout::{COLUMNS, HEAD, LOUD};
+use crate::report::text::prune::Shown;
 use crate::report::{journald, json, text};
 use crate::testing::{at, clock, id, image, inventory, pinned, tagged};
 
@@ -226,12 +227,12 @@ fn rules_that_match_nothing_are_one_note_that_is_bounded_and_no_loud_one() {
     };
     context.unmatched = vec![rule("ghcr.io/acmee/*".into())];
     let one = "note    1 rule of the policy matches nothing here: keep.images ghcr.io/acmee/*\n";
-    assert!(text::prune::plan(&plan, &context, false).contains(one));
+    assert!(text::prune::plan(&plan, &context, &Shown::default()).contains(one));
     assert!(text::prune::outcome(&outcome, Some(&plan), &context, false).contains(one));
     context.unmatched = (0..1000)
         .map(|n| rule(format!("\u{1b}[2J{n}{}", "x".repeat(1000))))
         .collect();
-    let shown = plain(&text::prune::plan(&plan, &context, false));
+    let shown = plain(&text::prune::plan(&plan, &context, &Shown::default()));
     let unmatched = shown
         .split("note    1000 rules of the policy match nothing here")
         .nth(1);

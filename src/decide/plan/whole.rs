@@ -23,6 +23,9 @@ pub struct Entry {
     pub(crate) reclaimable: Bytes,
     pub(crate) verdict: Verdict,
     pub(crate) had_tags: Vec<Reference>,
+    pub(crate) is_used: bool,
+    pub(crate) last_used: Option<DateTime<Utc>>,
+    pub(crate) first_seen: Option<DateTime<Utc>>,
 }
 
 impl Entry {
@@ -37,6 +40,21 @@ impl Entry {
     /// Tags that it was seen with and does not have now, the last one first.
     pub fn had_tags(&self) -> &[Reference] {
         &self.had_tags
+    }
+
+    /// Whether a container, an image mount, a service or a task refers to it now.
+    pub fn is_used(&self) -> bool {
+        self.is_used
+    }
+
+    /// When it was last seen in use; `None`: not since [`Entry::first_seen`].
+    pub fn last_used(&self) -> Option<DateTime<Utc>> {
+        self.last_used
+    }
+
+    /// The first survey that found it.
+    pub fn first_seen(&self) -> Option<DateTime<Utc>> {
+        self.first_seen
     }
 
     /// All reasons that keep it, in the order of the rules' table.

@@ -51,6 +51,8 @@ struct ImagePart<'a> {
     held_back: Option<&'static str>,
     reasons: Vec<Message>,
     unneeded_since: Option<String>,
+    first_seen_at: Option<String>,
+    last_used_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     evidence: Option<&'static str>,
 }
@@ -136,6 +138,8 @@ fn image(entry: &Entry) -> ImagePart<'_> {
         },
         reasons: entry.reasons().iter().map(reason).collect(),
         unneeded_since: entry.unneeded().map(|unneeded| time(unneeded.since)),
+        first_seen_at: entry.first_seen().map(time),
+        last_used_at: entry.last_used().map(time),
         evidence: entry.unneeded().map(|unneeded| unneeded.evidence.words()),
     }
 }

@@ -2,18 +2,34 @@
 //! image may go, and with --verbose every image.
 
 use crate::decide::plan::{HeldBack, Plan, Pressure, Verdict};
+use crate::decide::{Alternative, Setting};
 use crate::model::Bytes;
 use crate::model::time::{ago, next_minute};
 use crate::report::text::layout::wrapped;
 use crate::report::text::prune::lists::every_image;
+use crate::report::wording::images;
 
-pub(crate) fn closing(out: &mut String, plan: &Plan, short: Option<String>, verbose: bool) {
+/// `helps` is what else would free space, where that is to be told.
+pub(crate) fn closing(
+    out: &mut String,
+    plan: &Plan,
+    short: Option<String>,
+    helps: Option<&[Alternative]>,
+    verbose: bool,
+) {
     let next = plan.next_ready();
     if short.is_some() || next.is_some() {
         out.push('\n');
     }
     if let Some(short) = short {
         wrapped(out, "note    ", &short);
+    }
+    if let Some(alternatives) = helps {
+        for alternative in alternatives {
+            wrapped(out, "helps   ", &words(alternative));
+        }
+        let builds = "docker builder prune: the build cache. The next builds take longer.";
+        wrapped(out, "helps   ", builds);
     }
     if let Some(at) = next {
         let text = format!(
@@ -26,6 +42,22 @@ pub(crate) fn closing(out: &mut String, plan: &Plan, short: Option<String>, verb
     if verbose {
         every_image(out, plan);
     }
+}
+
+/// What a setting would free, and its risk.
+fn words(alternative: &Alternative) -> String {
+    let (setting, risk) = match alternative.setting {
+        Setting::EngineDates => (
+            "secateur prune --trust-engine-dates",
+            "a build that was replaced a minute ago may count as old",
+        ),
+        Setting::DigestPinned => (
+            "age.digest_pinned as short as age.min_age",
+            "what is deployed by digest has to be fetched again",
+        ),
+    };
+    let (frees, count) = (alternative.frees, images(alternative.images));
+    format!("{setting}: up to {frees} of {count}. Risk: {risk}.")
 }
 
 /// What holds the space, where the disk asks for more than `frees`.

@@ -55,7 +55,7 @@ fn more(out: &mut String, total: usize, shown: usize) {
 
 /// One name: a tag, else the last one that it had, else a digest reference without its
 /// digits, for the id is beside it.
-fn name(entry: &Entry, room: usize) -> String {
+pub(crate) fn name(entry: &Entry, room: usize) -> String {
     let image = entry.image();
     if let Some(tag) = image.tags.first() {
         return fitted(&tag.familiar(), room);

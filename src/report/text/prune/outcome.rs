@@ -43,7 +43,7 @@ pub fn outcome(outcome: &Outcome, plan: Option<&Plan>, context: &Context, verbos
             .reclaimed()
             .filter(|_| outcome.ending == Ending::Done);
         let short = reclaimed.and_then(|got| short_of_target(plan, got, "was reclaimed"));
-        closing(&mut out, plan, short, verbose);
+        closing(&mut out, plan, short, None, verbose);
     }
     out
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use crate::decide::Alternative;
 use crate::decide::plan::{Entry, Plan};
 use crate::model::Bytes;
 use crate::report::context::Context;
@@ -9,11 +10,27 @@ use crate::report::text::header::{engine_and_policy, refusals};
 use crate::report::text::layout::{HEAD, blank_after, headed};
 use crate::report::text::prune::closing::{closing, short_of_target};
 use crate::report::text::prune::disk::disk;
+use crate::report::text::prune::largest::largest;
 use crate::report::text::prune::lists::{held_back, kept, table};
 use crate::report::wording::images;
 
+/// How many of the largest images a plan shows without --top.
+const TOP: usize = 10;
+
+/// What a plan's report shows beside the plan.
+#[derive(Debug, Default)]
+pub struct Shown {
+    pub verbose: bool,
+    /// How many of the largest images that stay are shown; without it, [`TOP`] of them
+    /// where what may go is not enough.
+    pub top: Option<usize>,
+    /// Told where what may go is not enough.
+    pub alternatives: Vec<Alternative>,
+}
+
 /// The whole report of a plan.
-pub fn plan(plan: &Plan, context: &Context, verbose: bool) -> String {
+pub fn plan(plan: &Plan, context: &Context, shown: &Shown) -> String {
+    let verbose = shown.verbose;
     let mut out = String::new();
     refusals(&mut out, "a prune would be refused now:", &context.refusals);
     blank_after(&mut out);
@@ -29,7 +46,10 @@ pub fn plan(plan: &Plan, context: &Context, verbose: bool) -> String {
     kept(&mut out, plan);
     let least = plan.removals().map(Entry::reclaimable).sum();
     let short = short_of_target(plan, least, "may be removed now");
-    closing(&mut out, plan, short, verbose);
+    let usual = if short.is_some() { TOP } else { 0 };
+    largest(&mut out, plan, shown.top.unwrap_or(usual));
+    let helps = short.as_ref().map(|_| &*shown.alternatives);
+    closing(&mut out, plan, short, helps, verbose);
     out
 }
 

@@ -1,16 +1,17 @@
 //! Whole reports, word for word.
 
-use crate::decide::{Trust, decide};
+use crate::decide::{Alternative, Setting, Trust, decide};
 use crate::guard::{Cause, Refusal};
 use crate::memory::ledger::Ledger;
-use crate::model::Observed;
 use crate::model::conditions::{Cure, Disk, Room};
 use crate::model::text::Untrusted;
+use crate::model::{Bytes, Observed};
 use crate::prune::outcome::{Ending, Outcome, Removed};
 use crate::report::tests::{
     self, ENOUGH, GIB, MIB, context, disk, host, plain, planned, policy, refusals, run, seen,
 };
 use crate::report::text;
+use crate::report::text::prune::Shown;
 use crate::testing::{at, id, image, inventory, pinned, tagged};
 
 /// Text that must not get to a terminal as it is.
@@ -21,16 +22,23 @@ fn golden(name: &str, report: &str) {
     tests::golden(name, &plain(report));
 }
 
+fn verbose() -> Shown {
+    Shown {
+        verbose: true,
+        ..Shown::default()
+    }
+}
+
 #[test]
 fn a_plan_with_removals() {
     let (plan, _) = planned(ENOUGH);
     golden(
         "plan.txt",
-        &text::prune::plan(&plan, &context(vec![], &[]), false),
+        &text::prune::plan(&plan, &context(vec![], &[]), &Shown::default()),
     );
     golden(
         "plan-verbose.txt",
-        &text::prune::plan(&plan, &context(vec![], &[]), true),
+        &text::prune::plan(&plan, &context(vec![], &[]), &verbose()),
     );
 }
 
@@ -71,17 +79,29 @@ fn a_plan_where_the_disk_has_room() {
     let (plan, _) = planned("[disk]\nstart_above_percent = 90");
     golden(
         "plan-room.txt",
-        &text::prune::plan(&plan, &context(vec![], &[]), false),
+        &text::prune::plan(&plan, &context(vec![], &[]), &Shown::default()),
     );
 }
 
 #[test]
 fn a_plan_that_is_refused_and_would_not_be_enough() {
     let (plan, _) = planned("");
+    let frees = |setting, images, mib| Alternative {
+        setting,
+        images,
+        frees: Bytes(mib * MIB),
+    };
+    let shown = Shown {
+        alternatives: vec![
+            frees(Setting::EngineDates, 2, 180),
+            frees(Setting::DigestPinned, 1, 88),
+        ],
+        ..Shown::default()
+    };
     let note = "/var/lib/docker/tmp/GetImageBlob12 is left from a pull that is over (untouched for 3 d); it holds nothing up";
     golden(
         "plan-refused.txt",
-        &text::prune::plan(&plan, &context(refusals(), &[note]), false),
+        &text::prune::plan(&plan, &context(refusals(), &[note]), &shown),
     );
 }
 
@@ -148,9 +168,13 @@ fn long_lists_are_cut_and_verbose_shows_them() {
         "[disk]\nstart_above_percent = 0\nstop_below_percent = 0\n[limits]\nmax_images = 25",
     );
     let plan = decide(&policy, &host, &ledger, Trust::OwnMemory);
-    let short = plain(&text::prune::plan(&plan, &context(vec![], &[]), false));
+    let short = plain(&text::prune::plan(
+        &plan,
+        &context(vec![], &[]),
+        &Shown::default(),
+    ));
     assert!(short.contains("... and 5 more (-v shows all)"), "{short}");
-    let long = plain(&text::prune::plan(&plan, &context(vec![], &[]), true));
+    let long = plain(&text::prune::plan(&plan, &context(vec![], &[]), &verbose()));
     assert!(!long.contains("more (-v"), "{long}");
     assert!((1..=30).all(|n| long.contains(id(n).short())), "{long}");
 }
@@ -167,7 +191,11 @@ fn inodes_are_named_where_they_fill_the_disk() {
     };
     host.disk = Observed::Known(full);
     let plan = decide(&policy(""), &host, &ledger, Trust::OwnMemory);
-    let shown = plain(&text::prune::plan(&plan, &context(vec![], &[]), false));
+    let shown = plain(&text::prune::plan(
+        &plan,
+        &context(vec![], &[]),
+        &Shown::default(),
+    ));
     // Wherever the line is broken.
     let words = shown.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(words.contains("; 97.0 % of the inodes used, "), "{shown}");
@@ -222,7 +250,14 @@ fn no_report_is_too_wide_or_moves_a_cursor() {
     plain(&text::prune::explain(&plan, &ledger, &every));
     for verbose in [false, true] {
         for plan in [&plan, &unmeasured] {
-            plain(&text::prune::plan(plan, &context, verbose));
+            plain(&text::prune::plan(
+                plan,
+                &context,
+                &Shown {
+                    verbose,
+                    ..Shown::default()
+                },
+            ));
             plain(&text::prune::outcome(
                 &outcome,
                 Some(plan),

@@ -1,0 +1,58 @@
+//! What other settings would let go on this host, for a person whose disk is full and
+//! whose plan is not enough. Nothing is decided by it.
+
+use crate::decide::plan::{Entry, Plan, Verdict};
+use crate::decide::{Trust, decide};
+use crate::memory::ledger::Ledger;
+use crate::model::{Bytes, Inventory};
+use crate::policy::{DigestPinned, Policy};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Setting {
+    /// `--trust-engine-dates`.
+    EngineDates,
+    /// `age.digest_pinned` as short as it may be: `age.min_age`.
+    DigestPinned,
+}
+
+/// What one of them would let go beside what may go anyway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Alternative {
+    pub setting: Setting,
+    pub images: usize,
+    /// At most, for an inspection of each image may still keep it.
+    pub frees: Bytes,
+}
+
+/// Those that would let anything go.
+pub fn alternatives(
+    policy: &Policy,
+    inventory: &Inventory,
+    ledger: &Ledger,
+    plan: &Plan,
+) -> Vec<Alternative> {
+    let by = |setting, policy: &Policy, trust| {
+        let other = decide(policy, inventory, ledger, trust);
+        let kept_here = |entry: &&Entry| {
+            let here = plan.entry(&entry.image().id).map(Entry::verdict);
+            here == Some(Verdict::Keep) && entry.verdict() != Verdict::Keep
+        };
+        let more = other.entries().iter().filter(kept_here);
+        Alternative {
+            setting,
+            images: more.clone().count(),
+            frees: more.map(Entry::reclaimable).sum(),
+        }
+    };
+    let short = Policy {
+        digest_pinned: DigestPinned::After(policy.min_age),
+        ..policy.clone()
+    };
+    [
+        by(Setting::EngineDates, policy, Trust::EngineDates),
+        by(Setting::DigestPinned, &short, Trust::OwnMemory),
+    ]
+    .into_iter()
+    .filter(|alternative| alternative.images > 0)
+    .collect()
+}

@@ -1,0 +1,117 @@
+//! The largest images that stay: what a person may look at where the disk is full and
+//! nothing that may go is enough.
+
+use std::cmp::Reverse;
+use std::fmt::Write as _;
+
+use crate::decide::plan::{Entry, KeepKind, KeepReason, Plan, Verdict};
+use crate::model::reference::Reference;
+use crate::model::time::ago;
+use crate::model::{Bytes, Store};
+use crate::report::text::layout::{COLUMNS, HEAD, command, wrapped};
+use crate::report::text::prune::lists::name;
+use crate::report::wording::images;
+
+pub(crate) fn largest(out: &mut String, plan: &Plan, count: usize) {
+    let size = |entry: &Entry| entry.image().size.known().copied().unwrap_or_default();
+    let stay = plan.entries().iter();
+    let mut stay: Vec<&Entry> = stay.filter(|it| it.verdict() == Verdict::Keep).collect();
+    stay.sort_by_key(|entry| (Reverse(size(entry)), &entry.image().id));
+    stay.truncate(count);
+    if stay.is_empty() {
+        return;
+    }
+    let of_them = images(stay.len());
+    let _ = writeln!(out, "\n{HEAD}the largest {of_them} that stay{HEAD:#}:");
+    let mut line = |size: &str, used: &str, why: &str, name: &str| {
+        let start = line_start(size, used, why);
+        let _ = writeln!(out, "{start}{name}");
+    };
+    line("UP TO", "LAST USED", "FIRST REASON", "NAME");
+    for entry in &stay {
+        let why = entry.reasons().first().map(KeepReason::kind);
+        let why = why.map_or("", |kind| kind.name());
+        let (size, used) = (size(entry).to_string(), last_used(plan, entry));
+        let room = COLUMNS - line_start(&size, &used, why).chars().count();
+        line(&size, &used, why, &name(entry, room));
+    }
+    if stay.iter().any(|entry| is_unused(entry)) {
+        let text = "\"not in\": not used since secateur saw it first, so long ago";
+        wrapped(out, "  ", text);
+    }
+    what_is_no_image(out, plan);
+    if let Some(old) = longest_unused_tag(&stay) {
+        wrapped(
+            out,
+            "  ",
+            "A tag that nothing is to be deployed from is yours to drop:",
+        );
+        command(out, &format!("docker rmi {}", old.familiar()));
+    }
+}
+
+fn line_start(size: &str, used: &str, why: &str) -> String {
+    format!("  {size:>9}  {used:<16}  {why:<13}  ")
+}
+
+fn last_used(plan: &Plan, entry: &Entry) -> String {
+    match (entry.is_used(), entry.last_used(), entry.first_seen()) {
+        (true, _, _) => "now".to_owned(),
+        (false, Some(at), _) => format!("{} ago", ago(at, plan.now())),
+        (false, None, Some(first)) => format!("not in {}", ago(first, plan.now())),
+        (false, None, None) => "unknown".to_owned(),
+    }
+}
+
+fn is_unused(entry: &Entry) -> bool {
+    !entry.is_used() && entry.last_used().is_none()
+}
+
+fn is_kept_by_its_tags_alone(entry: &Entry) -> bool {
+    entry.reasons().iter().all(|reason| match reason.kind() {
+        KeepKind::Tagged | KeepKind::TooYoung | KeepKind::FirstSeen => true,
+        KeepKind::InUse
+        | KeepKind::ImageMount
+        | KeepKind::Service
+        | KeepKind::Parent
+        | KeepKind::KeepImage
+        | KeepKind::KeepLabel
+        | KeepKind::Previous
+        | KeepKind::AgeUnknown
+        | KeepKind::DigestPinned
+        | KeepKind::Incomplete => false,
+    })
+}
+
+/// Of these, a tag of the image that has not been used for longest.
+fn longest_unused_tag<'a>(stay: &[&'a Entry]) -> Option<&'a Reference> {
+    let unused = stay.iter().filter(|entry| is_kept_by_its_tags_alone(entry));
+    let tagged = unused.filter_map(|entry| Some((entry, entry.image().tags.first()?)));
+    let oldest = tagged.min_by_key(|(entry, _)| entry.last_used().or(entry.first_seen()));
+    oldest.map(|(_, tag)| tag)
+}
+
+/// All images together are at most the sum of their sizes, so the rest is something else.
+/// Not so on the containerd store, which counts what images share in another way.
+fn what_is_no_image(out: &mut String, plan: &Plan) {
+    let (Some(disk), Store::Graphdriver) = (plan.disk().known(), plan.engine().store) else {
+        return;
+    };
+    let sizes = plan
+        .entries()
+        .iter()
+        .map(|entry| entry.image().size.known());
+    let Some(sizes) = sizes.collect::<Option<Vec<_>>>() else {
+        return;
+    };
+    let all: Bytes = sizes.into_iter().copied().sum();
+    let used = Bytes(disk.bytes.used);
+    if let Some(rest) = used.0.checked_sub(all.0) {
+        let text = format!(
+            "All images together have at most {all} of the {used} used. At least {} is \
+             something else: containers, volumes, build cache, logs.",
+            Bytes(rest)
+        );
+        wrapped(out, "  ", &text);
+    }
+}
