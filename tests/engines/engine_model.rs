@@ -409,13 +409,17 @@ fn length() -> usize {
 #[test]
 #[ignore = "needs the lab: run tests/run"]
 fn the_model_answers_as_28_on_overlay2() {
-    script(Kind::Overlay28, 1, length());
+    for kind in Kind::NEWEST_OVERLAY {
+        script(kind, 1, length());
+    }
 }
 
 #[test]
 #[ignore = "needs the lab: run tests/run"]
 fn the_model_answers_as_28_on_the_containerd_store() {
-    script(Kind::Containerd28, 2, length());
+    for kind in Kind::NEWEST_CONTAINERD {
+        script(kind, 2, length());
+    }
 }
 
 #[test]

@@ -40,6 +40,9 @@ fn what_the_fake_engine_serves_has_the_shape_that_live_engines_answer_in() {
             let text = serde_json::to_string_pretty(&live).expect("JSON");
             std::fs::write(&path, text + "\n").expect("the recording");
         }
+        if kind.is_given() && !path.exists() {
+            continue; // of its version there are no recordings
+        }
         let recorded = Recorded::read(kind.name()).0;
         for part in PARTS {
             let (live, recorded) = (keys(&live[part]), keys(&recorded[part]));

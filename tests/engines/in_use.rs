@@ -106,8 +106,6 @@ fn mount(engine: &Engine, image: &str) -> String {
     container
 }
 
-const WITH_IMAGE_MOUNTS: [Kind; 2] = [Kind::Overlay28, Kind::Containerd28];
-
 #[test]
 #[ignore = "needs the lab: run tests/run"]
 fn an_engine_before_image_mounts_takes_none() {
@@ -122,7 +120,7 @@ fn an_engine_before_image_mounts_takes_none() {
 #[test]
 #[ignore = "needs the lab: run tests/run"]
 fn an_image_that_is_mounted_by_its_id_stays() {
-    for kind in WITH_IMAGE_MOUNTS {
+    for kind in Kind::NEWEST {
         let engine = engine(kind);
         let mounted = engine.load(&Archive::new().busybox());
         mount(&engine, &mounted);
@@ -144,7 +142,7 @@ fn an_image_that_is_mounted_by_its_id_stays() {
 #[test]
 #[ignore = "needs the lab: run tests/run"]
 fn an_image_that_is_mounted_by_a_name_it_has_lost_stays() {
-    for kind in WITH_IMAGE_MOUNTS {
+    for kind in Kind::NEWEST {
         let engine = engine(kind);
         let mounted = engine.load(&Archive::new().busybox().tag("mounted:v1"));
         mount(&engine, "mounted:v1");
@@ -169,7 +167,7 @@ fn an_image_that_is_mounted_by_a_name_it_has_lost_stays() {
 #[test]
 #[ignore = "needs the lab: run tests/run"]
 fn an_image_that_is_mounted_by_a_name_nobody_saw_it_with_is_kept_by_the_engine() {
-    for kind in WITH_IMAGE_MOUNTS {
+    for kind in Kind::NEWEST {
         let engine = engine(kind);
         let mounted = engine.load(&Archive::new().busybox().tag("mounted:v1"));
         mount(&engine, "mounted:v1");

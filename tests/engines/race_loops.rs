@@ -76,46 +76,57 @@ fn without_a_lock(kind: Kind, act: Act) {
 #[test]
 #[ignore = "needs the lab: run tests/run"]
 fn no_tag_is_lost_on_overlay2_where_the_deployer_shares_the_lock() {
-    with_the_lock(Kind::Overlay28, Act::Tag);
+    for kind in Kind::NEWEST_OVERLAY {
+        with_the_lock(kind, Act::Tag);
+    }
 }
 
 #[test]
 #[ignore = "needs the lab: run tests/run"]
 fn no_tag_is_lost_on_the_containerd_store_where_the_deployer_shares_the_lock() {
-    with_the_lock(Kind::Containerd28, Act::Tag);
+    for kind in Kind::NEWEST_CONTAINERD {
+        with_the_lock(kind, Act::Tag);
+    }
 }
 
 #[test]
 #[ignore = "needs the lab: run tests/run"]
 fn every_tag_lost_on_overlay2_without_the_lock_is_reported() {
-    without_a_lock(Kind::Overlay28, Act::Tag);
+    for kind in Kind::NEWEST_OVERLAY {
+        without_a_lock(kind, Act::Tag);
+    }
 }
 
 #[test]
 #[ignore = "needs the lab: run tests/run"]
 fn every_tag_lost_on_the_containerd_store_without_the_lock_is_reported() {
-    without_a_lock(Kind::Containerd28, Act::Tag);
+    for kind in Kind::NEWEST_CONTAINERD {
+        without_a_lock(kind, Act::Tag);
+    }
 }
 
 #[test]
 #[ignore = "needs the lab: run tests/run"]
 fn no_container_loses_its_image_where_the_deployer_shares_the_lock() {
-    with_the_lock(Kind::Overlay28, Act::Create);
-    with_the_lock(Kind::Containerd28, Act::Create);
+    for kind in Kind::NEWEST {
+        with_the_lock(kind, Act::Create);
+    }
 }
 
 #[test]
 #[ignore = "needs the lab: run tests/run"]
 fn every_container_that_lost_its_image_without_the_lock_is_reported() {
-    without_a_lock(Kind::Overlay28, Act::Create);
-    without_a_lock(Kind::Containerd28, Act::Create);
+    for kind in Kind::NEWEST {
+        without_a_lock(kind, Act::Create);
+    }
 }
 
 #[test]
 #[ignore = "needs the lab: run tests/run"]
 fn every_container_that_lost_a_mounted_image_without_the_lock_is_reported() {
-    without_a_lock(Kind::Overlay28, Act::Mount);
-    without_a_lock(Kind::Containerd28, Act::Mount);
+    for kind in Kind::NEWEST {
+        without_a_lock(kind, Act::Mount);
+    }
 }
 
 /// Whatever arrives beside a janitor is whole.
@@ -130,20 +141,25 @@ fn arrives_whole(kind: Kind, arrival: Arrival) {
 #[test]
 #[ignore = "needs the lab: run tests/run"]
 fn no_pull_beside_a_janitor_on_overlay2_is_broken() {
-    arrives_whole(Kind::Overlay28, Arrival::Pull);
+    for kind in Kind::NEWEST_OVERLAY {
+        arrives_whole(kind, Arrival::Pull);
+    }
 }
 
 #[test]
 #[ignore = "needs the lab: run tests/run"]
 fn no_pull_beside_a_janitor_on_the_containerd_store_is_broken() {
-    arrives_whole(Kind::Containerd28, Arrival::Pull);
+    for kind in Kind::NEWEST_CONTAINERD {
+        arrives_whole(kind, Arrival::Pull);
+    }
 }
 
 #[test]
 #[ignore = "needs the lab: run tests/run"]
 fn no_load_beside_a_janitor_is_broken() {
-    arrives_whole(Kind::Overlay28, Arrival::Load);
-    arrives_whole(Kind::Containerd28, Arrival::Load);
+    for kind in Kind::NEWEST {
+        arrives_whole(kind, Arrival::Load);
+    }
 }
 
 /// What is lost of pulls of what is being removed is reported, and nothing else.
@@ -162,11 +178,15 @@ fn same_image(kind: Kind) {
 #[test]
 #[ignore = "needs the lab: run tests/run"]
 fn every_pull_lost_beside_a_prune_of_overlay2_is_reported_and_no_other() {
-    same_image(Kind::Overlay28);
+    for kind in Kind::NEWEST_OVERLAY {
+        same_image(kind);
+    }
 }
 
 #[test]
 #[ignore = "needs the lab: run tests/run"]
 fn every_pull_lost_beside_a_prune_of_the_containerd_store_is_reported_and_no_other() {
-    same_image(Kind::Containerd28);
+    for kind in Kind::NEWEST_CONTAINERD {
+        same_image(kind);
+    }
 }

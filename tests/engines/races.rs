@@ -156,7 +156,7 @@ fn an_image_that_a_container_took_meanwhile_stays() {
 #[ignore = "needs the lab: run tests/run"]
 fn a_digest_pinned_image_tagged_meanwhile_keeps_that_tag() {
     let registry = Registry::start();
-    for kind in [Kind::Overlay20, Kind::Overlay28] {
+    for kind in Kind::OVERLAY {
         for step in ["GET", "DELETE"] {
             let engine = Engine::start(kind);
             registry.put("pinned:v1", &Archive::new());

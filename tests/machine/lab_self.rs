@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::SystemTime;
 
 use crate::lab::image::{Archive, tar};
-use crate::lab::{Engine, Kind, Registry, base64url, wait_until};
+use crate::lab::{Engine, Kind, Registry, base64url, version_of, wait_until};
 use serde_json::{Value, json};
 
 const MIB: usize = 1024 * 1024;
@@ -252,27 +252,53 @@ fn swarm_works(kind: Kind) {
 }
 
 macro_rules! on {
-    ($($name:ident: $check:ident($kind:ident);)*) => {$(
+    ($($name:ident: $check:ident($kinds:expr);)*) => {$(
         #[test]
         #[ignore = "needs the lab: run tests/run"]
         fn $name() {
-            $check(Kind::$kind);
+            for kind in $kinds {
+                $check(kind);
+            }
         }
     )*};
 }
 
 on! {
-    overlay20: kind_works(Overlay20);
-    overlay26: kind_works(Overlay26);
-    containerd26: kind_works(Containerd26);
-    overlay28: kind_works(Overlay28);
-    containerd28: kind_works(Containerd28);
-    pulls_on_overlay20: pulls_work(Overlay20);
-    pulls_on_overlay28: pulls_work(Overlay28);
-    pulls_on_containerd28: pulls_work(Containerd28);
-    swarm_on_overlay20: swarm_works(Overlay20);
-    swarm_on_overlay28: swarm_works(Overlay28);
-    swarm_on_containerd28: swarm_works(Containerd28);
+    overlay20: kind_works([Kind::Overlay20]);
+    overlay26: kind_works([Kind::Overlay26]);
+    containerd26: kind_works([Kind::Containerd26]);
+    overlay28: kind_works(Kind::NEWEST_OVERLAY);
+    containerd28: kind_works(Kind::NEWEST_CONTAINERD);
+    pulls_on_overlay20: pulls_work([Kind::Overlay20]);
+    pulls_on_overlay28: pulls_work(Kind::NEWEST_OVERLAY);
+    pulls_on_containerd28: pulls_work(Kind::NEWEST_CONTAINERD);
+    swarm_on_overlay20: swarm_works([Kind::Overlay20]);
+    swarm_on_overlay28: swarm_works(Kind::NEWEST_OVERLAY);
+    swarm_on_containerd28: swarm_works(Kind::NEWEST_CONTAINERD);
+}
+
+/// Else an engine that nobody tried would count as tried.
+#[test]
+fn what_is_no_dockerd_is_not_taken_for_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let said_by = |script: &str| {
+        let path = folder.path().join("dockerd");
+        std::fs::write(&path, script).expect("a script");
+        let runs = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&path, runs).expect("its mode");
+        version_of(&path)
+    };
+    let version = said_by("#!/bin/sh\necho Docker version 29.7.2-dev, build b985e23\n");
+    assert_eq!(version.as_deref(), Ok("29.7"));
+    for script in [
+        "#!/bin/sh\necho hello\n",
+        "#!/bin/sh\necho Docker version dev, build x\n",
+        "#!/bin/sh\n",
+    ] {
+        assert!(said_by(script).is_err(), "{script}");
+    }
+    let error = version_of(&folder.path().join("none")).expect_err("no file");
+    assert!(error.contains("No such file"), "{error}");
 }
 
 #[test]

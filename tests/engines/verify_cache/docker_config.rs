@@ -94,7 +94,7 @@ fn docker_pulls(host: &Host, docker: &std::path::Path, name: &str) -> bool {
 #[ignore = "needs the lab: run tests/run"]
 fn what_dockers_client_gets_in_with_is_authenticated_and_what_it_does_not_is_not() {
     let mut wrong = Vec::new();
-    for kind in [Kind::Overlay20, Kind::Overlay28] {
+    for kind in Kind::OVERLAY {
         let host = Host::new(kind);
         host.registry.put("app:v1", &Archive::new().tag("x:1"));
         let name = host.registry.name("app:v1");

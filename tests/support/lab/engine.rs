@@ -99,7 +99,7 @@ impl Engine {
             .expect("a room has a name")
             .to_string_lossy();
         let arguments = [
-            "dockerd".to_owned(),
+            self.kind.program().to_owned(),
             format!("--config-file={dir}/daemon.json"),
             format!("--data-root={}", self.data_root.display()),
             format!("--host=unix://{dir}/docker.sock"),

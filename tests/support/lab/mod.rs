@@ -34,7 +34,7 @@ mod swarm;
 pub use engine::{Builder, Engine};
 pub use http::{Response, base64url, encode};
 pub use images::Pull;
-pub use kind::Kind;
+pub use kind::{Kind, version_of};
 pub use machine::{Machine, Said};
 pub use registry::{Access, Registry, USER};
 pub use room::{Inside, Room};
