@@ -25,6 +25,9 @@ struct Usage {
 struct BuildUsage {
     #[serde(default, deserialize_with = "in_use")]
     items: Vec<BuildRecord>,
+    /// How many are in use, also where none is listed.
+    #[serde(default)]
+    active_count: i64,
 }
 
 #[derive(Deserialize)]
@@ -59,23 +62,57 @@ impl Reader {
             return Ok(Observed::Known(Vec::new()));
         }
         let doing = "read the build cache (GET /system/df?type=build-cache)";
-        let path = "/system/df?type=build-cache";
+        // From 1.52 on the records are listed only where that is asked for.
+        let path = if self.api >= (1, 52) {
+            "/system/df?type=build-cache&verbose=1"
+        } else {
+            "/system/df?type=build-cache"
+        };
         let body = self.whole(doing, path, LONGEST_WHOLE).await?;
         let usage: Usage = object(&body).map_err(|why| EngineError::nonsense(doing, why))?;
-        let items = usage.build_cache_usage.map(|usage| usage.items);
-        let in_use = usage
-            .build_cache
-            .into_iter()
-            .chain(items.into_iter().flatten());
-        Ok(Observed::Known(
-            in_use
-                .map(|r| {
-                    format!(
-                        "build record {} is in use",
-                        escape(r.id.as_deref().unwrap_or("?"))
-                    )
-                })
-                .collect(),
-        ))
+        Ok(Observed::Known(under_way(usage)))
+    }
+}
+
+fn under_way(usage: Usage) -> Vec<String> {
+    let (items, active) = usage
+        .build_cache_usage
+        .map(|usage| (usage.items, usage.active_count))
+        .unwrap_or_default();
+    let records = usage.build_cache.into_iter().chain(items);
+    let named = |record: BuildRecord| {
+        let id = record.id.as_deref().unwrap_or("?");
+        format!("build record {} is in use", escape(id))
+    };
+    let mut all: Vec<String> = records.map(named).collect();
+    if all.is_empty() && active != 0 {
+        all.push(format!("build records in use: {active}"));
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_in_use_is_seen_in_each_form_also_where_it_is_only_counted() {
+        let seen = |text: &str| under_way(object(text.as_bytes()).unwrap());
+        let named = ["build record a is in use"];
+        let records = r#"[{"ID":"a","InUse":true},{"ID":"b","InUse":false}]"#;
+        assert_eq!(seen(&format!(r#"{{"BuildCache":{records}}}"#)), named);
+        let usage = |inner: &str| format!(r#"{{"BuildCacheUsage":{{{inner}}}}}"#);
+        let listed = format!(r#""ActiveCount":1,"Items":{records},"TotalCount":2"#);
+        assert_eq!(seen(&usage(&listed)), named);
+        let counted = r#""ActiveCount":1,"TotalCount":2"#;
+        assert_eq!(seen(&usage(counted)), ["build records in use: 1"]);
+        for none in [
+            "{}",
+            r#"{"BuildCache":null}"#,
+            &usage(""),
+            &usage(r#""Items":[]"#),
+        ] {
+            assert_eq!(seen(none), [""; 0], "{none}");
+        }
     }
 }

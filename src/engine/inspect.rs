@@ -106,7 +106,7 @@ impl Reader {
         read: impl FnOnce(Answer) -> Result<T, String>,
     ) -> Result<T, EngineError> {
         let doing = format!("inspect image {id}");
-        let path = format!("/images/{id}/json");
+        let path = self.inspect_path(id.as_str());
         let body = self.whole(&doing, &path, LONGEST_ITEM).await?;
         object(&body)
             .and_then(read)
@@ -137,7 +137,7 @@ impl Reader {
 
     async fn answer_about(&self, name: &Reference) -> Result<Vec<u8>, EngineError> {
         let doing = format!("inspect image {name}");
-        let path = format!("/images/{name}/json");
+        let path = self.inspect_path(&name.to_string());
         self.whole(&doing, &path, LONGEST_WHOLE).await
     }
 }

@@ -20,6 +20,8 @@ pub struct Reader {
     pub(super) docker: Docker,
     pub(super) socket: Socket,
     pub(super) api: (u32, u32),
+    /// The version by which one image is inspected.
+    inspecting: (u32, u32),
     pub(super) podman: bool,
     pub(super) version: String,
     pub(super) platform: Option<Platform>,
@@ -71,6 +73,7 @@ impl Reader {
             docker,
             socket,
             api,
+            inspecting: api.min(BEFORE_SIGNATURES).max(lowest),
             podman,
             platform: Platform::given(version.os, version.arch),
             version: version.version.unwrap_or_default(),
@@ -88,6 +91,27 @@ impl Reader {
         Box::pin(ask(doing, self.patience, request)).await
     }
 
+    /// The path by which an image is inspected.
+    pub(super) fn inspect_path(&self, image: &str) -> String {
+        let (major, minor) = self.inspecting;
+        format!("/v{major}.{minor}/images/{image}/json")
+    }
+
+    /// A reader that no engine was asked for.
+    #[cfg(test)]
+    pub(super) fn of(socket: Socket) -> Self {
+        Self {
+            patience: Duration::from_secs(30),
+            docker: socket.docker(),
+            socket,
+            api: OURS,
+            inspecting: BEFORE_SIGNATURES,
+            podman: false,
+            platform: None,
+            version: String::new(),
+        }
+    }
+
     /// What the engine pulls where nobody names a platform; `None` where it does not say.
     pub fn platform(&self) -> Option<&Platform> {
         self.platform.as_ref()
@@ -95,8 +119,12 @@ impl Reader {
 }
 
 /// The newest API version that secateur was tested with, and the oldest.
-const OURS: (u32, u32) = (1, 51);
+const OURS: (u32, u32) = (1, 55);
 const LOWEST: (u32, u32) = (1, 40);
+
+/// From 1.53 on an engine with the containerd store checks the signatures of an image that is
+/// inspected, and may ask the network for their keys.
+const BEFORE_SIGNATURES: (u32, u32) = (1, 52);
 
 fn parse_api(text: &str) -> Option<(u32, u32)> {
     let (major, minor) = text.split_once('.')?;
@@ -165,11 +193,18 @@ mod tests {
     use super::*;
     use crate::engine::environment::Environment;
 
-    /// Connects to an engine that takes so long to answer.
-    async fn connects(needs: Duration, patience: Duration) -> Result<Reader, EngineError> {
+    /// Connects to an engine of these API versions that takes so long to answer.
+    async fn agrees(
+        newest: &str,
+        lowest: &str,
+        needs: Duration,
+        patience: Duration,
+    ) -> Result<Reader, EngineError> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("docker.sock");
         let listener = UnixListener::bind(&path).unwrap();
+        let body =
+            format!(r#"{{"Version":"29.7.2","ApiVersion":"{newest}","MinAPIVersion":"{lowest}"}}"#);
         let slow = async move {
             let (mut client, _) = listener.accept().await.unwrap();
             client
@@ -177,7 +212,6 @@ mod tests {
                 .await
                 .unwrap();
             tokio::time::sleep(needs).await;
-            let body = r#"{"Version":"28.5.2","ApiVersion":"1.51","MinAPIVersion":"1.24"}"#;
             let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: ";
             let answer = format!("{head}{}\r\n\r\n{body}", body.len());
             // Nobody may be left to read it.
@@ -187,6 +221,31 @@ mod tests {
         let address = Address::resolve(Some(&host), &Environment::default(), |_| ()).unwrap();
         tokio::spawn(slow);
         Reader::connect(&address, patience).await
+    }
+
+    /// Connects to an engine that takes so long to answer.
+    async fn connects(needs: Duration, patience: Duration) -> Result<Reader, EngineError> {
+        agrees("1.51", "1.24", needs, patience).await
+    }
+
+    #[tokio::test]
+    async fn both_speak_the_newest_version_that_both_know() {
+        let soon = Duration::from_secs(30);
+        let agreed = async |newest, lowest| {
+            let reader = agrees(newest, lowest, Duration::ZERO, soon).await?;
+            Ok((reader.api, reader.inspect_path("x")))
+        };
+        let is = |api, path: &str| Ok::<_, EngineError>((api, path.to_owned()));
+        let old = "/v1.41/images/x/json";
+        assert_eq!(agreed("1.41", "1.12").await, is((1, 41), old));
+        let new = "/v1.52/images/x/json";
+        assert_eq!(agreed("1.52", "1.44").await, is((1, 52), new));
+        assert_eq!(agreed("1.55", "1.40").await, is((1, 55), new));
+        assert_eq!(agreed("1.99", "1.44").await, is((1, 55), new));
+        let newest = "/v1.54/images/x/json";
+        assert_eq!(agreed("1.60", "1.54").await, is((1, 55), newest));
+        let error = agreed("1.99", "1.56").await.unwrap_err();
+        assert!(error.why.contains("it speaks API 1.56 to 1.99"), "{error}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -93,15 +93,7 @@ mod tests {
         let path = dir.path().join("docker.sock");
         let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
         let socket = Socket::new(path);
-        let reader = Reader {
-            patience: std::time::Duration::from_secs(30),
-            docker: socket.docker(),
-            socket,
-            api: (1, 51),
-            podman: false,
-            platform: None,
-            version: String::new(),
-        };
+        let reader = Reader::of(socket);
         (dir, listener, Remover { reader })
     }
 

@@ -50,7 +50,7 @@ impl Socket {
         }
     }
 
-    /// From now on each request names this API version.
+    /// From now on each request names this API version, unless its path names another.
     pub(super) fn speak(&self, api: (u32, u32)) {
         // Set once, at the end of connecting.
         let _ = self.api.set(api);
@@ -116,7 +116,7 @@ impl Socket {
             .uri()
             .path_and_query()
             .map_or("/", |path| path.as_str());
-        let path = match self.api.get() {
+        let path = match self.api.get().filter(|_| !asked.starts_with("/v1.")) {
             Some((major, minor)) => format!("/v{major}.{minor}{asked}"),
             None => asked.to_owned(),
         };
