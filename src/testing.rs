@@ -71,6 +71,7 @@ pub fn image(n: u64) -> Image {
         resists: false,
         size: Observed::Known(Bytes(100)),
         shared: Observed::Known(Bytes(0)),
+        stays: None,
         labels: [].into(),
         incomplete: None,
     }

@@ -8,13 +8,14 @@ use chrono::{DateTime, Utc};
 
 use crate::cache::check::{Check, Kind, Status};
 use crate::cache::checks::gone::Past;
+use crate::cache::checks::present::Lacks;
 use crate::cache::checks::{lasting, present, whole};
 use crate::cache::findings::{Findings, Line, NotAsked};
 use crate::cache::promise::baseline::Baseline;
 use crate::cache::promise::{Promise, Wanted, with_all_digests};
 use crate::cache::questions::{Answers, Registries, not_asked};
 use crate::cache::redeploy::{Redeploy, nothing_at_work};
-use crate::engine::{Info, Reader};
+use crate::engine::{Held, Info, Reader};
 use crate::exit::Fault;
 use crate::guard::Refusal;
 use crate::host::storage;
@@ -102,6 +103,8 @@ pub struct Run<'a> {
     pub past: &'a Past,
     /// As [`images`] gives them.
     pub here: BTreeMap<ImageId, Image>,
+    /// What the engine tells of each of them beside the list.
+    pub held: BTreeMap<ImageId, Held>,
     pub on_step: &'a mut dyn FnMut(Step),
 }
 
@@ -125,14 +128,17 @@ impl Run<'_> {
         let on_step = &mut *self.on_step;
         let mut on_answer = |done, of| on_step(Step::Asking { done, of });
         let digests = self.checks.compares_digests();
-        let answers = Box::pin(registries.ask(promises, &self.here, digests, &mut on_answer)).await;
+        let answers =
+            Box::pin(registries.ask(promises, &self.here, &self.held, digests, &mut on_answer))
+                .await;
         // Pulls come before layers are read, which takes long: the answers of the
         // registries must still be true.
         let (reused, pulls) = self.pull_all(promises, &registries, &answers).await?;
         let mut reused = reused.into_iter();
         let mut read = BTreeMap::new();
         for (number, promise) in (1..).zip(promises) {
-            let mut checks = vec![present::check(promise, &self.here, self.past)];
+            let lacks = self.lacks(promise);
+            let mut checks = vec![present::check(promise, &self.here, self.past, lacks)];
             if self.checks.deep {
                 let place = (number, promises.len());
                 checks.push(self.whole(promise, place, &mut read).await?);
@@ -211,6 +217,9 @@ impl Run<'_> {
         if let Some(check) = read.get(&image.id) {
             return Ok(check.clone());
         }
+        if let Some(Lacks::Platform(why)) = self.lacks(promise) {
+            return Ok(Check::new(Kind::Whole, Status::Unknown, why));
+        }
         let on_step = &mut *self.on_step;
         let mut on_bytes = |bytes| {
             let bytes = Bytes(bytes);
@@ -221,9 +230,15 @@ impl Run<'_> {
         Ok(check)
     }
 
+    /// What the engine says to be missing of a promised image.
+    fn lacks(&self, promise: &Promise) -> Option<Lacks> {
+        let image = promise.wanted.find(&self.here)?;
+        Lacks::of(self.held.get(&image.id)?, self.reader.platform()?)
+    }
+
     /// The checks of a registry that were wanted, where no registry is asked.
     fn not_asked(&self, promise: &Promise) -> Vec<NotAsked> {
-        let Some(why) = not_asked(promise, &self.here) else {
+        let Some(why) = not_asked(promise, &self.here, &self.held) else {
             return Vec::new();
         };
         let current = self.checks.compares_digests().then_some(Kind::Current);

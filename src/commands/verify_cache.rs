@@ -64,6 +64,7 @@ async fn check(
     let reader = connect(global, policy).await?;
     let info = survey::engine(&reader, policy).await?;
     let here = patient(global, policy, images(&reader, &info)).await?;
+    let held = reader.held(&info).await?;
     let now = clock::read().map_err(|error| Fault::new(Exit::State, format!("{error:#}")))?;
     let past = past(global, &info.facts.key(), &mut context.notes);
     let against = match &args.against {
@@ -96,6 +97,7 @@ async fn check(
         info: &info,
         past: &past,
         here,
+        held,
         on_step: &mut |step| progress.show(|| step.to_string()),
     };
     let checked = Box::pin(run.check(&promises, args.user_config.as_deref(), findings));

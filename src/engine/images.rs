@@ -11,9 +11,9 @@ use crate::engine::info::Info;
 use crate::engine::items::Form;
 use crate::engine::names::sort_names;
 use crate::engine::reader::Reader;
-use crate::engine::sparing::{Texts, Written};
+use crate::engine::sparing::{Texts, Written, some_of};
 use crate::model::reference::Reference;
-use crate::model::{Bytes, Dates, Image, ImageId, Incomplete, Observed};
+use crate::model::{Bytes, Dates, Image, ImageId, Incomplete, Observed, Store};
 
 impl Reader {
     /// The unfiltered list: the engine's own "dangling" has another meaning on each store,
@@ -28,14 +28,15 @@ impl Reader {
         allowance: &Allowance,
     ) -> Result<BTreeMap<ImageId, Image>, EngineError> {
         let doing = "list images (GET /images/json)";
-        let path = if self.api >= (1, 42) {
-            "/images/json?all=1&shared-size=1"
-        } else {
-            "/images/json?all=1"
+        let sizes = self.sizes(info.facts.store);
+        let path = match sizes {
+            Sizes::Unshared => "/images/json?all=1",
+            Sizes::Shared | Sizes::SharedOfBoth => "/images/json?all=1&shared-size=1",
+            Sizes::SharedAndUnpacked => "/images/json?all=1&shared-size=1&manifests=1",
         };
         let ask = || {
             self.list(doing, path, Form::Array, allowance, |summary| {
-                Ok(vec![image(summary)?])
+                Ok(vec![image(summary, sizes)?])
             })
         };
         let counted = self.counted_list(doing, info.images, |info| info.images, ask);
@@ -52,6 +53,30 @@ impl Reader {
             .map(|image| (image.id.clone(), image))
             .collect())
     }
+
+    fn sizes(&self, store: Store) -> Sizes {
+        match store {
+            _ if self.api < (1, 42) => Sizes::Unshared,
+            Store::Containerd if self.api >= (1, 55) => Sizes::SharedOfBoth,
+            Store::Containerd if self.api >= (1, 47) => Sizes::SharedAndUnpacked,
+            Store::Containerd | Store::Graphdriver | Store::Podman => Sizes::Shared,
+        }
+    }
+}
+
+/// Which sizes of an image an engine tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sizes {
+    /// Not what it shares.
+    Unshared,
+    /// What it shares; on the containerd store unpacked.
+    Shared,
+    /// On the containerd store also how much of it is unpacked. The engine has computed this
+    /// anyway, so that the list takes no longer.
+    SharedAndUnpacked,
+    /// On the containerd store what it shares unpacked and compressed: from engine 29.5 on,
+    /// and so wherever API 1.55 is spoken.
+    SharedOfBoth,
 }
 
 impl Weighed for Image {
@@ -83,6 +108,9 @@ struct Summary {
     created: i64,
     size: i64,
     shared_size: i64,
+    /// How much of it is unpacked; `None` where this is not told.
+    #[serde(rename = "Manifests", default, deserialize_with = "unpacked")]
+    unpacked: Option<u64>,
     #[serde(deserialize_with = "null_or_there")]
     labels: Written,
 }
@@ -93,7 +121,52 @@ fn null_or_there<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Res
     T::deserialize(from)
 }
 
-fn image(summary: Summary) -> Result<Image, String> {
+/// The sum over its platforms.
+fn unpacked<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Manifest {
+        image_data: Option<ImageData>,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct ImageData {
+        size: Size,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Size {
+        unpacked: i64,
+    }
+    let each = some_of(from, |manifest: Manifest| manifest.image_data)?;
+    let each = each.iter().map(|data| u64::try_from(data.size.unpacked));
+    // Of an image without a manifest here nothing is told.
+    Ok(each
+        .collect::<Result<Vec<u64>, _>>()
+        .ok()
+        .filter(|sizes| !sizes.is_empty())
+        .map(|sizes| {
+            sizes
+                .iter()
+                .fold(0_u64, |sum, size| sum.saturating_add(*size))
+        }))
+}
+
+/// What stays of an image at most when it goes. Compressed it shares no more than unpacked.
+fn stays(sizes: Sizes, size: u64, shared: u64, unpacked: Option<u64>) -> Option<Bytes> {
+    match (sizes, unpacked) {
+        (Sizes::SharedOfBoth, _) => Some(Bytes(shared)),
+        (Sizes::SharedAndUnpacked, Some(unpacked)) => {
+            let compressed = size.saturating_sub(unpacked);
+            Some(Bytes(
+                shared.min(unpacked).saturating_add(shared.min(compressed)),
+            ))
+        }
+        _ => None,
+    }
+}
+
+fn image(summary: Summary, sizes: Sizes) -> Result<Image, String> {
     let id: ImageId = summary.id.parse().map_err(|e| format!("{e}"))?;
     let names = sort_names(&summary.repo_tags.0, &summary.repo_digests.0);
     let parent = match summary.parent_id.as_str() {
@@ -102,6 +175,13 @@ fn image(summary: Summary) -> Result<Image, String> {
             text.parse()
                 .map_err(|e| format!("the parent of {id}: {e}"))?,
         ),
+    };
+    let (total, shared) = (size(summary.size), size(summary.shared_size));
+    let stays = match (&total, &shared) {
+        (Observed::Known(total), Observed::Known(shared)) => {
+            stays(sizes, total.0, shared.0, summary.unpacked)
+        }
+        _ => None,
     };
     let odd = names.odd.first();
     let odd = odd.map(|odd| Incomplete::Odd(format!("the engine lists it as {odd}")));
@@ -121,8 +201,9 @@ fn image(summary: Summary) -> Result<Image, String> {
         last_tag_time: None,
         ours_until: None,
         resists: false,
-        size: size(summary.size),
-        shared: size(summary.shared_size),
+        size: total,
+        shared,
+        stays,
         labels: summary.labels.labels,
         incomplete: odd.or(more),
     })
@@ -153,9 +234,10 @@ mod tests {
             id: "a".repeat(64),
             ..Summary::default()
         };
-        assert_eq!(image(summary.clone()).unwrap().incomplete, None);
+        let incomplete = |summary: Summary| image(summary, Sizes::Shared).unwrap().incomplete;
+        assert_eq!(incomplete(summary.clone()), None);
         summary.repo_digests.0 = vec![format!("sha256:{}", "b".repeat(64))];
-        assert!(image(summary).unwrap().incomplete.is_some());
+        assert!(incomplete(summary).is_some());
     }
 
     #[test]
@@ -165,7 +247,34 @@ mod tests {
             ..Summary::default()
         };
         summary.labels.more = true;
-        assert!(image(summary).unwrap().incomplete.is_some());
+        let image = image(summary, Sizes::Shared).unwrap();
+        assert!(image.incomplete.is_some());
+    }
+
+    /// 100 unpacked and 40 compressed. Of 80 that are shared, 32 are so compressed.
+    #[test]
+    fn what_a_containerd_store_frees_at_least_is_nearer_where_it_tells_both_sizes() {
+        let frees = |shared: u64, sizes, manifests: &str| {
+            let id = "a".repeat(64);
+            let text = format!(
+                r#"{{"Id":"{id}","ParentId":"","RepoTags":[],"RepoDigests":[],"Created":0,"Size":140,"SharedSize":{shared},"Labels":null{manifests}}}"#
+            );
+            let image = image(serde_json::from_str(&text).unwrap(), sizes).unwrap();
+            image.reclaimable_at_least(Store::Containerd).0
+        };
+        let of = |unpacked: &str| {
+            format!(
+                r#","Manifests":[{{"ImageData":{{"Size":{{"Unpacked":{unpacked}}}}}}},{{"AttestationData":{{}}}}]"#
+            )
+        };
+        assert_eq!(frees(80, Sizes::Shared, ""), 0);
+        assert_eq!(frees(80, Sizes::SharedAndUnpacked, &of("100")), 20);
+        assert_eq!(frees(10, Sizes::SharedAndUnpacked, &of("100")), 120);
+        assert_eq!(frees(80 + 32, Sizes::SharedOfBoth, ""), 28);
+        for unknown in [",\"Manifests\":null", ",\"Manifests\":[]", "", &of("-1")] {
+            assert_eq!(frees(80, Sizes::SharedAndUnpacked, unknown), 0);
+            assert_eq!(frees(30, Sizes::SharedAndUnpacked, unknown), 80);
+        }
     }
 
     #[test]

@@ -89,6 +89,10 @@ pub struct Image {
     pub size: Observed<Bytes>,
     /// What it shares with other images.
     pub shared: Observed<Bytes>,
+    /// What stays of it at most when it goes, where `shared` alone does not say: on the
+    /// containerd store from API 1.47 on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stays: Option<Bytes>,
     pub labels: Labels,
     pub incomplete: Option<Incomplete>,
 }
@@ -100,15 +104,16 @@ impl Image {
     }
 
     /// What removing this image frees at least; shared layers stay. The containerd
-    /// store counts shared layers twice in the size (compressed and unpacked) and once
-    /// in the shared size (unpacked), hence the factor.
+    /// store counts shared layers twice in the size (compressed and unpacked) and up to
+    /// 29.4 once in the shared size (unpacked), hence the factor.
     pub fn reclaimable_at_least(&self, store: Store) -> Bytes {
         let (Observed::Known(size), Observed::Known(shared)) = (&self.size, &self.shared) else {
             return Bytes(0);
         };
-        let kept = match store {
-            Store::Graphdriver | Store::Podman => shared.0,
-            Store::Containerd => shared.0.saturating_mul(2),
+        let kept = match (self.stays, store) {
+            (Some(stays), _) => stays.0,
+            (None, Store::Graphdriver | Store::Podman) => shared.0,
+            (None, Store::Containerd) => shared.0.saturating_mul(2),
         };
         Bytes(size.0.saturating_sub(kept))
     }
@@ -136,5 +141,9 @@ mod tests {
         image.shared = Observed::Known(Bytes(4));
         assert_eq!(image.reclaimable_at_least(Store::Graphdriver), Bytes(6));
         assert_eq!(image.reclaimable_at_least(Store::Containerd), Bytes(2));
+        image.stays = Some(Bytes(7));
+        assert_eq!(image.reclaimable_at_least(Store::Containerd), Bytes(3));
+        image.shared = Observed::Unknown("not computed".into());
+        assert_eq!(image.reclaimable_at_least(Store::Containerd), Bytes(0));
     }
 }

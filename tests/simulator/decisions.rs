@@ -154,6 +154,7 @@ fn image(rng: &mut Rng, n: usize, store: Store, now: i64) -> Image {
         resists: false,
         size: Observed::Known(Bytes(rng.u64(0..40))),
         shared: Observed::Known(Bytes(rng.u64(0..10))),
+        stays: None,
         labels: Labels::default(),
         incomplete: chance(rng, 3).then(|| "odd".to_owned().into()),
     };

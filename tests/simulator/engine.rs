@@ -407,6 +407,7 @@ impl Engine {
             resists: false,
             size: Observed::Known(Bytes(stored.size)),
             shared: Observed::Known(Bytes(0)),
+            stays: None,
             labels: stored.labels.clone().into(),
             incomplete: None,
         }

@@ -8,9 +8,53 @@ use crate::model::{Image, ImageId, Incomplete};
 use crate::cache::check::{Check, Kind, Status};
 use crate::cache::checks::current::short;
 use crate::cache::checks::gone::{Past, story};
+use crate::cache::checks::whole::verdict::only_for;
 use crate::cache::promise::{Promise, Wanted, digests_in};
+use crate::engine::{Held, Platform, Share};
 
-pub fn check(promise: &Promise, here: &BTreeMap<ImageId, Image>, past: &Past) -> Check {
+/// What an engine says to be missing of an image that it lists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lacks {
+    /// All of the platform that a deploy takes, while another is here: in words fit to print.
+    Platform(String),
+    /// A part of that platform: in words fit to print.
+    Part(String),
+}
+
+impl Lacks {
+    /// `wanted`: what the engine pulls where nobody names a platform. Of an image that has
+    /// nothing for it nothing is missing: it runs by emulation.
+    pub fn of(held: &Held, wanted: &Platform) -> Option<Self> {
+        match held.share(wanted)? {
+            Share::All => None,
+            Share::Part => Some(Self::Part(format!("not all of {wanted} is here"))),
+            Share::Nothing => {
+                let here: Vec<String> = held.whole().map(Platform::to_string).collect();
+                let only = || only_for(&here.join(", "), &wanted.to_string());
+                (!here.is_empty()).then(|| Self::Platform(only()))
+            }
+        }
+    }
+}
+
+/// `lacks`: of the image that the promise means.
+pub fn check(
+    promise: &Promise,
+    here: &BTreeMap<ImageId, Image>,
+    past: &Past,
+    lacks: Option<Lacks>,
+) -> Check {
+    let check = by_name(promise, here, past);
+    match lacks {
+        Some(Lacks::Platform(why) | Lacks::Part(why)) if check.status == Status::Ok => {
+            let message = format!("{}; {why}", check.message);
+            Check::new(Kind::Present, Status::Unknown, message)
+        }
+        _ => check,
+    }
+}
+
+fn by_name(promise: &Promise, here: &BTreeMap<ImageId, Image>, past: &Past) -> Check {
     let answer = |status, message: String| Check::new(Kind::Present, status, message);
     let Some(image) = promise.wanted.find(here) else {
         return answer(Status::Broken, story(promise, past));
@@ -82,7 +126,7 @@ mod tests {
         let promises = promises(&[], &policy, Some(&baseline), &now.images).unwrap();
         promises
             .iter()
-            .map(|promise| check(promise, &now.images, &past).status)
+            .map(|promise| check(promise, &now.images, &past, None).status)
             .collect()
     }
 
@@ -134,7 +178,7 @@ mod tests {
             journal: vec![],
         };
         let promises = promises(&[], &policy, Some(&baseline), &now.images).unwrap();
-        let check = check(&promises[0], &now.images, &past);
+        let check = check(&promises[0], &now.images, &past, None);
         assert_eq!(check.status, Status::Unknown, "{}", check.message);
     }
 

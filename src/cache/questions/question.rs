@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::engine::Held;
 use crate::model::reference::Reference;
 use crate::model::{Image, ImageId};
 
@@ -21,9 +22,13 @@ pub struct Question<'a> {
 
 impl<'a> Question<'a> {
     /// The error says why no registry is asked. An image that has no digest in the
-    /// repository was never in a registry under this name, as far as the engine tells. (The
-    /// containerd store makes up a digest for each tag.)
-    pub fn of(promise: &'a Promise, here: &BTreeMap<ImageId, Image>) -> Result<Self, &'static str> {
+    /// repository was never in a registry under this name, as far as the engine tells. The
+    /// containerd store makes up a digest for each tag; there, `held` may tell.
+    pub fn of(
+        promise: &'a Promise,
+        here: &BTreeMap<ImageId, Image>,
+        held: &BTreeMap<ImageId, Held>,
+    ) -> Result<Self, &'static str> {
         let Wanted::Name(name) = &promise.wanted else {
             return Err("it is promised by id, and a registry is asked by name");
         };
@@ -31,7 +36,9 @@ impl<'a> Question<'a> {
         let digests = image
             .map(|image| digests_in(image, &name.repository()))
             .unwrap_or_default();
-        if image.is_some() && digests.is_empty() && !name.is_digest() {
+        let known = image.and_then(|image| held.get(&image.id));
+        let is_stranger = known.is_some_and(|held| held.is_stranger_to(name));
+        if image.is_some() && (digests.is_empty() || is_stranger) && !name.is_digest() {
             return Err("it was never pulled by this name: built, loaded or tagged here");
         }
         Ok(Self {
@@ -80,6 +87,10 @@ pub fn one_of_each_repository<'a>(questions: &[Question<'a>]) -> Vec<Question<'a
 }
 
 /// Why no registry is asked about a promise.
-pub fn not_asked(promise: &Promise, here: &BTreeMap<ImageId, Image>) -> Option<&'static str> {
-    Question::of(promise, here).err()
+pub fn not_asked(
+    promise: &Promise,
+    here: &BTreeMap<ImageId, Image>,
+    held: &BTreeMap<ImageId, Held>,
+) -> Option<&'static str> {
+    Question::of(promise, here, held).err()
 }

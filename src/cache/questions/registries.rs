@@ -6,7 +6,7 @@ use std::path::Path;
 
 use futures_util::stream::{self, StreamExt};
 
-use crate::engine::{EngineError, Reader};
+use crate::engine::{EngineError, Held, Reader};
 use crate::model::reference::Reference;
 use crate::model::secret::Credentials;
 use crate::model::text::escape;
@@ -84,11 +84,12 @@ impl Registries {
         &mut self,
         promises: &[Promise],
         here: &BTreeMap<ImageId, Image>,
+        held: &BTreeMap<ImageId, Held>,
         digests: bool,
         on_answer: &mut dyn FnMut(usize, usize),
     ) -> Answers {
         let questions = promises.iter();
-        let questions = questions.filter_map(|promise| Question::of(promise, here).ok());
+        let questions = questions.filter_map(|promise| Question::of(promise, here, held).ok());
         let mut by_registry: BTreeMap<&str, Vec<Question>> = BTreeMap::new();
         let mut all = 0;
         for question in questions {

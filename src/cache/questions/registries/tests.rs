@@ -42,9 +42,10 @@ impl Host {
             recorded: None,
         };
         let promises: Vec<_> = names.iter().map(promise).collect();
-        let here = BTreeMap::new();
+        let (here, held) = (BTreeMap::new(), BTreeMap::new());
         let mut quiet = |_, _| {};
-        let asking = self.registries.ask(&promises, &here, digests, &mut quiet);
+        let registries = &mut self.registries;
+        let asking = registries.ask(&promises, &here, &held, digests, &mut quiet);
         let answers = block_on(asking);
         let of = |promise| answers.of(promise).find(|c| c.kind == Kind::Authenticated);
         promises.iter().filter_map(of).collect()
