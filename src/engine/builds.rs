@@ -39,7 +39,7 @@ struct BuildRecord {
     in_use: bool,
 }
 
-/// At most so many builds are named.
+/// At most so many records are named.
 const NAMED: usize = 20;
 
 /// The first few build records that are in use: the list is long, and one is enough to
@@ -54,7 +54,7 @@ fn in_use<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<BuildRecord>, D::Err
 }
 
 impl Reader {
-    /// Build records in use. Before API 1.42 an engine can only be asked for all of
+    /// The ids of build records in use. Before API 1.42 an engine can only be asked for all of
     /// /system/df, which hangs on large hosts: there, the files of a build's pull are the
     /// sign.
     pub async fn builds(&self) -> Result<Observed<Vec<String>>, EngineError> {
@@ -74,21 +74,19 @@ impl Reader {
     }
 }
 
+/// The ids of those in use; `?` where the engine tells no id.
 fn under_way(usage: Usage) -> Vec<String> {
     let (items, active) = usage
         .build_cache_usage
         .map(|usage| (usage.items, usage.active_count))
         .unwrap_or_default();
     let records = usage.build_cache.into_iter().chain(items);
-    let named = |record: BuildRecord| {
-        let id = record.id.as_deref().unwrap_or("?");
-        format!("build record {} is in use", escape(id))
-    };
-    let mut all: Vec<String> = records.map(named).collect();
-    if all.is_empty() && active != 0 {
-        all.push(format!("build records in use: {active}"));
+    let id = |record: BuildRecord| escape(record.id.as_deref().unwrap_or("?"));
+    let mut ids: Vec<String> = records.map(id).collect();
+    if ids.is_empty() && active != 0 {
+        ids.push("?".to_owned());
     }
-    all
+    ids
 }
 
 #[cfg(test)]
@@ -98,14 +96,14 @@ mod tests {
     #[test]
     fn a_record_in_use_is_seen_in_each_form_also_where_it_is_only_counted() {
         let seen = |text: &str| under_way(object(text.as_bytes()).unwrap());
-        let named = ["build record a is in use"];
+        let named = ["a"];
         let records = r#"[{"ID":"a","InUse":true},{"ID":"b","InUse":false}]"#;
         assert_eq!(seen(&format!(r#"{{"BuildCache":{records}}}"#)), named);
         let usage = |inner: &str| format!(r#"{{"BuildCacheUsage":{{{inner}}}}}"#);
         let listed = format!(r#""ActiveCount":1,"Items":{records},"TotalCount":2"#);
         assert_eq!(seen(&usage(&listed)), named);
         let counted = r#""ActiveCount":1,"TotalCount":2"#;
-        assert_eq!(seen(&usage(counted)), ["build records in use: 1"]);
+        assert_eq!(seen(&usage(counted)), ["?"]);
         for none in [
             "{}",
             r#"{"BuildCache":null}"#,

@@ -27,8 +27,16 @@ pub enum Cause {
         /// What it shows.
         sign: String,
     },
-    /// A build is under way: what the engine says of it, fit to print.
+    /// A classic build is under way: what shows it, fit to print.
     Build(String),
+    /// BuildKit builds. One build has many signs, and nothing tells which of them belong
+    /// to one, so all builds of one moment are one cause.
+    BuildKit {
+        /// Records of its cache that are in use: their ids, fit to print.
+        records: Vec<String>,
+        /// Files that it downloads, and what shows that.
+        downloads: Vec<(PathBuf, String)>,
+    },
     /// Whether the engine builds cannot be told, and why.
     BuildUnclear(String),
     /// Swarm deploys this service.
@@ -86,6 +94,7 @@ impl Cause {
             }
             Self::Build(record) => format!("{kind} {record}"),
             Self::Deploy { service, .. } => format!("{kind} {service}"),
+            Self::BuildKit { .. } => format!("{kind} buildkit"),
             Self::BuildUnclear(_)
             | Self::DeployUnclear(_)
             | Self::OtherRun(_)
@@ -95,12 +104,27 @@ impl Cause {
         }
     }
 
+    /// The things of which since when is remembered, by identity, where they are not the
+    /// cause itself: of builds that follow each other each uses records of its own, so a
+    /// host that builds all day has no build that never ends.
+    pub fn parts(&self) -> Vec<String> {
+        let Self::BuildKit { records, downloads } = self else {
+            return vec![self.identity()];
+        };
+        let kind = self.kind().name();
+        let records = records.iter().map(|id| format!("{kind} record {id}"));
+        let downloads = downloads
+            .iter()
+            .map(|(path, _)| format!("{kind} {}", path.to_string_lossy()));
+        records.chain(downloads).collect()
+    }
+
     /// Which kind of cause it is.
     pub fn kind(&self) -> RefusalKind {
         match self {
             Self::DeployLock { .. } => RefusalKind::DeployLock,
             Self::Pull { .. } => RefusalKind::Pull,
-            Self::Build(_) | Self::BuildUnclear(_) => RefusalKind::Build,
+            Self::Build(_) | Self::BuildKit { .. } | Self::BuildUnclear(_) => RefusalKind::Build,
             Self::Deploy { .. } | Self::DeployUnclear(_) => RefusalKind::Deploy,
             Self::OtherRun(_) => RefusalKind::OtherRun,
             Self::Clock(_) => RefusalKind::Clock,

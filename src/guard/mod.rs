@@ -43,12 +43,15 @@ pub fn refusals(policy: &Policy, activity: &Activity) -> Vec<Refusal> {
     let standing = without_jump(activity);
     let mut found = held_locks(policy, activity.at, &activity.locks, &standing);
     let mut causes = pulls(policy, &activity.pulls);
+    causes.extend(buildkit(activity));
     causes.extend(engine_at_work(&activity.at_work));
     if let Clock::Doubtful { why, .. } = &activity.clock {
         causes.push(Cause::Clock(why.clone()));
     }
     found.extend(causes.into_iter().map(|cause| {
-        let since = standing.get(&cause.identity()).copied();
+        let parts = cause.parts();
+        let since = parts.iter().filter_map(|part| standing.get(part)).min();
+        let since = since.copied();
         Refusal::lasting(cause, since, activity.at, policy.guard.alert_after)
     }));
     found
@@ -72,11 +75,21 @@ fn without_jump(activity: &Activity) -> Standing {
 
 /// What is to be remembered of it.
 pub fn standing(policy: &Policy, activity: &Activity) -> Standing {
+    let known = without_jump(activity);
     let mut longest: Vec<(DateTime<Utc>, String)> = refusals(policy, activity)
         .into_iter()
-        .map(|refusal| {
-            let since = refusal.since.unwrap_or(activity.at).min(activity.at);
-            (since, refusal.cause.identity())
+        .flat_map(|refusal| {
+            let parts = refusal.cause.parts();
+            let one = parts.len() == 1;
+            let known = &known;
+            parts.into_iter().map(move |part| {
+                let since = if one {
+                    refusal.since
+                } else {
+                    known.get(&part).copied()
+                };
+                (since.unwrap_or(activity.at).min(activity.at), part)
+            })
         })
         .collect();
     longest.sort();
@@ -166,7 +179,7 @@ fn pulls(policy: &Policy, signs: &PullSigns) -> Vec<Cause> {
             let path = crate::model::text::escape(&sign.path.to_string_lossy());
             Some(Cause::Build(format!("{path} is there")))
         }
-        SignState::Stale { .. } => None,
+        SignState::BuildKit(_) | SignState::Stale { .. } => None,
     });
     let unreadable = signs
         .unreadable
@@ -180,11 +193,28 @@ fn pulls(policy: &Policy, signs: &PullSigns) -> Vec<Cause> {
     live.chain(unreadable).collect()
 }
 
-/// Builds and deploys that the engine itself tells of.
+/// All that shows BuildKit at work.
+fn buildkit(activity: &Activity) -> Option<Cause> {
+    let records = match &activity.at_work.builds {
+        Observed::Known(records) => records.clone(),
+        Observed::Unknown(_) => Vec::new(),
+    };
+    let signs = activity.pulls.signs.iter();
+    let downloads: Vec<_> = signs
+        .filter_map(|sign| match &sign.state {
+            SignState::BuildKit(how) => Some((sign.path.clone(), how.clone())),
+            SignState::Live(_) | SignState::Build | SignState::Stale { .. } => None,
+        })
+        .collect();
+    let any = !(records.is_empty() && downloads.is_empty());
+    any.then_some(Cause::BuildKit { records, downloads })
+}
+
+/// Builds that cannot be told, and deploys that the engine itself tells of.
 fn engine_at_work(at_work: &AtWork) -> Vec<Cause> {
     let mut found = Vec::new();
     match &at_work.builds {
-        Observed::Known(builds) => found.extend(builds.iter().cloned().map(Cause::Build)),
+        Observed::Known(_) => {} // see `buildkit`
         Observed::Unknown(why) => found.push(Cause::BuildUnclear(why.clone())),
     }
     match &at_work.swarm {

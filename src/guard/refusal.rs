@@ -68,6 +68,7 @@ impl Refusal {
             Cause::DeployLock { unclear, .. } => !self.alert && unclear.is_none(),
             Cause::Pull { .. }
             | Cause::Build(_)
+            | Cause::BuildKit { .. }
             | Cause::BuildUnclear(_)
             | Cause::Deploy { .. }
             | Cause::DeployUnclear(_)

@@ -231,7 +231,7 @@ fn every_kind_of_refusal_is_produced_and_says_the_way_out() {
             images: vec![],
             under_way: vec![deploy("web", false)],
         },
-        builds: Observed::Known(vec!["build record x is in use".into()]),
+        builds: Observed::Known(vec!["x".into()]),
     };
     let mut busy = with_lock(LockKind::Exists, held(None), None);
     busy.clock = Clock::Doubtful {
@@ -314,7 +314,7 @@ fn endless() -> Activity {
             images: vec![],
             under_way: vec![deploy("web", false)],
         },
-        builds: Observed::Known(vec!["build record x is in use".into()]),
+        builds: Observed::Known(vec!["x".into()]),
     };
     activity
 }
@@ -388,6 +388,82 @@ fn of_very_many_things_those_that_last_longest_are_remembered() {
     let kept = standing(&policy(""), &activity);
     assert_eq!(kept.len(), STANDING);
     assert!(old.iter().all(|(what, at)| kept.get(what) == Some(at)));
+}
+
+/// A moment at which BuildKit uses these records, and downloads these files.
+fn buildkit_with(records: &[&str], downloads: &[&str]) -> Activity {
+    let mut activity = quiet();
+    activity.at_work.builds = Observed::Known(records.iter().map(ToString::to_string).collect());
+    activity.pulls.signs = downloads
+        .iter()
+        .map(|path| PullSign {
+            path: path.into(),
+            state: SignState::BuildKit("open in dockerd".into()),
+        })
+        .collect();
+    activity
+}
+
+#[test]
+fn a_build_is_one_refusal_however_many_signs_it_has_and_hides_nothing_else() {
+    let mut busy = buildkit_with(&["b", "a", "c"], &["/x", "/y"]);
+    let found = refusals(&policy(""), &busy);
+    let text = "a build is under way: BuildKit uses the record a and others of its cache; \
+                BuildKit downloads /x and others (open in dockerd)";
+    assert_eq!(
+        found.iter().map(Refusal::message).collect::<Vec<_>>(),
+        [text]
+    );
+    // Either alone is enough.
+    let one = &refusals(&policy(""), &buildkit_with(&["a"], &[]))[0];
+    assert!(
+        one.message()
+            .ends_with("BuildKit uses the record a of its cache")
+    );
+    assert_eq!(
+        kinds(&refusals(&policy(""), &buildkit_with(&[], &["/x"]))),
+        ["build"]
+    );
+    // Two moments of it, a pull beside it, and a classic build.
+    for (path, state) in [
+        ("/pull", SignState::Live("is open".into())),
+        ("/classic", SignState::Build),
+    ] {
+        let path = path.into();
+        busy.pulls.signs.push(PullSign { path, state });
+    }
+    let moments = [busy.clone(), buildkit_with(&["d"], &[]), busy];
+    let found = against(&policy(""), &moments, &plan(0, 2));
+    assert_eq!(kinds(&found), ["pull", "build", "build"]);
+}
+
+#[test]
+fn a_build_lasts_for_as_long_as_a_record_that_it_uses_and_others_take_no_part() {
+    // Another build at each survey.
+    let mut activity = buildkit_with(&["a"], &["/x"]);
+    activity.standing = standing(&policy(""), &activity);
+    activity = Activity {
+        standing: activity.standing,
+        at: at(1000),
+        ..buildkit_with(&["b"], &["/y"])
+    };
+    assert!(!refusals(&policy(""), &activity)[0].needs_a_person());
+    // One record stays, beside another that comes and goes.
+    activity.standing = standing(&policy(""), &activity);
+    activity = Activity {
+        standing: activity.standing,
+        at: at(2000),
+        ..buildkit_with(&["b", "c"], &[])
+    };
+    let found = &refusals(&policy(""), &activity)[0];
+    assert!(found.needs_a_person());
+    assert_eq!(found.lasted, Some(TimeDelta::seconds(1000)));
+    let known = standing(&policy(""), &activity);
+    let known: Vec<_> = known.iter().map(|(what, at)| (&**what, *at)).collect();
+    assert_eq!(
+        known,
+        [("build record b", at(1000)), ("build record c", at(2000))]
+    );
 }
 
 #[test]

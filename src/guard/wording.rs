@@ -1,6 +1,6 @@
 //! Refusals in words: what speaks against the run, and what a person can do.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::guard::cause::Cause;
 use crate::guard::refusal::Refusal;
@@ -53,6 +53,10 @@ impl Refusal {
                 format!("a pull or load is under way: {path} {sign}{loud}")
             }
             Cause::Build(what) => format!("a build is under way: {what}{loud}"),
+            Cause::BuildKit { records, downloads } => {
+                let what = buildkit(records, downloads);
+                format!("a build is under way: {what}{loud}")
+            }
             Cause::BuildUnclear(why) => {
                 format!("cannot tell whether a build is under way: {why}{loud}")
             }
@@ -93,7 +97,7 @@ impl Refusal {
             Cause::Pull { .. } if self.alert => {
                 "see which process has that file open (fuser -v FILE, as root); if none pulls, loads or saves any more, restart the engine when that does no harm"
             }
-            Cause::Build(_) if self.alert => {
+            Cause::Build(_) | Cause::BuildKit { .. } if self.alert => {
                 "if nothing builds any more (docker ps, docker buildx ls), restart the engine when that does no harm"
             }
             Cause::Deploy { .. } if self.alert => {
@@ -104,6 +108,7 @@ impl Refusal {
             }
             Cause::DeployLock { .. }
             | Cause::Build(_)
+            | Cause::BuildKit { .. }
             | Cause::Deploy { .. }
             | Cause::OtherRun(_)
             | Cause::Pull { .. } => LATER,
@@ -123,6 +128,21 @@ impl Refusal {
             Cause::SignsUnreadable { cure, .. } => way_to_read(*cure),
         }
     }
+}
+
+/// One sign of each sort stands for all: a build with many steps has dozens.
+fn buildkit(records: &[String], downloads: &[(PathBuf, String)]) -> String {
+    let others = |count: usize| if count > 1 { " and others" } else { "" };
+    let record = records.iter().min().map(|id| {
+        let others = others(records.len());
+        format!("BuildKit uses the record {id}{others} of its cache")
+    });
+    let download = downloads.first().map(|(path, how)| {
+        let others = others(downloads.len());
+        format!("BuildKit downloads {}{others} ({how})", shown(path))
+    });
+    let both: Vec<String> = record.into_iter().chain(download).collect();
+    both.join("; ")
 }
 
 fn way_to_read(cure: Cure) -> &'static str {

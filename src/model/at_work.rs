@@ -91,7 +91,7 @@ pub enum Swarm {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AtWork {
     pub swarm: Swarm,
-    /// Builds under way, each in words fit to print.
+    /// The records of BuildKit's cache that builds under way use: their ids, fit to print.
     pub builds: Observed<Vec<String>>,
 }
 

@@ -18,7 +18,7 @@ pub fn notes(memory: &Memory, activities: &[Activity]) -> Vec<String> {
             let path = escape(&sign.path.to_string_lossy());
             Some(format!("{path} is left from a pull that is over (untouched for {quiet}); it holds nothing up"))
         }
-        SignState::Live(_) | SignState::Build => None,
+        SignState::Live(_) | SignState::BuildKit(_) | SignState::Build => None,
     });
     let stuck = activities
         .last()

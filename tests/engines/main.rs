@@ -8,6 +8,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod buildkit;
 mod ci_teardown;
 mod crash;
 mod deploy_lock;

@@ -372,7 +372,7 @@ impl World {
         } else {
             self.builds.len()
         };
-        Observed::Known(vec!["build record is in use".to_owned(); known])
+        Observed::Known(vec!["record".to_owned(); known])
     }
 
     // ---- what the others do

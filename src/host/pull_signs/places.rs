@@ -31,6 +31,8 @@ pub struct Roots {
 pub(super) enum Lasts {
     /// While it is open or grows. One that is quiet is left behind.
     WhileItChanges,
+    /// The same, in a folder where only BuildKit works.
+    AsLongAsBuildKitChangesIt,
     /// While it is there: a build does not touch its context for as long as one of its
     /// commands takes. One that is left behind looks the same, and goes at the engine's
     /// next start.
@@ -104,7 +106,10 @@ fn places_of_dockerd(roots: &Roots) -> Vec<Place> {
             )
         },
         // Layers that BuildKit pulls for a build.
-        place(root.join("buildkit/content/ingest"), &[]),
+        place(
+            root.join("buildkit/content/ingest"),
+            &[("", Lasts::AsLongAsBuildKitChangesIt)],
+        ),
     ];
     if let Some(driver) = &roots.driver {
         // Layers that are being extracted.

@@ -63,13 +63,20 @@ fn with_states(mut found: Vec<Found>, now: &ClockReading) -> Vec<PullSign> {
         .zip(anchors)
         .map(|(sign, anchor)| {
             let user = sign.files.iter().find_map(|(id, _)| open.get(id));
-            let state = match sign.lasts {
-                Lasts::WhileItIsThere => SignState::Build,
-                Lasts::WhileItChanges => state::state_of(
+            let by_change = || {
+                state::state_of(
                     user.copied().map(process::describe),
                     anchor.is_some_and(|id| open.contains_key(&id)),
                     now.wall - sign.changed,
-                ),
+                )
+            };
+            let state = match sign.lasts {
+                Lasts::WhileItIsThere => SignState::Build,
+                Lasts::WhileItChanges => by_change(),
+                Lasts::AsLongAsBuildKitChangesIt => match by_change() {
+                    SignState::Live(how) => SignState::BuildKit(how),
+                    other => other,
+                },
             };
             PullSign {
                 path: sign.path,

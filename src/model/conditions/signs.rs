@@ -15,7 +15,9 @@ pub struct PullSign {
 pub enum SignState {
     /// The engine has it open, or it changed a moment ago. The text says which.
     Live(String),
-    /// A build is under way or has left it behind; nothing tells which.
+    /// The same of a file that only BuildKit makes: it downloads a base.
+    BuildKit(String),
+    /// A classic build is under way or has left it behind; nothing tells which.
     Build,
     /// Left behind by a pull that is over: not open, and unchanged for `quiet`.
     Stale { quiet: Duration },

@@ -81,6 +81,7 @@ pub(crate) fn refusal(refusal: &Refusal) -> Message {
         | Cause::Pull { path, .. }
         | Cause::SignsUnreadable { path, .. } => Some(path),
         Cause::Build(_)
+        | Cause::BuildKit { .. }
         | Cause::BuildUnclear(_)
         | Cause::Deploy { .. }
         | Cause::DeployUnclear(_)

@@ -211,6 +211,17 @@ impl Engine {
         )
     }
 
+    /// Starts a command in the engine's tree; what it says is appended to `log` beside its files.
+    pub(super) fn start_beside(&self, command: &[String], log: &str) -> Inside {
+        let command: Vec<&str> = command.iter().map(String::as_str).collect();
+        self.room.start(self.kind.suite(), &command, log)
+    }
+
+    /// A process of that name that the engine started.
+    pub(super) fn child_named(&self, name: &str) -> Option<u32> {
+        self.process.as_ref()?.pid_of(name)
+    }
+
     /// A script that is the docker client of the engine's own version, for use outside of the
     /// tree: with the tree's own libraries.
     pub fn client(&self) -> String {

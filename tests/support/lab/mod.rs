@@ -16,6 +16,7 @@
 // Texts here are short: how they are put together does not matter.
 #![allow(clippy::format_push_string, clippy::format_collect)]
 
+mod buildkit;
 mod containers;
 mod engine;
 pub mod front;
@@ -31,6 +32,7 @@ mod room;
 mod slow_line;
 mod swarm;
 
+pub use buildkit::Build;
 pub use engine::{Builder, Engine};
 pub use http::{Response, base64url, encode};
 pub use images::Pull;

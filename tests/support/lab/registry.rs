@@ -88,6 +88,15 @@ impl Registry {
         &self.password
     }
 
+    /// User and password, as config.json and HTTP have them.
+    #[track_caller]
+    pub fn basic_auth(&self) -> String {
+        // The two base64 alphabets are one for what a user name and a hex password can hold.
+        let token = http::base64url(format!("{USER}:{}", self.password).as_bytes());
+        assert!(!token.contains(['-', '_']), "{token} is not plain base64");
+        token
+    }
+
     /// A value for X-Registry-Auth.
     pub fn auth_header(&self) -> String {
         self.auth_header_for(&self.address)
@@ -119,9 +128,7 @@ impl Registry {
     /// A request of the test's own, with the password.
     #[track_caller]
     pub fn request(&self, method: &str, path: &str) -> Response {
-        // The two base64 alphabets are one for what a user name and a hex password can hold.
-        let token = http::base64url(format!("{USER}:{}", self.password).as_bytes());
-        assert!(!token.contains(['-', '_']), "{token} is not plain base64");
+        let token = self.basic_auth();
         let headers = [
             ("Authorization", &*format!("Basic {token}")),
             ("Accept", MANIFESTS),

@@ -207,6 +207,15 @@ fn a_classic_build_is_seen_on_either_store_however_long_it_is_quiet() {
 }
 
 #[test]
+fn what_buildkit_downloads_into_its_own_folder_is_a_build_until_it_is_quiet() {
+    let scene = Scene::graphdriver();
+    scene.file("buildkit/content/ingest/abc/data");
+    let state = |minutes| scene.state_after(TimeDelta::minutes(minutes));
+    assert!(matches!(state(14), SignState::BuildKit(_)));
+    assert!(matches!(state(16), SignState::Stale { .. }));
+}
+
+#[test]
 fn a_sign_that_is_quiet_and_not_open_is_stale_after_a_minute_if_the_engine_is_seen() {
     let scene = Scene::graphdriver();
     let database = scene.path("volumes/metadata.db");

@@ -1,0 +1,241 @@
+//! Builds by BuildKit beside a prune, and what they leave behind.
+
+use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::Value;
+
+use crate::lab::image::Archive;
+use crate::lab::{Build, Engine, Kind, Registry, wait_until};
+use crate::support::scene::untagged;
+use crate::support::{NOTHING, Secateur, dangling, ids, image, keeping, reasons, refusals};
+
+/// The newest engine with each store. Debian 12's own docker knows no buildx.
+const KINDS: [Kind; 2] = [Kind::Overlay28, Kind::Containerd28];
+
+/// A command that goes on until the file /go is there.
+const WAITS: &str = r#"RUN ["/bin/busybox", "sh", "-c", "until [ -e /go ]; do sleep 0.1; done"]"#;
+
+/// A prune that is refused for a build, which it tells in one line. Refusals of other kinds.
+#[track_caller]
+fn refused(secateur: &Secateur) -> Vec<String> {
+    let outcome = secateur.prune(75);
+    assert_eq!(outcome["result"], "refused", "{outcome:#}");
+    assert_eq!(ids(&outcome, "removed"), NOTHING);
+    let mut kinds = refusals(&outcome);
+    let all = kinds.len();
+    kinds.retain(|kind| kind != "build");
+    assert_eq!(all - kinds.len(), 1, "{outcome:#}");
+    // The plan says it as well.
+    assert!(refusals(&secateur.plan()).contains(&"build".to_owned()));
+    kinds
+}
+
+/// Fails unless the build ends well, with an image that is whole.
+#[track_caller]
+fn ends_well(engine: &Engine, build: Build, name: &str) {
+    let said = build.done();
+    assert_eq!(
+        engine.damage(name),
+        None,
+        "{}: {said}",
+        engine.kind().name()
+    );
+}
+
+fn beside_builds(kind: Kind, registry: &Registry) {
+    let engine = Engine::start(kind);
+    let secateur = Secateur::on(&engine);
+    engine.runnable("base:v1");
+    let (olds, _) = untagged(&engine, 1);
+    secateur.remember();
+
+    // A command, in a build that copies from another stage.
+    let dockerfile = format!(
+        "FROM base:v1 AS stage\nCOPY Dockerfile /staged\nFROM base:v1\n\
+         COPY --from=stage /staged /copied\n{WAITS}\n"
+    );
+    let attested: &[&str] = &["--tag=attested:v1", "--attest=type=provenance,mode=max"];
+    let mut options: Vec<&[&str]> = vec![&["--tag=app:v1"], &["--load", "--tag=loaded:v1"]];
+    // overlay2 knows no attestations.
+    options.extend(kind.containerd().then_some(attested));
+    for options in options {
+        let build = engine.buildx(&[options, &["--no-cache"]].concat(), &dockerfile);
+        let go = engine.build_waits();
+        assert_eq!(refused(&secateur), NOTHING, "{}", kind.name());
+        fs::write(go, "").expect("the file that it waits for");
+        let name = options
+            .iter()
+            .find_map(|option| option.strip_prefix("--tag="));
+        ends_well(&engine, build, name.expect("a tag"));
+    }
+
+    // A base that comes slowly.
+    let line = registry.slow_line(500_000);
+    engine.log_in(registry, line.address());
+    let build = engine.buildx(
+        &["--tag=fetched:v1"],
+        &format!("FROM {}\n", line.name("big:v1")),
+    );
+    wait_until("the base is being downloaded", || {
+        (line.passed() > 100_000).then_some(())
+    });
+    // In containerd's folder a download does not show whose it is.
+    let others = refused(&secateur);
+    let pull = |kind: &String| kind == "pull";
+    assert!(kind.containerd() || others.is_empty(), "{others:?}");
+    assert!(others.iter().all(pull), "{others:?}");
+    line.open();
+    ends_well(&engine, build, "fetched:v1");
+
+    // One that is cancelled holds nothing up for long.
+    let build = engine.buildx(&["--no-cache"], &dockerfile);
+    engine.build_waits();
+    assert_eq!(refused(&secateur), NOTHING);
+    build.cancel();
+    let outcome = wait_until("the build is over", || {
+        let ran = secateur.run(&["prune", "--format", "json"]);
+        (ran.code == 0).then(|| ran.json())
+    });
+    assert_eq!(
+        ids(&outcome, "removed"),
+        olds,
+        "{}: {outcome:#}",
+        kind.name()
+    );
+}
+
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn nothing_is_removed_beside_a_buildkit_build_which_is_told_in_one_line_and_ends_well() {
+    let registry = Registry::start();
+    registry.put("big:v1", &Archive::new().noise(4 << 20));
+    std::thread::scope(|scope| {
+        for kind in KINDS {
+            let registry = &registry;
+            scope.spawn(move || beside_builds(kind, registry));
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn what_another_builder_builds_is_nothing_to_wait_for_until_it_is_loaded() {
+    let other = Engine::start(Kind::Containerd28);
+    other.runnable("base:v1");
+    for kind in KINDS {
+        let engine = Engine::start(kind);
+        let secateur = Secateur::on(&engine);
+        let (olds, _) = untagged(&engine, 1);
+        secateur.remember();
+        engine.add_builder("other", &other);
+        let dockerfile = format!("FROM base:v1\nLABEL of={}\n{WAITS}\n", kind.major());
+        let options = ["--builder=other", "--no-cache", "--load", "--tag=loaded:v1"];
+        let build = engine.buildx(&options, &dockerfile);
+        let go = other.build_waits();
+        secateur.prune_takes(&engine, &[&olds[0]], &[]);
+        fs::write(go, "").expect("the file that it waits for");
+        ends_well(&engine, build, "loaded:v1");
+        secateur.prune_takes(&engine, &[], &["loaded:v1"]);
+    }
+}
+
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn builds_beside_a_janitor_that_never_rests_end_well() {
+    for kind in KINDS {
+        let engine = Engine::start(kind);
+        let secateur = Secateur::at(&engine.host(), &keeping("previous = 0"));
+        engine.runnable("base:v1");
+        secateur.prune(0);
+        let over = AtomicBool::new(false);
+        let removed = std::thread::scope(|scope| {
+            let janitor = scope.spawn(|| {
+                let mut removed = 0;
+                while !over.load(Ordering::SeqCst) {
+                    let ran = secateur.run(&["prune", "--format", "json"]);
+                    assert!(ran.code == 0 || ran.code == 75, "{ran:?}");
+                    removed += ids(&ran.json(), "removed").len();
+                }
+                removed
+            });
+            for n in 0..5 {
+                // A new image in the place of the last one, and one without any name.
+                let dockerfile = format!("FROM base:v1\nENV N={n}\nCOPY Dockerfile /\n");
+                let build = engine.buildx(&["--tag=app:v1"], &dockerfile);
+                ends_well(&engine, build, "app:v1");
+                engine.built(&[], &format!("{dockerfile}COPY Dockerfile /again\n"));
+            }
+            over.store(true, Ordering::SeqCst);
+            janitor.join().expect("the janitor")
+        });
+        println!("{}: removed {removed} beside builds", kind.name());
+        // What it could not take beside them goes now.
+        wait_until("only what has a name is left", || {
+            // A build's records are in use for a moment longer than it takes.
+            let ran = secateur.run(&["prune", "--format", "json"]);
+            assert!(ran.code == 0 || ran.code == 75, "{ran:?}");
+            (engine.images().len() == 2).then_some(())
+        });
+        assert_eq!(engine.damage("app:v1"), None, "{}", kind.name());
+        assert_eq!(engine.damage("base:v1"), None, "{}", kind.name());
+    }
+}
+
+/// The id of a build by this name, which has this word in it.
+fn build(engine: &Engine, name: &str, word: &str) -> String {
+    let dockerfile = format!(
+        "FROM base:v1 AS stage\nCOPY Dockerfile /{word}\nFROM base:v1\nCOPY --from=stage /{word} /\n"
+    );
+    engine.built(&["--tag", name], &dockerfile);
+    engine.id(name)
+}
+
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn a_rebuild_leaves_a_rollback_on_overlay2_and_nothing_on_the_containerd_store() {
+    for kind in KINDS {
+        let engine = Engine::start(kind);
+        let secateur = Secateur::at(&engine.host(), &keeping("previous = 1"));
+        engine.runnable("base:v1");
+        let class = |plan: &Value, id: &str| image(plan, id)["class"].clone();
+
+        let first = build(&engine, "app:v1", "first");
+        // Its stages are no images.
+        assert_eq!(engine.images().len(), 2, "{}", kind.name());
+        secateur.prune(0);
+        let second = build(&engine, "app:v1", "second");
+        if kind.containerd() {
+            assert_eq!(dangling(&engine), NOTHING);
+            assert!(!engine.has(&first) && engine.has(&second));
+        } else {
+            assert_eq!(dangling(&engine), [&*first]);
+            let plan = secateur.plan();
+            assert_eq!(class(&plan, &first), "untagged");
+            assert_eq!(reasons(&plan, &first)[0], "previous", "{plan:#}");
+            secateur.prune(0);
+            let third = build(&engine, "app:v1", "third");
+            secateur.until_removable(&first);
+            secateur.prune_takes(&engine, &[&first], &[&second, &third]);
+        }
+
+        // A build without a name is there once, on both.
+        engine.built(&["--no-cache"], "FROM base:v1\nCOPY Dockerfile /nameless\n");
+        let kept = if kind.containerd() {
+            NOTHING.to_vec()
+        } else {
+            vec![second]
+        };
+        let nameless: Vec<String> = dangling(&engine);
+        let nameless: Vec<&String> = nameless.iter().filter(|id| !kept.contains(id)).collect();
+        let [nameless] = nameless[..] else {
+            panic!("{}: {nameless:?}", kind.name())
+        };
+        assert_eq!(class(&secateur.plan(), nameless), "untagged");
+        secateur.until_removable(nameless);
+        let stays: Vec<&str> = kept.iter().map(|id| &**id).collect();
+        secateur.prune_takes(&engine, &[nameless], &stays);
+        // It was no build's base: what was built of it is in the cache.
+        build(&engine, "app:v2", "second");
+    }
+}
