@@ -34,6 +34,9 @@ pub(crate) async fn plan(global: &Global, args: &PlanArgs) -> Result<Exit, Fault
         let plan = decide(&policy, &inventory, &ledger, trust(args.trust_engine_dates));
         context.refusals = against(&policy, &[], &plan);
         context.unmatched = unmatched(&policy, &plan, &[]);
+        context
+            .notes
+            .extend(survey::no_rollbacks(&policy, &inventory));
         (plan, ledger, inventory)
     } else {
         let reader = connect(global, &policy).await?;
@@ -54,6 +57,8 @@ pub(crate) async fn plan(global: &Global, args: &PlanArgs) -> Result<Exit, Fault
         context
             .notes
             .extend(survey::notes(&memory, &survey.activities));
+        let lost = survey::no_rollbacks(&policy, &survey.inventory);
+        context.notes.extend(lost);
         context.refusals = against(&policy, &survey.activities, &survey.plan);
         context.unmatched = unmatched(&policy, &survey.plan, &survey.activities);
         if let Some(path) = &args.save_inventory {

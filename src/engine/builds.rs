@@ -14,7 +14,7 @@ use crate::model::text::escape;
 #[serde(rename_all = "PascalCase")]
 struct Usage {
     /// Up to API 1.51.
-    #[serde(default, deserialize_with = "in_use")]
+    #[serde(default, deserialize_with = "records")]
     build_cache: Vec<BuildRecord>,
     /// From API 1.52 on.
     build_cache_usage: Option<BuildUsage>,
@@ -23,7 +23,7 @@ struct Usage {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct BuildUsage {
-    #[serde(default, deserialize_with = "in_use")]
+    #[serde(default, deserialize_with = "records")]
     items: Vec<BuildRecord>,
     /// How many are in use, also where none is listed.
     #[serde(default)]
@@ -42,14 +42,25 @@ struct BuildRecord {
 /// At most so many records are named.
 const NAMED: usize = 20;
 
-/// The first few build records that are in use: the list is long, and one is enough to
-/// refuse.
-fn in_use<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<BuildRecord>, D::Error> {
-    let mut left = NAMED;
+/// What an engine tells of BuildKit's cache.
+#[derive(Debug)]
+pub(super) struct BuildCache {
+    /// The ids of records that builds under way use.
+    pub(super) in_use: Observed<Vec<String>>,
+    /// Whether there is any record.
+    pub(super) any: bool,
+}
+
+/// The first record, and the first few that are in use: the list is long, and one is
+/// enough to refuse.
+fn records<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<BuildRecord>, D::Error> {
+    let (mut left, mut first) = (NAMED, true);
     some_of(from, |record: BuildRecord| {
         let named = record.in_use && left > 0;
         left -= usize::from(named);
-        Some(record).filter(|_| named)
+        let kept = named || first;
+        first = false;
+        Some(record).filter(|_| kept)
     })
 }
 
@@ -58,8 +69,16 @@ impl Reader {
     /// /system/df, which hangs on large hosts: there, the files of a build's pull are the
     /// sign.
     pub async fn builds(&self) -> Result<Observed<Vec<String>>, EngineError> {
+        Ok(self.build_cache().await?.in_use)
+    }
+
+    /// The same, with what else there is in the cache.
+    pub(super) async fn build_cache(&self) -> Result<BuildCache, EngineError> {
         if self.api < (1, 42) || self.podman {
-            return Ok(Observed::Known(Vec::new()));
+            return Ok(BuildCache {
+                in_use: Observed::Known(Vec::new()),
+                any: false,
+            });
         }
         let doing = "read the build cache (GET /system/df?type=build-cache)";
         // From 1.52 on the records are listed only where that is asked for.
@@ -70,23 +89,29 @@ impl Reader {
         };
         let body = self.whole(doing, path, LONGEST_WHOLE).await?;
         let usage: Usage = object(&body).map_err(|why| EngineError::nonsense(doing, why))?;
-        Ok(Observed::Known(under_way(usage)))
+        Ok(under_way(usage))
     }
 }
 
 /// The ids of those in use; `?` where the engine tells no id.
-fn under_way(usage: Usage) -> Vec<String> {
+fn under_way(usage: Usage) -> BuildCache {
     let (items, active) = usage
         .build_cache_usage
         .map(|usage| (usage.items, usage.active_count))
         .unwrap_or_default();
-    let records = usage.build_cache.into_iter().chain(items);
+    let mut records = usage.build_cache;
+    records.extend(items);
+    let any = !records.is_empty() || active != 0;
+    records.retain(|record| record.in_use);
     let id = |record: BuildRecord| escape(record.id.as_deref().unwrap_or("?"));
-    let mut ids: Vec<String> = records.map(id).collect();
-    if ids.is_empty() && active != 0 {
-        ids.push("?".to_owned());
+    let mut in_use: Vec<String> = records.into_iter().map(id).collect();
+    if in_use.is_empty() && active != 0 {
+        in_use.push("?".to_owned());
     }
-    ids
+    BuildCache {
+        in_use: Observed::Known(in_use),
+        any,
+    }
 }
 
 #[cfg(test)]
@@ -95,7 +120,10 @@ mod tests {
 
     #[test]
     fn a_record_in_use_is_seen_in_each_form_also_where_it_is_only_counted() {
-        let seen = |text: &str| under_way(object(text.as_bytes()).unwrap());
+        let seen = |text: &str| {
+            let cache = under_way(object(text.as_bytes()).unwrap());
+            cache.in_use.known().cloned().unwrap()
+        };
         let named = ["a"];
         let records = r#"[{"ID":"a","InUse":true},{"ID":"b","InUse":false}]"#;
         assert_eq!(seen(&format!(r#"{{"BuildCache":{records}}}"#)), named);

@@ -26,25 +26,29 @@ impl Reader {
             self.all_images(info, &allowance),
             self.all_containers(info, &allowance),
             self.all_of_swarm(info, &allowance),
-            self.builds(),
+            self.build_cache(),
         ))
         .await;
+        let builds = builds?;
         Ok(Contents {
             images: images?,
             containers: containers?,
             at_work: AtWork {
                 swarm: swarm?,
-                builds: builds?,
+                builds: builds.in_use,
+                built_here: builds.any,
             },
         })
     }
 
     /// Deploys and builds under way, and what Swarm wants.
     pub async fn at_work(&self, info: &Info) -> Result<AtWork, EngineError> {
-        let (swarm, builds) = join(self.swarm(info), self.builds()).await;
+        let (swarm, builds) = join(self.swarm(info), self.build_cache()).await;
+        let builds = builds?;
         Ok(AtWork {
             swarm: swarm?,
-            builds: builds?,
+            builds: builds.in_use,
+            built_here: builds.any,
         })
     }
 }

@@ -232,6 +232,7 @@ fn every_kind_of_refusal_is_produced_and_says_the_way_out() {
             under_way: vec![deploy("web", false)],
         },
         builds: Observed::Known(vec!["x".into()]),
+        built_here: true,
     };
     let mut busy = with_lock(LockKind::Exists, held(None), None);
     busy.clock = Clock::Doubtful {
@@ -315,6 +316,7 @@ fn endless() -> Activity {
             under_way: vec![deploy("web", false)],
         },
         builds: Observed::Known(vec!["x".into()]),
+        built_here: true,
     };
     activity
 }

@@ -93,6 +93,9 @@ pub struct AtWork {
     pub swarm: Swarm,
     /// The records of BuildKit's cache that builds under way use: their ids, fit to print.
     pub builds: Observed<Vec<String>>,
+    /// BuildKit's cache has records, in use or not: images were built here.
+    #[serde(default)]
+    pub built_here: bool,
 }
 
 impl AtWork {
@@ -100,6 +103,7 @@ impl AtWork {
         Self {
             swarm: Swarm::Inactive,
             builds: Observed::Known(Vec::new()),
+            built_here: false,
         }
     }
 }

@@ -55,7 +55,11 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
         let (swarm, image, events) = self.patiently_all(requests).await?;
         let swarm = swarm?;
         self.add_events(events?, now);
-        let at_work = AtWork { swarm, builds };
+        let at_work = AtWork {
+            swarm,
+            builds,
+            ..AtWork::idle()
+        };
         Ok(Answers { at_work, image })
     }
 
@@ -87,7 +91,11 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
         let quick = took < LONGEST_HELD && self.host.held_for().is_some();
         let (swarm, builds) = (swarm?, builds?);
         self.add_events(events?, now);
-        let at_work = AtWork { swarm, builds };
+        let at_work = AtWork {
+            swarm,
+            builds,
+            ..AtWork::idle()
+        };
         Ok(quick.then_some(Answers { at_work, image }))
     }
 

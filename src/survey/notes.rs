@@ -7,7 +7,8 @@ use crate::memory::state::Memory;
 use crate::model::conditions::SignState;
 use crate::model::text::escape;
 use crate::model::time::span;
-use crate::model::{AtWork, Deploy, Swarm};
+use crate::model::{AtWork, Deploy, Inventory, Store, Swarm};
+use crate::policy::Policy;
 
 /// What goes with the report, in words fit to print: stale signs, and why ages
 /// start anew.
@@ -33,6 +34,16 @@ pub fn notes(memory: &Memory, activities: &[Activity]) -> Vec<String> {
         .collect()
 }
 
+/// What `keep.previous` cannot keep here, and what does instead. Which images were built
+/// here no engine tells before 29; that some were, its cache does.
+pub fn no_rollbacks(policy: &Policy, host: &Inventory) -> Option<String> {
+    let lost = host.engine.store == Store::Containerd && host.at_work.built_here;
+    let note = "on the containerd store a BuildKit build under a name that is here leaves nothing \
+                of the image before it, so keep.previous has no rollback of what is built here. \
+                Before a build give that image a second tag, or push builds and deploy by digest";
+    (lost && policy.previous > 0).then(|| note.to_owned())
+}
+
 /// Services that would hold up every run for ever, if Swarm's words were all.
 fn stuck(at_work: &AtWork) -> Vec<String> {
     let Swarm::Manager { under_way, .. } = &at_work.swarm else {
@@ -46,4 +57,29 @@ fn stuck(at_work: &AtWork) -> Vec<String> {
         )
     };
     stuck.map(note).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::inventory;
+
+    #[test]
+    fn where_builds_leave_no_rollback_and_the_policy_wants_some_the_plan_says_so() {
+        let policy = |previous: u32| {
+            let text = format!("[age]\nmin_age = \"14d\"\n[keep]\nprevious = {previous}\n");
+            Policy::parse(&text, "test").unwrap()
+        };
+        let said = |store, built_here, previous| {
+            let mut host = inventory([]);
+            host.engine.store = store;
+            host.at_work.built_here = built_here;
+            no_rollbacks(&policy(previous), &host).is_some()
+        };
+        assert!(said(Store::Containerd, true, 1));
+        assert!(!said(Store::Containerd, true, 0));
+        assert!(!said(Store::Containerd, false, 1));
+        assert!(!said(Store::Graphdriver, true, 1));
+        assert!(!said(Store::Podman, true, 1));
+    }
 }

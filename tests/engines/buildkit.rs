@@ -3,10 +3,11 @@
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::lab::image::Archive;
 use crate::lab::{Build, Engine, Kind, Registry, wait_until};
+use crate::support::page;
 use crate::support::scene::untagged;
 use crate::support::{NOTHING, Secateur, dangling, ids, image, keeping, reasons, refusals};
 
@@ -238,4 +239,110 @@ fn a_rebuild_leaves_a_rollback_on_overlay2_and_nothing_on_the_containerd_store()
         // It was no build's base: what was built of it is in the cache.
         build(&engine, "app:v2", "second");
     }
+}
+
+/// Whether the plan says that builds leave no rollback here.
+#[track_caller]
+fn warned(secateur: &Secateur) -> bool {
+    let notes = secateur.plan()["notes"].to_string();
+    notes.contains("keep.previous has no rollback of what is built here")
+}
+
+/// Creates a container of this image as a rollback does that must not fetch anything.
+#[track_caller]
+fn runs(engine: &Engine, name: &str, id: &str) {
+    let container = engine.create_container(name, &["/bin/busybox", "true"], &json!({}));
+    let made = engine.get(&format!("/containers/{container}/json"));
+    assert_eq!(made["Image"], id, "{name}");
+    engine.container(&container, "start");
+    engine.wait_container(&container, "exited");
+    engine.remove_container(&container);
+    assert_eq!(engine.damage(name), None, "{name}");
+}
+
+/// What the page says of builds: with a second tag, and by digest.
+fn advice() -> [String; 2] {
+    let blocks = page::of("deploy-lock.md", "Builds on this host", "sh");
+    let blocks: Vec<String> = blocks.into_iter().map(|block| block.text).collect();
+    blocks.try_into().expect("two blocks")
+}
+
+fn dockerfile(word: &str) -> String {
+    format!("FROM base:v1\nCOPY Dockerfile /{word}\n")
+}
+
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn where_a_build_leaves_no_rollback_a_second_tag_before_it_is_one() {
+    let [second_tag, _] = advice();
+    for kind in KINDS {
+        let engine = Engine::start(kind);
+        let secateur = Secateur::at(&engine.host(), &keeping("previous = 1"));
+        engine.runnable("base:v1");
+        assert!(!warned(&secateur), "{}: nothing was built", kind.name());
+        engine.types(&second_tag, &dockerfile("first"));
+        assert_eq!(warned(&secateur), kind.containerd(), "{}", kind.name());
+        secateur.policy(&keeping("previous = 0"));
+        assert!(!warned(&secateur), "{}: none is wanted", kind.name());
+        secateur.policy(&keeping("previous = 1"));
+
+        let mut before = engine.id("shop:latest");
+        for word in ["second", "third"] {
+            secateur.remember_all();
+            engine.types(&second_tag, &dockerfile(word));
+            secateur.look();
+            secateur.until_old();
+            secateur.prune(0);
+            runs(&engine, "shop:before", &before);
+            let now = engine.id("shop:latest");
+            assert_ne!(now, before);
+            before = now;
+        }
+        let rollback = engine.id("shop:before");
+        let (way, text) = (
+            "docker tag shop:before shop:latest",
+            page::text("deploy-lock.md"),
+        );
+        assert!(text.contains(&format!("`{way}`")), "{text}");
+        engine.types(way, "");
+        secateur.prune(0);
+        runs(&engine, "shop:latest", &rollback);
+    }
+}
+
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn builds_that_are_pushed_and_deployed_by_digest_are_rolled_back_without_a_fetch() {
+    let [_, by_digest] = advice();
+    let (push, pull) = by_digest.split_once('\n').expect("two lines");
+    let registry = Registry::start();
+    let engine = Engine::start(Kind::Containerd28);
+    let secateur = Secateur::at(&engine.host(), &keeping("previous = 1"));
+    engine.log_in(&registry, registry.address());
+    engine.runnable("base:v1");
+    let mut deployed: Vec<(String, String)> = Vec::new();
+    for word in ["first", "second", "third"] {
+        let push = push.replace("registry.example", registry.address());
+        engine.types(&push, &dockerfile(word));
+        let pinned = format!(
+            "{}/shop@{}",
+            registry.address(),
+            registry.digest("shop:latest")
+        );
+        engine.types(
+            &pull.replace("registry.example/shop@sha256:DIGEST", &pinned),
+            "",
+        );
+        let id = engine.id(&pinned);
+        runs(&engine, &pinned, &id);
+        deployed.push((pinned, id));
+        secateur.look();
+        secateur.until_old();
+        secateur.prune(0);
+    }
+    let asked = registry.requests().len();
+    for (pinned, id) in &deployed {
+        runs(&engine, pinned, id);
+    }
+    assert_eq!(registry.requests().len(), asked, "something was fetched");
 }

@@ -229,6 +229,7 @@ fn look(rng: &mut Rng, store: Store, version: &str, now: i64) -> Inventory {
         at_work: AtWork {
             swarm,
             builds: Observed::Known(Vec::new()),
+            built_here: false,
         },
         events,
         disk: if chance(rng, 3) {

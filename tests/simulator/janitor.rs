@@ -268,6 +268,7 @@ impl Sources for Meeting {
             at_work: AtWork {
                 swarm: swarm?,
                 builds: builds?,
+                built_here: false,
             },
         })
     }

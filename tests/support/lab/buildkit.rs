@@ -24,14 +24,29 @@ impl Engine {
     /// Starts `docker buildx build OPTIONS` with this Dockerfile. Its commands have no network.
     #[track_caller]
     pub fn buildx(&self, options: &[&str], dockerfile: &str) -> Build {
+        let fixed = [
+            "docker",
+            "buildx",
+            "build",
+            "--progress=plain",
+            "--network=none",
+            ".",
+        ];
+        self.typed(&[&fixed, options].concat(), dockerfile)
+    }
+
+    /// Runs lines of a page to their end, in a folder with this Dockerfile.
+    #[track_caller]
+    pub fn types(&self, lines: &str, dockerfile: &str) -> String {
+        self.typed(&["sh", "-euc", lines], dockerfile).done()
+    }
+
+    fn typed(&self, command: &[&str], dockerfile: &str) -> Build {
         let name = format!("context-{}", image::unique());
         let context = self.dir().join(&name);
         fs::create_dir(&context).expect("a context");
         fs::write(context.join("Dockerfile"), dockerfile).expect("a Dockerfile");
-        let folder = context.display().to_string();
-        let fixed = ["build", "--progress=plain", "--network=none", &folder];
-        let command = self.buildx_command(&[&fixed, options].concat());
-        let process = self.start_beside(&command, &format!("{name}.log"));
+        let process = self.beside(&context, command, &format!("{name}.log"));
         Build { process, context }
     }
 
@@ -39,12 +54,12 @@ impl Engine {
         self.dir().join("docker-config")
     }
 
-    fn buildx_command(&self, arguments: &[&str]) -> Vec<String> {
+    fn beside(&self, folder: &Path, command: &[&str], log: &str) -> Inside {
+        let folder = format!("--chdir={}", folder.display());
         let config = format!("DOCKER_CONFIG={}", self.docker_config().display());
-        let host = format!("--host={}", self.host());
-        let words = ["env", &config, "docker", &host, "buildx"];
-        let words = words.iter().chain(arguments);
-        words.map(ToString::to_string).collect()
+        let host = format!("DOCKER_HOST={}", self.host());
+        let with = ["env", &folder, &config, &host];
+        self.start_beside(&[&with, command].concat(), log)
     }
 
     /// Builds know the password of the registry at this address from now on.
@@ -76,9 +91,9 @@ impl Engine {
             }
         });
         let address = format!("unix://{}", socket.display());
-        let create = ["create", "--name", name, "--driver=remote", &address];
-        let command = self.buildx_command(&create);
-        let mut process = self.start_beside(&command, &format!("{name}.log"));
+        let create = ["docker", "buildx", "create", "--driver=remote", "--name"];
+        let command = [&create[..], &[name, &address]].concat();
+        let mut process = self.beside(self.dir(), &command, &format!("{name}.log"));
         let status = wait_until("the builder is there", || process.ended());
         assert!(status.success(), "{status}: {}", process.log());
     }

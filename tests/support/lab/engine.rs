@@ -212,9 +212,8 @@ impl Engine {
     }
 
     /// Starts a command in the engine's tree; what it says is appended to `log` beside its files.
-    pub(super) fn start_beside(&self, command: &[String], log: &str) -> Inside {
-        let command: Vec<&str> = command.iter().map(String::as_str).collect();
-        self.room.start(self.kind.suite(), &command, log)
+    pub(super) fn start_beside(&self, command: &[&str], log: &str) -> Inside {
+        self.room.start(self.kind.suite(), command, log)
     }
 
     /// A process of that name that the engine started.
