@@ -59,6 +59,7 @@ pub(crate) async fn plan(global: &Global, args: &PlanArgs) -> Result<Exit, Fault
             .extend(survey::notes(&memory, &survey.activities));
         let lost = survey::no_rollbacks(&policy, &survey.inventory);
         context.notes.extend(lost);
+        context.left_behind = survey.watch.left_behind();
         context.refusals = against(&policy, &survey.activities, &survey.plan);
         context.unmatched = unmatched(&policy, &survey.plan, &survey.activities);
         if let Some(path) = &args.save_inventory {

@@ -10,6 +10,7 @@ mod file_date;
 mod file_id;
 pub mod files;
 pub mod journald;
+pub mod left_behind;
 mod lock_file;
 mod lock_holder;
 mod process;

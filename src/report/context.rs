@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use crate::guard::Refusal;
+use crate::model::conditions::LeftBehind;
 use crate::model::text::{escape, escape_up_to};
 use crate::policy::Unmatched;
 
@@ -36,6 +37,8 @@ pub struct Context {
     pub notes: Vec<String>,
     /// Rules of the policy that match nothing on this host.
     pub unmatched: Vec<Unmatched>,
+    /// Images of stores that the engine had before.
+    pub left_behind: Vec<LeftBehind>,
 }
 
 impl Context {
@@ -46,6 +49,7 @@ impl Context {
             refusals: Vec::new(),
             notes,
             unmatched: Vec::new(),
+            left_behind: Vec::new(),
         }
     }
 

@@ -121,6 +121,7 @@ pub(crate) fn context(refusals: Vec<Refusal>, notes: &[&str]) -> Context {
         refusals,
         notes: notes.iter().map(ToString::to_string).collect(),
         unmatched: Vec::new(),
+        left_behind: Vec::new(),
     }
 }
 

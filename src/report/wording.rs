@@ -1,5 +1,9 @@
 //! Words that reports of several formats share.
 
+use std::path::Path;
+
+use crate::model::conditions::LeftBehind;
+use crate::model::text::escape;
 use crate::prune::outcome::Ending;
 
 /// Shown for a lost name that can be pulled from nowhere.
@@ -19,6 +23,25 @@ pub(crate) fn ending(ending: &Ending) -> Option<String> {
         }
         Ending::StateLost(why) => Some(format!("nothing more is removed without a journal: {why}")),
     }
+}
+
+/// What a store is that the engine had before, and what to do about it.
+pub(crate) fn left_behind(store: &LeftBehind) -> (String, &'static str) {
+    let least = if store.all { "" } else { "at least " };
+    let (layers, records) = (shown(&store.layers), shown(&store.records));
+    let fact = format!(
+        "{least}{}, {least}{} of layers, are in {layers} and {records}, which this engine used \
+         before: it does not list them, and nothing removes them",
+        images(store.images),
+        store.bytes
+    );
+    let way_out = "if you do not go back to that store, remove it by hand: operating.md, \"An \
+                   image store that was left behind\"";
+    (fact, way_out)
+}
+
+fn shown(path: &Path) -> String {
+    escape(&path.to_string_lossy())
 }
 
 /// "1 image", "2 images".

@@ -9,11 +9,12 @@ use crate::guard::{Activity, Refusal, held_locks};
 use crate::host::deploy_lock::HeldLocks;
 use crate::host::pull_signs::Roots;
 use crate::host::signals::AskedToEnd;
-use crate::host::{clock, deploy_lock, disk, pull_signs};
+use crate::host::{clock, deploy_lock, disk, left_behind, pull_signs};
 use crate::memory::clock::Clock;
 use crate::memory::ledger::Ledger;
 use crate::model::conditions::{
-    ClockReading, Cure, Disk, LockKind, LockSight, LockState, PullSigns, Standing, Unreadable,
+    ClockReading, Cure, Disk, LeftBehind, LockKind, LockSight, LockState, PullSigns, Standing,
+    Unreadable,
 };
 use crate::model::{AtWork, EngineFacts, Observed, Store};
 use crate::policy::Policy;
@@ -177,6 +178,12 @@ impl<'a> Watch<'a> {
                 .flat_map(|l| deploy_lock::read(&l.path, l.kind))
                 .collect(),
         }
+    }
+
+    /// Images of stores that this engine had before. None for Podman, whose stores are
+    /// chosen by each command.
+    pub fn left_behind(&self) -> Vec<LeftBehind> {
+        self.roots.as_ref().map_or_else(Vec::new, left_behind::read)
     }
 
     /// The file system that holds the images.

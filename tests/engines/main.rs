@@ -18,6 +18,7 @@ mod engine_model;
 mod fake_recorded;
 mod images;
 mod in_use;
+mod left_behind;
 mod other_engines;
 mod race_loops;
 mod races;

@@ -66,6 +66,7 @@ const BLOCKS: &[(&str, &str, &str, usize, Taken)] = &[
     ("docs/operating.md", "Next morning", "", 2, By("machine/package.rs", "an_operator_gets_by_with_the_commands_of_the_pages")),
     ("docs/operating.md", "Settings of the units", "", 3, By("machine/package.rs", "drop_in_of_the_page")),
     ("docs/operating.md", "When the disk is full", "", 1, By("machine/package.rs", "an_operator_gets_by_with_the_commands_of_the_pages")),
+    ("docs/operating.md", "An image store that was left behind", "", 2, By("engines/left_behind.rs", "a_store_that_was_left_behind_is_named_untouched_and_removed_as_the_page_says")),
     ("docs/operating.md", "Undo", "", 1, Not("the names are the journal's")),
     ("docs/operating.md", "Upgrade", "", 1, By("machine/package.rs", "the_package_keeps_the_admins_policy_and_leaves_nothing_when_purged")),
     ("docs/other-engines.md", "Rootless Docker", "", 2, By("engines/other_engines.rs", "the_units_of_a_users_own_timer_are_sound")),

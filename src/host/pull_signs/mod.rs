@@ -15,4 +15,5 @@ mod read;
 mod state;
 
 pub use places::Roots;
+pub(super) use places::is_this_engines;
 pub use read::read;

@@ -81,6 +81,13 @@ pub(super) fn of(roots: &Roots, unreadable: &mut Vec<Unreadable>) -> Vec<Place> 
     places
 }
 
+/// Whether the data root surely is this engine's.
+pub(in crate::host) fn is_this_engines(roots: &Roots) -> bool {
+    check_data_root(roots)
+        .and_then(|()| check_id(roots))
+        .is_ok()
+}
+
 fn places_of_dockerd(roots: &Roots) -> Vec<Place> {
     let root = &roots.data_root;
     let place = |folder, prefixes| Place {

@@ -5,12 +5,14 @@
 
 mod clock;
 pub(in crate::model) mod disk;
+mod left_behind;
 mod locks;
 mod signs;
 mod standing;
 
 pub use clock::ClockReading;
 pub use disk::{Disk, Room};
+pub use left_behind::LeftBehind;
 pub use locks::{LockKind, LockSight, LockState};
 pub use signs::{Cure, PullSign, PullSigns, SignState, Unreadable};
 pub use standing::Standing;

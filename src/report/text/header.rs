@@ -5,6 +5,7 @@ use crate::model::EngineFacts;
 use crate::model::text::escape;
 use crate::report::context::Context;
 use crate::report::text::layout::{LOUD, headed, wrapped};
+use crate::report::wording::left_behind;
 
 /// Refusals in a row that have the same way out share one line for it.
 pub(crate) fn refusals(out: &mut String, word: &str, refusals: &[Refusal]) {
@@ -32,5 +33,9 @@ pub(crate) fn engine_and_policy(out: &mut String, engine: &EngineFacts, context:
 pub(crate) fn notes(out: &mut String, context: &Context) {
     for note in context.notes.iter().chain(&context.unmatched_note()) {
         wrapped(out, "note    ", note);
+    }
+    for store in &context.left_behind {
+        let (fact, way_out) = left_behind(store);
+        wrapped(out, "note    ", &format!("{fact}; {way_out}"));
     }
 }

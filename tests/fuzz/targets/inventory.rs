@@ -43,6 +43,7 @@ fuzz_target!(|bytes: &[u8]| {
             refusals: Vec::new(),
             notes: Vec::new(),
             unmatched: Vec::new(),
+            left_behind: Vec::new(),
         };
         let report = text::prune::plan(&plan, &context, true);
         // Styles are our own; anstream takes them away where nobody wants them.

@@ -41,11 +41,7 @@ impl Builder {
         let data_root = room
             .dir()
             .join(if disk.is_some() { "disk" } else { "data" });
-        // Said in both cases: from 29 on the containerd store is the default.
-        config["features"]["containerd-snapshotter"] = json!(kind.containerd());
-        if !kind.containerd() {
-            config["storage-driver"] = json!("overlay2");
-        }
+        set_store(&mut config, kind);
         if kind == Kind::Overlay20 {
             // Its id is made from this key, which would be in the tree's own /etc, and go with
             // each process. Later engines keep their id in the data root.
@@ -60,6 +56,19 @@ impl Builder {
         };
         engine.launch();
         engine
+    }
+}
+
+fn set_store(config: &mut Value, kind: Kind) {
+    // Said in both cases: from 29 on the containerd store is the default.
+    config["features"]["containerd-snapshotter"] = json!(kind.containerd());
+    if kind.containerd() {
+        config
+            .as_object_mut()
+            .expect("settings")
+            .remove("storage-driver");
+    } else {
+        config["storage-driver"] = json!("overlay2");
     }
 }
 
@@ -199,6 +208,19 @@ impl Engine {
         if self.process.is_some() {
             self.stop();
         }
+        self.launch();
+    }
+
+    /// Starts again with the other store: the same version and files, another setting.
+    pub fn switch_to(&mut self, kind: Kind) {
+        assert_eq!(kind.suite(), self.kind.suite(), "another version");
+        self.stop();
+        let file = self.dir().join("daemon.json");
+        let config = fs::read(&file).expect("daemon.json");
+        let mut config: Value = serde_json::from_slice(&config).expect("JSON");
+        set_store(&mut config, kind);
+        fs::write(file, config.to_string()).expect("daemon.json");
+        self.kind = kind;
         self.launch();
     }
 

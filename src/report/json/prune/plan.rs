@@ -5,13 +5,16 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::decide::plan::{Entry, Plan, Pressure, Verdict};
+use crate::model::conditions::LeftBehind;
 use crate::model::reference::Reference;
+use crate::model::text::escape;
 use crate::model::{Bytes, ImageId};
 use crate::policy::Unmatched;
 use crate::report::context::Context;
 use crate::report::json::parts::{
     EnginePart, Message, PolicyPart, engine, policy, reason, refusal, rounded, time, written,
 };
+use crate::report::wording;
 
 #[derive(Serialize)]
 struct PlanDocument<'a> {
@@ -23,6 +26,7 @@ struct PlanDocument<'a> {
     refusals: Vec<Message>,
     notes: &'a [String],
     unmatched_rules: &'a [Unmatched],
+    left_behind: Vec<LeftBehindPart>,
     images: Vec<ImagePart<'a>>,
     summary: Summary,
 }
@@ -36,6 +40,18 @@ struct DiskPart {
     inodes_used_percent: Option<f64>,
     asks_for_space: Option<bool>,
     why: String,
+}
+
+/// A store that the engine had before.
+#[derive(Serialize)]
+struct LeftBehindPart {
+    path: String,
+    records: String,
+    images: usize,
+    size_bytes_at_least: u64,
+    complete: bool,
+    message: String,
+    way_out: &'static str,
 }
 
 #[derive(Serialize)]
@@ -83,6 +99,7 @@ pub fn plan(plan: &Plan, context: &Context) -> String {
         refusals: context.refusals.iter().map(refusal).collect(),
         notes: &context.notes,
         unmatched_rules: &context.unmatched,
+        left_behind: context.left_behind.iter().map(left_behind).collect(),
         images: plan.entries().iter().map(image).collect(),
         summary: Summary {
             keep: of(|verdict| matches!(verdict, Verdict::Keep)),
@@ -92,6 +109,19 @@ pub fn plan(plan: &Plan, context: &Context) -> String {
             next_candidate_at: plan.next_ready().map(time),
         },
     })
+}
+
+fn left_behind(store: &LeftBehind) -> LeftBehindPart {
+    let (message, way_out) = wording::left_behind(store);
+    LeftBehindPart {
+        path: escape(&store.layers.to_string_lossy()),
+        records: escape(&store.records.to_string_lossy()),
+        images: store.images,
+        size_bytes_at_least: store.bytes.0,
+        complete: store.all,
+        message,
+        way_out,
+    }
 }
 
 fn disk(plan: &Plan) -> DiskPart {

@@ -3,15 +3,16 @@
 use crate::decide::{Alternative, Setting, Trust, decide};
 use crate::guard::{Cause, Refusal};
 use crate::memory::ledger::Ledger;
-use crate::model::conditions::{Cure, Disk, Room};
+use crate::model::conditions::{Cure, Disk, LeftBehind, Room};
 use crate::model::text::Untrusted;
 use crate::model::{Bytes, Observed};
 use crate::prune::outcome::{Ending, Outcome, Removed};
+use crate::report::context::Context;
 use crate::report::tests::{
     self, ENOUGH, GIB, MIB, context, disk, host, plain, planned, policy, refusals, run, seen,
 };
-use crate::report::text;
 use crate::report::text::prune::Shown;
+use crate::report::{json, text};
 use crate::testing::{at, id, image, inventory, pinned, tagged};
 
 /// Text that must not get to a terminal as it is.
@@ -40,6 +41,46 @@ fn a_plan_with_removals() {
         "plan-verbose.txt",
         &text::prune::plan(&plan, &context(vec![], &[]), &verbose()),
     );
+}
+
+#[test]
+fn a_store_that_was_left_behind_is_named_with_its_figures_and_the_way_out() {
+    let (plan, _) = planned(ENOUGH);
+    let mut context = context(vec![], &[]);
+    context.left_behind = vec![LeftBehind {
+        layers: "/var/lib/docker/overlay2".into(),
+        records: "/var/lib/docker/image/overlay2".into(),
+        images: 12,
+        bytes: Bytes(3 * GIB),
+        all: true,
+    }];
+    let text = text::prune::plan(&plan, &context, &Shown::default()).replace("\n        ", " ");
+    let fact = "12 images, 3.0 GiB of layers, are in /var/lib/docker/overlay2 and \
+                /var/lib/docker/image/overlay2, which this engine used before";
+    assert!(text.contains(&format!("\nnote    {fact}")), "{text}");
+    let (_, section) = text.split_once("operating.md, \"").unwrap();
+    let section = section.split('"').next().unwrap();
+    let page = include_str!("../../../../docs/operating.md");
+    assert!(page.contains(&format!("\n## {section}\n")), "{section}");
+    let document = |context: &Context| -> serde_json::Value {
+        serde_json::from_str(&json::prune::plan(&plan, context)).unwrap()
+    };
+    let left = &document(&context)["left_behind"][0];
+    assert_eq!(left["path"], "/var/lib/docker/overlay2");
+    assert_eq!(left["records"], "/var/lib/docker/image/overlay2");
+    assert_eq!(
+        (&left["images"], &left["size_bytes_at_least"]),
+        (&12.into(), &(3 * GIB).into())
+    );
+    assert_eq!(left["complete"], true);
+    context.left_behind[0].all = false;
+    let text = text::prune::plan(&plan, &context, &Shown::default());
+    assert!(
+        text.contains("at least 12 images, at least 3.0 GiB"),
+        "{text}"
+    );
+    context.left_behind.clear();
+    assert_eq!(document(&context)["left_behind"], serde_json::json!([]));
 }
 
 #[test]
@@ -244,6 +285,13 @@ fn no_report_is_too_wide_or_moves_a_cursor() {
     ]);
     let mut context = context(against.clone(), &[&long]);
     context.policy.file = Some(long.clone().into());
+    context.left_behind = vec![LeftBehind {
+        layers: long.clone().into(),
+        records: long.clone().into(),
+        images: 1,
+        bytes: Bytes(MIB),
+        all: false,
+    }];
     let mut outcome = run(&plan, |why| format!("{why} {long}"));
     outcome.refusals = against;
     let every: Vec<_> = plan.entries().iter().collect();
