@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::engine::Engine;
+use super::kind::Kind;
 use super::registry::Registry;
 use super::room::Inside;
 use super::{image, wait_until};
@@ -21,18 +22,19 @@ pub struct Build {
 }
 
 impl Engine {
-    /// Starts `docker buildx build OPTIONS` with this Dockerfile. Its commands have no network.
+    /// Starts a build by BuildKit with this Dockerfile. Its commands have no network.
     #[track_caller]
     pub fn buildx(&self, options: &[&str], dockerfile: &str) -> Build {
-        let fixed = [
-            "docker",
-            "buildx",
-            "build",
-            "--progress=plain",
-            "--network=none",
-            ".",
-        ];
-        self.typed(&[&fixed, options].concat(), dockerfile)
+        // Docker 20.10 has a client of BuildKit's of its own.
+        let old = ["env", "DOCKER_BUILDKIT=1", "docker", "build"];
+        let new = ["docker", "buildx", "build"];
+        let with: &[&str] = if self.kind() == Kind::Overlay20 {
+            &old
+        } else {
+            &new
+        };
+        let fixed = ["--progress=plain", "--network=none", "."];
+        self.typed(&[with, &fixed, options].concat(), dockerfile)
     }
 
     /// Runs lines of a page to their end, in a folder with this Dockerfile.
