@@ -103,6 +103,25 @@ pub fn disk(used: u64) -> Disk {
     }
 }
 
+/// What verify-cache says of a disk of which so many percent are used.
+pub fn room(
+    used: u64,
+    largest: Option<crate::cache::checks::room::Largest>,
+) -> crate::cache::checks::room::Room {
+    let path = std::path::PathBuf::from("/var/lib/docker");
+    let folder = crate::host::storage::Storage {
+        path: path.clone(),
+        medium: Observed::Known(crate::host::storage::Medium::Lasting),
+        disk: Observed::Known(Disk { path, ..disk(used) }),
+    };
+    let limits = crate::policy::RoomLimits {
+        warn_percent: 85.0,
+        crit_percent: 95.0,
+    };
+    let engine = inventory([]).engine;
+    crate::cache::checks::room::check(&[folder], &engine, limits, largest)
+}
+
 /// A host with these images and a disk that is 90 % full, at moment 0.
 pub fn inventory(images: impl IntoIterator<Item = Image>) -> Inventory {
     Inventory {

@@ -27,8 +27,10 @@ kinds! {
         Present = "present",
         /// Is every layer here, and does it have its digest?
         Whole = "whole",
-        /// Does the store outlive a restart, and has it room?
+        /// Does the store outlive a restart?
         Lasting = "lasting",
+        /// Is there space for the next deploy?
+        Room = "room",
         /// Does the registry let the deploying user in?
         Authenticated = "authenticated",
         /// Is the registry's digest the one here?

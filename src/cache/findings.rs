@@ -9,6 +9,7 @@ use crate::guard::Refusal;
 use crate::model::EngineFacts;
 
 use crate::cache::check::{Check, Kind, Status};
+use crate::cache::checks::room::Room;
 use crate::cache::promise::Wanted;
 use crate::cache::registry::Cost;
 
@@ -55,6 +56,8 @@ pub struct Findings {
     pub images: Vec<Line>,
     /// Of the store itself, also where nothing is promised.
     pub store: Option<Check>,
+    /// Whether the next deploy has room.
+    pub room: Option<Room>,
     pub asked: Vec<Asked>,
     /// The checks that nobody asked for, each with the option that does.
     pub left_out: Vec<(Kind, &'static str)>,
@@ -71,6 +74,7 @@ impl Findings {
             refusals: Vec::new(),
             images: Vec::new(),
             store: None,
+            room: None,
             asked: Vec::new(),
             left_out: Vec::new(),
             strict,
@@ -101,6 +105,12 @@ impl Findings {
         lines.filter(|line| !line.not_asked.is_empty()).count()
     }
 
+    /// The answers that are about no single image.
+    pub fn of_store(&self) -> impl Iterator<Item = &Check> {
+        let room = self.room.iter().map(|room| &room.check);
+        self.store.iter().chain(room)
+    }
+
     /// Whether any promise is not kept.
     pub fn is_broken(&self) -> bool {
         self.worst() == Status::Broken || (self.strict && self.worst() == Status::Unknown)
@@ -128,7 +138,7 @@ impl Findings {
     }
 
     fn worst(&self) -> Status {
-        let store = self.store.iter().map(|check| check.status);
+        let store = self.of_store().map(|check| check.status);
         let images = self.images.iter().map(Line::status);
         store.chain(images).min().unwrap_or(Status::Ok)
     }
@@ -180,6 +190,15 @@ mod tests {
         let mut findings = findings(&[], false);
         findings.store = Some(Check::new(Kind::Lasting, Status::Broken, ""));
         assert_eq!(findings.result(), "broken");
+    }
+
+    #[test]
+    fn no_room_is_broken_even_if_every_image_is_here() {
+        let mut findings = findings(&[Status::Ok], false);
+        for (used, result) in [(94, "held"), (95, "broken")] {
+            findings.room = Some(crate::testing::room(used, None));
+            assert_eq!(findings.result(), result, "{used}");
+        }
     }
 
     #[test]

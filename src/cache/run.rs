@@ -9,7 +9,8 @@ use chrono::{DateTime, Utc};
 use crate::cache::check::{Check, Kind, Status};
 use crate::cache::checks::gone::Past;
 use crate::cache::checks::present::Lacks;
-use crate::cache::checks::{lasting, present, whole};
+use crate::cache::checks::room::Largest;
+use crate::cache::checks::{lasting, present, room, whole};
 use crate::cache::findings::{Findings, Line, NotAsked};
 use crate::cache::promise::baseline::Baseline;
 use crate::cache::promise::{Promise, Wanted, with_all_digests};
@@ -122,7 +123,10 @@ impl Run<'_> {
         user_config: Option<&Path>,
         mut findings: Findings,
     ) -> Result<Ran, Fault> {
-        let lasting = lasting::check(&store_folders(self.info));
+        let folders = store_folders(self.info);
+        let lasting = lasting::check(&folders);
+        let largest = self.largest(promises);
+        let room = room::check(&folders, &self.info.facts, self.policy.room, largest);
         let store = self.info.facts.store;
         let mut registries = Registries::new(self.reader, store, user_config).await?;
         let on_step = &mut *self.on_step;
@@ -153,10 +157,22 @@ impl Run<'_> {
             });
         }
         findings.store = Some(lasting);
+        findings.room = Some(room);
         findings.asked = registries.asked();
         findings.left_out = self.checks.left_out();
         findings.sort();
         Ok(Ran { findings, pulls })
+    }
+
+    /// Of the promised images that are here.
+    fn largest(&self, promises: &[Promise]) -> Option<Largest> {
+        let sized = promises.iter().filter_map(|promise| {
+            let image = promise.wanted.find(&self.here)?;
+            let size = *image.size.known()?;
+            let image = promise.wanted.clone();
+            Some(Largest { image, size })
+        });
+        sized.max_by_key(|largest| largest.size.0)
     }
 
     /// One answer for each promise, or none at all without --redeploy.

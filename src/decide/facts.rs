@@ -3,16 +3,18 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
 use crate::decide::plan::{Class, Evidence, Unneeded};
+use crate::decide::retention::{had, has};
 use crate::decide::rollbacks::{Rollback, rollbacks, tag_time};
 use crate::memory::ledger::{Ledger, Sighting};
 use crate::model::names::{User, users};
 use crate::model::reference::Reference;
 use crate::model::{Image, ImageId, Inventory};
-use crate::policy::{DigestPinned, Policy};
+use crate::policy::{DigestPinned, Policy, Retention, Term};
 
 /// Whose word counts for the age of untagged images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,12 +124,28 @@ impl<'a> Facts<'a> {
         .collect()
     }
 
+    /// How long it stays, by all names that it has and had.
+    pub(super) fn retention(&self, image: &Image) -> Retention<'a> {
+        let seen = self.sighting(image);
+        self.policy
+            .retention(|pattern| has(pattern, image) || seen.is_some_and(|seen| had(pattern, seen)))
+    }
+
     /// How long it must have been unneeded.
-    pub(super) fn wanted_age(&self, class: Class) -> std::time::Duration {
-        match (class, self.policy.digest_pinned) {
-            (Class::DigestPinned, DigestPinned::After(age)) => age,
+    pub(super) fn wanted_age(&self, image: &Image, class: Class) -> Term<'a, Duration> {
+        let Retention {
+            min_age,
+            digest_pinned,
+            ..
+        } = self.retention(image);
+        match (class, digest_pinned.value) {
+            // Only our memory tells it from a superseded image, so it stays no shorter.
+            (Class::DigestPinned, DigestPinned::After(age)) if age > min_age.value => Term {
+                value: age,
+                rule: digest_pinned.rule,
+            },
             (Class::Tagged | Class::Untagged | Class::Superseded | Class::DigestPinned, _) => {
-                self.policy.min_age
+                min_age
             }
         }
     }

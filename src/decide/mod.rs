@@ -7,6 +7,7 @@ mod alternatives;
 mod choose;
 mod facts;
 pub mod plan;
+mod retention;
 mod rollbacks;
 mod rules;
 #[cfg(test)]

@@ -5,12 +5,12 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::decide::facts::{Facts, Trust};
-use crate::decide::plan::{Class, KeepReason, Unneeded};
+use crate::decide::plan::{Class, KeepReason, Unneeded, key_of};
+use crate::decide::retention::has;
 use crate::memory::ledger::Sighting;
 use crate::model::names::User;
-use crate::model::reference::Reference;
 use crate::model::{Image, Observed, Store, Swarm};
-use crate::policy::{DigestPinned, NamePattern};
+use crate::policy::{DigestPinned, Term};
 
 pub(super) type Rule = fn(&Facts<'_>, &Image, Class, Option<Unneeded>) -> Vec<KeepReason>;
 
@@ -90,14 +90,8 @@ fn parent(facts: &Facts<'_>, image: &Image, _: Class, _: Option<Unneeded>) -> Ve
 }
 
 fn keep_image(facts: &Facts<'_>, image: &Image, _: Class, _: Option<Unneeded>) -> Vec<KeepReason> {
-    let names = || image.tags.iter().chain(&image.digests);
-    // On the containerd store an image's id is its digest, and all that is left
-    // of its name when its tag has moved on.
-    let is_it = |name: &Reference| name.digest() == Some(image.id.as_str());
-    let covers = |pattern: &&NamePattern| {
-        names().any(|name| pattern.covers(name)) || pattern.exact().is_some_and(is_it)
-    };
-    let patterns = facts.policy.keep_images.iter().filter(covers);
+    let patterns = facts.policy.keep_images.iter();
+    let patterns = patterns.filter(|pattern| has(pattern, image));
     let mut hits: Vec<_> = patterns.map(|pattern| pattern.text.clone()).collect();
     hits.sort();
     hits.dedup();
@@ -118,14 +112,19 @@ fn keep_label(facts: &Facts<'_>, image: &Image, _: Class, _: Option<Unneeded>) -
 
 fn previous(facts: &Facts<'_>, image: &Image, _: Class, _: Option<Unneeded>) -> Vec<KeepReason> {
     let ranks = facts.rollbacks.get(&image.id).into_iter().flatten();
+    let Term {
+        value: previous,
+        rule,
+    } = facts.retention(image).previous;
     let known = ranks
-        .filter(|rollback| rollback.rank <= facts.policy.previous)
+        .filter(|rollback| rollback.rank <= previous)
         .map(|rollback| KeepReason::Previous {
             tag: rollback.tag.clone(),
             rank: rollback.rank,
             perhaps: rollback.perhaps,
+            retain: rule.map(str::to_owned),
         });
-    let any = |seen: &Sighting| seen.faded.is_any() && facts.policy.previous > 0;
+    let any = |seen: &Sighting| seen.faded.is_any() && previous > 0;
     let unknown = facts.sighting(image).filter(|seen| any(seen)).map(|_| {
         let why = "it had more names than are remembered, so it may be a rollback";
         KeepReason::Incomplete(why.to_owned())
@@ -155,11 +154,18 @@ fn digest_pinned(
             ))
         }
         (Class::Superseded, _) => None,
-        (Class::DigestPinned, _) => match facts.policy.digest_pinned {
-            DigestPinned::Keep => {
-                Some("cache for the next deploy (age.digest_pinned = \"keep\")".to_owned())
+        (Class::DigestPinned, _) => match facts.retention(image).digest_pinned {
+            Term {
+                value: DigestPinned::Keep,
+                rule,
+            } => {
+                let key = key_of("age.digest_pinned = \"keep\"", rule);
+                Some(format!("cache for the next deploy ({key})"))
             }
-            DigestPinned::After(_) => None,
+            Term {
+                value: DigestPinned::After(_),
+                ..
+            } => None,
         },
     };
     why.map(KeepReason::DigestPinned).into_iter().collect()
@@ -172,7 +178,10 @@ fn age(
     unneeded: Option<Unneeded>,
 ) -> Vec<KeepReason> {
     let now = facts.inventory.taken_at;
-    let wanted = facts.wanted_age(class);
+    let Term {
+        value: wanted,
+        rule,
+    } = facts.wanted_age(image, class);
     let delta = TimeDelta::from_std(wanted).unwrap_or(TimeDelta::MAX);
     let ready = |since: DateTime<Utc>| {
         since
@@ -210,6 +219,7 @@ fn age(
                 unneeded,
                 ready_at: ready(unneeded.since),
                 wanted,
+                retain: rule.map(str::to_owned),
             });
         }
         Some(_) => {}

@@ -1,4 +1,7 @@
+mod retain;
+
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use chrono::TimeDelta;
@@ -1024,6 +1027,14 @@ fn few_inodes_do_not_hold_up_the_end_of_a_run_that_min_free_started() {
     assert!(!until.is_reached(&disk(61)) && until.is_reached(&disk(60)));
 }
 
+/// Names of `[[retain]]` rules, in full.
+const RETAINED: [&str; 4] = [
+    "[\"docker.io/library/app:1\"]",
+    "[\"docker.io/library/app:*\"]",
+    "[\"docker.io/library/app:0\", \"docker.io/library/app:2\"]",
+    "[\"docker.io/library/db:*\"]",
+];
+
 /// A host and its story, drawn at random: few names, so that they meet.
 fn hosts() -> impl Strategy<Value = (Vec<Inventory>, Policy)> {
     let one = (0..6u64, any::<[bool; 6]>(), 0..3i64).prop_map(|(n, flags, name)| {
@@ -1055,13 +1066,22 @@ fn hosts() -> impl Strategy<Value = (Vec<Inventory>, Policy)> {
         }
         host
     });
-    let policy = (1..30u64, 0..3u32, any::<bool>(), any::<bool>()).prop_map(|(age, previous, pinned, labels)| {
-        let pinned = if pinned { "keep".to_owned() } else { format!("{}s", age + 3) };
+    let rules = prop::collection::vec((0..RETAINED.len(), 0..20u64, 0..20u64, 0..3u32), 0..3);
+    let policy = (1..30u64, 0..3u32, any::<bool>(), any::<bool>(), rules).prop_map(|(age, previous, keep, labels, rules)| {
+        let pinned = if keep { "keep".to_owned() } else { format!("{}s", age + 3) };
         let labels = if labels { "[\"keep\"]" } else { "[]" };
-        let text = format!(
+        let mut text = format!(
             "[age]\nmin_age = \"{age}s\"\ndigest_pinned = \"{pinned}\"\n[keep]\nprevious = {previous}\nlabels = {labels}\n\
-             [disk]\nstart_above_percent = 0\nstop_below_percent = 0\n[limits]\nmax_images = 1000"
+             [disk]\nstart_above_percent = 0\nstop_below_percent = 0\n[limits]\nmax_images = 1000\n"
         );
+        for (names, longer, pinned, more) in rules {
+            let pinned = if keep || pinned == 0 { "keep".to_owned() } else { format!("{}s", age + 2 + pinned) };
+            let _ = write!(
+                text,
+                "[[retain]]\nimages = {}\nmin_age = \"{}s\"\nprevious = {}\ndigest_pinned = \"{pinned}\"\n",
+                RETAINED[names], age + longer, previous + more
+            );
+        }
         Policy::parse(&text, "t").unwrap()
     });
     (prop::collection::vec(look, 1..6), policy)
@@ -1094,10 +1114,40 @@ fn naive(policy: &Policy, looks: &[Inventory], step: i64) -> BTreeSet<ImageId> {
         let carried_now: BTreeSet<_> = looks[last].images.values().flat_map(|i| &i.tags).collect();
         let moved = tags_then.iter().any(|tag| carried_now.contains(*tag));
         let is_pinned = !image.digests.is_empty() && !moved;
-        let age = match (is_pinned, policy.digest_pinned) {
+        let names: BTreeSet<String> = tags_then
+            .iter()
+            .copied()
+            .chain(&image.digests)
+            .map(ToString::to_string)
+            .collect();
+        let rules: Vec<_> = policy
+            .retain
+            .iter()
+            .filter(|rule| {
+                let mut patterns = rule.images.iter().map(|pattern| &*pattern.text);
+                patterns.any(|text| match text.strip_suffix(":*") {
+                    Some(repository) => names.iter().any(|name| {
+                        name.starts_with(&format!("{repository}:"))
+                            || name.starts_with(&format!("{repository}@"))
+                    }),
+                    None => names.contains(text),
+                })
+            })
+            .collect();
+        let min_ages = rules.iter().filter_map(|rule| rule.min_age);
+        let min_age = min_ages.fold(policy.min_age, Duration::max);
+        let previous = rules.iter().filter_map(|rule| rule.previous);
+        let previous = previous.fold(policy.previous, usize::max);
+        let pinned = rules.iter().filter_map(|rule| rule.digest_pinned);
+        let mut pinned: Vec<_> = pinned.chain([policy.digest_pinned]).collect();
+        pinned.sort_by_key(|pinned| match pinned {
+            DigestPinned::Keep => Duration::MAX,
+            DigestPinned::After(age) => *age,
+        });
+        let age = match (is_pinned, pinned.last().unwrap()) {
             (true, DigestPinned::Keep) => return false,
-            (true, DigestPinned::After(age)) => age,
-            (false, _) => policy.min_age,
+            (true, DigestPinned::After(age)) => min_age.max(*age),
+            (false, _) => min_age,
         };
         // Also the look that finds it unwanted for the first time: it was
         // wanted up to some moment before.
@@ -1134,7 +1184,7 @@ fn naive(policy: &Policy, looks: &[Inventory], step: i64) -> BTreeSet<ImageId> {
             moments.dedup();
             let newer =
                 seen_with(&image.id).map(|mine| moments.iter().filter(|m| **m > mine).count());
-            carried_now.contains(*tag) && newer.is_some_and(|newer| newer < policy.previous)
+            carried_now.contains(*tag) && newer.is_some_and(|newer| newer < previous)
         });
         image.tags.is_empty()
             && !used(last, &image.id)
@@ -1200,8 +1250,9 @@ proptest! {
         prop_assert_eq!(ids(&empty), BTreeSet::new());
         // Forgetting the first looks makes an image younger. What it also
         // forgets is which images are rollbacks, and that a digest reference once
-        // had a tag: as one that is pinned it stays for as long, or longer.
-        let policy = Policy { previous: 0, ..policy };
+        // had a tag: as one that is pinned it stays for as long, or longer; and which names
+        // it had, by which a rule meant it.
+        let policy = Policy { previous: 0, retain: Vec::new(), ..policy };
         let (plan, _) = removed(&policy, &looks, step);
         let (fewer, _) = removed(&policy, &looks[looks.len() / 2..], step);
         prop_assert!(ids(&fewer).is_subset(&ids(&plan)));
@@ -1224,6 +1275,16 @@ proptest! {
         let longer = Policy { min_age: policy.min_age + Duration::from_secs(more), ..policy };
         let (fewer, _) = removed(&longer, &looks, step);
         prop_assert!(ids(&fewer).is_subset(&ids(&plan)));
+    }
+
+    #[test]
+    fn one_more_rule_never_removes_more((looks, policy) in hosts(), (_, other) in hosts(), step in 1..20i64) {
+        let none = Policy { retain: Vec::new(), ..policy.clone() };
+        let mut more = policy.clone();
+        more.retain.extend(other.retain);
+        let [none, some, more] = [none, policy, more].map(|policy| ids(&removed(&policy, &looks, step).0));
+        prop_assert!(some.is_subset(&none));
+        prop_assert!(more.is_subset(&some));
     }
 }
 

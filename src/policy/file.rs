@@ -23,7 +23,11 @@ pub(super) struct PolicyFile {
     #[serde(default)]
     pub(super) engine: Engine,
     #[serde(default)]
+    pub(super) retain: Vec<RetainFile>,
+    #[serde(default)]
     pub(super) cache: Cache,
+    #[serde(default)]
+    pub(super) room: RoomFile,
 }
 
 #[derive(Deserialize)]
@@ -107,10 +111,37 @@ pub(super) struct Engine {
     pub(super) data_root: Option<Spanned<String>>,
 }
 
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(super) struct RetainFile {
+    #[cfg_attr(test, schemars(with = "form::ImagePatterns"))]
+    pub(super) images: Spanned<Vec<Spanned<String>>>,
+    #[serde(default)]
+    #[cfg_attr(test, schemars(with = "form::Age"))]
+    pub(super) min_age: Option<Spanned<String>>,
+    #[serde(default)]
+    #[cfg_attr(test, schemars(with = "form::Count"))]
+    pub(super) previous: Option<Spanned<u32>>,
+    #[serde(default)]
+    #[cfg_attr(test, schemars(with = "form::AgeOrKeep"))]
+    pub(super) digest_pinned: Option<Spanned<String>>,
+}
+
 #[derive(Deserialize, Default)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Cache {
     #[cfg_attr(test, schemars(with = "Vec<form::ImageName>"))]
     pub(super) images: Vec<Spanned<String>>,
+}
+
+#[derive(Deserialize, Default)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RoomFile {
+    #[cfg_attr(test, schemars(with = "form::Percent"))]
+    pub(super) warn_percent: Option<Spanned<f64>>,
+    #[cfg_attr(test, schemars(with = "form::Percent"))]
+    pub(super) crit_percent: Option<Spanned<f64>>,
 }

@@ -7,6 +7,7 @@ mod file;
 mod model;
 mod pattern;
 mod read;
+mod retain;
 #[cfg(test)]
 pub(crate) mod schema;
 mod shape;
@@ -17,8 +18,9 @@ mod value;
 mod wording;
 
 pub use model::{
-    DEFAULT, DeployLock, DigestPinned, DiskLimits, Guard, LabelRule, Limits, Policy, Pulls,
+    DEFAULT, DeployLock, DiskLimits, Guard, LabelRule, Limits, Policy, Pulls, RoomLimits,
 };
 pub use pattern::NamePattern;
+pub use retain::{DigestPinned, Retain, Retention, Term};
 pub use unmatched::Unmatched;
 pub use wording::PolicyError;

@@ -7,6 +7,7 @@ use crate::model::conditions::LockKind;
 use crate::model::reference::Reference;
 use crate::model::{Bytes, Image};
 use crate::policy::pattern::NamePattern;
+use crate::policy::retain::{DigestPinned, Retain, Retention, Term};
 
 /// The built-in default, which is the file that the package installs.
 pub const DEFAULT: &str = include_str!("../../config/policy.toml");
@@ -23,6 +24,8 @@ pub struct Policy {
     pub keep_labels: Vec<LabelRule>,
     /// Superseded images kept for each tag, newest first.
     pub previous: usize,
+    /// More for some names.
+    pub retain: Vec<Retain>,
     /// When there is need of space, and when no longer.
     pub disk: DiskLimits,
     /// What one run may do at most.
@@ -34,14 +37,8 @@ pub struct Policy {
     pub data_root: Option<PathBuf>,
     /// What verify-cache promises beside the exact names of `keep_images`.
     pub cache_images: Vec<Reference>,
-}
-
-/// What holds for digest-pinned images.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DigestPinned {
-    Keep,
-    /// They may go when they have been unneeded for this long.
-    After(Duration),
+    /// When verify-cache says that there is little room, or none.
+    pub room: RoomLimits,
 }
 
 /// Thresholds, in percent of the file system (bytes or inodes, whichever is
@@ -54,6 +51,15 @@ pub struct DiskLimits {
     pub stop_below_percent: f64,
     /// Removing also starts below this much free space, and goes on until it is there.
     pub min_free: Option<Bytes>,
+}
+
+/// How full the file system of the images may be for the next deploy, in percent (bytes
+/// or inodes, whichever is fuller).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RoomLimits {
+    pub warn_percent: f64,
+    /// At least `warn_percent`.
+    pub crit_percent: f64,
 }
 
 /// What one run may do at most.
@@ -137,6 +143,16 @@ impl LabelRule {
 }
 
 impl Policy {
+    /// How long an image stays whose names `covers` knows.
+    pub fn retention(&self, covers: impl Fn(&NamePattern) -> bool) -> Retention<'_> {
+        let general = Retention {
+            min_age: Term::general(self.min_age),
+            digest_pinned: Term::general(self.digest_pinned),
+            previous: Term::general(self.previous),
+        };
+        Retention::longest(general, &self.retain, covers)
+    }
+
     /// Changes when anything in the file's text does, comments too. It tells a reviewed
     /// plan of another policy from one of this; it is no signature.
     pub fn fingerprint(text: &str) -> String {

@@ -1,16 +1,20 @@
 //! From the policy as it is typed to a valid one. It has no default for `age.min_age`.
 
+mod retain;
+
 use std::time::Duration;
 
 use toml::Spanned;
 
 use crate::model::conditions::LockKind;
 use crate::model::reference::Reference;
-use crate::policy::file::{Disk, GuardFile, LimitsFile, Lock, PolicyFile};
+use crate::policy::file::{Disk, GuardFile, LimitsFile, Lock, PolicyFile, RoomFile};
 use crate::policy::model::{
-    DeployLock, DigestPinned, DiskLimits, Guard, LabelRule, Limits, Policy, Pulls,
+    DeployLock, DiskLimits, Guard, LabelRule, Limits, Policy, Pulls, RoomLimits,
 };
 use crate::policy::pattern::NamePattern;
+use crate::policy::retain::DigestPinned;
+use crate::policy::value;
 use crate::policy::value::{absolute, age, age_or, each, percent, size, word};
 use crate::policy::wording::{PolicyError, Unplaced, in_words};
 
@@ -31,13 +35,7 @@ fn validate(file: PolicyFile) -> Result<Policy, Unplaced> {
     let min_age = age("age.min_age", &file.age.min_age)?;
     let digest_pinned = match &file.age.digest_pinned {
         None => DigestPinned::Keep,
-        Some(text) if text.get_ref() == "keep" => DigestPinned::Keep,
-        Some(text) => {
-            DigestPinned::After(age("age.digest_pinned", text).map_err(|f| Unplaced {
-                message: f.message + ", or \"keep\"",
-                ..f
-            })?)
-        }
+        Some(text) => value::digest_pinned("age.digest_pinned", text)?,
     };
     // Only our memory tells a digest-pinned image from a superseded one: losing that
     // memory must not make anything go sooner.
@@ -51,12 +49,13 @@ fn validate(file: PolicyFile) -> Result<Policy, Unplaced> {
         );
         return Err(Unplaced::at(text, message));
     }
-    Ok(Policy {
+    let mut policy = Policy {
         min_age,
         digest_pinned,
         keep_images: each("keep.images", &file.keep.images, NamePattern::parse)?,
         keep_labels: each("keep.labels", &file.keep.labels, LabelRule::parse)?,
         previous: file.keep.previous.map_or(1, |n| n.into_inner() as usize),
+        retain: Vec::new(),
         disk: disk(&file.disk)?,
         limits: limits(&file.limits)?,
         guard: guard(&file.guard)?,
@@ -68,7 +67,10 @@ fn validate(file: PolicyFile) -> Result<Policy, Unplaced> {
         cache_images: each("cache.images", &file.cache.images, |text| {
             Reference::typed(text).map_err(|error| error.to_string())
         })?,
-    })
+        room: room(&file.room)?,
+    };
+    policy.retain = retain::read(&file.retain, &policy)?;
+    Ok(policy)
 }
 
 fn disk(file: &Disk) -> Result<DiskLimits, Unplaced> {
@@ -103,6 +105,34 @@ fn disk(file: &Disk) -> Result<DiskLimits, Unplaced> {
         start_above_percent: start,
         stop_below_percent: stop,
         min_free: min_free.transpose()?,
+    })
+}
+
+fn room(file: &RoomFile) -> Result<RoomLimits, Unplaced> {
+    let (warn, crit) = (file.warn_percent.as_ref(), file.crit_percent.as_ref());
+    let crit_percent = percent("room.crit_percent", crit, 95.0)?;
+    let warn_percent = percent("room.warn_percent", warn, 85.0)?;
+    if warn_percent > crit_percent {
+        // What is not given follows what is.
+        let (Some(at), Some(_)) = (warn, crit) else {
+            let both = if crit.is_some() {
+                crit_percent
+            } else {
+                warn_percent
+            };
+            return Ok(RoomLimits {
+                warn_percent: both,
+                crit_percent: both,
+            });
+        };
+        let message = format!(
+            "room.warn_percent is {warn_percent}, above room.crit_percent, which is {crit_percent}; wanted at most that"
+        );
+        return Err(Unplaced::at(at, message));
+    }
+    Ok(RoomLimits {
+        warn_percent,
+        crit_percent,
     })
 }
 

@@ -62,6 +62,9 @@ form! {
         {"pattern": NAME},
         {"pattern": PATTERN},
     ]}
+    ImagePatterns: {"type": "array", "minItems": 1, "items": {
+        "type": "string", "not": {"pattern": ID}, "anyOf": [{"pattern": NAME}, {"pattern": PATTERN}],
+    }}
     Label: {"type": "string", "pattern": "^[^=]*[^=\\s]"}
     AbsolutePath: {"type": "string", "pattern": "^/"}
     LockPath: {"type": "string", "pattern": "^/([^*]*/)?[^/]*/*$"}

@@ -236,3 +236,82 @@ fn no_error_shows_a_control_character_of_the_text() {
         assert_eq!(said.chars().find(|ch| ch.is_control()), None, "{said:?}");
     }
 }
+
+#[test]
+fn a_rule_for_some_names_is_never_shorter_than_what_holds_for_all() {
+    let general = "[age]\nmin_age = \"14d\"\ndigest_pinned = \"30d\"\n[keep]\nprevious = 2\n";
+    let said = |rule: &str| error(&format!("{general}[[retain]]\n{rule}"));
+    let named = "images = [\"acme/*\"]";
+    for (rule, wanted) in [
+        (
+            "min_age = \"14d\"\nprevious = 2\ndigest_pinned = \"30d\"",
+            "accepted",
+        ),
+        ("digest_pinned = \"keep\"", "accepted"),
+        (
+            "min_age = \"13d\"",
+            "policy p.toml, line 8, column 11: retain.min_age is \"13d\", less than age.min_age, which is 14days; wanted at least that",
+        ),
+        (
+            "previous = 1",
+            "line 8, column 12: retain.previous is 1, less than keep.previous, which is 2",
+        ),
+        (
+            "digest_pinned = \"29d\"",
+            "line 8, column 17: retain.digest_pinned is \"29d\", less than age.digest_pinned, which is 30days",
+        ),
+        ("digest_pinned = \"kep\"", "or \"keep\""),
+        (
+            "",
+            "line 7, column 10: this [[retain]] keeps nothing for longer",
+        ),
+        ("min_agee = \"1d\"", "did you mean `min_age`?"),
+    ] {
+        let seen = said(&format!("{named}\n{rule}"));
+        assert!(seen.contains(wanted), "{rule}: {seen}");
+    }
+    for (rule, wanted) in [
+        ("min_age = \"15d\"", "retain.images is missing"),
+        (
+            "images = []\nmin_age = \"15d\"",
+            "line 7, column 10: retain.images is empty",
+        ),
+        (
+            "images = [\"ghcr.io/Acme/*\"]\nmin_age = \"15d\"",
+            "line 7, column 11: retain.images: ",
+        ),
+    ] {
+        let seen = said(rule);
+        assert!(seen.contains(wanted), "{rule}: {seen}");
+    }
+    let keeps = "[age]\nmin_age = \"14d\"\n[[retain]]\nimages = [\"a:1\"]\ndigest_pinned = \"99y\"";
+    assert!(error(keeps).contains("less than age.digest_pinned, which is \"keep\""));
+    assert!(
+        error("[age]\nmin_age = \"14d\"\n[retain]\nimages = [\"a:1\"]")
+            .contains("[retain]: a table; wanted [[retain]], once for each")
+    );
+}
+
+#[test]
+fn the_thresholds_of_room_are_in_order_and_one_alone_takes_the_other_along() {
+    let room = |text: &str| {
+        let policy = Policy::parse(&format!("[age]\nmin_age = \"1d\"\n[room]\n{text}"), "p");
+        policy.map(|it| (it.room.warn_percent, it.room.crit_percent))
+    };
+    assert_eq!(room("").unwrap(), (85.0, 95.0));
+    assert_eq!(room("crit_percent = 80").unwrap(), (80.0, 80.0));
+    assert_eq!(room("warn_percent = 98").unwrap(), (98.0, 98.0));
+    assert_eq!(
+        room("warn_percent = 50\ncrit_percent = 60").unwrap(),
+        (50.0, 60.0)
+    );
+    let said = |text: &str| room(text).unwrap_err().to_string();
+    let above = said("warn_percent = 61\ncrit_percent = 60");
+    assert!(
+        above.contains(
+            "line 4, column 16: room.warn_percent is 61, above room.crit_percent, which is 60"
+        ),
+        "{above}"
+    );
+    assert!(said("crit_percent = 101").contains("wanted 0 to 100"));
+}

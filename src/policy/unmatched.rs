@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use crate::model::Image;
 use crate::policy::model::Policy;
+use crate::policy::pattern::NamePattern;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Unmatched {
@@ -22,14 +23,18 @@ impl Policy {
     ) -> Vec<Unmatched> {
         let any = |covers: &dyn Fn(&Image) -> bool| images.clone().any(covers);
         let names = |image: &'a Image| image.tags.iter().chain(&image.digests);
-        let keep = self.keep_images.iter().filter(|rule| {
+        let unnamed = |rule: &NamePattern| {
             let covered = |image: &Image| {
                 let mut names = image.tags.iter().chain(&image.digests);
                 names.any(|name| rule.covers(name))
             };
             !any(&covered)
-        });
+        };
+        let keep = self.keep_images.iter().filter(|rule| unnamed(rule));
         let keep = keep.map(|rule| ("keep.images", rule.text.clone()));
+        let retain = self.retain.iter().flat_map(|rule| &rule.images);
+        let retain = retain.filter(|rule| unnamed(rule));
+        let retain = retain.map(|rule| ("retain.images", rule.text.clone()));
         let labels = self.keep_labels.iter();
         // Not all labels of an incomplete image may be known.
         let unsure = any(&|image| image.incomplete.is_some());
@@ -43,7 +48,7 @@ impl Policy {
             !here.contains(name) && alone.is_none_or(|name| !here.contains(&name))
         });
         let cache = cache.map(|name| ("cache.images", name.familiar()));
-        let rules = keep.chain(labels).chain(cache);
+        let rules = keep.chain(labels).chain(retain).chain(cache);
         rules.map(|(key, rule)| Unmatched { key, rule }).collect()
     }
 }
@@ -61,6 +66,7 @@ mod tests {
             "[age]\nmin_age = \"1d\"\n\
              [keep]\nimages = [\"r.example/*\", \"r.example/ap\", \"web:*\"]\n\
              labels = [\"tier=base\", \"tier=bass\", \"tire\"]\n\
+             [[retain]]\nimages = [\"web:*\", \"wep:*\"]\nprevious = 2\n\
              [cache]\nimages = [\"web:1\", \"web:2\", \"r.example/app:3@{}\"]",
             pin.digest().unwrap()
         );
@@ -76,6 +82,7 @@ mod tests {
                 ("keep.images", "r.example/ap"),
                 ("keep.labels", "tier=bass"),
                 ("keep.labels", "tire"),
+                ("retain.images", "wep:*"),
                 ("cache.images", "web:2"),
             ]
         );

@@ -6,6 +6,7 @@ use std::time::Duration;
 use toml::Spanned;
 
 use crate::model::Bytes;
+use crate::policy::retain::DigestPinned;
 use crate::policy::wording::Unplaced;
 
 pub(super) fn age(key: &str, text: &Spanned<String>) -> Result<Duration, Unplaced> {
@@ -29,6 +30,19 @@ pub(super) fn age(key: &str, text: &Spanned<String>) -> Result<Duration, Unplace
             ),
         )),
     }
+}
+
+/// An age, or "keep".
+pub(super) fn digest_pinned(key: &str, text: &Spanned<String>) -> Result<DigestPinned, Unplaced> {
+    if text.get_ref() == "keep" {
+        return Ok(DigestPinned::Keep);
+    }
+    age(key, text)
+        .map(DigestPinned::After)
+        .map_err(|fault| Unplaced {
+            message: fault.message + ", or \"keep\"",
+            ..fault
+        })
 }
 
 pub(super) fn age_or(

@@ -81,6 +81,9 @@ pub(super) fn in_words(text: &str, span: Option<Range<usize>>, message: &str) ->
         "missing field `path`" => {
             "guard.lock.path is missing; wanted a line path = \"…\" below [[guard.lock]]".into()
         }
+        "missing field `images`" => {
+            "retain.images is missing; wanted a line images = [\"…\"] below [[retain]]".into()
+        }
         _ => with_nearest_key(&message),
     }
 }

@@ -184,6 +184,14 @@ const WRONG: &[&str] = &[
     "[age]\nmin_age = \"1d\"\n[engine]\ndata_root = \"var/lib/docker\"",
     "[age]\nmin_age = \"1d\"\n[cache]\nimages = [\"ghcr.io/acme/*\"]",
     "[age]\nmin_age = \"1d\"\n[cache]\nimages = [\"app@sha256:1234\"]",
+    "[age]\nmin_age = \"1d\"\n[retain]\nimages = [\"a:1\"]\nprevious = 2",
+    "[age]\nmin_age = \"1d\"\n[[retain]]\nprevious = 2",
+    "[age]\nmin_age = \"1d\"\n[[retain]]\nimages = []\nprevious = 2",
+    "[age]\nmin_age = \"1d\"\n[[retain]]\nimages = [\"redis:.*\"]\nprevious = 2",
+    "[age]\nmin_age = \"1d\"\n[[retain]]\nimages = [\"a:1\"]\nmin_age = \"soon\"",
+    "[age]\nmin_age = \"1d\"\n[[retain]]\nimages = [\"a:1\"]\ndigest_pinned = \"kep\"",
+    "[age]\nmin_age = \"1d\"\n[room]\ncrit_percent = 101",
+    "[age]\nmin_age = \"1d\"\n[room]\nwarn = 80",
     "age = \"14d\"",
 ];
 
@@ -202,6 +210,8 @@ const RIGHT: &[&str] = &[
     "[age]\nmin_age = \"1d\"\n[keep]\nimages = [\"*\", \"acme/*\", \"localhost:5000/a/b__c:V-1\", \"[::1]:5000/x\", \"redis:7.*\", \"[::1]:5000*\", \"cafe\", \"docker.io/library/0123456789ab\"]",
     "[age]\nmin_age = \"1d\"\n[[guard.lock]]\npath = \"/a b/lock-*\"\n[[guard.lock]]\npath = \"/x\"\nkind = \"exists\"",
     "[age]\nmin_age = \"1d\"\n[guard]\npulls = \"best-effort\"\n[engine]\ndata_root = \"/host/var/lib/docker\"",
+    "[age]\nmin_age = \"1d\"\n[[retain]]\nimages = [\"acme/*\", \"a:1\"]\nmin_age = \"1d\"\nprevious = 2\ndigest_pinned = \"keep\"\n[[retain]]\nimages = [\"b\"]\nprevious = 1",
+    "[age]\nmin_age = \"1d\"\n[room]\nwarn_percent = 0\ncrit_percent = 99.5",
     "[age]\nmin_age = \"1d\"\n[cache]\nimages = [\"postgres\", \"Registry.example/a:1@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\"]",
 ];
 
@@ -212,6 +222,10 @@ const ONLY_THE_PROGRAM: &[&str] = &[
     "[age]\nmin_age = \"99999999999999999y\"",
     "[age]\nmin_age = \"1d\"\n[keep]\nimages = [\"redis:[0-9]*\"]",
     "[age]\nmin_age = \"1d\"\n[keep]\nimages = [\"ghcr.io/Acme/*\"]",
+    "[age]\nmin_age = \"2d\"\n[[retain]]\nimages = [\"a:1\"]\nmin_age = \"1d\"",
+    "[age]\nmin_age = \"1d\"\n[[retain]]\nimages = [\"a:1\"]\ndigest_pinned = \"9d\"",
+    "[age]\nmin_age = \"1d\"\n[[retain]]\nimages = [\"a:1\"]",
+    "[age]\nmin_age = \"1d\"\n[room]\nwarn_percent = 90\ncrit_percent = 80",
 ];
 
 /// Judges documents by the schema, with somebody else's validator.

@@ -21,7 +21,7 @@ use secateur::model::{
 use secateur::policy::{DigestPinned, Policy};
 
 use crate::naive::{self, Past, refers};
-use crate::values::{TAGS, at, digest, engine, id, policy, tag};
+use crate::values::{TAGS, at, digest, engine, id, policy, retain, tag};
 
 /// Fewer images than a simulated host has: they meet more often.
 const IMAGES: usize = 6;
@@ -265,8 +265,15 @@ pub fn draw(seed: u64, base: &[Policy]) -> Drawn {
         now
     });
     let looks: Vec<i64> = looks.collect();
+    let mut policy = drawn_policy(rng, base);
+    // By numbers of its own: what a seed means besides does not change.
+    retain(
+        &mut Rng::with_seed(seed ^ 0x7e7a),
+        std::time::Duration::from_secs(7),
+        &mut policy,
+    );
     Drawn {
-        policy: drawn_policy(rng, base),
+        policy,
         trust: if chance(rng, 15) {
             Trust::EngineDates
         } else {
@@ -481,7 +488,15 @@ fn variation(
             if let DigestPinned::After(age) = &mut longer.digest_pinned {
                 *age += std::time::Duration::from_secs(rng.u64(0..20));
             }
-            fewer(&again(&longer, host, ledger), "a longer age")
+            fewer(&again(&longer, host, ledger), "a longer age")?;
+            let mut longer = policy.clone();
+            let unit = std::time::Duration::from_secs(7);
+            retain(&mut rng.clone(), unit, &mut longer);
+            fewer(&again(&longer, host, ledger), "one more [[retain]]")?;
+            let mut none = policy.clone();
+            none.retain = Vec::new();
+            let more = candidates(&again(&none, host, ledger));
+            claim(candidates(plan).is_subset(&more), "[[retain]] lets more go")
         }
         4 => {
             let mut more = policy.clone();
@@ -516,10 +531,11 @@ fn variation(
         }
         7 => {
             // Fewer looks: younger. What is also forgotten is which images are
-            // rollbacks, or were asked for by digest; and which digest once had a
-            // tag, and stays no longer.
+            // rollbacks, which names they had, or were asked for by digest; and which
+            // digest once had a tag, and stays no longer.
             let policy = Policy {
                 previous: 0,
+                retain: Vec::new(),
                 ..policy.clone()
             };
             let since = rng.usize(0..=n);
@@ -645,11 +661,12 @@ pub fn show(drawn: &Drawn) -> String {
     use std::fmt::Write as _;
     let policy = &drawn.policy;
     let mut out = format!(
-        "{:?}, min_age {:?}, digest_pinned {:?}, previous {}, {:?}, {:?}\n",
+        "{:?}, min_age {:?}, digest_pinned {:?}, previous {}, {:?}, {:?}, {:?}\n",
         drawn.trust,
         policy.min_age,
         policy.digest_pinned,
         policy.previous,
+        policy.retain,
         policy.disk,
         policy.limits
     );

@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use secateur::decide::Trust;
@@ -38,6 +39,12 @@ struct Reading<'a> {
     used: Vec<BTreeSet<&'a ImageId>>,
     tags_now: BTreeSet<&'a Reference>,
     parents: BTreeSet<&'a ImageId>,
+}
+
+struct Longest {
+    min_age: Duration,
+    digest_pinned: DigestPinned,
+    previous: usize,
 }
 
 /// What may go by the last of these looks, and how many milliseconds it has
@@ -188,9 +195,14 @@ impl<'a> Reading<'a> {
             .filter_map(|n| self.here(n, id))
             .flat_map(|image| &image.tags)
             .collect();
+        let perhaps = self.perhaps(image);
+        let names = image.tags.iter().chain(&image.digests);
+        let names = names.chain(had.iter().copied());
+        let names = names.chain(perhaps.iter().map(|(tag, _)| *tag));
+        let longest = self.longest(&names.map(ToString::to_string).collect());
         let perhaps = || {
-            let mut tags = self.perhaps(image).into_iter();
-            tags.any(|(tag, at)| self.is_perhaps_rollback(image, tag, at))
+            let mut tags = perhaps.iter();
+            tags.any(|(tag, at)| self.is_perhaps_rollback(image, tag, *at, longest.previous))
         };
         let kept = !image.tags.is_empty()
             || image.incomplete.is_some()
@@ -199,7 +211,9 @@ impl<'a> Reading<'a> {
             || self.used[self.last()].contains(id)
             || self.parents.contains(id)
             || self.protected(image)
-            || had.iter().any(|tag| self.is_rollback(image, tag))
+            || had
+                .iter()
+                .any(|tag| self.is_rollback(image, tag, longest.previous))
             || perhaps();
         if kept {
             return None;
@@ -207,11 +221,11 @@ impl<'a> Reading<'a> {
         let superseded = had.iter().any(|tag| self.tags_now.contains(tag));
         let asked = stay.clone().any(|n| self.asked_by_digest(n, id));
         let pinned = asked || !image.digests.is_empty() && !superseded;
-        let wanted = match (pinned, self.policy.digest_pinned) {
+        let wanted = match (pinned, longest.digest_pinned) {
             _ if !image.digests.is_empty() && engine.store != Store::Graphdriver => return None,
             (true, DigestPinned::Keep) => return None,
-            (true, DigestPinned::After(age)) => age,
-            (false, _) => self.policy.min_age,
+            (true, DigestPinned::After(age)) => age.max(longest.min_age),
+            (false, _) => longest.min_age,
         };
         let by_engine = self.trust == Trust::EngineDates && image.digests.is_empty() && !asked;
         let remembered_since_before = self.past[first].at < last.at;
@@ -226,6 +240,42 @@ impl<'a> Reading<'a> {
         }
         let age = self.ages(image, stay, by_engine).into_iter().min()?;
         (age >= i64::try_from(wanted.as_millis()).ok()?).then_some(age)
+    }
+
+    /// What holds for an image with these names: the most that the policy says in general,
+    /// or in any of its rules that means one of them.
+    fn longest(&self, names: &BTreeSet<String>) -> Longest {
+        let mut longest = Longest {
+            min_age: self.policy.min_age,
+            digest_pinned: self.policy.digest_pinned,
+            previous: self.policy.previous,
+        };
+        for rule in &self.policy.retain {
+            let means = |text: &str| match text.strip_suffix(":*") {
+                Some(repository) => names.iter().any(|name| {
+                    let rest = name.strip_prefix(repository);
+                    rest.is_some_and(|rest| rest.starts_with([':', '@']))
+                }),
+                None => names.contains(text),
+            };
+            if !rule.images.iter().any(|pattern| means(&pattern.text)) {
+                continue;
+            }
+            if let Some(age) = rule.min_age {
+                longest.min_age = longest.min_age.max(age);
+            }
+            if let Some(previous) = rule.previous {
+                longest.previous = longest.previous.max(previous);
+            }
+            longest.digest_pinned = match (longest.digest_pinned, rule.digest_pinned) {
+                (DigestPinned::Keep, _) | (_, Some(DigestPinned::Keep)) => DigestPinned::Keep,
+                (DigestPinned::After(one), Some(DigestPinned::After(other))) => {
+                    DigestPinned::After(one.max(other))
+                }
+                (general, None) => general,
+            };
+        }
+        longest
     }
 
     /// By each piece of evidence, how long ago it was wanted.
@@ -398,14 +448,20 @@ impl<'a> Reading<'a> {
 
     /// As [`Reading::is_rollback`], of a tag that it may have had: it takes nobody's
     /// place, and who had the tag at that moment counts as later.
-    fn is_perhaps_rollback(&self, image: &Image, tag: &Reference, at: i64) -> bool {
+    fn is_perhaps_rollback(
+        &self,
+        image: &Image,
+        tag: &Reference,
+        at: i64,
+        previous: usize,
+    ) -> bool {
         let others = self.past[self.last()].host.images.values();
         let later: BTreeSet<i64> = others
             .filter(|other| other.id != image.id && !other.tags.contains(tag))
             .filter_map(|other| self.last_with(&other.id, tag))
             .filter(|other| *other >= at)
             .collect();
-        self.tags_now.contains(tag) && later.len() < self.policy.previous
+        self.tags_now.contains(tag) && later.len() < previous
     }
 
     fn last_with(&self, id: &ImageId, tag: &Reference) -> Option<i64> {
@@ -440,7 +496,7 @@ impl<'a> Reading<'a> {
 
     /// Whether it is one of the newest `previous` that carried a tag which is
     /// another's now. Those last seen with it at one moment share a place.
-    fn is_rollback(&self, image: &Image, tag: &Reference) -> bool {
+    fn is_rollback(&self, image: &Image, tag: &Reference, previous: usize) -> bool {
         let Some(mine) = self.last_with(&image.id, tag) else {
             return false;
         };
@@ -450,7 +506,7 @@ impl<'a> Reading<'a> {
             .filter_map(|other| self.last_with(&other.id, tag))
             .filter(|at| *at > mine)
             .collect();
-        self.tags_now.contains(tag) && newer.len() < self.policy.previous
+        self.tags_now.contains(tag) && newer.len() < previous
     }
 }
 

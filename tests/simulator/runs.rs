@@ -445,7 +445,8 @@ async fn in_the_end(world: &Rc<RefCell<World>>, base: &[Policy]) {
             .collect();
         // Dates that a clock set back made equal share a place among rollbacks,
         // and all of them stay.
-        let tied = set && world.setting.previous > 0 && planned.is_subset(&wanted);
+        let rollbacks = world.policy.previous > 0 || !world.policy.retain.is_empty();
+        let tied = set && rollbacks && planned.is_subset(&wanted);
         if planned != wanted && !tied {
             return world.violated(format!(
                 "what may go stays, though nothing keeps it: {planned:?}, wanted {wanted:?}"

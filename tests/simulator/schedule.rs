@@ -10,7 +10,7 @@ use secateur::model::conditions::LockKind;
 use secateur::model::{Bytes, Store};
 use secateur::policy::{DeployLock, DigestPinned, Policy};
 
-use crate::values::{IMAGES, TAGS};
+use crate::values::{self, IMAGES, TAGS};
 
 pub const MINUTE: i64 = 60_000;
 pub const HOUR: i64 = 60 * MINUTE;
@@ -196,6 +196,8 @@ pub struct Setting {
     pub stop_below: f64,
     pub max_images: usize,
     pub max_fraction: f64,
+    /// From which the `[[retain]]` rules are drawn.
+    pub retain: Option<u64>,
 }
 
 impl Setting {
@@ -207,6 +209,10 @@ impl Setting {
             .digest_pinned
             .map_or(DigestPinned::Keep, |time| DigestPinned::After(age(time)));
         policy.previous = self.previous;
+        if let Some(seed) = self.retain {
+            let unit = policy.min_age / 2;
+            values::retain(&mut Rng::with_seed(seed), unit, &mut policy);
+        }
         policy.disk.start_above_percent = self.start_above;
         policy.disk.stop_below_percent = self.stop_below;
         policy.disk.min_free = None;
@@ -281,6 +287,7 @@ fn setting(rng: &mut Rng, bases: usize) -> Setting {
         stop_below: 0.0,
         max_images: one_of(rng, &[1000, 1000, 1]),
         max_fraction: one_of(rng, &[1.0, 1.0, 1.0, 0.5]),
+        retain: None,
     }
 }
 
@@ -425,7 +432,9 @@ fn injection(rng: &mut Rng, runs: usize) -> Injection {
 /// The history that this seed means.
 pub fn draw(seed: u64, bases: usize) -> Case {
     let rng = &mut Rng::with_seed(seed);
-    let setting = setting(rng, bases);
+    let mut setting = setting(rng, bases);
+    // By no number of this generator's: what a seed means besides does not change.
+    setting.retain = seed.is_multiple_of(3).then_some(seed);
     let mut steps = Vec::new();
     for image in 0..rng.usize(3..7) {
         let tag = chance(rng, 35).then(|| rng.usize(0..TAGS));

@@ -3,12 +3,14 @@
 //! the rest.
 
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use fastrand::Rng;
 use secateur::model::reference::Reference;
 use secateur::model::text::Untrusted;
 use secateur::model::{EngineFacts, ImageId, Store};
-use secateur::policy::Policy;
+use secateur::policy::{DigestPinned, Policy, Retain};
 
 /// So many images can there be on one host.
 pub const IMAGES: usize = 10;
@@ -89,4 +91,38 @@ pub fn engine(store: Store, version: &str) -> EngineFacts {
 /// With all that needs parsing in it; the numbers are drawn.
 pub fn policy(more: &str) -> Policy {
     Policy::parse(&format!("[age]\nmin_age = \"10s\"\n{more}"), "drawn").expect("a policy")
+}
+
+/// Longer retention for some names, or none: up to two rules. `unit`: about how much longer.
+pub fn retain(rng: &mut Rng, unit: Duration, policy: &mut Policy) {
+    static RULES: LazyLock<Vec<Retain>> = LazyLock::new(|| {
+        let names = [
+            "[\"docker.io/library/app:1\"]",
+            "[\"docker.io/library/app:*\"]",
+            "[\"docker.io/library/db:1\", \"docker.io/library/app:0\"]",
+            "[\"kept.example/tool:*\"]",
+        ];
+        let rule = |names| policy_of(&format!("[[retain]]\nimages = {names}\nprevious = 1"));
+        names.map(rule).into_iter().flatten().collect()
+    });
+    fn policy_of(more: &str) -> Vec<Retain> {
+        self::policy(more).retain
+    }
+    for _ in 0..rng.u32(0..4).saturating_sub(1) {
+        let mut rule = RULES[rng.usize(0..RULES.len())].clone();
+        let mut longer = |age: Duration| age + unit * rng.u32(0..3);
+        let min_age = longer(policy.min_age);
+        let pinned = match policy.digest_pinned {
+            DigestPinned::After(age) => DigestPinned::After(longer(age)),
+            DigestPinned::Keep => DigestPinned::Keep,
+        };
+        rule.min_age = (rng.u32(0..10) < 7).then_some(min_age);
+        rule.previous = (rng.u32(0..10) < 5).then(|| policy.previous + rng.usize(0..3));
+        rule.digest_pinned = match rng.u32(0..10) {
+            0..5 => None,
+            5..9 => Some(pinned),
+            _ => Some(DigestPinned::Keep),
+        };
+        policy.retain.push(rule);
+    }
 }

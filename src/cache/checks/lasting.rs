@@ -5,7 +5,6 @@ use crate::model::Observed;
 use crate::model::text::escape;
 
 use crate::cache::check::{Check, Kind, Status};
-use crate::cache::checks::room::room;
 
 /// The folders that systemd-tmpfiles empties.
 const SWEPT: [&str; 2] = ["/tmp", "/var/tmp"];
@@ -46,45 +45,33 @@ fn of_folder(storage: &Storage) -> (Status, String) {
             Status::Broken,
             format!("{path} is below a folder that the system empties (systemd-tmpfiles)"),
         ),
-        Observed::Known(Medium::Lasting) => room(&path, &storage.disk),
+        Observed::Known(Medium::Lasting) => {
+            let kept = format!("{path} lies on a file system that a restart keeps");
+            (Status::Ok, kept)
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::conditions::{Disk, Room};
 
-    fn on(path: &str, medium: Medium, used: u64) -> Status {
-        let disk = Disk {
-            path: path.into(),
-            bytes: Room {
-                used,
-                available: 1000 - used,
-            },
-            inodes: None,
-        };
+    fn on(path: &str, medium: Medium) -> Status {
         let storage = Storage {
             path: path.into(),
             medium: Observed::Known(medium),
-            disk: Observed::Known(disk),
+            disk: Observed::Unknown("x".into()),
         };
         check(&[storage]).status
     }
 
     #[test]
     fn memory_does_not_last_and_an_overlay_cannot_be_told() {
-        assert_eq!(on("/var/lib/docker", Medium::Tmpfs, 1), Status::Broken);
-        assert_eq!(on("/var/lib/docker", Medium::Ramfs, 1), Status::Broken);
-        assert_eq!(on("/var/lib/docker", Medium::Overlay, 1), Status::Unknown);
-        assert_eq!(on("/var/lib/docker", Medium::Lasting, 1), Status::Ok);
-        assert_eq!(on("/var/tmp/docker", Medium::Lasting, 1), Status::Broken);
-    }
-
-    #[test]
-    fn full_begins_at_99_percent() {
-        assert_eq!(on("/d", Medium::Lasting, 989), Status::Ok);
-        assert_eq!(on("/d", Medium::Lasting, 990), Status::Broken);
+        assert_eq!(on("/var/lib/docker", Medium::Tmpfs), Status::Broken);
+        assert_eq!(on("/var/lib/docker", Medium::Ramfs), Status::Broken);
+        assert_eq!(on("/var/lib/docker", Medium::Overlay), Status::Unknown);
+        assert_eq!(on("/var/lib/docker", Medium::Lasting), Status::Ok);
+        assert_eq!(on("/var/tmp/docker", Medium::Lasting), Status::Broken);
     }
 
     #[test]
@@ -98,7 +85,7 @@ mod tests {
             medium: Observed::Known(Medium::Tmpfs),
             ..good.clone()
         };
-        assert_eq!(check(std::slice::from_ref(&good)).status, Status::Unknown);
+        assert_eq!(check(std::slice::from_ref(&good)).status, Status::Ok);
         assert_eq!(check(&[good, bad]).status, Status::Broken);
         assert_eq!(check(&[]).status, Status::Unknown);
     }

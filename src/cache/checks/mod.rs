@@ -7,5 +7,5 @@ pub mod gone;
 pub mod lasting;
 pub mod present;
 pub mod reused;
-mod room;
+pub mod room;
 pub mod whole;

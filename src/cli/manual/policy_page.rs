@@ -24,7 +24,7 @@ pub(super) fn page() -> String {
          anyone but root or you can write to is refused (77).",
     );
     for section in &sections {
-        let list = section.name == "guard.lock";
+        let list = ["guard.lock", "retain"].contains(&section.name.as_str());
         page.section(&if list {
             format!("[[{}]]", section.name)
         } else {

@@ -11,6 +11,7 @@ mod whole;
 
 pub use class::{Class, Evidence, Unneeded};
 pub use pressure::{Pressure, Target};
+pub(super) use reason::key_of;
 pub use reason::{KeepKind, KeepReason};
 pub use verdict::{HeldBack, Verdict};
 pub use whole::{Entry, Plan};

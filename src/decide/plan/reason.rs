@@ -57,6 +57,8 @@ pub enum KeepReason {
         rank: usize,
         /// Whether no more is known than that it may have had the tag.
         perhaps: bool,
+        /// The pattern of the `[[retain]]` rule that keeps more than `keep.previous`.
+        retain: Option<String>,
     },
     /// Not unneeded for long enough.
     TooYoung {
@@ -66,6 +68,8 @@ pub enum KeepReason {
         ready_at: DateTime<Utc>,
         /// The age that is wanted.
         wanted: Duration,
+        /// The pattern of the `[[retain]]` rule that wants it.
+        retain: Option<String>,
     },
     /// This is the first look that finds it.
     FirstSeen {
@@ -141,24 +145,35 @@ impl KeepReason {
             Self::KeepLabel { rule } => {
                 format!("keep.labels has {}", escape(rule))
             }
-            Self::Previous { tag, rank, perhaps } => {
+            Self::Previous {
+                tag,
+                rank,
+                perhaps,
+                retain,
+            } => {
                 let is = if *perhaps {
                     "perhaps rollback"
                 } else {
                     "rollback"
                 };
-                format!("{is} {rank} of {} (keep.previous)", tag.familiar())
+                let key = key_of("keep.previous", retain.as_deref());
+                format!("{is} {rank} of {} ({key})", tag.familiar())
             }
             Self::TooYoung {
                 unneeded,
                 ready_at,
                 wanted,
+                retain,
             } => format!(
-                "last wanted {} ({}); by age alone it may be removed from {} (minimum age {})",
+                "last wanted {} ({}); by age alone it may be removed from {} (minimum age {}{})",
                 minute(unneeded.since),
                 unneeded.evidence.words(),
                 next_minute(*ready_at),
-                span(TimeDelta::from_std(*wanted).unwrap_or(TimeDelta::MAX))
+                span(TimeDelta::from_std(*wanted).unwrap_or(TimeDelta::MAX)),
+                match retain {
+                    Some(_) => format!(" by {}", key_of("", retain.as_deref())),
+                    None => String::new(),
+                }
             ),
             Self::FirstSeen { ready_at } => {
                 format!(
@@ -191,6 +206,14 @@ impl KeepReason {
     }
 }
 
+/// This key, or the `[[retain]]` rule that counts in its place.
+pub fn key_of(general: &str, retain: Option<&str>) -> String {
+    match retain {
+        Some(pattern) => format!("[[retain]] of {}", escape(pattern)),
+        None => general.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -206,6 +229,7 @@ mod tests {
             },
             ready_at: at(119),
             wanted: Duration::from_mins(1),
+            retain: None,
         };
         let [was, comes] = [at(0), at(120)].map(|at| at.format("%Y-%m-%d %H:%M UTC"));
         let said = reason.message();

@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 
+use crate::cache::checks::room::{Level, Room};
 use crate::cache::findings::{Findings, Line};
 use crate::cache::promise::Wanted;
 use crate::cache::{Check, Status};
@@ -27,7 +28,9 @@ pub fn findings(findings: &Findings, context: &Context) -> Vec<JournalEntry> {
         .store
         .iter()
         .filter(|store| findings.images.is_empty() && store.status != Status::Ok);
-    entries.extend(alone.map(|store| broken(None, store.status, &[store])));
+    entries.extend(alone.map(|store| broken("the store", None, store.status, &[store])));
+    let room = findings.room.iter();
+    entries.extend(room.filter(|room| room.level != Level::Enough).map(little));
     let (exit, all) = (findings.exit(), findings.images.len());
     let count = |status| {
         findings
@@ -51,6 +54,9 @@ pub fn findings(findings: &Findings, context: &Context) -> Vec<JournalEntry> {
         ("POLICY", context.policy.shown()),
         ("ENGINE", engine(&findings.engine)),
     ];
+    let disk = findings.room.as_ref().and_then(|room| room.disk.as_ref());
+    let used = disk.and_then(|disk| findings.engine.used_percent(disk));
+    fields.extend(used.map(|used| ("DISK_USED_PERCENT", format!("{used:.1}"))));
     // A refused run checked nothing, so it has no counts, not even 0.
     let checked = findings.refusals.is_empty();
     for (name, status) in [
@@ -83,11 +89,23 @@ fn promise(line: &Line) -> JournalEntry {
         .iter()
         .filter(|check| check.status != Status::Ok)
         .collect();
-    broken(Some(&line.image), line.status(), &wrong)
+    let what = line.image.to_string();
+    broken(&what, Some(&line.image), line.status(), &wrong)
 }
 
-/// `None`: the store itself, which has no name.
-fn broken(image: Option<&Wanted>, status: Status, checks: &[&Check]) -> JournalEntry {
+/// Little room, or none.
+fn little(room: &Room) -> JournalEntry {
+    let check = &room.check;
+    let mut entry = broken("the store", None, check.status, &[check]);
+    if room.level == Level::Warn {
+        entry.priority = Priority::Warning;
+        entry.message = format!("little room: {}", check.message);
+    }
+    entry
+}
+
+/// `image`: `None` for the store itself, which has no name.
+fn broken(what: &str, image: Option<&Wanted>, status: Status, checks: &[&Check]) -> JournalEntry {
     let priority = match status {
         Status::Broken => Priority::Error,
         Status::Unknown => Priority::Warning,
@@ -101,7 +119,6 @@ fn broken(image: Option<&Wanted>, status: Status, checks: &[&Check]) -> JournalE
         ("STATUS", status.name().to_owned()),
         ("REASON", reason.clone()),
     ]);
-    let what = image.map_or_else(|| "the store".to_owned(), Wanted::to_string);
     let message = format!("{}: {what}: {reason}", status.name());
     entry(PROMISE, priority, message, fields)
 }

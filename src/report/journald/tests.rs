@@ -76,7 +76,9 @@ fn a_verify_cache_is_one_entry_for_each_promise_that_is_not_as_it_should_be() {
         line("x:3", Status::Moved),
         line("y:4", Status::Unknown),
     ];
+    findings.room = Some(crate::testing::room(86, None));
     let mut entries = journald::cache::findings(&findings, &context(vec![], &[]));
+    findings.room = Some(crate::testing::room(95, None));
     // Where none is promised, the store stands for itself.
     findings.images.clear();
     findings.store = Some(Check::new(Kind::Lasting, Status::Broken, "it is a tmpfs"));

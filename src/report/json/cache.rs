@@ -2,11 +2,14 @@
 
 use serde::Serialize;
 
+use crate::cache::checks::room::{Level, Room};
 use crate::cache::findings::{Findings, NotAsked};
 use crate::cache::{Check, Status};
+use crate::model::EngineFacts;
+use crate::model::text::escape;
 use crate::report::context::Context;
 use crate::report::json::parts::{
-    EnginePart, Message, PolicyPart, engine, policy, refusal, time, written,
+    EnginePart, Message, PolicyPart, engine, policy, refusal, rounded, time, written,
 };
 
 #[derive(Serialize)]
@@ -19,6 +22,7 @@ struct Document<'a> {
     refusals: Vec<Message>,
     notes: &'a [String],
     store: Option<&'a Check>,
+    room: Option<RoomPart<'a>>,
     images: Vec<ImagePart<'a>>,
     registries: Vec<RegistryPart<'a>>,
     not_looked: Vec<&'static str>,
@@ -31,6 +35,44 @@ struct ImagePart<'a> {
     status: Status,
     checks: &'a [Check],
     not_asked: &'a [NotAsked],
+}
+
+#[derive(Serialize)]
+struct RoomPart<'a> {
+    status: Status,
+    level: Level,
+    message: &'a str,
+    path: Option<String>,
+    used_percent: Option<f64>,
+    free_bytes: Option<u64>,
+    warn_percent: f64,
+    crit_percent: f64,
+    largest: Option<LargestPart>,
+}
+
+/// The largest promised image that is here.
+#[derive(Serialize)]
+struct LargestPart {
+    image: String,
+    size_bytes: u64,
+}
+
+fn room<'a>(room: &'a Room, engine: &EngineFacts) -> RoomPart<'a> {
+    let disk = room.disk.as_ref();
+    RoomPart {
+        status: room.check.status,
+        level: room.level,
+        message: &room.check.message,
+        path: disk.map(|disk| escape(&disk.path.to_string_lossy())),
+        used_percent: disk.and_then(|disk| engine.used_percent(disk)).map(rounded),
+        free_bytes: disk.map(|disk| disk.free().0),
+        warn_percent: room.limits.warn_percent,
+        crit_percent: room.limits.crit_percent,
+        largest: room.largest.as_ref().map(|largest| LargestPart {
+            image: largest.image.full(),
+            size_bytes: largest.size.0,
+        }),
+    }
 }
 
 #[derive(Serialize)]
@@ -71,6 +113,7 @@ pub fn report(findings: &Findings, context: &Context) -> String {
         refusals: findings.refusals.iter().map(refusal).collect(),
         notes: &context.notes,
         store: findings.store.as_ref(),
+        room: findings.room.as_ref().map(|it| room(it, &findings.engine)),
         images: findings
             .images
             .iter()

@@ -41,6 +41,7 @@ fn found(page: &mut Page, findings: &Findings) {
         "status",
         Status::ALL.map(|status| (status.name(), images(status))),
     );
+    room(page, findings);
     let mut counts = Vec::new();
     for kind in Kind::ALL.into_iter().filter(|kind| has(findings, *kind)) {
         for status in Status::ALL {
@@ -55,6 +56,44 @@ fn found(page: &mut Page, findings: &Findings) {
         ["check", "status"],
         counts,
     );
+}
+
+fn room(page: &mut Page, findings: &Findings) {
+    let Some(room) = &findings.room else { return };
+    if let Some(disk) = &room.disk {
+        let used = findings.engine.used_percent(disk);
+        page.gauges(
+            "disk_used_ratio",
+            "How full the file system of the images is, bytes or inodes, whichever is fuller: 0 to 1.",
+            "",
+            used.map(|used| ("", ratio(used))),
+        );
+        page.gauge(
+            "disk_free_bytes",
+            "What is free there for the next deploy.",
+            disk.free().0 as f64,
+        );
+    }
+    page.gauge(
+        "room_warn_ratio",
+        "From how full on there is little room (room.warn_percent).",
+        ratio(room.limits.warn_percent),
+    );
+    page.gauge(
+        "room_crit_ratio",
+        "From how full on there is none, and the cache is broken (room.crit_percent).",
+        ratio(room.limits.crit_percent),
+    );
+    page.gauges(
+        "largest_image_bytes",
+        "The largest promised image that is here.",
+        "",
+        room.largest.iter().map(|it| ("", it.size.0 as f64)),
+    );
+}
+
+fn ratio(percent: f64) -> f64 {
+    (percent * 100.0).round() / 10_000.0
 }
 
 /// A check that runs once a week keeps its date in the runs between.
@@ -81,8 +120,8 @@ fn has(findings: &Findings, kind: Kind) -> bool {
     answers(findings).any(|check| check.kind == kind)
 }
 
-/// All answers. Those of each image include the store's, so that its own is added only
-/// where no image is promised.
+/// All answers. Those of each image include whether the store lasts, so that its own is
+/// added only where no image is promised.
 fn answers(findings: &Findings) -> impl Iterator<Item = &Check> {
     let alone = findings.store.iter().filter(|_| findings.images.is_empty());
     findings
@@ -90,4 +129,5 @@ fn answers(findings: &Findings) -> impl Iterator<Item = &Check> {
         .iter()
         .flat_map(|line| &line.checks)
         .chain(alone)
+        .chain(findings.room.iter().map(|room| &room.check))
 }

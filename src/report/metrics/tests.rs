@@ -104,6 +104,11 @@ fn a_verify_cache_in_numbers() {
         (Kind::Current, Status::Moved),
         (Kind::Reused, Status::Ok),
     ]);
+    let largest = crate::cache::checks::room::Largest {
+        image: crate::testing::wanted("app:1"),
+        size: crate::model::Bytes(5),
+    };
+    now.room = Some(crate::testing::room(86, Some(largest)));
     golden("cache.prom", &checked(0, &now, &before));
     now.refusals = vec![crate::testing::deploy("x")];
     golden("cache-refused.prom", &checked(0, &now, &before));

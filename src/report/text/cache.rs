@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
 
+use crate::cache::checks::room::{Level, Room};
 use crate::cache::findings::{Asked, Findings, Line, NotAsked};
 use crate::cache::{Check, Kind, Status};
 use crate::report::context::Context;
@@ -26,6 +27,9 @@ pub fn report(findings: &Findings, context: &Context, verbose: bool) -> String {
         Some(check) if check.status == Status::Ok => wrapped(&mut out, "store   ", &check.message),
         Some(check) => bad_store(&mut out, check),
         None => {}
+    }
+    if let Some(it) = &findings.room {
+        room(&mut out, it);
     }
     if !findings.refusals.is_empty() {
         return out;
@@ -84,11 +88,30 @@ pub fn brief(findings: &Findings) -> String {
     if let Some(check) = findings.store.as_ref().filter(|it| it.status != Status::Ok) {
         bad_store(&mut out, check);
     }
+    if let Some(it) = findings
+        .room
+        .as_ref()
+        .filter(|it| it.level != Level::Enough)
+    {
+        room(&mut out, it);
+    }
     refusals(&mut out, "refused:", &findings.refusals);
     if findings.refusals.is_empty() {
         out.push_str(&result(findings));
     }
     fitted_to_terminal(&out)
+}
+
+fn room(out: &mut String, room: &Room) {
+    let message = &room.check.message;
+    match room.level {
+        Level::Enough => wrapped(out, "room    ", message),
+        Level::Warn => headed(out, WARN, "room    little:", message),
+        Level::Crit | Level::Unknown => {
+            let word = format!("room    {}:", room.check.status.name());
+            headed(out, style(room.check.status), &word, message);
+        }
+    }
 }
 
 fn bad_store(out: &mut String, check: &Check) {
@@ -164,12 +187,27 @@ fn cost(asked: &Asked) -> String {
     )
 }
 
+/// What of the store breaks a promise, in words.
+fn bad_of_store(findings: &Findings) -> String {
+    let bad = |check: &&Check| {
+        check.status == Status::Broken || (findings.strict && check.status == Status::Unknown)
+    };
+    let words = findings
+        .of_store()
+        .filter(bad)
+        .map(|check| match check.kind {
+            Kind::Room => "no room",
+            _ => "the store",
+        });
+    words.collect::<Vec<_>>().join(", ")
+}
+
 fn result(findings: &Findings) -> String {
     let all = findings.images.len();
     if all == 0 {
         // "held: 0 of 0" would be read as an answer. Only the store is one.
         return if findings.is_broken() {
-            format!("{LOUD}broken{LOUD:#}: the store\n")
+            format!("{LOUD}broken{LOUD:#}: {}\n", bad_of_store(findings))
         } else {
             String::new()
         };
@@ -179,7 +217,12 @@ fn result(findings: &Findings) -> String {
         let bad = findings.images.iter().filter(|line| {
             line.status() == Status::Broken || (findings.strict && line.status() == Status::Unknown)
         });
-        format!("{LOUD}broken{LOUD:#}: {} of {promised}", bad.count())
+        let bad = bad.count();
+        let and = match bad_of_store(findings) {
+            store if store.is_empty() || (bad > 0 && store == "the store") => String::new(),
+            store => format!(", {store}"),
+        };
+        format!("{LOUD}broken{LOUD:#}: {bad} of {promised}{and}")
     } else {
         format!("{HEAD}held{HEAD:#}: {all} of {promised}")
     };

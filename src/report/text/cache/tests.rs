@@ -140,3 +140,53 @@ fn nothing_promised_is_said() {
     let seen = anstream::adapter::strip_str(&seen).to_string();
     assert_eq!(seen.lines().last(), Some("broken: the store"), "{seen}");
 }
+
+#[test]
+fn room_is_told_in_numbers_and_a_store_without_any_breaks_the_promise() {
+    let largest = crate::cache::checks::room::Largest {
+        image: crate::testing::wanted("app:1"),
+        size: crate::model::Bytes(5),
+    };
+    let seen = |used, images| {
+        let findings = Findings {
+            images,
+            room: Some(crate::testing::room(used, Some(largest.clone()))),
+            ..Findings::new(at(0), inventory([]).engine, false)
+        };
+        let context = context();
+        let all = anstream::adapter::strip_str(&report(&findings, &context, false)).to_string();
+        let brief = anstream::adapter::strip_str(&brief(&findings)).to_string();
+        (all, brief)
+    };
+    let fine = || vec![line("app:1", Status::Ok, "")];
+    let (all, brief) = seen(80, fine());
+    assert!(
+        all.contains("\nroom    /var/lib/docker: 80.0 % used, 20 B free; room for 4 more"),
+        "{all}"
+    );
+    assert!(all.ends_with("held: 1 of 1 image\n"), "{all}");
+    assert_eq!(brief, "held: 1 of 1 image\n");
+    let (all, brief) = seen(85, fine());
+    for seen in [&all, &brief] {
+        assert!(
+            seen.contains("room    little: /var/lib/docker: 85.0 % used"),
+            "{seen}"
+        );
+        assert!(seen.ends_with("held: 1 of 1 image\n"), "{seen}");
+    }
+    let (all, brief) = seen(95, fine());
+    for seen in [&all, &brief] {
+        assert!(
+            seen.contains("room    broken: /var/lib/docker: 95.0 % used"),
+            "{seen}"
+        );
+        assert!(seen.ends_with("broken: 0 of 1 image, no room\n"), "{seen}");
+    }
+    let broken = vec![line("app:1", Status::Broken, "gone")];
+    assert!(
+        seen(95, broken)
+            .0
+            .ends_with("broken: 1 of 1 image, no room\n")
+    );
+    assert!(seen(95, vec![]).0.ends_with("broken: no room\n"));
+}
