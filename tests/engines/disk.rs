@@ -1,6 +1,8 @@
 //! When the disk asks for space and when it has enough, on engines whose data
 //! root lies on a file system of its own.
 
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::process::Command;
 
 use crate::lab::image::Archive;
@@ -216,5 +218,48 @@ fn above_the_threshold_with_a_target_out_of_reach_all_go_oldest_first() {
             scene.name()
         );
         assert!(scene.engine.has("app:latest"));
+    }
+}
+
+/// What all files and folders below take on the disk; without databases, which keep their room.
+fn taken_below(folder: &Path) -> u64 {
+    let mut taken = 0;
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let entry = entry.expect("an entry");
+        let file = entry.metadata().expect("its size");
+        if entry.path().extension().is_none_or(|end| end != "db") {
+            taken += file.blocks() * 512;
+        }
+        if file.is_dir() {
+            taken += taken_below(&entry.path());
+        }
+    }
+    taken
+}
+
+/// Of an image that shares two thirds with another the plan counts the last third alone, and all
+/// of it where the engine tells what is shared.
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn what_removing_an_image_frees_is_no_less_than_the_plan_says() {
+    const MIB: usize = 1 << 20;
+    for kind in Kind::MAIN {
+        let engine = Engine::start(kind);
+        let secateur = Secateur::on(&engine);
+        let shared = Archive::new().noise(2 * MIB).tag("app:1");
+        let old = engine.load(&shared.clone().noise(MIB));
+        let new = engine.load(&shared.clone().noise(MIB));
+        secateur.remember();
+        let plan = secateur.plan();
+        let said = image(&plan, &old)["reclaimable_bytes_at_least"].as_u64();
+        let said = said.expect("bytes");
+        let before = taken_below(engine.data_root());
+        secateur.prune_takes(&engine, &[&old], &[&new]);
+        let freed = before.saturating_sub(taken_below(engine.data_root()));
+        assert!(said <= freed, "{}: {said}, and {freed}", kind.name());
+        // Compressed and unpacked, which is the same for noise.
+        let own = MIB as u64 * if kind.containerd() { 2 } else { 1 };
+        let told = kind != Kind::Overlay20;
+        assert!(said >= own || !told, "{}: {said} of {own}", kind.name());
     }
 }

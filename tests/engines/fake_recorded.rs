@@ -11,6 +11,10 @@ use crate::lab::image::Archive;
 use crate::lab::{Engine, Kind, Registry, wait_until};
 use serde_json::{Value, json};
 
+/// The newest minor API versions by which secateur asks, and by which it inspects an image.
+const NEWEST: u32 = 55;
+const INSPECTING: u32 = 52;
+
 /// What of GET /info is recorded: the rest tells of the machine.
 const INFO: [&str; 14] = [
     "Architecture",
@@ -102,32 +106,40 @@ fn live(kind: Kind, registry: &Registry) -> Value {
 }
 
 fn recorded(engine: &Engine) -> Value {
-    let all = |path: &str| engine.get(path);
-    let mut info = engine.info();
+    // By the versions by which secateur asks.
+    let minor = engine.api_version();
+    let by = |ours: u32, path: &str| engine.get(&format!("/v1.{}{path}", minor.min(ours)));
+    let all = |path: &str| by(NEWEST, path);
+    let mut info = all("/info");
     if let Value::Object(info) = &mut info {
         info.retain(|key, _| INFO.contains(&key.as_str()));
     }
-    let images = if engine.kind() == Kind::Overlay20 {
-        all("/images/json?all=1")
-    } else {
-        all("/images/json?all=1&shared-size=1")
-    };
+    // With all that any command asks for; the fake leaves out what it is not asked for.
+    let images = all(match (engine.kind().containerd(), minor) {
+        (_, ..42) => "/images/json?all=1",
+        (true, 54..) => "/images/json?all=1&shared-size=1&manifests=1&identity=1",
+        (true, 47..) => "/images/json?all=1&shared-size=1&manifests=1",
+        _ => "/images/json?all=1&shared-size=1",
+    });
     let inspects: Vec<Value> = images
         .as_array()
         .expect("a list")
         .iter()
-        .map(|image| engine.inspect(image["Id"].as_str().expect("an id")))
+        .map(|image| image["Id"].as_str().expect("an id"))
+        .map(|id| by(INSPECTING, &format!("/images/{id}/json")))
         .collect();
     let mut events = engine.events(std::time::UNIX_EPOCH);
     events.retain(|event| event["Type"] == "image" || event["Type"] == "container");
     let build_cache = if engine.kind() == Kind::Overlay20 {
         // Never asked for there (API 1.41); in the form of the others.
         json!({"BuildCache": null})
-    } else {
+    } else if minor < 52 {
         all("/system/df?type=build-cache")
+    } else {
+        all("/system/df?type=build-cache&verbose=1")
     };
     let mut parts = json!({
-        "version": all("/version"),
+        "version": engine.get("/version"),
         "info": info,
         "images": images,
         "inspects": inspects,

@@ -54,6 +54,8 @@ const BLOCKS: &[(&str, &str, &str, usize, Taken)] = &[
     ("docs/deploy-lock.md", "Ansible", "yaml", 2, By("engines/deploy_lock.rs", "each_command_of_the_page_holds_the_lock_for_as_long_as_it_deploys")),
     ("docs/deploy-lock.md", "Kamal", "", 1, By("machine/package.rs", "the_unit_sees_every_lock_that_a_policy_may_name")),
     ("docs/deploy-lock.md", "Builds on this host", "sh", 2, By("engines/buildkit.rs", "where_a_build_leaves_no_rollback_a_second_tag_before_it_is_one")),
+    ("docs/engines.md", "", "sh", 1, Not("its engine is not in the lab")),
+    ("docs/engines.md", "An engine that the lab", "sh", 2, Not("their engine is not in the lab")),
     ("docs/first-five-minutes.md", "", "text", 1, By("engines/recording.rs", "the_recording_shows_what_the_program_says")),
     ("docs/fleet.md", "Same package", "yaml", 1, By("machine/package.rs", "the_play_of_the_page_installs_what_it_says")),
     ("docs/fleet.md", "Same package", "sh", 1, By("engines/swarm.rs", "a_job_of_the_whole_swarm_prunes_where_nothing_is_installed")),

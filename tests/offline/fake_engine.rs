@@ -3,7 +3,7 @@
 //! (how an answer comes), `answers` (what it says), `labels` (what builders may
 //! write), `removals` (what becomes of a removal), `refusals` (what a refused run
 //! sends), `registries` (one that never answers), `memory` (what is remembered of
-//! which engine), `files` (what is named and is no file), `terminals` (stopped runs,
+//! which engine), `newest` (what the newest engines tell, and no longer tell), `files` (what is named and is no file), `terminals` (stopped runs,
 //! and output that nobody reads) and `bounds` (how much memory a run takes).
 
 mod answers;
@@ -13,6 +13,7 @@ mod contexts;
 mod files;
 mod labels;
 mod memory;
+mod newest;
 mod refusals;
 mod registries;
 mod removals;
@@ -26,7 +27,13 @@ use crate::fake::world::{World, text};
 use crate::support::{EAGER, Secateur};
 
 /// Engine and store of a recording.
-pub(crate) const KINDS: [&str; 3] = ["20.10 overlay2", "28.5 overlay2", "28.5 containerd"];
+pub(crate) const KINDS: [&str; 5] = [
+    "20.10 overlay2",
+    "28.5 overlay2",
+    "28.5 containerd",
+    "29.7 overlay2",
+    "29.7 containerd",
+];
 
 /// What most tests use: it has everything that can be asked for.
 pub(crate) const KIND: &str = "28.5 overlay2";

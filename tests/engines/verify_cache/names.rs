@@ -105,3 +105,36 @@ fn what_no_registry_is_asked_about_is_said_with_the_reason() {
         }
     }
 }
+
+/// From API 1.54 on the containerd store tells it as well: of what it remembers, which is not
+/// what was loaded.
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn a_pulled_image_is_not_asked_for_by_a_name_that_it_was_given_here() {
+    for kind in Kind::MAIN {
+        let host = Host::new(kind);
+        host.registry.put("app:v1", &Archive::new().tag("x:1"));
+        host.registry.put("also:v1", &Archive::new().tag("y:1"));
+        let pulled = ["app:v1", "also:v1"].map(|name| host.registry.name(name));
+        let given = host.registry.name("given/here:v1");
+        for name in &pulled {
+            host.pull(name);
+        }
+        host.engine.tag(&pulled[0], &given);
+        let known = !kind.containerd() || host.engine.api_version() >= 54;
+        let report = host.verify(i32::from(!known), &["--registry", &pulled[0], &given]);
+        says(kind, &report, &pulled[0], "current", "ok", &[]);
+        if known {
+            let parts = not_asked(&report, &given);
+            let kinds: Vec<&str> = parts.iter().map(|(kind, _)| kind.as_str()).collect();
+            assert_eq!(kinds, ["authenticated", "current"], "{}", kind.name());
+        } else {
+            says(kind, &report, &given, "current", "broken", &["no such tag"]);
+        }
+        // Where it was pushed it is asked for again.
+        host.engine.push(&given, &host.registry.auth_header());
+        let report = host.verify(0, &["--registry", &given]);
+        let of_digest: &[&str] = &["same digest"];
+        says(kind, &report, &given, "current", "ok", of_digest);
+    }
+}

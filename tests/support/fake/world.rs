@@ -101,7 +101,19 @@ impl World {
         world
     }
 
-    fn listing(&self) -> Answer {
+    /// From API 1.52 on the records are left out unless `verbose` asks for them.
+    fn build_usage(&self, query: &str) -> Value {
+        let mut usage = self.build_cache.clone();
+        if let Some(usage) = usage["BuildCacheUsage"].as_object_mut()
+            && !asks(query, "verbose")
+        {
+            usage.remove("Items");
+        }
+        usage
+    }
+
+    fn listing(&self, query: &str) -> Answer {
+        let manifests = asks(query, "manifests");
         let mut list = String::from("[");
         for image in &self.images {
             if list.len() > 1 {
@@ -109,7 +121,12 @@ impl World {
             }
             match image["Id"].as_str().and_then(|id| self.texts.get(id)) {
                 Some(text) => list.push_str(text),
-                None => list.push_str(&image.to_string()),
+                None if manifests => list.push_str(&image.to_string()),
+                None => {
+                    let mut image = image.clone();
+                    image.as_object_mut().expect("an image").remove("Manifests");
+                    list.push_str(&image.to_string());
+                }
             }
         }
         list.push_str("]\n");
@@ -148,11 +165,11 @@ impl World {
         match (method, parts.as_slice()) {
             ("GET", ["version"]) => ok(&self.version),
             ("GET", ["info"]) => ok(&self.info()),
-            ("GET", ["images", "json"]) => self.listing(),
+            ("GET", ["images", "json"]) => self.listing(query),
             ("GET", ["containers", "json"]) => ok(&json!(self.containers)),
             ("GET", ["services"]) => ok(&json!(self.services)),
             ("GET", ["tasks"]) => ok(&json!(self.tasks)),
-            ("GET", ["system", "df"]) => ok(&self.build_cache),
+            ("GET", ["system", "df"]) => ok(&self.build_usage(query)),
             ("GET", ["events"]) => self.happened(query),
             ("GET", ["images", id, "json"]) => self.inspect(&decode(id)),
             ("POST", ["images", id, "tag"]) => self.tag(&decode(id), query),
@@ -348,6 +365,13 @@ impl World {
         }
         ok(&json!(items))
     }
+}
+
+/// `key=1`, among others.
+fn asks(query: &str, key: &str) -> bool {
+    query
+        .split('&')
+        .any(|pair| pair.strip_prefix(key) == Some("=1"))
 }
 
 fn names(image: &Value) -> Vec<String> {

@@ -318,6 +318,13 @@ impl Engine {
         self.api("GET", path, None).ok(path).json()
     }
 
+    /// The engine's newest API version: the number after `1.`.
+    pub fn api_version(&self) -> u32 {
+        let version = text(&self.get("/version"), "ApiVersion");
+        let minor = version.strip_prefix("1.").and_then(|n| n.parse().ok());
+        minor.unwrap_or_else(|| panic!("an API version {version}"))
+    }
+
     pub fn info(&self) -> Value {
         self.get("/info")
     }

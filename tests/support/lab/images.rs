@@ -181,6 +181,17 @@ impl Engine {
         self.pull_in_background(name, auth).done().expect("pull")
     }
 
+    /// As `docker push`; `auth` is a `Registry::auth_header`.
+    #[track_caller]
+    pub fn push(&self, name: &str, auth: &str) {
+        let (repository, tag) = name.rsplit_once(':').expect("a tag");
+        let path = format!("/images/{repository}/push?tag={tag}");
+        let answer = self.api_with("POST", &path, &[("X-Registry-Auth", auth)], None);
+        let lines = answer.ok("push").lines();
+        let failed = lines.iter().find(|line| line["error"].is_string());
+        assert!(failed.is_none(), "push: {failed:?}");
+    }
+
     /// As `docker pull --platform linux/ARCHITECTURE`.
     #[track_caller]
     pub fn pull_for(&self, architecture: &str, name: &str, auth: &str) {
