@@ -347,7 +347,10 @@ fn an_image_whose_build_date_is_no_date_stays_for_not_enough_is_known_of_it() {
         let litter = engine.load(&Archive::new());
         let secateur = Secateur::on(&engine);
         secateur.remember_all();
-        assert_eq!(reasons(&secateur.plan(), &odd[0]), ["incomplete"]);
+        // 28.5 lists it by a bare digest. 29.7 lists it as any other, and cannot inspect it.
+        let why = reasons(&secateur.plan(), &odd[0]).join(" ");
+        let kept = ["incomplete", "age-unknown"].contains(&why.as_str());
+        assert!(kept, "{}: {why}", kind.name());
         secateur.prune_takes(&engine, &[&litter], &[]);
         assert_eq!(dangling(&engine), odd);
     }
