@@ -103,6 +103,18 @@ pub fn disk(used: u64) -> Disk {
     }
 }
 
+/// A promised image of which nothing is known but that it is here.
+pub fn line(name: &str) -> crate::cache::findings::Line {
+    crate::cache::findings::Line {
+        image: wanted(name),
+        by: vec![crate::cache::promise::By::Policy],
+        state: crate::cache::State::Ready,
+        since: None,
+        checks: Vec::new(),
+        not_asked: Vec::new(),
+    }
+}
+
 /// What verify-cache says of a disk of which so many percent are used.
 pub fn room(
     used: u64,

@@ -10,12 +10,19 @@ use crate::model::EngineFacts;
 
 use crate::cache::check::{Check, Kind, Status};
 use crate::cache::checks::room::Room;
-use crate::cache::promise::Wanted;
+use crate::cache::promise::{By, ByKind, Wanted};
 use crate::cache::registry::Cost;
+use crate::cache::state::State;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
     pub image: Wanted,
+    /// Who promised it.
+    pub by: Vec<By>,
+    pub state: State,
+    /// The last moment that showed it in another state; of a ready image, the first that
+    /// showed it here.
+    pub since: Option<DateTime<Utc>>,
     pub checks: Vec<Check>,
     /// The checks of a registry that were wanted and not made.
     pub not_asked: Vec<NotAsked>,
@@ -93,6 +100,18 @@ impl Findings {
         self.images.iter().filter(any).count()
     }
 
+    /// How many promised images are in this state.
+    pub fn in_state(&self, state: State) -> usize {
+        let images = self.images.iter();
+        images.filter(|line| line.state == state).count()
+    }
+
+    /// How many images these promise; an image that several promise counts for each.
+    pub fn promised_by(&self, kind: ByKind) -> usize {
+        let by = |line: &&Line| line.by.iter().any(|by| by.kind() == kind);
+        self.images.iter().filter(by).count()
+    }
+
     /// How many answers are such.
     pub fn answers(&self, status: Status) -> usize {
         let checks = self.images.iter().flat_map(|line| &line.checks);
@@ -151,12 +170,11 @@ mod tests {
 
     fn findings(statuses: &[Status], strict: bool) -> Findings {
         let line = |status: &Status| Line {
-            image: crate::testing::wanted(status.name()),
             checks: vec![
                 Check::new(Kind::Present, Status::Ok, ""),
                 Check::new(Kind::Current, *status, ""),
             ],
-            not_asked: Vec::new(),
+            ..crate::testing::line(status.name())
         };
         let images = statuses.iter().map(line).collect();
         Findings {

@@ -11,6 +11,7 @@
 //! | does a deploy fetch anything | [`redeploy`] |
 //! | how a registry is asked | [`registry`] |
 //! | which credentials docker would send | [`credentials`] |
+//! | ready, missing, stale or damaged, and since when | [`State`] |
 //! | what all answers come to | [`findings`] |
 //! | which checks are made, in which order | [`run`] |
 
@@ -23,5 +24,7 @@ pub mod questions;
 pub mod redeploy;
 pub mod registry;
 pub mod run;
+mod state;
 
 pub use check::{Check, Kind, Status};
+pub use state::State;

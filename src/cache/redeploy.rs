@@ -122,7 +122,7 @@ mod tests {
     fn what_is_here_is_pulled_only_where_it_is_known_what_a_pull_would_do() {
         let promise = Promise {
             wanted: Wanted::Name("r.example/app:1".parse().unwrap()),
-            by: By::Policy,
+            by: vec![By::Policy],
             recorded: None,
         };
         let status = |here, current, follow| {

@@ -16,6 +16,7 @@ use crate::cache::promise::baseline::Baseline;
 use crate::cache::promise::{Promise, Wanted, with_all_digests};
 use crate::cache::questions::{Answers, Registries, not_asked};
 use crate::cache::redeploy::{Redeploy, nothing_at_work};
+use crate::cache::state;
 use crate::engine::{Held, Info, Reader};
 use crate::exit::Fault;
 use crate::guard::Refusal;
@@ -150,8 +151,12 @@ impl Run<'_> {
             checks.push(lasting.clone());
             checks.extend(answers.of(promise));
             checks.extend(reused.next());
+            let (state, since) = state::of(promise, &self.here, &checks, self.past);
             findings.images.push(Line {
                 image: promise.wanted.clone(),
+                by: promise.by.clone(),
+                state,
+                since,
                 checks,
                 not_asked: self.not_asked(promise),
             });

@@ -1,27 +1,33 @@
 //! `secateur verify-cache`: reads policy and baseline, has the promises checked, and
 //! writes report and baseline.
 
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::cache::Status;
 use crate::cache::checks::gone::Past;
 use crate::cache::findings::Findings;
 use crate::cache::promise::baseline::Baseline;
-use crate::cache::promise::promises;
+use crate::cache::promise::{Sources, lists, promises};
 use crate::cache::redeploy::nothing_at_work;
 use crate::cache::run::{Checks, Ran, Run, baseline, images};
 use crate::cli::{Format, Global, VerifyCacheArgs};
 use crate::commands::output::{Began, log, patient, tell, write_metrics, write_readable};
 use crate::commands::progress::Progress;
 use crate::commands::start::{connect, policy, state_dir, warnings};
+use crate::engine::{Info, Reader};
 use crate::exit::{Exit, Fault};
 use crate::host::clock;
 use crate::host::files::{StateDir, read_named};
 use crate::host::journald::Priority;
-use crate::memory::ledger::Ledger;
+use crate::memory::ledger::{Ledger, Uses};
 use crate::memory::state;
 use crate::memory::state::state_fault;
 use crate::model::text::escape;
+use crate::model::{Image, ImageId};
 use crate::policy::Policy;
 use crate::report::{Context, journald, json, metrics, text};
 use crate::survey;
@@ -61,6 +67,9 @@ async fn check(
     policy: &Policy,
     context: &mut Context,
 ) -> Result<Findings, Fault> {
+    // Files are wrong whether there is an engine or not.
+    let (lists, notes) = lists::read(&policy.promised)?;
+    context.notes.extend(notes);
     let reader = connect(global, policy).await?;
     let info = survey::engine(&reader, policy).await?;
     let here = patient(global, policy, images(&reader, &info)).await?;
@@ -75,8 +84,21 @@ async fn check(
         }
         None => None,
     };
-    let promises = promises(&args.images, policy, against.as_ref(), &here)
-        .map_err(|why| Fault::new(Exit::Usage, why))?;
+    let ran = match policy.promised.recent {
+        Some(time) => {
+            let asked = ran(&reader, &info, &past.ledger, (time, now.wall), &here);
+            Some(patient(global, policy, asked).await?)
+        }
+        None => None,
+    };
+    let sources = Sources {
+        arguments: &args.images,
+        policy,
+        lists: &lists,
+        ran: ran.as_ref().map(|uses| (uses, now.wall)),
+        baseline: against.as_ref(),
+    };
+    let promises = promises(&sources, &here).map_err(|why| Fault::new(Exit::Usage, why))?;
     let mut findings = Findings::new(now.wall, info.facts.clone(), args.strict);
     if args.redeploy
         && let Err(refusals) = nothing_at_work(&reader, &info, policy, &past.ledger).await?
@@ -111,6 +133,22 @@ async fn check(
     Ok(findings)
 }
 
+/// What the ledger remembers of days of use, with what runs now and what the engine still
+/// knows to have run within this time.
+async fn ran(
+    reader: &Reader,
+    info: &Info,
+    ledger: &Ledger,
+    (time, now): (Duration, DateTime<Utc>),
+    here: &BTreeMap<ImageId, Image>,
+) -> Result<Uses, Fault> {
+    let containers = reader.containers(info).await?;
+    let since = TimeDelta::from_std(time).ok();
+    let since = since.and_then(|time| now.checked_sub_signed(time));
+    let events = reader.events(info, since, now).await?;
+    Ok(ledger.uses().clone().and(&containers, &events, here, now))
+}
+
 /// What we remember. Where it cannot be read, a note says so, and the images are
 /// checked all the same.
 fn past(global: &Global, key: &str, notes: &mut Vec<String>) -> Past {
@@ -119,20 +157,14 @@ fn past(global: &Global, key: &str, notes: &mut Vec<String>) -> Past {
         let memory = state::read(dir.as_ref(), key)?;
         let history = |dir| state::history(dir, key);
         let journal = dir.as_ref().map(history).transpose()?;
-        Ok(Past {
-            ledger: memory.ledger,
-            journal: journal.unwrap_or_default(),
-        })
+        Ok(Past::new(memory.ledger, &journal.unwrap_or_default()))
     };
     read().unwrap_or_else(|fault| {
         notes.push(format!(
             "what was here before is not known: {}",
             fault.message
         ));
-        Past {
-            ledger: Ledger::empty(key),
-            journal: Vec::new(),
-        }
+        Past::new(Ledger::empty(key), &[])
     })
 }
 

@@ -1087,39 +1087,33 @@ fn hosts() -> impl Strategy<Value = (Vec<Inventory>, Policy)> {
     (prop::collection::vec(look, 1..6), policy)
 }
 
-/// The age and the number of rollbacks that the policy wants of an image that has or had
-/// these names; `None`: it is kept for good.
-fn naive_limits(
-    policy: &Policy,
-    names: &BTreeSet<String>,
-    is_pinned: bool,
-) -> Option<(Duration, usize)> {
-    let covers = |text: &str| match text.strip_suffix(":*") {
-        Some(repository) => names.iter().any(|name| {
-            name.starts_with(&format!("{repository}:"))
-                || name.starts_with(&format!("{repository}@"))
-        }),
-        None => names.contains(text),
-    };
-    let rules = policy.retain.iter();
-    let rules: Vec<_> = rules
-        .filter(|rule| rule.images.iter().any(|pattern| covers(&pattern.text)))
+/// A plain reading of `[[retain]]` for an image with these names: the most of all.
+fn longest(policy: &Policy, names: &BTreeSet<String>) -> (Duration, usize, DigestPinned) {
+    let rules: Vec<_> = policy
+        .retain
+        .iter()
+        .filter(|rule| {
+            let mut patterns = rule.images.iter().map(|pattern| &*pattern.text);
+            patterns.any(|text| match text.strip_suffix(":*") {
+                Some(repository) => names.iter().any(|name| {
+                    name.starts_with(&format!("{repository}:"))
+                        || name.starts_with(&format!("{repository}@"))
+                }),
+                None => names.contains(text),
+            })
+        })
         .collect();
     let min_ages = rules.iter().filter_map(|rule| rule.min_age);
     let min_age = min_ages.fold(policy.min_age, Duration::max);
     let previous = rules.iter().filter_map(|rule| rule.previous);
     let previous = previous.fold(policy.previous, usize::max);
     let pinned = rules.iter().filter_map(|rule| rule.digest_pinned);
-    let pinned = pinned.chain([policy.digest_pinned]);
-    let longest = pinned.max_by_key(|pinned| match pinned {
+    let mut pinned: Vec<_> = pinned.chain([policy.digest_pinned]).collect();
+    pinned.sort_by_key(|pinned| match pinned {
         DigestPinned::Keep => Duration::MAX,
         DigestPinned::After(age) => *age,
     });
-    match (is_pinned, longest) {
-        (true, Some(DigestPinned::Keep)) => None,
-        (true, Some(DigestPinned::After(age))) => Some((min_age.max(age), previous)),
-        (true, None) | (false, _) => Some((min_age, previous)),
-    }
+    (min_age, previous, *pinned.last().unwrap())
 }
 
 /// A second reading of the rules, written for plainness and nothing else.
@@ -1155,8 +1149,11 @@ fn naive(policy: &Policy, looks: &[Inventory], step: i64) -> BTreeSet<ImageId> {
             .chain(&image.digests)
             .map(ToString::to_string)
             .collect();
-        let Some((age, previous)) = naive_limits(policy, &names, is_pinned) else {
-            return false;
+        let (min_age, previous, pinned) = longest(policy, &names);
+        let age = match (is_pinned, pinned) {
+            (true, DigestPinned::Keep) => return false,
+            (true, DigestPinned::After(age)) => min_age.max(age),
+            (false, _) => min_age,
         };
         // Also the look that finds it unwanted for the first time: it was
         // wanted up to some moment before.

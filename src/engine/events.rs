@@ -234,9 +234,13 @@ fn wanted(message: &Message) -> Vec<Event> {
             let by_name = name.map(|name| event(name, EventKind::Named, None));
             by_id.into_iter().chain(by_name).collect()
         }
-        _ => {
+        (_, action) => {
             let image = attributes.and_then(|attributes| attributes.image.clone());
-            let used = image.map(|image| event(image, EventKind::Used, None));
+            let what = match action {
+                Some("start" | "restart" | "die") => EventKind::Ran,
+                _ => EventKind::Used,
+            };
+            let used = image.map(|image| event(image, what, None));
             used.into_iter().collect()
         }
     }
@@ -257,7 +261,15 @@ mod tests {
     #[test]
     fn a_container_event_shows_use_and_an_image_event_a_name() {
         let container = r#"{"Type":"container","Action":"die","Actor":{"ID":"c","Attributes":{"image":"app:1"}},"time":1800000000}"#;
-        assert_eq!(images(container), [("app:1".to_owned(), EventKind::Used)]);
+        assert_eq!(images(container), [("app:1".to_owned(), EventKind::Ran)]);
+        for (action, what) in [
+            ("start", EventKind::Ran),
+            ("create", EventKind::Used),
+            ("destroy", EventKind::Used),
+        ] {
+            let container = container.replace("die", action);
+            assert_eq!(images(&container), [("app:1".to_owned(), what)]);
+        }
         let image = r#"{"Type":"image","Action":"tag","Actor":{"ID":"sha256:ab","Attributes":{"name":"app:2"}},"time":1800000000}"#;
         assert_eq!(
             images(image),

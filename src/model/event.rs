@@ -27,6 +27,8 @@ pub enum EventKind {
     Pulled,
     /// Loaded or imported: the event has the image, and not the tags that it got.
     Loaded,
-    /// A container event: created, started, died, destroyed.
+    /// A container event: created, renamed, destroyed, and what no other kind is.
     Used,
+    /// A container event that shows a run: started, died.
+    Ran,
 }

@@ -96,7 +96,7 @@ pub(super) struct GuardFile {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(super) struct Lock {
-    #[cfg_attr(test, schemars(with = "form::LockPath"))]
+    #[cfg_attr(test, schemars(with = "form::PathPattern"))]
     pub(super) path: Spanned<String>,
     #[serde(default)]
     #[cfg_attr(test, schemars(with = "form::LockKind"))]
@@ -134,6 +134,12 @@ pub(super) struct RetainFile {
 pub(super) struct Cache {
     #[cfg_attr(test, schemars(with = "Vec<form::ImageName>"))]
     pub(super) images: Vec<Spanned<String>>,
+    #[cfg_attr(test, schemars(with = "Vec<form::PathPattern>"))]
+    pub(super) lists: Vec<Spanned<String>>,
+    #[cfg_attr(test, schemars(with = "form::Age"))]
+    pub(super) recent: Option<Spanned<String>>,
+    #[cfg_attr(test, schemars(with = "Vec<form::ImagePattern>"))]
+    pub(super) never: Vec<Spanned<String>>,
 }
 
 #[derive(Deserialize, Default)]

@@ -18,7 +18,7 @@ mod value;
 mod wording;
 
 pub use model::{
-    DEFAULT, DeployLock, DiskLimits, Guard, LabelRule, Limits, Policy, Pulls, RoomLimits,
+    DEFAULT, DeployLock, DiskLimits, Guard, LabelRule, Limits, Policy, Promised, Pulls, RoomLimits,
 };
 pub use pattern::NamePattern;
 pub use retain::{DigestPinned, Retain, Retention, Term};

@@ -36,7 +36,7 @@ pub struct Policy {
     /// engine says.
     pub data_root: Option<PathBuf>,
     /// What verify-cache promises beside the exact names of `keep_images`.
-    pub cache_images: Vec<Reference>,
+    pub promised: Promised,
     /// When verify-cache says that there is little room, or none.
     pub room: RoomLimits,
 }
@@ -51,6 +51,18 @@ pub struct DiskLimits {
     pub stop_below_percent: f64,
     /// Removing also starts below this much free space, and goes on until it is there.
     pub min_free: Option<Bytes>,
+}
+
+/// `[cache]`: what verify-cache promises.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Promised {
+    pub images: Vec<Reference>,
+    /// Files with more names; the last part of a path may hold `*`.
+    pub lists: Vec<PathBuf>,
+    /// What ran here within this time is promised, too.
+    pub recent: Option<Duration>,
+    /// What `recent` does not promise. It covers none of `images`.
+    pub never: Vec<NamePattern>,
 }
 
 /// How full the file system of the images may be for the next deploy, in percent (bytes

@@ -1,5 +1,6 @@
 //! From the policy as it is typed to a valid one. It has no default for `age.min_age`.
 
+mod cache;
 mod retain;
 
 use std::time::Duration;
@@ -7,7 +8,6 @@ use std::time::Duration;
 use toml::Spanned;
 
 use crate::model::conditions::LockKind;
-use crate::model::reference::Reference;
 use crate::policy::file::{Disk, GuardFile, LimitsFile, Lock, PolicyFile, RoomFile};
 use crate::policy::model::{
     DeployLock, DiskLimits, Guard, LabelRule, Limits, Policy, Pulls, RoomLimits,
@@ -15,7 +15,7 @@ use crate::policy::model::{
 use crate::policy::pattern::NamePattern;
 use crate::policy::retain::DigestPinned;
 use crate::policy::value;
-use crate::policy::value::{absolute, age, age_or, each, percent, size, word};
+use crate::policy::value::{absolute, absolute_pattern, age, age_or, each, percent, size, word};
 use crate::policy::wording::{PolicyError, Unplaced, in_words};
 
 impl Policy {
@@ -64,9 +64,7 @@ fn validate(file: PolicyFile) -> Result<Policy, Unplaced> {
             .data_root
             .map(|text| absolute("engine.data_root", &text))
             .transpose()?,
-        cache_images: each("cache.images", &file.cache.images, |text| {
-            Reference::typed(text).map_err(|error| error.to_string())
-        })?,
+        promised: cache::read(&file.cache)?,
         room: room(&file.room)?,
     };
     policy.retain = retain::read(&file.retain, &policy)?;
@@ -234,17 +232,7 @@ fn guard(file: &GuardFile) -> Result<Guard, Unplaced> {
 }
 
 fn lock(file: &Lock) -> Result<DeployLock, Unplaced> {
-    let path = absolute("guard.lock.path", &file.path)?;
-    if path
-        .parent()
-        .is_some_and(|parent| parent.to_string_lossy().contains('*'))
-    {
-        let message = format!(
-            "guard.lock.path: {:?} holds * before its last part; wanted it there alone",
-            file.path.get_ref()
-        );
-        return Err(Unplaced::at(&file.path, message));
-    }
+    let path = absolute_pattern("guard.lock.path", &file.path)?;
     // The kind that refuses more, where none is given.
     let kind = word(
         "guard.lock.kind",

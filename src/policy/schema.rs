@@ -67,7 +67,7 @@ form! {
     }}
     Label: {"type": "string", "pattern": "^[^=]*[^=\\s]"}
     AbsolutePath: {"type": "string", "pattern": "^/"}
-    LockPath: {"type": "string", "pattern": "^/([^*]*/)?[^/]*/*$"}
+    PathPattern: {"type": "string", "pattern": "^/([^*]*/)?[^/]*/*$"}
     LockKind: {"enum": ["flock", "exists"]}
     Pulls: {"enum": ["require", "best-effort"]}
 }

@@ -315,3 +315,44 @@ fn the_thresholds_of_room_are_in_order_and_one_alone_takes_the_other_along() {
     );
     assert!(said("crit_percent = 101").contains("wanted 0 to 100"));
 }
+
+#[test]
+fn what_is_promised_and_never_promised_does_not_meet() {
+    let said = |text: &str| with_age(&format!("[cache]\n{text}"));
+    assert_eq!(
+        said("images = [\"app:1\"]\nnever = [\"*:pr-*\"]"),
+        "accepted"
+    );
+    let both = said("images = [\"app:1\", \"app:pr-7\"]\nnever = [\"db\", \"*:pr-*\"]");
+    assert!(
+        both.contains(
+            "line 4, column 20: cache.images has \"app:pr-7\", and cache.never has \"*:pr-*\""
+        ),
+        "{both}"
+    );
+    for (text, wanted) in [
+        (
+            "never = [\"redis:.*\"]",
+            "line 4, column 10: cache.never: `redis:.*` is no image name",
+        ),
+        (
+            "lists = [\"a.list\"]",
+            "cache.lists: \"a.list\"; wanted a path that begins with /",
+        ),
+        (
+            "lists = [\"/a*/b\"]",
+            "cache.lists: \"/a*/b\" holds * before its last part",
+        ),
+        ("lists = [\"/\"]", "cache.lists: \"/\" is no file"),
+        (
+            "recent = \"0d\"",
+            "line 4, column 10: cache.recent is \"0d\", nothing at all",
+        ),
+        ("recent = \"121d\"", "wanted at most \"120d\""),
+        ("recent = \"120d\"", "accepted"),
+        ("list = []", "did you mean `lists`?"),
+    ] {
+        let seen = said(text);
+        assert!(seen.contains(wanted), "{text}: {seen}");
+    }
+}

@@ -43,7 +43,7 @@ impl Policy {
             .filter(|rule| !any(&|image| rule.covers(image)));
         let labels = labels.map(|rule| ("keep.labels", rule.text()));
         let here: std::collections::BTreeSet<_> = images.clone().flat_map(names).collect();
-        let cache = self.cache_images.iter().filter(|name| {
+        let cache = self.promised.images.iter().filter(|name| {
             let alone = name.without_tag();
             !here.contains(name) && alone.is_none_or(|name| !here.contains(&name))
         });

@@ -92,6 +92,19 @@ pub(super) fn absolute(key: &str, text: &Spanned<String>) -> Result<PathBuf, Unp
     }
 }
 
+/// A path whose last part may hold `*`.
+pub(super) fn absolute_pattern(key: &str, text: &Spanned<String>) -> Result<PathBuf, Unplaced> {
+    let path = absolute(key, text)?;
+    let folder = path.parent();
+    if folder.is_some_and(|folder| folder.to_string_lossy().contains('*')) {
+        let seen = text.get_ref();
+        let message =
+            format!("{key}: {seen:?} holds * before its last part; wanted it there alone");
+        return Err(Unplaced::at(text, message));
+    }
+    Ok(path)
+}
+
 pub(super) fn each<T>(
     key: &str,
     texts: &[Spanned<String>],

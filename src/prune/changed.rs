@@ -71,7 +71,7 @@ pub(super) fn pulled_again(
     let means = meant(&image);
     let named = |event: &Event| match event.what {
         EventKind::Named | EventKind::Pulled | EventKind::Loaded => event.at >= since,
-        EventKind::Used => false,
+        EventKind::Used | EventKind::Ran => false,
     };
     events
         .iter()

@@ -20,6 +20,7 @@ mod images;
 mod in_use;
 mod left_behind;
 mod other_engines;
+mod promises;
 mod race_loops;
 mod races;
 mod recording;

@@ -3,8 +3,9 @@
 //! (how an answer comes), `answers` (what it says), `labels` (what builders may
 //! write), `removals` (what becomes of a removal), `refusals` (what a refused run
 //! sends), `registries` (one that never answers), `memory` (what is remembered of
-//! which engine), `newest` (what the newest engines tell, and no longer tell), `files` (what is named and is no file), `terminals` (stopped runs,
-//! and output that nobody reads) and `bounds` (how much memory a run takes).
+//! which engine), `newest` (what the newest engines tell, and no longer tell), `promises`
+//! (what verify-cache promises, and its lists), `files` (what is named and is no file),
+//! `terminals` (stopped runs, and output that nobody reads) and `bounds` (how much memory a run takes).
 
 mod answers;
 mod bounds;
@@ -14,6 +15,7 @@ mod files;
 mod labels;
 mod memory;
 mod newest;
+mod promises;
 mod refusals;
 mod registries;
 mod removals;

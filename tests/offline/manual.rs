@@ -190,6 +190,10 @@ const WRONG: &[&str] = &[
     "[age]\nmin_age = \"1d\"\n[[retain]]\nimages = [\"redis:.*\"]\nprevious = 2",
     "[age]\nmin_age = \"1d\"\n[[retain]]\nimages = [\"a:1\"]\nmin_age = \"soon\"",
     "[age]\nmin_age = \"1d\"\n[[retain]]\nimages = [\"a:1\"]\ndigest_pinned = \"kep\"",
+    "[age]\nmin_age = \"1d\"\n[cache]\nlists = [\"base.list\"]",
+    "[age]\nmin_age = \"1d\"\n[cache]\nlists = [\"/etc/*/base.list\"]",
+    "[age]\nmin_age = \"1d\"\n[cache]\nrecent = \"soon\"",
+    "[age]\nmin_age = \"1d\"\n[cache]\nnever = [\"redis:.*\"]",
     "[age]\nmin_age = \"1d\"\n[room]\ncrit_percent = 101",
     "[age]\nmin_age = \"1d\"\n[room]\nwarn = 80",
     "age = \"14d\"",
@@ -211,6 +215,7 @@ const RIGHT: &[&str] = &[
     "[age]\nmin_age = \"1d\"\n[[guard.lock]]\npath = \"/a b/lock-*\"\n[[guard.lock]]\npath = \"/x\"\nkind = \"exists\"",
     "[age]\nmin_age = \"1d\"\n[guard]\npulls = \"best-effort\"\n[engine]\ndata_root = \"/host/var/lib/docker\"",
     "[age]\nmin_age = \"1d\"\n[[retain]]\nimages = [\"acme/*\", \"a:1\"]\nmin_age = \"1d\"\nprevious = 2\ndigest_pinned = \"keep\"\n[[retain]]\nimages = [\"b\"]\nprevious = 1",
+    "[age]\nmin_age = \"1d\"\n[cache]\nlists = [\"/etc/secateur/cache.d/*.list\", \"/a\"]\nrecent = \"120d\"\nnever = [\"*:pr-*\"]",
     "[age]\nmin_age = \"1d\"\n[room]\nwarn_percent = 0\ncrit_percent = 99.5",
     "[age]\nmin_age = \"1d\"\n[cache]\nimages = [\"postgres\", \"Registry.example/a:1@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\"]",
 ];
@@ -226,6 +231,8 @@ const ONLY_THE_PROGRAM: &[&str] = &[
     "[age]\nmin_age = \"1d\"\n[[retain]]\nimages = [\"a:1\"]\ndigest_pinned = \"9d\"",
     "[age]\nmin_age = \"1d\"\n[[retain]]\nimages = [\"a:1\"]",
     "[age]\nmin_age = \"1d\"\n[room]\nwarn_percent = 90\ncrit_percent = 80",
+    "[age]\nmin_age = \"1d\"\n[cache]\nrecent = \"121d\"",
+    "[age]\nmin_age = \"1d\"\n[cache]\nimages = [\"app:pr-7\"]\nnever = [\"*:pr-*\"]",
 ];
 
 /// Judges documents by the schema, with somebody else's validator.

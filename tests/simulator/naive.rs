@@ -337,7 +337,10 @@ impl<'a> Reading<'a> {
             })
         };
         let event = |event: &Event| {
-            let wants = matches!(event.what, EventKind::Pulled | EventKind::Used);
+            let wants = matches!(
+                event.what,
+                EventKind::Pulled | EventKind::Used | EventKind::Ran
+            );
             wants && by(event.image.raw())
         };
         let container = |container: &Container| {

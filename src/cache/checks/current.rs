@@ -3,7 +3,7 @@
 //! asked is unknown.
 
 use crate::cache::check::{Check, Kind, Status};
-use crate::cache::promise::{By, Promise, Wanted};
+use crate::cache::promise::{Promise, Wanted};
 use crate::cache::registry::Upstream;
 
 /// `here`: the digests under which the image is known here, in the promised
@@ -11,9 +11,8 @@ use crate::cache::registry::Upstream;
 pub fn check(promise: &Promise, here: &[String], upstream: &Upstream) -> Check {
     let answer = |status, message: String| Check::new(Kind::Current, status, message);
     let pinned = matches!(&promise.wanted, Wanted::Name(name) if name.is_digest());
-    // A baseline also holds builds of this host: a registry that does not have their
-    // names breaks no promise.
-    let only_seen = promise.by == By::Baseline;
+    // A registry that does not have the name of a build of this host breaks no promise.
+    let only_seen = promise.only_seen();
     match upstream {
         Upstream::Digest(_) if pinned => {
             answer(Status::Ok, "the registry still has this digest".into())
@@ -77,13 +76,10 @@ pub fn short(digest: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cache::promise::By;
 
     fn promise(name: &str, by: By) -> Promise {
-        Promise {
-            wanted: Wanted::Name(name.parse().unwrap()),
-            by,
-            recorded: None,
-        }
+        Promise::new(Wanted::Name(name.parse().unwrap()), by)
     }
 
     fn digest(n: u8) -> String {
@@ -115,12 +111,15 @@ mod tests {
     }
 
     #[test]
-    fn what_a_baseline_merely_saw_need_not_be_in_a_registry() {
-        let seen = promise("app:1", By::Baseline);
-        assert_eq!(check(&seen, &[], &Upstream::Gone).status, Status::Unknown);
-        assert_eq!(
-            check(&seen, &[], &Upstream::Denied(401)).status,
-            Status::Unknown
-        );
+    fn what_was_merely_seen_here_need_not_be_in_a_registry() {
+        let (days, last) = (1, crate::testing::at(0).date_naive());
+        for by in [By::Baseline, By::Recent { days, last }] {
+            let mut seen = promise("app:1", by);
+            let status = |seen: &Promise, upstream| check(seen, &[], &upstream).status;
+            assert_eq!(status(&seen, Upstream::Gone), Status::Unknown);
+            assert_eq!(status(&seen, Upstream::Denied(401)), Status::Unknown);
+            seen.by.push(By::Policy);
+            assert_eq!(status(&seen, Upstream::Gone), Status::Broken);
+        }
     }
 }

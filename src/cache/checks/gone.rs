@@ -1,6 +1,8 @@
 //! Since when a promised image is gone, and whether secateur removed it. The ledger, the
 //! journal and the baseline tell; each may know nothing.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use chrono::{DateTime, Utc};
 
 use crate::memory::journal::{Record, RemovalResult, What};
@@ -16,19 +18,98 @@ use crate::cache::promise::{Promise, Wanted};
 #[derive(Debug)]
 pub struct Past {
     pub ledger: Ledger,
-    /// Oldest first.
-    pub journal: Vec<Record>,
+    /// When each tag was last seen.
+    seen: BTreeMap<Reference, DateTime<Utc>>,
+    /// Which run removed what, and when, by name and by id.
+    removed: BTreeMap<String, (String, DateTime<Utc>)>,
+}
+
+impl Past {
+    /// `journal`: oldest first.
+    pub fn new(ledger: Ledger, journal: &[Record]) -> Self {
+        let mut seen: BTreeMap<Reference, DateTime<Utc>> = BTreeMap::new();
+        for (name, at) in ledger.sightings().flat_map(|(_, sighting)| &sighting.tags) {
+            let last = seen.entry(name.clone()).or_insert(*at);
+            *last = (*last).max(*at);
+        }
+        let removed = removed(journal);
+        Self {
+            ledger,
+            seen,
+            removed,
+        }
+    }
+}
+
+/// Which run removed what, and when: by each name that an intent had, and by id.
+fn removed(journal: &[Record]) -> BTreeMap<String, (String, DateTime<Utc>)> {
+    let mut names: BTreeMap<&ImageId, BTreeSet<&String>> = BTreeMap::new();
+    let mut removed = BTreeMap::new();
+    for record in journal {
+        match &record.what {
+            What::Intent { names: had, .. } => names.entry(&record.id).or_default().extend(had),
+            What::Outcome {
+                result: RemovalResult::Removed | RemovalResult::Collateral,
+                ..
+            } => {
+                let own = names.get(&record.id).into_iter().flatten();
+                let own = own.map(|name| (*name).clone());
+                for key in own.chain([record.id.to_string()]) {
+                    removed.insert(key, (record.run.clone(), record.at));
+                }
+            }
+            What::Outcome {
+                result: RemovalResult::Skipped | RemovalResult::Failed | RemovalResult::Unknown,
+                ..
+            } => {}
+        }
+    }
+    removed
+}
+
+/// What is known of an image that is not here.
+struct Gone<'a> {
+    seen: Option<DateTime<Utc>>,
+    recorded: Option<DateTime<Utc>>,
+    /// The run that removed it, and when.
+    ours: Option<&'a (String, DateTime<Utc>)>,
+}
+
+impl<'a> Gone<'a> {
+    fn of(promise: &Promise, past: &'a Past) -> Self {
+        let recorded = promise.recorded.as_ref();
+        let id = match &promise.wanted {
+            Wanted::Id(id) => Some(id),
+            Wanted::Name(_) => recorded.and_then(|recorded| recorded.id.as_ref()),
+        };
+        let seen = last_seen(promise, id, past);
+        let recorded = recorded.map(|recorded| recorded.at);
+        // A removal before it was last here says nothing: the image came again since.
+        let since = seen.max(recorded);
+        let ours = removed_by_us(promise, id, past);
+        Self {
+            seen,
+            recorded,
+            ours: ours.filter(|(_, at)| since.is_none_or(|since| *at >= since)),
+        }
+    }
+}
+
+/// When it was removed, or else the last moment that showed it here.
+pub fn since(promise: &Promise, past: &Past) -> Option<DateTime<Utc>> {
+    let gone = Gone::of(promise, past);
+    let removed = gone.ours.map(|(_, at)| *at);
+    removed.or(gone.seen.max(gone.recorded))
 }
 
 /// What is known of an image that is not here, fit to print.
 pub fn story(promise: &Promise, past: &Past) -> String {
-    let recorded = promise.recorded.as_ref();
-    let id = match &promise.wanted {
-        Wanted::Id(id) => Some(id.clone()),
-        Wanted::Name(_) => recorded.and_then(|recorded| recorded.id.clone()),
-    };
-    let seen = last_seen(promise, id.as_ref(), &past.ledger);
-    let was_here = match (seen, recorded.map(|recorded| recorded.at)) {
+    let Gone {
+        seen,
+        recorded,
+        ours,
+    } = Gone::of(promise, past);
+    let was_here = match (seen, recorded) {
         (Some(seen), Some(recorded)) if recorded > seen => {
             Some(format!("it was recorded at {}", second(recorded)))
         }
@@ -36,16 +117,12 @@ pub fn story(promise: &Promise, past: &Past) -> String {
         (None, Some(recorded)) => Some(format!("it was recorded at {}", second(recorded))),
         (None, None) => None,
     };
-    // A removal before it was last here says nothing: the image came again since.
-    let since = seen.max(recorded.map(|recorded| recorded.at));
-    let ours = removed_by_us(promise, id.as_ref(), &past.journal)
-        .filter(|(_, at)| since.is_none_or(|since| *at >= since));
     match (ours, was_here) {
         (Some((run, at)), _) => {
             format!(
                 "gone: removed by secateur at {} (run {})",
-                second(at),
-                escape(&run)
+                second(*at),
+                escape(run)
             )
         }
         (None, Some(was_here)) => {
@@ -56,72 +133,45 @@ pub fn story(promise: &Promise, past: &Past) -> String {
 }
 
 /// The ledger holds the images of its last survey: one of them went after it.
-fn last_seen(promise: &Promise, id: Option<&ImageId>, ledger: &Ledger) -> Option<DateTime<Utc>> {
-    let surveyed = ledger.clock().map(|clock| clock.wall);
-    let by_id = id.and_then(|id| ledger.sighting(id)).and(surveyed);
+fn last_seen(promise: &Promise, id: Option<&ImageId>, past: &Past) -> Option<DateTime<Utc>> {
+    let surveyed = past.ledger.clock().map(|clock| clock.wall);
+    let by_id = id.and_then(|id| past.ledger.sighting(id)).and(surveyed);
     let by_name = match &promise.wanted {
         Wanted::Id(_) => None,
-        Wanted::Name(name) => ledger
-            .sightings()
-            .filter_map(|(_, sighting)| sighting.tags.get(name).copied())
-            .max()
-            .max(ledger.gone(name)),
+        Wanted::Name(name) => past.seen.get(name).copied().max(past.ledger.gone(name)),
     };
     by_id.max(by_name)
 }
 
 /// The run that removed it, and when.
-fn removed_by_us(
+fn removed_by_us<'a>(
     promise: &Promise,
     id: Option<&ImageId>,
-    journal: &[Record],
-) -> Option<(String, DateTime<Utc>)> {
-    // The journal has digest references without the tag that they were pulled with.
+    past: &'a Past,
+) -> Option<&'a (String, DateTime<Utc>)> {
     let names: Vec<String> = match &promise.wanted {
+        // The journal has digest references without the tag that they were pulled with.
         Wanted::Name(name) => {
             let alone = name.without_tag();
-            std::iter::once(name)
-                .chain(&alone)
-                .map(Reference::to_string)
-                .collect()
+            let both = std::iter::once(name).chain(&alone);
+            both.map(Reference::to_string).collect()
         }
         Wanted::Id(_) => Vec::new(),
     };
-    let mut meant: Vec<&ImageId> = id.into_iter().collect();
-    let mut found = None;
-    for record in journal {
-        match &record.what {
-            What::Intent { names: had, .. } => {
-                if names.iter().any(|name| had.contains(name)) {
-                    meant.push(&record.id);
-                }
-            }
-            What::Outcome {
-                result: RemovalResult::Removed | RemovalResult::Collateral,
-                ..
-            } => {
-                if meant.contains(&&record.id) {
-                    found = Some((record.run.clone(), record.at));
-                }
-            }
-            What::Outcome {
-                result: RemovalResult::Skipped | RemovalResult::Failed | RemovalResult::Unknown,
-                ..
-            } => {}
-        }
-    }
-    found
+    let keys = names.into_iter().chain(id.map(ToString::to_string));
+    let found = keys.filter_map(|key| past.removed.get(&key));
+    found.max_by_key(|(_, at)| *at)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::cache::promise::baseline::Baseline;
-    use crate::cache::promise::{By, promises};
+    use crate::cache::promise::{By, Sources, promises};
     use crate::testing::{at, clock, id, inventory, tagged};
     use chrono::TimeDelta;
 
-    fn past(journal: Vec<Record>, seen: bool) -> Past {
+    fn past(journal: &[Record], seen: bool) -> Past {
         let host = inventory([tagged(1, "app:1")]);
         let empty = Ledger::empty(&host.engine.key());
         let ledger = if seen {
@@ -129,20 +179,20 @@ mod tests {
         } else {
             empty
         };
-        Past { ledger, journal }
+        Past::new(ledger, journal)
     }
 
     fn by_name() -> Promise {
         Promise {
             wanted: Wanted::Name("app:1".parse().unwrap()),
-            by: By::Policy,
+            by: vec![By::Policy],
             recorded: None,
         }
     }
 
     #[test]
     fn the_ledger_says_when_it_was_last_here() {
-        let story = story(&by_name(), &past(vec![], true));
+        let story = story(&by_name(), &past(&[], true));
         assert!(
             story.contains(&format!("last seen at {}", second(at(0)))),
             "{story}"
@@ -152,7 +202,7 @@ mod tests {
 
     #[test]
     fn what_was_never_seen_is_said_so() {
-        assert!(story(&by_name(), &past(vec![], false)).contains("never saw it here"));
+        assert!(story(&by_name(), &past(&[], false)).contains("never saw it here"));
     }
 
     #[test]
@@ -170,7 +220,7 @@ mod tests {
         });
         let intent: Record = serde_json::from_value(line).unwrap();
         let removed = Record::outcome("RUN", at(2), id(1), RemovalResult::Removed, None);
-        let story = story(&promise, &past(vec![intent, removed], false));
+        let story = story(&promise, &past(&[intent, removed], false));
         assert!(story.contains("removed by secateur"), "{story}");
     }
 
@@ -179,11 +229,13 @@ mod tests {
         let host = inventory([tagged(1, "app:1")]);
         let baseline = Baseline::of(&host.engine, &host.images, at(0), None, &[].into());
         let policy = crate::policy::Policy::parse("[age]\nmin_age = \"1d\"", "test").unwrap();
-        let promise = promises(&[], &policy, Some(&baseline), &[].into())
-            .unwrap()
-            .remove(0);
+        let sources = Sources {
+            baseline: Some(&baseline),
+            ..Sources::of(&policy)
+        };
+        let promise = promises(&sources, &[].into()).unwrap().remove(0);
         let came = |result| vec![Record::outcome("RUN", at(5), id(1), result, None)];
-        let told = |result| story(&promise, &past(came(result), true));
+        let told = |result| story(&promise, &past(&came(result), true));
         assert!(
             told(RemovalResult::Removed).contains("removed by secateur"),
             "{}",
@@ -192,7 +244,7 @@ mod tests {
         assert!(told(RemovalResult::Skipped).contains("did not remove it"));
         // It came again, and somebody else took it.
         let long_ago = Record::outcome("RUN", at(-5), id(1), RemovalResult::Removed, None);
-        let story = story(&promise, &past(vec![long_ago], true));
+        let story = story(&promise, &past(&[long_ago], true));
         assert!(story.contains("did not remove it"), "{story}");
     }
 }

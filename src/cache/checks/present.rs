@@ -111,7 +111,7 @@ fn by_name(promise: &Promise, here: &BTreeMap<ImageId, Image>, past: &Past) -> C
 mod tests {
     use super::*;
     use crate::cache::promise::baseline::Baseline;
-    use crate::cache::promise::promises;
+    use crate::cache::promise::{Sources, promises};
     use crate::memory::ledger::Ledger;
     use crate::testing::{at, image, inventory, tagged};
 
@@ -119,11 +119,15 @@ mod tests {
         let (before, now) = (inventory(before), inventory(now));
         let baseline = Baseline::of(&before.engine, &before.images, at(0), None, &[].into());
         let policy = crate::policy::Policy::parse("[age]\nmin_age = \"1d\"", "test").unwrap();
-        let past = Past {
-            ledger: Ledger::empty("E"),
-            journal: vec![],
-        };
-        let promises = promises(&[], &policy, Some(&baseline), &now.images).unwrap();
+        let past = Past::new(Ledger::empty("E"), &[]);
+        let promises = promises(
+            &Sources {
+                baseline: Some(&baseline),
+                ..Sources::of(&policy)
+            },
+            &now.images,
+        )
+        .unwrap();
         promises
             .iter()
             .map(|promise| check(promise, &now.images, &past, None).status)
@@ -173,11 +177,15 @@ mod tests {
         let (baseline, note) = baseline.for_engine(&now.engine);
         assert!(note.is_some());
         let policy = crate::policy::Policy::parse("[age]\nmin_age = \"1d\"", "test").unwrap();
-        let past = Past {
-            ledger: Ledger::empty("E"),
-            journal: vec![],
-        };
-        let promises = promises(&[], &policy, Some(&baseline), &now.images).unwrap();
+        let past = Past::new(Ledger::empty("E"), &[]);
+        let promises = promises(
+            &Sources {
+                baseline: Some(&baseline),
+                ..Sources::of(&policy)
+            },
+            &now.images,
+        )
+        .unwrap();
         let check = check(&promises[0], &now.images, &past, None);
         assert_eq!(check.status, Status::Unknown, "{}", check.message);
     }

@@ -1,66 +1,192 @@
-//! Who promises images: the arguments, the policy's `[cache] images` and the exact names
-//! of its `[keep] images`, and a baseline. A name promised twice is promised once.
+//! Who promises images, in the order in which they are brought back: the arguments, the
+//! policy's `[cache] images` and the exact names of its `[keep] images`, the lists, what
+//! ran here of late, and a baseline. A name promised twice is promised once.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+
+use crate::memory::ledger::Uses;
+use crate::model::kinds::kinds;
 use crate::model::reference::Reference;
 use crate::model::text::escape;
 use crate::model::{Image, ImageId};
-use crate::policy::Policy;
+use crate::policy::{Policy, Promised};
 
 use crate::cache::promise::baseline::{Baseline, Recorded};
+use crate::cache::promise::lists::Listed;
 use crate::cache::promise::wanted::Wanted;
 
 /// Who promised an image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum By {
     Argument,
+    /// `[cache] images`.
     Policy,
+    /// An exact name of `[keep] images`.
+    Keep,
+    List {
+        file: PathBuf,
+        /// From 1.
+        line: usize,
+    },
+    /// It ran here.
+    Recent {
+        /// On so many days of the time that `cache.recent` names.
+        days: u32,
+        last: NaiveDate,
+    },
     /// It was here when the baseline was recorded.
     Baseline,
+}
+
+kinds! {
+    /// Who promised it, without particulars.
+    pub enum ByKind {
+        Argument = "argument",
+        Policy = "policy",
+        Keep = "keep",
+        List = "list",
+        Recent = "recent",
+        Baseline = "baseline",
+    }
+}
+
+impl By {
+    pub fn kind(&self) -> ByKind {
+        match self {
+            Self::Argument => ByKind::Argument,
+            Self::Policy => ByKind::Policy,
+            Self::Keep => ByKind::Keep,
+            Self::List { .. } => ByKind::List,
+            Self::Recent { .. } => ByKind::Recent,
+            Self::Baseline => ByKind::Baseline,
+        }
+    }
+
+    /// Fit to print.
+    pub fn words(&self) -> String {
+        match self {
+            Self::Argument => "the command line".to_owned(),
+            Self::Policy => "cache.images".to_owned(),
+            Self::Keep => "keep.images".to_owned(),
+            Self::List { file, line } => {
+                format!("{} line {line}", escape(&file.to_string_lossy()))
+            }
+            Self::Recent { days, last } => {
+                let s = if *days == 1 { "" } else { "s" };
+                format!("cache.recent ({days} day{s} of use, last {last})")
+            }
+            Self::Baseline => "the baseline".to_owned(),
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Promise {
     pub wanted: Wanted,
-    /// The first of several.
-    pub by: By,
+    /// In the order of the sources; at least one.
+    pub by: Vec<By>,
     /// As it was when the baseline was recorded.
     pub recorded: Option<Recorded>,
 }
 
-/// Ordered by name. The error is fit to print.
+impl Promise {
+    pub fn new(wanted: Wanted, by: By) -> Self {
+        Self {
+            wanted,
+            by: vec![by],
+            recorded: None,
+        }
+    }
+
+    /// Nobody named it: it was merely seen here. It may be a build of this host, which no
+    /// registry has.
+    pub fn only_seen(&self) -> bool {
+        let seen = |by: &By| matches!(by, By::Recent { .. } | By::Baseline);
+        self.by.iter().all(seen)
+    }
+}
+
+/// All that may promise an image.
+#[derive(Debug, Clone, Copy)]
+pub struct Sources<'a> {
+    pub arguments: &'a [String],
+    pub policy: &'a Policy,
+    pub lists: &'a [Listed],
+    /// What ran here, and the moment at which that is known.
+    pub ran: Option<(&'a Uses, DateTime<Utc>)>,
+    pub baseline: Option<&'a Baseline>,
+}
+
+impl<'a> Sources<'a> {
+    /// Of the policy alone, without its lists.
+    pub fn of(policy: &'a Policy) -> Self {
+        Self {
+            arguments: &[],
+            policy,
+            lists: &[],
+            ran: None,
+            baseline: None,
+        }
+    }
+}
+
+/// In the order of the sources. The error is fit to print.
 pub fn promises(
-    arguments: &[String],
-    policy: &Policy,
-    baseline: Option<&Baseline>,
+    sources: &Sources<'_>,
     here: &BTreeMap<ImageId, Image>,
 ) -> Result<Vec<Promise>, String> {
-    let mut found: BTreeMap<Wanted, Promise> = BTreeMap::new();
-    let mut add = |wanted: Wanted, by: By, recorded: Option<&Recorded>| {
-        let promise = found.entry(wanted.clone()).or_insert(Promise {
-            wanted,
-            by,
-            recorded: None,
-        });
-        if let Some(recorded) = recorded {
-            promise.recorded = Some(recorded.clone());
+    let mut found: Vec<Promise> = Vec::new();
+    let mut places: BTreeMap<Wanted, usize> = BTreeMap::new();
+    let mut add = |wanted: Wanted, by: By, recorded: Option<Recorded>| {
+        let place = *places.entry(wanted.clone()).or_insert(found.len());
+        match found.get_mut(place) {
+            Some(promise) if promise.by.contains(&by) => {}
+            Some(promise) => promise.by.push(by),
+            None => found.push(Promise::new(wanted, by)),
+        }
+        if let (Some(promise), Some(recorded)) = (found.get_mut(place), recorded) {
+            promise.recorded = Some(recorded);
         }
     };
-    for text in arguments {
+    for text in sources.arguments {
         add(argument(text, here)?, By::Argument, None);
     }
-    let exact = policy
-        .keep_images
-        .iter()
-        .filter_map(|pattern| pattern.exact());
-    for name in policy.cache_images.iter().chain(exact) {
+    for name in &sources.policy.promised.images {
         add(Wanted::Name(name.clone()), By::Policy, None);
     }
-    for (wanted, recorded) in baseline.into_iter().flat_map(Baseline::promises) {
-        add(wanted, By::Baseline, Some(&recorded));
+    let patterns = sources.policy.keep_images.iter();
+    for name in patterns.filter_map(|pattern| pattern.exact()) {
+        add(Wanted::Name(name.clone()), By::Keep, None);
     }
-    Ok(found.into_values().collect())
+    for Listed { name, file, line } in sources.lists {
+        let (file, line) = (file.clone(), *line);
+        add(Wanted::Name(name.clone()), By::List { file, line }, None);
+    }
+    for (name, by) in recent(&sources.policy.promised, sources.ran) {
+        add(Wanted::Name(name), by, None);
+    }
+    let recorded = sources.baseline.map(Baseline::promises);
+    for (wanted, recorded) in recorded.into_iter().flatten() {
+        add(wanted, By::Baseline, Some(recorded));
+    }
+    Ok(found)
+}
+
+/// What ran here within `cache.recent`, on most days first, without what
+/// `cache.never` covers.
+fn recent(policy: &Promised, ran: Option<(&Uses, DateTime<Utc>)>) -> Vec<(Reference, By)> {
+    let (Some(time), Some((uses, now))) = (policy.recent, ran) else {
+        return Vec::new();
+    };
+    let time = TimeDelta::from_std(time).unwrap_or(TimeDelta::MAX);
+    let never = |name: &Reference| policy.never.iter().any(|pattern| pattern.covers(name));
+    let names = uses.within(time, now).into_iter();
+    let names = names.filter(|it| !never(&it.name));
+    let by = |days, last| By::Recent { days, last };
+    names.map(|it| (it.name, by(it.days, it.last))).collect()
 }
 
 /// A name, an id, or the beginning of one that leads to one image here.
@@ -96,7 +222,9 @@ fn argument(text: &str, here: &BTreeMap<ImageId, Image>) -> Result<Wanted, Strin
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{id, inventory, tagged};
+    use crate::model::text::Untrusted;
+    use crate::model::{Event, EventKind};
+    use crate::testing::{at, id, inventory, tagged};
 
     fn policy(more: &str) -> Policy {
         Policy::parse(&format!("[age]\nmin_age = \"1d\"\n{more}"), "test").unwrap()
@@ -115,20 +243,102 @@ mod tests {
             "[keep]\nimages = [\"app:1\", \"app:*\"]\n[cache]\nimages = [\"app:1\", \"db:2\"]",
         );
         let here = BTreeMap::new();
-        assert_eq!(
-            names(&promises(&[], &policy, None, &here).unwrap()),
-            ["app:1", "db:2"]
-        );
+        let asked = promises(&Sources::of(&policy), &here).unwrap();
+        assert_eq!(names(&asked), ["app:1", "db:2"]);
+        assert_eq!(asked[0].by, [By::Policy, By::Keep]);
+    }
+
+    fn ran(days: &[(&str, i64)]) -> Uses {
+        let event = |(name, day): &(&str, i64)| Event {
+            at: at(day * 86_400),
+            image: Untrusted::new(*name),
+            what: EventKind::Ran,
+            tag: None,
+        };
+        let events: Vec<Event> = days.iter().map(event).collect();
+        Uses::default().and(&[], &events, &BTreeMap::new(), at(0))
     }
 
     #[test]
     fn arguments_come_beside_the_policy_and_the_first_to_promise_counts() {
-        let policy = policy("[cache]\nimages = [\"db:2\", \"app:1\"]");
-        let here = inventory([tagged(1, "app:1")]).images;
-        let asked = promises(&["app:1".into()], &policy, None, &here).unwrap();
-        assert_eq!(names(&asked), ["app:1", "db:2"]);
-        assert_eq!((asked[0].by, asked[1].by), (By::Argument, By::Policy));
-        assert!(promises(&["../x".into()], &policy, None, &here).is_err());
+        let policy = policy(
+            "[keep]\nimages = [\"kept:1\", \"kept:*\"]\n\
+             [cache]\nimages = [\"z:1\", \"a:1\"]\nrecent = \"14d\"\nnever = [\"*:pr-*\"]",
+        );
+        let listed = |name: &str, line| Listed {
+            name: name.parse().unwrap(),
+            file: "/l".into(),
+            line,
+        };
+        let host = inventory([tagged(1, "seen:1"), tagged(2, "a:1")]);
+        let baseline = Baseline::of(&host.engine, &host.images, at(0), None, &[].into());
+        let uses = ran(&[
+            ("often:1", 0),
+            ("often:1", -5),
+            ("once:1", 0),
+            ("app:pr-7", 0),
+            ("z:1", -3),
+            ("long:1", -20),
+        ]);
+        let sources = Sources {
+            arguments: &["y:1".into()],
+            policy: &policy,
+            lists: &[listed("m:1", 1), listed("b:1", 2), listed("y:1", 3)],
+            ran: Some((&uses, at(0))),
+            baseline: Some(&baseline),
+        };
+        let asked = promises(&sources, &host.images).unwrap();
+        assert_eq!(
+            names(&asked),
+            [
+                "y:1", "z:1", "a:1", "kept:1", "m:1", "b:1", "often:1", "once:1", "seen:1"
+            ]
+        );
+        let by = |n: usize| asked[n].by.iter().map(By::words).collect::<Vec<_>>();
+        assert_eq!(by(0), ["the command line", "/l line 3"]);
+        let last = at(-3 * 86_400).date_naive();
+        let recent = format!("cache.recent (1 day of use, last {last})");
+        assert_eq!(by(1), ["cache.images", &recent]);
+        assert_eq!(by(2), ["cache.images", "the baseline"]);
+        assert!(asked[2].recorded.is_some() && asked[1].recorded.is_none());
+        let only_seen: Vec<_> = asked.iter().map(Promise::only_seen).collect();
+        assert_eq!(only_seen, [[false; 6].as_slice(), &[true; 3]].concat());
+        let bad = ["../x".to_owned()];
+        let sources = Sources {
+            arguments: &bad,
+            ..sources
+        };
+        assert!(promises(&sources, &host.images).is_err());
+    }
+
+    #[test]
+    fn nothing_is_promised_by_use_where_the_policy_does_not_ask_for_it() {
+        let uses = ran(&[("app:1", 0)]);
+        let policy = policy("");
+        let sources = Sources {
+            ran: Some((&uses, at(0))),
+            ..Sources::of(&policy)
+        };
+        assert_eq!(promises(&sources, &BTreeMap::new()).unwrap(), []);
+    }
+
+    #[test]
+    fn ten_thousand_names_of_lists_are_promised_each_once_and_in_order() {
+        let policy = policy("");
+        let listed = |n: usize| Listed {
+            name: format!("r.example/app:{}", n % 10_000).parse().unwrap(),
+            file: "/l".into(),
+            line: n + 1,
+        };
+        let lists: Vec<Listed> = (0..20_000).map(listed).collect();
+        let sources = Sources {
+            lists: &lists,
+            ..Sources::of(&policy)
+        };
+        let asked = promises(&sources, &BTreeMap::new()).unwrap();
+        assert_eq!(asked.len(), 10_000);
+        assert_eq!(asked[9_999].wanted.to_string(), "r.example/app:9999");
+        assert!(asked.iter().all(|promise| promise.by.len() == 2));
     }
 
     #[test]

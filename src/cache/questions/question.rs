@@ -9,7 +9,7 @@ use crate::model::{Image, ImageId};
 use crate::cache::check::{Check, Kind, Status};
 use crate::cache::checks::{authenticated, current};
 use crate::cache::credentials::Lookup;
-use crate::cache::promise::{By, Promise, Wanted, digests_in};
+use crate::cache::promise::{Promise, Wanted, digests_in};
 use crate::cache::registry::{Admission, Upstream};
 
 #[derive(Clone)]
@@ -57,9 +57,9 @@ impl<'a> Question<'a> {
     pub fn authenticated(&self, registry: &str, found: &Lookup, admission: &Admission) -> Check {
         let mut check = authenticated::check(registry, found, admission);
         let registry_named = self.name.domain() != "docker.io";
-        // A baseline also holds builds of this host: Docker Hub may want credentials for
-        // such a name, and that is no fault.
-        if *admission == Admission::Wanted && self.promise.by == By::Baseline && !registry_named {
+        // Docker Hub may want credentials for the name of a build of this host, and that is
+        // no fault.
+        if *admission == Admission::Wanted && self.promise.only_seen() && !registry_named {
             check.status = Status::Unknown;
         }
         check

@@ -38,7 +38,7 @@ pub(super) fn asked_by_digest<'a>(
     };
     for event in &seen.events {
         match event.what {
-            EventKind::Pulled | EventKind::Used => {
+            EventKind::Pulled | EventKind::Used | EventKind::Ran => {
                 for id in of_digest(event.image.raw()) {
                     note(id, when(event));
                 }
@@ -107,7 +107,7 @@ pub(super) fn may_have_carried<'a>(
                     by_name.entry(tag).or_default().times += 1;
                 }
             }
-            EventKind::Used => {}
+            EventKind::Used | EventKind::Ran => {}
         }
     }
     let loads_of = |image: &Image| loads.get(image.id.as_str()).copied().unwrap_or(0);

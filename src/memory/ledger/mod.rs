@@ -13,7 +13,9 @@ mod sum;
 #[cfg(test)]
 mod tests;
 mod then;
+mod uses;
 
 pub use faded::{Faded, Printed};
 pub use sighting::Sighting;
 pub use stored::{FORMAT, Ledger, Unusable, file_of, is_file_of_one};
+pub use uses::{Use, Uses};

@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 
 use crate::memory::ledger::sighting::Sighting;
 use crate::memory::ledger::stored::Ledger;
+use crate::memory::ledger::uses::Uses;
 use crate::model::reference::Reference;
 use crate::model::{ImageId, Inventory};
 
@@ -88,6 +89,7 @@ impl Ledger {
     #[must_use]
     pub fn without_names(mut self) -> Self {
         self.gone = BTreeMap::new();
+        self.uses = Uses::default();
         for sighting in self.images.values_mut() {
             sighting.forget(|_| true);
             sighting.forget_perhaps();
@@ -111,6 +113,7 @@ impl Ledger {
                 sighting.join(before);
             }
         }
+        newer.uses.join(&older.uses);
         newer
     }
 }

@@ -100,7 +100,9 @@ impl Ledger {
                     EventKind::Named | EventKind::Pulled | EventKind::Loaded => {
                         sighting.last_named = sighting.last_named.max(at);
                     }
-                    EventKind::Used => sighting.last_used = sighting.last_used.max(at),
+                    EventKind::Used | EventKind::Ran => {
+                        sighting.last_used = sighting.last_used.max(at);
+                    }
                 }
             }
         }
@@ -119,6 +121,9 @@ impl Ledger {
                 sighting.may_have_had(tags, now);
             }
         }
+        let mut uses = self.uses.clone();
+        uses.shift(shift);
+        let uses = uses.and(&seen.containers, &seen.events, &seen.images, now);
         names::fade(&mut images, seen, names::Limits::USUAL);
         let gone = names::gone(self, &images, now);
         Self {
@@ -130,6 +135,7 @@ impl Ledger {
             standing: self.standing.clone(),
             held_locks: BTreeMap::new(),
             gone,
+            uses,
         }
     }
 }

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::memory::ledger::sighting::Sighting;
 use crate::memory::ledger::sum;
+use crate::memory::ledger::uses::Uses;
 use crate::model::ImageId;
 use crate::model::conditions::{ClockReading, Standing};
 use crate::model::reference::Reference;
@@ -61,6 +62,9 @@ pub struct Ledger {
     /// Shown by verify-cache; no decision rests on it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) gone: BTreeMap<Reference, DateTime<Utc>>,
+    /// On which days each name ran. Only verify-cache goes by it.
+    #[serde(default, skip_serializing_if = "Uses::is_empty")]
+    pub(super) uses: Uses,
 }
 
 /// Counts what is written and keeps none of it.
@@ -98,6 +102,7 @@ impl Ledger {
             standing: Standing::new(),
             held_locks: BTreeMap::new(),
             gone: BTreeMap::new(),
+            uses: Uses::default(),
         }
     }
 
@@ -190,6 +195,10 @@ impl Ledger {
     pub fn with_standing(mut self, standing: Standing) -> Self {
         self.standing = standing;
         self
+    }
+
+    pub fn uses(&self) -> &Uses {
+        &self.uses
     }
 
     /// When a tag that no image had at the last survey was last seen.

@@ -376,3 +376,36 @@ fn locks_that_an_older_secateur_saw_held_are_held_since_then() {
     let bytes = ledger.to_json().unwrap();
     assert_eq!(Ledger::from_json(&bytes, "e"), Ok(ledger));
 }
+
+#[test]
+fn days_of_use_are_remembered_and_a_ledger_of_before_is_taken_over() {
+    let mut host = inventory([tagged(1, "app:1")]);
+    host.events = vec![Event {
+        at: at(0),
+        image: Untrusted::new("app:1"),
+        what: EventKind::Ran,
+        tag: None,
+    }];
+    let key = host.engine.key();
+    let ledger = Ledger::empty(&key).observe(&host, &clock(0, 0, "a"), TimeDelta::zero());
+    let days = |ledger: &Ledger| {
+        let used = ledger.uses().within(TimeDelta::days(1), at(0)).into_iter();
+        used.map(|used| (used.name.familiar(), used.days))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(days(&ledger), [("app:1".to_owned(), 1)]);
+    let read = Ledger::from_json(&ledger.to_json().unwrap(), &key).unwrap();
+    assert_eq!(read, ledger);
+    // Written without the field, and without a checksum.
+    let mut old: serde_json::Value = serde_json::from_slice(&ledger.to_json().unwrap()).unwrap();
+    let fields = old.as_object_mut().unwrap();
+    assert!(fields.remove("uses").is_some() && fields.remove("sum").is_some());
+    let old = Ledger::from_json(old.to_string().as_bytes(), &key).unwrap();
+    assert_eq!(days(&old), []);
+    assert_eq!(old.sighting(&id(1)), ledger.sighting(&id(1)));
+    assert_eq!(
+        days(&old.clone().joined_with(ledger.clone())),
+        days(&ledger)
+    );
+    assert_eq!(days(&ledger.without_names()), []);
+}

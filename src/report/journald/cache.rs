@@ -3,9 +3,11 @@
 
 use std::fmt::Write as _;
 
+use chrono::SecondsFormat;
+
 use crate::cache::checks::room::{Level, Room};
 use crate::cache::findings::{Findings, Line};
-use crate::cache::promise::Wanted;
+use crate::cache::promise::{By, Wanted};
 use crate::cache::{Check, Status};
 use crate::host::journald::{JournalEntry, Priority};
 use crate::report::context::Context;
@@ -90,7 +92,15 @@ fn promise(line: &Line) -> JournalEntry {
         .filter(|check| check.status != Status::Ok)
         .collect();
     let what = line.image.to_string();
-    broken(&what, Some(&line.image), line.status(), &wrong)
+    let mut entry = broken(&what, Some(&line.image), line.status(), &wrong);
+    let by = line.by.iter().map(By::words).collect::<Vec<_>>();
+    entry.fields.push(("STATE", line.state.name().to_owned()));
+    let since = line
+        .since
+        .map(|at| at.to_rfc3339_opts(SecondsFormat::Secs, true));
+    entry.fields.extend(since.map(|at| ("SINCE", at)));
+    entry.fields.push(("PROMISED_BY", by.join(", ")));
+    entry
 }
 
 /// Little room, or none.

@@ -61,13 +61,12 @@ fn a_run_that_met_everything_leaves_nothing_out_in_systemds_journal() {
 #[test]
 fn a_verify_cache_is_one_entry_for_each_promise_that_is_not_as_it_should_be() {
     let line = |image: &str, status| Line {
-        image: crate::testing::wanted(image),
         checks: vec![
             Check::new(Kind::Present, Status::Ok, "image 1"),
             Check::new(Kind::Current, status, "the registry's word"),
             Check::new(Kind::Reused, status, "a layer would come"),
         ],
-        not_asked: Vec::new(),
+        ..crate::testing::line(image)
     };
     let mut findings = Findings::new(at(0), inventory([]).engine, false);
     findings.images = vec![

@@ -4,7 +4,8 @@ use serde::Serialize;
 
 use crate::cache::checks::room::{Level, Room};
 use crate::cache::findings::{Findings, NotAsked};
-use crate::cache::{Check, Status};
+use crate::cache::promise::{By, ByKind};
+use crate::cache::{Check, State, Status};
 use crate::model::EngineFacts;
 use crate::model::text::escape;
 use crate::report::context::Context;
@@ -32,9 +33,48 @@ struct Document<'a> {
 #[derive(Serialize)]
 struct ImagePart<'a> {
     image: String,
+    promised_by: Vec<ByPart>,
+    state: State,
+    since: Option<String>,
     status: Status,
     checks: &'a [Check],
     not_asked: &'a [NotAsked],
+}
+
+#[derive(Serialize)]
+struct ByPart {
+    kind: ByKind,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    days_of_use: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_used: Option<String>,
+}
+
+fn by(by: &By) -> ByPart {
+    let part = ByPart {
+        kind: by.kind(),
+        file: None,
+        line: None,
+        days_of_use: None,
+        last_used: None,
+    };
+    match by {
+        By::List { file, line } => ByPart {
+            file: Some(escape(&file.to_string_lossy())),
+            line: Some(*line),
+            ..part
+        },
+        By::Recent { days, last } => ByPart {
+            days_of_use: Some(*days),
+            last_used: Some(last.to_string()),
+            ..part
+        },
+        By::Argument | By::Policy | By::Keep | By::Baseline => part,
+    }
 }
 
 #[derive(Serialize)]
@@ -119,6 +159,9 @@ pub fn report(findings: &Findings, context: &Context) -> String {
             .iter()
             .map(|line| ImagePart {
                 image: line.image.full(),
+                promised_by: line.by.iter().map(by).collect(),
+                state: line.state,
+                since: line.since.map(time),
                 status: line.status(),
                 checks: &line.checks,
                 not_asked: &line.not_asked,
@@ -166,9 +209,21 @@ mod tests {
             Check::new(Kind::Current, Status::Unknown, "not asked"),
         ];
         let images = vec![Line {
-            image: crate::testing::wanted("app:1"),
             checks,
-            not_asked: Vec::new(),
+            state: State::Missing,
+            since: Some(at(0)),
+            by: vec![
+                By::Policy,
+                By::List {
+                    file: "/l".into(),
+                    line: 3,
+                },
+                By::Recent {
+                    days: 2,
+                    last: at(0).date_naive(),
+                },
+            ],
+            ..crate::testing::line("app:1")
         }];
         let findings = Findings {
             images,
@@ -188,10 +243,20 @@ mod tests {
         assert_eq!(json["summary"]["unknown_answers"], 1);
         let wanted = serde_json::json!({"kind": "present", "status": "broken", "message": "gone"});
         assert_eq!(json["images"][0]["checks"][0], wanted);
+        let by = serde_json::json!([
+            {"kind": "policy"},
+            {"kind": "list", "file": "/l", "line": 3},
+            {"kind": "recent", "days_of_use": 2, "last_used": "2027-01-15"},
+        ]);
+        assert_eq!(json["images"][0]["promised_by"], by);
+        assert_eq!(json["images"][0]["state"], "missing");
+        assert_eq!(json["images"][0]["since"], time(at(0)));
         let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/verify-cache.md");
         let page = std::fs::read_to_string(page).expect("the page");
         let (_, page) = page.split_once("\n## JSON\n").expect("its section");
-        for part in [&json, &json["summary"], &json["images"][0]] {
+        let promised_by = json["images"][0]["promised_by"].as_array().expect("a list");
+        let parts = [&json, &json["summary"], &json["images"][0]];
+        for part in parts.into_iter().chain(promised_by) {
             for field in part.as_object().expect("an object").keys() {
                 let told = page.contains(&format!("`{field}`"));
                 assert!(told || page.contains(&format!(".{field}`")), "{field}");

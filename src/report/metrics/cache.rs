@@ -2,7 +2,8 @@
 //! was last made.
 
 use crate::cache::findings::Findings;
-use crate::cache::{Check, Kind, Status};
+use crate::cache::promise::ByKind;
+use crate::cache::{Check, Kind, State, Status};
 use crate::report::metrics::page::{Page, PreviousFile};
 use crate::report::metrics::run::{ERROR, Ran, refused, refused_since, run};
 
@@ -40,6 +41,18 @@ fn found(page: &mut Page, findings: &Findings) {
         "Promised images by the worst answer of the last run.",
         "status",
         Status::ALL.map(|status| (status.name(), images(status))),
+    );
+    page.gauges(
+        "image_states",
+        "Promised images by their state in the last run.",
+        "state",
+        State::ALL.map(|state| (state.name(), findings.in_state(state) as f64)),
+    );
+    page.gauges(
+        "promised_images",
+        "Images by who promises them; one that several promise counts for each.",
+        "by",
+        ByKind::ALL.map(|by| (by.name(), findings.promised_by(by) as f64)),
     );
     room(page, findings);
     let mut counts = Vec::new();

@@ -48,9 +48,8 @@ fn refused_with(plan: Option<&Plan>, second: i64, refusals: &[Refusal], before: 
 
 fn findings(kinds: &[(Kind, Status)]) -> Findings {
     let line = |(kind, status): &(Kind, Status)| Line {
-        image: crate::testing::wanted(kind.name()),
         checks: vec![Check::new(*kind, *status, "")],
-        not_asked: Vec::new(),
+        ..crate::testing::line(kind.name())
     };
     Findings {
         images: kinds.iter().map(line).collect(),

@@ -6,7 +6,9 @@ use anstyle::{AnsiColor, Style};
 
 use crate::cache::checks::room::{Level, Room};
 use crate::cache::findings::{Asked, Findings, Line, NotAsked};
-use crate::cache::{Check, Kind, Status};
+use crate::cache::promise::By;
+use crate::cache::{Check, Kind, State, Status};
+use crate::model::time::second;
 use crate::report::context::Context;
 use crate::report::text::header::{engine_and_policy, refusals};
 use crate::report::text::layout::{HEAD, LOUD, blank_after, fitted_to_terminal, headed, wrapped};
@@ -83,7 +85,8 @@ pub fn brief(findings: &Findings) -> String {
     let mut out = String::new();
     let bad = findings.images.iter().rev();
     for line in bad.filter(|line| line.status() != Status::Ok) {
-        one(&mut out, line, false);
+        head(&mut out, line);
+        checks(&mut out, line, false);
     }
     if let Some(check) = findings.store.as_ref().filter(|it| it.status != Status::Ok) {
         bad_store(&mut out, check);
@@ -120,14 +123,20 @@ fn bad_store(out: &mut String, check: &Check) {
 }
 
 fn one(out: &mut String, line: &Line, verbose: bool) {
+    head(out, line);
+    let word = format!("         {:14} ", line.state.name());
+    wrapped(out, &word, &state(line));
+    checks(out, line, verbose);
+}
+
+fn head(out: &mut String, line: &Line) {
     let status = line.status();
-    let style = style(status);
-    headed(
-        out,
-        style,
-        &format!("{:8}", status.name()),
-        &line.image.to_string(),
-    );
+    let word = format!("{:8}", status.name());
+    headed(out, style(status), &word, &line.image.to_string());
+}
+
+fn checks(out: &mut String, line: &Line, verbose: bool) {
+    let status = line.status();
     let mut checks: Vec<&Check> = line.checks.iter().collect();
     checks.sort_by_key(|check| (check.status, check.kind));
     let mut fine = Vec::new();
@@ -159,6 +168,24 @@ fn one(out: &mut String, line: &Line, verbose: bool) {
     }
 }
 
+/// How many of those who promise an image are named.
+const NAMED: usize = 3;
+
+/// Since when it is so, and who promised the image.
+fn state(line: &Line) -> String {
+    let since = line.since.map(second);
+    let since = since.map_or_else(String::new, |at| match line.state {
+        State::Ready => format!("here since {at}; "),
+        State::Stale => format!("was as promised at {at}; "),
+        State::Missing | State::Damaged | State::Unknown => format!("was here at {at}; "),
+    });
+    let mut by: Vec<String> = line.by.iter().take(NAMED).map(By::words).collect();
+    if let Some(more @ 1..) = line.by.len().checked_sub(NAMED) {
+        by.push(format!("{more} more"));
+    }
+    format!("{since}promised by {}", by.join(", "))
+}
+
 fn style(status: Status) -> Style {
     match status {
         Status::Broken => LOUD,
@@ -187,19 +214,21 @@ fn cost(asked: &Asked) -> String {
     )
 }
 
-/// What of the store breaks a promise, in words.
-fn bad_of_store(findings: &Findings) -> String {
+/// What of the host breaks a promise, in words. Whether the store lasts is told of each
+/// image as well, where there is one.
+fn bad_of_host(findings: &Findings) -> Vec<&'static str> {
     let bad = |check: &&Check| {
         check.status == Status::Broken || (findings.strict && check.status == Status::Unknown)
     };
-    let words = findings
-        .of_store()
-        .filter(bad)
-        .map(|check| match check.kind {
+    let told = !findings.images.is_empty();
+    let words = findings.of_store().filter(bad).map(|check| check.kind);
+    let words = words.filter(|kind| *kind == Kind::Room || !told);
+    words
+        .map(|kind| match kind {
             Kind::Room => "no room",
             _ => "the store",
-        });
-    words.collect::<Vec<_>>().join(", ")
+        })
+        .collect()
 }
 
 fn result(findings: &Findings) -> String {
@@ -207,7 +236,10 @@ fn result(findings: &Findings) -> String {
     if all == 0 {
         // "held: 0 of 0" would be read as an answer. Only the store is one.
         return if findings.is_broken() {
-            format!("{LOUD}broken{LOUD:#}: {}\n", bad_of_store(findings))
+            format!(
+                "{LOUD}broken{LOUD:#}: {}\n",
+                bad_of_host(findings).join(", ")
+            )
         } else {
             String::new()
         };
@@ -217,12 +249,10 @@ fn result(findings: &Findings) -> String {
         let bad = findings.images.iter().filter(|line| {
             line.status() == Status::Broken || (findings.strict && line.status() == Status::Unknown)
         });
-        let bad = bad.count();
-        let and = match bad_of_store(findings) {
-            store if store.is_empty() || (bad > 0 && store == "the store") => String::new(),
-            store => format!(", {store}"),
-        };
-        format!("{LOUD}broken{LOUD:#}: {bad} of {promised}{and}")
+        let of_images = format!("{} of {promised}", bad.count());
+        let all = std::iter::once(&*of_images).chain(bad_of_host(findings));
+        let all = all.collect::<Vec<_>>().join(", ");
+        format!("{LOUD}broken{LOUD:#}: {all}")
     } else {
         format!("{HEAD}held{HEAD:#}: {all} of {promised}")
     };

@@ -38,7 +38,7 @@ impl Host {
     fn asked(&mut self, names: &[&str], digests: bool) -> Vec<Check> {
         let promise = |name: &&str| Promise {
             wanted: Wanted::Name(format!("{}/{name}", self.address).parse().unwrap()),
-            by: By::Policy,
+            by: vec![By::Policy],
             recorded: None,
         };
         let promises: Vec<_> = names.iter().map(promise).collect();

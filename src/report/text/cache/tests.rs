@@ -16,9 +16,8 @@ fn line(image: &str, status: Status, message: &str) -> Line {
         Check::new(Kind::Current, status, message),
     ];
     Line {
-        image: crate::testing::wanted(image),
         checks,
-        not_asked: Vec::new(),
+        ..crate::testing::line(image)
     }
 }
 
@@ -189,4 +188,53 @@ fn room_is_told_in_numbers_and_a_store_without_any_breaks_the_promise() {
             .ends_with("broken: 1 of 1 image, no room\n")
     );
     assert!(seen(95, vec![]).0.ends_with("broken: no room\n"));
+}
+
+#[test]
+fn the_state_of_an_image_is_told_with_its_moment_and_who_promised_it() {
+    let promised = |state, since: Option<i64>, by: &[By]| {
+        let line = Line {
+            state,
+            since: since.map(at),
+            by: by.to_vec(),
+            ..line("app:1", Status::Ok, "")
+        };
+        let seen = text(vec![line]);
+        let lines: Vec<&str> = seen
+            .lines()
+            .skip_while(|it| !it.starts_with("ok "))
+            .collect();
+        let words = lines[1..].iter().take_while(|it| !it.contains(" ok "));
+        let words: Vec<_> = words.flat_map(|it| it.split_whitespace()).collect();
+        words.join(" ")
+    };
+    let list = |line| By::List {
+        file: "/etc/secateur/cache.d/base.list".into(),
+        line,
+    };
+    assert_eq!(
+        promised(State::Ready, None, &[By::Policy]),
+        "ready promised by cache.images"
+    );
+    let moment = second(at(0));
+    assert_eq!(
+        promised(State::Ready, Some(0), &[By::Argument, list(7)]),
+        format!(
+            "ready here since {moment}; promised by the command line, /etc/secateur/cache.d/base.list line 7"
+        )
+    );
+    assert_eq!(
+        promised(State::Missing, Some(0), &[By::Keep]),
+        format!("missing was here at {moment}; promised by keep.images")
+    );
+    assert_eq!(
+        promised(State::Stale, Some(0), &[By::Baseline]),
+        format!("stale was as promised at {moment}; promised by the baseline")
+    );
+    let many = [By::Argument, By::Policy, By::Keep, list(1), list(2)];
+    let said = promised(State::Ready, None, &many);
+    assert!(
+        said.ends_with("cache.images, keep.images, 2 more"),
+        "{said}"
+    );
 }
