@@ -18,36 +18,83 @@ use fastrand::Rng;
 use secateur::engine::{Address, Environment, Failure, Reader};
 use secateur::model::reference::Reference;
 use secateur::model::{ImageId, Store};
-use serde_json::json;
+use serde_json::{Value, json};
 
 const IMAGES: usize = 4;
 const CONTAINERS: usize = 3;
+const TAGS: usize = 5;
+/// Of how many there are digest references: the registry's own, and two of others.
+const REPOSITORIES: usize = 3;
 
 #[derive(Debug, Clone, Copy)]
 enum Operation {
-    Load { image: usize, tag: Option<usize> },
-    Tag { image: usize, tag: usize },
-    NameOurs { image: usize },
-    Drop { tag: usize },
-    DropOurs { image: usize },
-    DropDigest { image: usize },
-    Pull { image: usize, by_digest: bool },
-    Create { image: usize },
-    CreateByTag { tag: usize },
-    Mount { image: usize, tag: Option<usize> },
-    RemoveContainer { nth: usize },
-    Commit { nth: usize, tag: Option<usize> },
+    Load {
+        image: usize,
+        tag: Option<usize>,
+    },
+    Tag {
+        image: usize,
+        tag: usize,
+    },
+    NameOurs {
+        image: usize,
+    },
+    Drop {
+        tag: usize,
+    },
+    DropOurs {
+        image: usize,
+    },
+    DropDigest {
+        image: usize,
+        of: usize,
+    },
+    Pull {
+        image: usize,
+        by_digest: bool,
+    },
+    /// Of an index, with a digest reference and without content.
+    LoadIndex {
+        image: usize,
+        of: usize,
+    },
+    Create {
+        image: usize,
+    },
+    CreateByTag {
+        tag: usize,
+    },
+    CreateByDigest {
+        image: usize,
+        of: usize,
+    },
+    Mount {
+        image: usize,
+        tag: Option<usize>,
+    },
+    MountByDigest {
+        image: usize,
+        of: usize,
+    },
+    RemoveContainer {
+        nth: usize,
+    },
+    Commit {
+        nth: usize,
+        tag: Option<usize>,
+    },
 }
 
 fn operation(rng: &mut Rng) -> Operation {
     use Operation as O;
-    let (image, tag, nth) = (
+    let (image, tag, nth, of) = (
         rng.usize(0..IMAGES),
-        rng.usize(0..4),
+        rng.usize(0..TAGS),
         rng.usize(0..CONTAINERS),
+        rng.usize(0..REPOSITORIES),
     );
     let some_tag = rng.bool().then_some(tag);
-    match rng.u32(0..100) {
+    match rng.u32(0..120) {
         0..12 => O::Load {
             image,
             tag: some_tag,
@@ -56,18 +103,21 @@ fn operation(rng: &mut Rng) -> Operation {
         30..38 => O::NameOurs { image },
         38..54 => O::Drop { tag },
         54..64 => O::DropOurs { image },
-        64..70 => O::DropDigest { image },
-        70..80 => O::Pull {
+        64..76 => O::DropDigest { image, of },
+        76..88 => O::Pull {
             image,
             by_digest: rng.bool(),
         },
-        80..84 => O::Create { image },
-        84..86 => O::CreateByTag { tag },
-        86..91 => O::Mount {
+        88..96 => O::LoadIndex { image, of },
+        96..99 => O::Create { image },
+        99..101 => O::CreateByTag { tag },
+        101..104 => O::CreateByDigest { image, of },
+        104..107 => O::Mount {
             image,
             tag: some_tag,
         },
-        91..97 => O::RemoveContainer { nth },
+        107..109 => O::MountByDigest { image, of },
+        109..117 => O::RemoveContainer { nth },
         _ => O::Commit { nth, tag: some_tag },
     }
 }
@@ -81,6 +131,10 @@ struct Pair {
     model: model::Engine,
     registry: Registry,
     archives: Vec<Archive>,
+    /// By which the registry has them.
+    digests: Vec<String>,
+    /// What an index says of each image that was here once, on the containerd store.
+    descriptors: BTreeMap<ImageId, Value>,
     /// The id of each archive on this engine, once it is known.
     ids: BTreeMap<usize, ImageId>,
     /// Which of the model's containers is which of the engine's.
@@ -104,11 +158,18 @@ impl Pair {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build();
+        let registry = Registry::start();
+        let archives: Vec<Archive> = (0..IMAGES).map(|_| Archive::new()).collect();
+        let images = archives.iter().enumerate();
+        let digests =
+            images.map(|(image, archive)| registry.put(&format!("app:content{image}"), archive));
         Pair {
             live: Engine::start(kind),
             model: model::Engine::new(store),
-            registry: Registry::start(),
-            archives: (0..IMAGES).map(|_| Archive::new()).collect(),
+            digests: digests.collect(),
+            descriptors: BTreeMap::new(),
+            registry,
+            archives,
             ids: BTreeMap::new(),
             containers: Vec::new(),
             kind,
@@ -116,18 +177,19 @@ impl Pair {
         }
     }
 
-    /// Two tags of one repository, one of another, one of the registry's own.
+    /// Two tags of one repository, one of another, two of the registry's own.
     fn tag(&self, tag: usize) -> Reference {
-        let registrys = self.registry.name("app:1");
-        let text = ["app:1", "app:2", "db:1", &registrys][tag];
+        let registrys = ["app:1", "app:2"].map(|name| self.registry.name(name));
+        let text = ["app:1", "app:2", "db:1", &registrys[0], &registrys[1]][tag];
         text.parse().expect("a name")
     }
 
-    fn digest(&self, image: usize) -> Reference {
-        let digest = self.registry.digest(&format!("app:content{image}"));
-        format!("{}@{digest}", self.registry.name("app"))
-            .parse()
-            .expect("a name")
+    /// A digest reference; the first is of the registry's own repository.
+    fn digest(&self, image: usize, of: usize) -> Reference {
+        let digest = &self.digests[image];
+        let own = self.registry.name("app");
+        let repository = [&own, "app", "db"][of];
+        format!("{repository}@{digest}").parse().expect("a name")
     }
 
     /// The id by which an image is known, if it ever was on this engine.
@@ -154,6 +216,22 @@ impl Pair {
     fn drop_live(&self, name: &Reference) -> Answer {
         let answer = self.live.remove(&name.to_string());
         Pair::status(answer.status)?;
+        if std::env::var("DBG").is_ok() {
+            println!("{name}: {}", answer.text());
+            println!(
+                "  {:?}",
+                self.live
+                    .get("/images/json?all=1")
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .map(|i| (
+                        i["Id"].to_string()[..16].to_string(),
+                        i["RepoTags"].to_string()
+                    ))
+                    .collect::<Vec<_>>()
+            );
+        }
         let list = answer.json();
         let texts = |key: &str| {
             let items = list.as_array().expect("a list").iter();
@@ -162,15 +240,20 @@ impl Pair {
                 .map(str::to_owned)
                 .collect::<Vec<_>>()
         };
-        // The containerd store's own record, which may stand beside any name.
-        let untagged = texts("Untagged").into_iter();
-        let untagged = untagged.filter(|text| !text.starts_with("moby-dangling@"));
+        // The containerd store's own record, which may stand beside any name. By a digest
+        // reference that is not there, it goes alone.
+        let (records, untagged): (Vec<_>, Vec<_>) = texts("Untagged")
+            .into_iter()
+            .partition(|text| text.starts_with("moby-dangling@"));
+        if !records.is_empty() && untagged.is_empty() && texts("Deleted").is_empty() {
+            return Err(Failure::NotFound);
+        }
         let images = texts("Deleted")
             .into_iter()
             .filter_map(|text| text.parse().ok());
         // A graphdriver lists the layers, too.
         let known = images.filter(|id| self.model.images.contains_key(id));
-        Ok((untagged.collect(), known.collect()))
+        Ok((untagged.into_iter().collect(), known.collect()))
     }
 
     fn drop_both(&mut self, name: &Reference) -> (Answer, Answer) {
@@ -231,12 +314,20 @@ impl Pair {
             O::NameOurs { image } => self.tag_both(image, &Reference::ours(&self.id(image))),
             O::Drop { tag } => self.drop_both(&self.tag(tag)),
             O::DropOurs { image } => self.drop_both(&Reference::ours(&self.id(image))),
-            // What it takes with it on the containerd store is not modelled
-            // where the pin itself is not there: secateur never does it.
-            O::DropDigest { .. } if self.kind.containerd() => return None,
-            O::DropDigest { image } => self.drop_both(&self.digest(image)),
+            // A graphdriver has the registry's own alone.
+            O::DropDigest { of, .. } if of > 0 && !self.kind.containerd() => return None,
+            O::DropDigest { image, of } => self.drop_both(&self.digest(image, of)),
+            O::LoadIndex { .. } if !self.kind.containerd() => return None,
+            O::LoadIndex { image, of } => {
+                let name = self.digest(image, of);
+                let id: ImageId = name.digest()?.parse().expect("an id");
+                let described = self.descriptors.get(&id)?;
+                self.live.load_name(&name.to_string(), described);
+                self.model.load_index(NOW, &id, &name);
+                done
+            }
             O::Pull { image, by_digest } => {
-                let (digest, tag) = (self.digest(image), self.tag(3));
+                let (digest, tag) = (self.digest(image, 0), self.tag(3));
                 self.registry.retag(&format!("app:content{image}"), "app:1");
                 let name = if by_digest { &digest } else { &tag };
                 self.live
@@ -244,6 +335,8 @@ impl Pair {
                 let id = self.learn(image, &name.to_string());
                 let tag = (!by_digest).then_some(&tag);
                 self.model.pulled(NOW, &id, Stored::default(), tag, &digest);
+                let described = self.live.get(&format!("/images/{id}/json"));
+                self.descriptors.insert(id, described["Descriptor"].clone());
                 done
             }
             _ if self.containers.len() >= CONTAINERS
@@ -253,7 +346,12 @@ impl Pair {
             }
             O::Create { image } => self.create_both(&self.id(image).to_string(), &[]),
             O::CreateByTag { tag } => self.create_both(&self.tag(tag).familiar(), &[]),
-            O::Mount { .. } if self.kind == Kind::Overlay20 => return None,
+            O::CreateByDigest { image, of } => {
+                self.create_both(&self.digest(image, of).familiar(), &[])
+            }
+            O::Mount { .. } | O::MountByDigest { .. } if self.kind == Kind::Overlay20 => {
+                return None;
+            }
             O::Mount { image, tag } => {
                 let mounted = tag.map_or_else(
                     || self.id(image).to_string(),
@@ -261,6 +359,10 @@ impl Pair {
                 );
                 let own = self.model.images.keys().next()?.to_string();
                 self.create_both(&own, &[mounted])
+            }
+            O::MountByDigest { image, of } => {
+                let own = self.model.images.keys().next()?.to_string();
+                self.create_both(&own, &[self.digest(image, of).familiar()])
             }
             O::RemoveContainer { nth } => {
                 if nth >= self.containers.len() {
@@ -312,7 +414,9 @@ impl Pair {
                 let digests = image.digests.iter().filter(|_| !made_up);
                 let names = image.tags.iter().chain(digests).chain(&image.ours);
                 let names: Vec<String> = names.map(Reference::familiar).collect();
-                let parent = image.parent.as_ref().map(|id| id.short().to_owned());
+                // On the containerd store some commits have none, and nothing goes by it.
+                let parent = image.parent.as_ref().filter(|_| !self.kind.containerd());
+                let parent = parent.map(|id| id.short().to_owned());
                 format!("{} {names:?} on {parent:?}", image.id.short())
             };
             images.values().map(line).collect()
@@ -365,12 +469,6 @@ fn nothing(result: Result<(), Failure>) -> Answer {
 /// One script of so many operations on this kind of engine.
 fn script(kind: Kind, seed: u64, length: usize) {
     let mut pair = Pair::on(kind);
-    for image in 0..IMAGES {
-        pair.registry.put(
-            &format!("app:content{image}"),
-            &pair.archives[image].clone(),
-        );
-    }
     let rng = &mut Rng::with_seed(seed);
     let mut done: Vec<String> = Vec::new();
     let (mut refused, mut removed) = (0, 0);

@@ -43,6 +43,8 @@ pub struct Ran {
     /// What its own calls removed, and which tags went with it.
     pub removed: BTreeSet<ImageId>,
     pub lost: Vec<(Reference, bool)>,
+    /// Names that it wrote down as lost.
+    pub reported: BTreeSet<Reference>,
     pub unplanned: BTreeSet<ImageId>,
     /// Removals whose answer never came.
     pub unanswered: BTreeSet<ImageId>,
@@ -224,13 +226,13 @@ impl World {
         if !name.is_ours() && !name.is_digest() {
             wrong.push("a tag of somebody's is dropped");
         }
-        if name.is_digest() && self.setting.store != Store::Graphdriver {
-            wrong.push("a digest reference is dropped that takes tags with it");
-        }
-        if planned && ran.told.contains(id) {
+        // Dropped beside other names, ours takes nothing with it.
+        let names = image.tags.len() + image.digests.len();
+        let takes_it = !name.is_ours() || names == 1;
+        if planned && takes_it && ran.told.contains(id) {
             wrong.push("the engine told that the image was wanted since the plan");
         }
-        if planned && self.was_wanted_before_the_lock(run, id) {
+        if planned && takes_it && self.was_wanted_before_the_lock(run, id) {
             wrong.push("the image was wanted since the plan, before the lock was taken");
         }
         if planned && !ran.intended.contains(id) {
@@ -242,15 +244,14 @@ impl World {
         if !asked_under_lock {
             wrong.push("a name is dropped without the locks");
         }
-        let names = image.tags.len() + image.digests.len();
         for why in wrong {
             self.violated(format!("{why}: {name}"));
         }
-        if !planned && names > 1 {
+        if !takes_it {
             self.count("a left name of ours dropped");
         }
         let let_go = self.runs[run].holds.is_none();
-        if planned {
+        if planned && takes_it {
             self.beside_others(run, id, "dropped", let_go);
         }
     }
@@ -312,8 +313,9 @@ impl World {
             wrong.push("an image is built on it");
         }
         let wants = |(_, image, since): &(String, ImageId, u64)| image == id && *since < asked;
-        let service =
-            |s: &crate::world::Service| wants(&s.current) || s.previous.as_ref().is_some_and(wants);
+        let service = |s: &crate::others::Service| {
+            wants(&s.current) || s.previous.as_ref().is_some_and(wants)
+        };
         if self.setting.swarm && self.services.iter().any(service) {
             wrong.push("a service wants it");
         }
@@ -341,7 +343,9 @@ impl World {
                     self.runs[run].intended.insert(record.id.clone());
                 }
                 What::Intent { .. } => {}
-                What::Outcome { result, .. } => {
+                What::Outcome { result, lost, .. } => {
+                    let names = lost.iter().filter_map(Lost::name).cloned();
+                    self.runs[run].reported.extend(names);
                     if *result != RemovalResult::Unknown {
                         self.runs[run].closed.insert(record.id.clone());
                     }
@@ -449,6 +453,7 @@ impl World {
         for what in wrong {
             self.violated(what);
         }
+        self.all_back(run, outcome);
         for (count, what) in [
             (reported, "collateral reported"),
             (silent, "collateral unseen: the answer was lost"),

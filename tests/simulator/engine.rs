@@ -29,6 +29,8 @@ pub struct Stored {
     pub size: u64,
     /// A delete call has decided that it goes.
     pub going: bool,
+    /// The containerd store took an index that leads to it, without its content.
+    pub hollow: bool,
 }
 
 /// A container in any state.
@@ -49,6 +51,8 @@ pub struct Happened {
     pub image: ImageId,
     /// By a clock that nobody sets.
     pub moment: i64,
+    /// A run's own doing.
+    pub by_run: bool,
 }
 
 /// How far a delete call is that drops a name.
@@ -101,26 +105,49 @@ impl Engine {
             },
             image: image.clone(),
             moment: now.steady,
+            by_run: false,
         });
         if self.events.len() > EVENTS {
             self.events.pop_front();
         }
     }
 
+    /// What it told last was a run's own doing.
+    pub fn by_run(&mut self) {
+        if let Some(last) = self.events.back_mut() {
+            last.by_run = true;
+        }
+    }
+
     /// Content comes without a name, unless it is here.
     pub fn store(&mut self, now: Moment, id: &ImageId, new: Stored) {
         let came = Some(now.wall);
-        self.images
+        let here = self
+            .images
             .entry(id.clone())
             .or_insert(Stored { came, ..new });
+        here.hollow = false;
     }
 
+    /// On the containerd store a digest reference also means the image of that digest
+    /// where any tag of its repository leads to it.
     pub fn holder(&self, name: &Reference) -> Option<&ImageId> {
         let has = |image: &Stored| image.tags.contains(name) || image.digests.contains(name);
-        self.images
-            .iter()
-            .find(|(_, image)| has(image))
-            .map(|(id, _)| id)
+        let named = self.images.iter().find(|(_, image)| has(image));
+        let meant = || {
+            let (id, image) = self.by_digest(name)?;
+            let mut tags = image.tags.iter();
+            tags.any(|tag| tag.repository() == name.repository())
+                .then_some((id, image))
+        };
+        named.or_else(meant).map(|(id, _)| id)
+    }
+
+    /// On the containerd store an image's id is its digest.
+    fn by_digest(&self, name: &Reference) -> Option<(&ImageId, &Stored)> {
+        let id = name.digest()?.parse::<ImageId>().ok()?;
+        let here = self.images.get_key_value(&id);
+        here.filter(|_| self.store == Store::Containerd)
     }
 
     /// Whose image a text names: an id, a tag or a digest reference; of
@@ -130,15 +157,8 @@ impl Engine {
             return self.images.contains_key(&id).then_some(id);
         }
         let name: Reference = text.parse().ok()?;
-        let Some(digest) = name.digest() else {
-            return self.holder(&name).cloned();
-        };
-        let plain = name.without_tag()?;
-        let own = || {
-            let id = digest.parse::<ImageId>().ok()?;
-            (self.store == Store::Containerd && self.images.contains_key(&id)).then_some(id)
-        };
-        self.holder(&plain).cloned().or_else(own)
+        let plain = name.without_tag().unwrap_or(name);
+        self.holder(&plain).cloned()
     }
 
     /// `docker tag`: moves the name here from whatever has it.
@@ -160,6 +180,22 @@ impl Engine {
         if let Some(name) = name {
             self.give(now, id, name);
         }
+        self.note(now, id.to_string(), id, EventKind::Loaded);
+    }
+
+    /// `docker load` of an index that leads to an image by one name, and holds no content:
+    /// the containerd store takes it, whether the image is here or not.
+    pub fn load_index(&mut self, now: Moment, id: &ImageId, name: &Reference) {
+        if !self.images.contains_key(id) {
+            let (came, hollow) = (Some(now.wall), true);
+            let new = Stored {
+                came,
+                hollow,
+                ..Stored::default()
+            };
+            self.images.insert(id.clone(), new);
+        }
+        self.give_digest(now, id, name);
         self.note(now, id.to_string(), id, EventKind::Loaded);
     }
 
@@ -188,13 +224,20 @@ impl Engine {
     ) {
         self.store(now, id, new);
         let by_digest = tag.is_none() || self.store == Store::Graphdriver;
-        if let Some(image) = self.images.get_mut(id)
-            && by_digest
-        {
-            image.digests.insert(digest.clone());
+        if by_digest {
+            self.give_digest(now, id, digest);
         }
         if let Some(tag) = tag {
             self.give(now, id, tag);
+        }
+    }
+
+    fn give_digest(&mut self, now: Moment, id: &ImageId, name: &Reference) {
+        if let Some(image) = self.images.get_mut(id) {
+            image.digests.insert(name.clone());
+            if self.store == Store::Containerd {
+                image.tagged = Some(now.wall);
+            }
         }
     }
 
@@ -230,7 +273,16 @@ impl Engine {
     /// The first half of `DELETE /images/{name}?noprune=1`: what the engine
     /// decides, and the name that goes at once where the image stays.
     pub fn begin_drop(&mut self, now: Moment, name: &Reference) -> Result<Dropping, Failure> {
-        let id = self.holder(name).cloned().ok_or(Failure::NotFound)?;
+        // An image without a name goes by any digest reference on the containerd store.
+        let nameless = || {
+            let found = self.by_digest(name);
+            found.filter(|(_, image)| image.tags.is_empty() && image.digests.is_empty())
+        };
+        let held = self
+            .holder(name)
+            .or_else(|| nameless().map(|(id, _)| id))
+            .cloned();
+        let id = held.ok_or(Failure::NotFound)?;
         match self.store {
             Store::Containerd | Store::Podman => self.drop_on_containerd(now, &id, name),
             Store::Graphdriver => self.drop_on_graphdriver(now, &id, name),
@@ -390,7 +442,7 @@ impl Engine {
         digests
     }
 
-    fn image(&self, id: &ImageId, stored: &Stored) -> Image {
+    pub fn image(&self, id: &ImageId, stored: &Stored) -> Image {
         let (ours, tags) = stored.tags.iter().cloned().partition(Reference::is_ours);
         Image {
             id: id.clone(),
@@ -409,7 +461,9 @@ impl Engine {
             shared: Observed::Known(Bytes(0)),
             stays: None,
             labels: stored.labels.clone().into(),
-            incomplete: None,
+            incomplete: stored
+                .hollow
+                .then(|| "its content is not here".to_owned().into()),
         }
     }
 

@@ -136,6 +136,8 @@ impl Meeting {
                 What::JournalFull => wrong.journal_full = true,
             }
         }
+        world.settles();
+        world.remembers(self.run);
         if world.down > 0 && is_request(point) {
             world.down -= 1;
             wrong.fails = Some((Failure::Lost, false));
@@ -234,6 +236,7 @@ fn is_request(point: Point) -> bool {
             | P::Look
             | P::NameOurs
             | P::DropName
+            | P::PutBack
             | P::Containers
             | P::Happened
     )
@@ -343,13 +346,17 @@ impl Engine for Meeting {
         let wrong = self.at(Point::DropName);
         let let_go_before = self.world().runs[self.run].holds.is_none();
         wrong.before(Point::DropName).await?;
-        let begun = {
+        let (held, begun) = {
             let mut world = self.world();
             let (id, now) = (world.engine.holder(name).cloned(), world.moment());
             if let Some(id) = &id {
                 world.drops(self.run, id, name, !let_go_before);
             }
-            world.engine.begin_drop(now, name)
+            let begun = world.engine.begin_drop(now, name);
+            if begun.is_ok() {
+                world.engine.by_run();
+            }
+            (id, begun)
         };
         let dropping = begun.map_err(|kind| {
             self.world().count("drop refused by the engine");
@@ -370,6 +377,9 @@ impl Engine for Meeting {
                 return Err(error(Point::DropName, Failure::Lost));
             };
             let answer_lost = matches!(wrong.fails, Some((_, true)));
+            if let Some(id) = &held {
+                world.unties(self.run, name, id, &dropped);
+            }
             world.went(
                 self.run,
                 name,

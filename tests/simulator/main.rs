@@ -12,6 +12,8 @@ mod decisions;
 mod engine;
 mod janitor;
 mod naive;
+mod names;
+mod others;
 mod runs;
 mod schedule;
 mod values;

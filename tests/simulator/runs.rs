@@ -468,6 +468,14 @@ async fn in_the_end(world: &Rc<RefCell<World>>, base: &[Policy]) {
         }
         *world.counts.entry("gone in the end").or_default() += gone.len() as u64;
         if gone.is_empty() {
+            let missing = world
+                .owed
+                .iter()
+                .find(|(_, missing)| missing.state.is_some());
+            if let Some((name, _)) = missing {
+                let what = format!("{name} stays away for ever");
+                return world.violated(what);
+            }
             let left = world.engine.images.values().any(|image| {
                 let others =
                     image.tags.iter().any(|tag| !tag.is_ours()) || !image.digests.is_empty();

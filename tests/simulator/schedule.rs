@@ -46,6 +46,12 @@ pub enum Action {
     },
     PullStep,
     PullBreak,
+    /// A whole pull of what is here, by tag or by the digest reference of a repository.
+    PullHere {
+        image: usize,
+        tag: Option<usize>,
+        of: usize,
+    },
     /// A build begins, goes on, ends with a tag.
     Build,
     BuildStep {
@@ -70,6 +76,10 @@ pub enum Action {
         image: usize,
         tag: Option<usize>,
     },
+    MountByDigest {
+        image: usize,
+        of: usize,
+    },
     Remove,
     /// The deployer's next step: take the lock, tag, start, stop, let go.
     Deploy {
@@ -81,6 +91,10 @@ pub enum Action {
         image: usize,
     },
     ServiceStep,
+    /// A service of what is here, whose task starts at once.
+    ServiceHere {
+        image: usize,
+    },
     ServiceUpdate {
         image: usize,
     },
@@ -116,6 +130,8 @@ pub enum Point {
     Look,
     NameOurs,
     DropName,
+    /// A name comes back that a run dropped.
+    PutBack,
     /// Inside the engine's own delete call, after it decided.
     Window,
     Containers,
@@ -357,6 +373,15 @@ fn action(rng: &mut Rng, this: bool) -> Action {
     }
 }
 
+const FAILURES: [Failure; 6] = [
+    Failure::Lost,
+    Failure::Status(500),
+    Failure::Conflict,
+    Failure::NotFound,
+    Failure::Nonsense,
+    Failure::Contradiction,
+];
+
 fn injection(rng: &mut Rng, runs: usize) -> Injection {
     use Point as P;
     let looking = [
@@ -394,19 +419,11 @@ fn injection(rng: &mut Rng, runs: usize) -> Injection {
     } else {
         one_of(rng, &pruning)
     };
-    let kinds = [
-        Failure::Lost,
-        Failure::Status(500),
-        Failure::Conflict,
-        Failure::NotFound,
-        Failure::Nonsense,
-        Failure::Contradiction,
-    ];
     let what = match rng.u32(0..100) {
         0..6 => What::Kill,
         6..9 => What::PowerCut,
         9..14 => What::Fail {
-            kind: one_of(rng, &kinds),
+            kind: one_of(rng, &FAILURES),
             after: chance(rng, 50),
         },
         14..20 => What::Slow {
@@ -491,7 +508,87 @@ pub fn draw(seed: u64, bases: usize) -> Case {
             steps.insert(place, Step::Act(Action::OtherEngine));
         }
     }
+    let rng = &mut Rng::with_seed(seed ^ 0xd16e_57ed);
+    if setting.store == Store::Containerd {
+        names(rng, &mut steps);
+    }
     Case { setting, steps }
+}
+
+/// More of what has to do with digest references, where they are names: images that have
+/// several, and what comes between the calls that drop them.
+fn names(rng: &mut Rng, steps: &mut Vec<Step>) {
+    for _ in 0..rng.usize(0..5) {
+        let come = Action::PullHere {
+            image: rng.usize(0..IMAGES),
+            tag: None,
+            of: rng.usize(0..3),
+        };
+        let place = rng.usize(0..=steps.len());
+        steps.insert(place, Step::Act(come));
+    }
+    for step in steps {
+        let Step::Run {
+            runs, injections, ..
+        } = step
+        else {
+            continue;
+        };
+        for _ in 0..rng.usize(0..8) / 2 {
+            let run = rng.usize(0..runs.len());
+            injections.push(between(rng, run));
+        }
+    }
+}
+
+/// What comes between two calls that drop an image's names, or cuts them off.
+fn between(rng: &mut Rng, run: usize) -> Injection {
+    use Point as P;
+    let points = [
+        P::NameOurs,
+        P::DropName,
+        P::DropName,
+        P::PutBack,
+        P::Look,
+        P::Look,
+        P::Containers,
+        P::Happened,
+        P::Swarm,
+        P::LetGo,
+    ];
+    let (image, tag, of) = (which(rng, true), rng.usize(0..TAGS), rng.usize(0..3));
+    let what = match rng.u32(0..100) {
+        0..25 => What::Act(Action::PullHere {
+            image,
+            tag: chance(rng, 50).then_some(tag),
+            of,
+        }),
+        25..40 => What::Act(Action::Tag { image, tag }),
+        40..46 => What::Act(Action::Untag { tag }),
+        46..56 => What::Act(Action::CreateByDigest { image, tag }),
+        56..62 => What::Act(Action::Create { image }),
+        62..68 => What::Act(Action::MountByDigest { image, of }),
+        68..72 => What::Act(Action::ServiceHere { image }),
+        72..75 => What::Act(Action::Remove),
+        75..83 => What::Kill,
+        83..86 => What::PowerCut,
+        86..88 => What::Terminate,
+        88..90 => What::Act(Action::EngineRestart),
+        90..92 => What::Slow {
+            time: one_of(rng, &[300, 5000, 400_000]),
+            after: chance(rng, 50),
+        },
+        _ => What::Fail {
+            kind: one_of(rng, &FAILURES),
+            after: chance(rng, 50),
+        },
+    };
+    Injection {
+        run,
+        point: one_of(rng, &points),
+        nth: rng.usize(0..5),
+        what,
+    }
 }
 
 /// Histories with one part less.

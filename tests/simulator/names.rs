@@ -1,0 +1,189 @@
+//! What becomes of the names that the containerd store gives up one by one: from the
+//! moment at which a run dropped one until it is back, or its image is gone. The engine
+//! unties the tags of a repository with its digest reference.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use secateur::engine::Dropped;
+use secateur::memory::journal::{Record, What, pending};
+use secateur::model::lost::Lost;
+use secateur::model::reference::Reference;
+use secateur::model::{EventKind, ImageId, Store};
+use secateur::prune::outcome::{Ending, Outcome};
+
+use crate::engine::Stored;
+use crate::naive::refers;
+use crate::world::World;
+
+/// A name that a run dropped of an image that is here, and that is not back.
+pub struct Missing {
+    pub image: ImageId,
+    /// Whose state folder must know of it; `None`: its journal was taken away.
+    pub state: Option<usize>,
+}
+
+pub type Owed = BTreeMap<Reference, Missing>;
+
+fn somebodys(name: &Reference) -> bool {
+    !name.is_ours() && !name.is_dangling_record()
+}
+
+/// The names that an intent has.
+fn of_intent(record: &Record) -> Vec<Reference> {
+    match &record.what {
+        What::Intent { names, .. } => names.iter().filter_map(|text| text.parse().ok()).collect(),
+        What::Outcome { .. } => Vec::new(),
+    }
+}
+
+impl World {
+    /// Names that are back are owed no more, whoever gave them to whatever.
+    pub fn settles(&mut self) {
+        if self.owed.is_empty() {
+            return;
+        }
+        let images = &self.engine.images;
+        let has = |name: &Reference| {
+            let mut real = images.values().filter(|image| !image.hollow);
+            real.any(|image| image.tags.contains(name) || image.digests.contains(name))
+        };
+        self.owed.retain(|name, missing| {
+            // With its image, which was `gone` if a run removed it.
+            images.contains_key(&missing.image) && !has(name)
+        });
+    }
+
+    /// What a run dropped of an image on the containerd store.
+    pub fn unties(&mut self, run: usize, name: &Reference, image: &ImageId, dropped: &Dropped) {
+        if self.setting.store != Store::Containerd {
+            return;
+        }
+        let names = dropped.untagged.iter().filter_map(|text| text.parse().ok());
+        let names: BTreeSet<Reference> = names.filter(somebodys).collect();
+        let state = Some(self.runs[run].state);
+        for dropped in &names {
+            if dropped != name {
+                self.count("a tag went along with a digest reference");
+            }
+            let image = image.clone();
+            self.owed.insert(dropped.clone(), Missing { image, state });
+        }
+        if self.engine.images.contains_key(image) {
+            self.remembers(run);
+            return;
+        }
+        if name.is_digest() {
+            let planned = self.runs[run].planned.as_ref();
+            let planned = planned.is_some_and(|planned| planned.contains(image));
+            if planned && !names.iter().all(Reference::is_digest) {
+                self.violated(format!("tags went with {image}: {names:?}"));
+            }
+            self.count("an image went with a digest reference");
+        }
+        self.given_since_the_plan(run, image);
+        self.owed.retain(|_, missing| missing.image != *image);
+    }
+
+    /// An image went all of whose names were dropped: what gave it one of them before that,
+    /// and after the survey, left an event.
+    fn given_since_the_plan(&mut self, run: usize, id: &ImageId) {
+        let Some((survey, steady)) = self.runs[run].clock.clone() else {
+            return;
+        };
+        let now = self.wall();
+        let mut image = self.engine.image(id, &Stored::default());
+        image.digests.clear();
+        let owed = self.owed.iter();
+        let owed = owed.filter(|(_, missing)| missing.image == *id);
+        for (name, _) in owed {
+            if name.is_digest() {
+                image.digests.insert(name.clone());
+            } else {
+                image.tags.insert(name.clone());
+            }
+        }
+        let wrong = image.tags.iter().map(|tag| format!("{tag} went with {id}"));
+        let mut wrong: Vec<String> = wrong.collect();
+        let given = |what: EventKind| what != EventKind::Used;
+        for happened in &self.engine.events {
+            let event = &happened.event;
+            if given(event.what)
+                && !happened.by_run
+                && happened.moment > steady
+                && event.at > survey.wall
+                && event.at <= now
+                && refers(event.image.raw(), &image)
+            {
+                let text = event.image.raw();
+                wrong.push(format!("{id} went, and was given a name since: {text}"));
+            }
+        }
+        for why in wrong {
+            self.violated(why);
+        }
+    }
+
+    /// While a name is owed, our own name holds the image, and a journal that outlasts a
+    /// crash knows the name.
+    pub fn remembers(&mut self, run: usize) {
+        if self.owed.is_empty() {
+            return;
+        }
+        let key = self.key();
+        let mut wrong = Vec::new();
+        for (name, missing) in &self.owed {
+            let Some(state) = missing.state else { continue };
+            let image = self.engine.images.get(&missing.image);
+            if image.is_some_and(|image| !image.tags.iter().any(Reference::is_ours)) {
+                wrong.push(format!("{name} is not back, and our name is gone"));
+            }
+            let state = &self.states[state];
+            let open = pending(&state.journal[..state.synced], &key);
+            let known = open.get(&missing.image);
+            let reported = self.runs[run].reported.contains(name);
+            if !reported && !known.is_some_and(|record| of_intent(record).contains(name)) {
+                wrong.push(format!("{name} is not back, and no intent knows of it"));
+            }
+        }
+        for why in wrong {
+            self.violated(why);
+        }
+    }
+
+    /// Somebody took the journal of this state folder.
+    pub fn forgives(&mut self, state: usize) {
+        for missing in self.owed.values_mut().chain(self.parked_owed.values_mut()) {
+            if missing.state == Some(state) {
+                missing.state = None;
+            }
+        }
+    }
+
+    /// A run ended of itself: all names are back, or it says which are not, or the next run
+    /// has to see to them.
+    pub fn all_back(&mut self, run: usize, outcome: &Outcome) {
+        let state = self.runs[run].state;
+        let reported = |name: &Reference| {
+            let what = Lost::Name(name.clone());
+            outcome.lost.iter().any(|loss| loss.what == what)
+        };
+        let cut_off = matches!(
+            outcome.ending,
+            Ending::EngineLost(_) | Ending::Surprised | Ending::StateLost(_)
+        );
+        let owed = self.owed.iter();
+        let mine = owed.filter(|(_, missing)| missing.state == Some(state));
+        let (told, silent): (Vec<_>, Vec<_>) = mine
+            .map(|(name, _)| name.clone())
+            .partition(|name| reported(name));
+        if !told.is_empty() {
+            self.count("a name that is not back is reported");
+        }
+        if cut_off {
+            return;
+        }
+        for name in silent {
+            self.violated(format!("a run ended well, and {name} is not back"));
+        }
+    }
+}
