@@ -67,6 +67,8 @@ pub fn image(n: u64) -> Image {
         parent: None,
         dates: Dates::default(),
         last_tag_time: None,
+        restorable: None,
+        untied: [].into(),
         ours_until: None,
         resists: false,
         size: Observed::Known(Bytes(100)),

@@ -144,14 +144,15 @@ fn digest_pinned(
         _ if facts.inventory.at_work.swarm == Swarm::Worker => {
             Some("a Swarm worker: only a manager tells what services want".to_owned())
         }
-        // There, dropping a digest reference also takes the tag beside it:
-        // no safe way to remove such an image.
-        (Class::Superseded | Class::DigestPinned, store @ (Store::Containerd | Store::Podman))
-            if !image.digests.is_empty() =>
+        // There, dropping a digest reference also takes the tag beside it. On the
+        // containerd store what went is put back.
+        (Class::Superseded | Class::DigestPinned, Store::Podman) if !image.digests.is_empty() => {
+            Some("on the podman store that is a name of its own, and stays".to_owned())
+        }
+        (Class::Superseded | Class::DigestPinned, Store::Containerd)
+            if not_restorable(image).is_some() =>
         {
-            Some(format!(
-                "on the {store} store that is a name of its own, and stays"
-            ))
+            not_restorable(image)
         }
         (Class::Superseded, _) => None,
         (Class::DigestPinned, _) => match facts.retention(image).digest_pinned {
@@ -169,6 +170,25 @@ fn digest_pinned(
         },
     };
     why.map(KeepReason::DigestPinned).into_iter().collect()
+}
+
+/// Why a digest reference of an image that was inspected cannot be put back.
+fn not_restorable(image: &Image) -> Option<String> {
+    if image.digests.is_empty() {
+        return None;
+    }
+    let why = match &image.restorable {
+        Some(Observed::Known(())) => return None,
+        Some(Observed::Unknown(why)) => why,
+        // What is not inspected yet is asked later; a host that was saved long ago, never.
+        None => {
+            image.last_tag_time.as_ref()?;
+            "that was not asked"
+        }
+    };
+    Some(format!(
+        "its name could not be put back if somebody wanted it meanwhile: {why}"
+    ))
 }
 
 fn age(

@@ -603,8 +603,59 @@ fn a_worker_keeps_what_a_service_may_have_pulled_by_digest() {
 }
 
 #[test]
-fn the_containerd_store_keeps_every_digest_reference() {
-    keeps_digests(|host| host.engine.store = Store::Containerd);
+fn podman_keeps_every_digest_reference() {
+    let mut host = inventory([pinned(1, "app")]);
+    host.engine.store = Store::Podman;
+    let short = Policy::parse("[age]\nmin_age = \"5s\"\ndigest_pinned = \"5s\"", "t").unwrap();
+    assert!(kinds(&old(&short, &host), 1).contains(&"digest-pinned"));
+}
+
+#[test]
+fn the_containerd_store_keeps_a_digest_reference_that_could_not_be_put_back() {
+    let unknown = Observed::Unknown("no descriptor".into());
+    for restorable in [Some(unknown), None] {
+        keeps_digests(|host| {
+            host.engine.store = Store::Containerd;
+            let image = host.images.get_mut(&id(1)).unwrap();
+            image.last_tag_time = Some(Observed::Known(None));
+            image.restorable = restorable;
+        });
+    }
+}
+
+#[test]
+fn the_containerd_store_lets_digest_references_go_by_the_ages_of_overlay2() {
+    let text = "[age]\nmin_age = \"5s\"\ndigest_pinned = \"200s\"\n[keep]\nprevious = 0";
+    let policy = Policy::parse(text, "t").unwrap();
+    let restorable = |image: Image| Image {
+        last_tag_time: Some(Observed::Known(None)),
+        restorable: Some(Observed::Known(())),
+        ..image
+    };
+    for store in [Store::Graphdriver, Store::Containerd] {
+        let host = |images: [Image; 3]| {
+            let mut host = inventory(images.map(restorable));
+            host.engine.store = store;
+            host
+        };
+        let with_tag = Image {
+            tags: ["app:1".parse().unwrap()].into(),
+            ..pinned(2, "app")
+        };
+        let before = host([pinned(1, "app"), with_tag, image(3)]);
+        let after = host([pinned(1, "app"), pinned(2, "app"), tagged(3, "app:1")]);
+        let goes = |age| {
+            let story = Story::begins().look(0, &before).look(1, &after);
+            let plan = story.look(age, &after).decide(&policy, &after);
+            let free = plan.entries().iter();
+            let free = free.filter(|entry| entry.verdict() != Verdict::Keep);
+            free.map(|entry| entry.image().id.clone())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(goes(5), [], "{store}");
+        assert_eq!(goes(100), [id(2)], "{store}");
+        assert_eq!(goes(300), [id(1), id(2)], "{store}");
+    }
 }
 
 #[test]

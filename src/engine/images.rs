@@ -199,6 +199,8 @@ fn image(summary: Summary, sizes: Sizes) -> Result<Image, String> {
             stored: None,
         },
         last_tag_time: None,
+        restorable: None,
+        untied: [].into(),
         ours_until: None,
         resists: false,
         size: total,

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
 use crate::engine::allowance::LONGEST_ITEM;
+use crate::engine::descriptor::{Descriptor, Written};
 use crate::engine::error::{EngineError, Failure};
 use crate::engine::list::{LONGEST_WHOLE, object};
 use crate::engine::names::sort_names;
@@ -21,10 +22,15 @@ use crate::model::{ImageId, Observed};
 pub struct Inspected {
     pub tags: BTreeSet<Reference>,
     pub digests: BTreeSet<Reference>,
+    /// Those of `digests` that the containerd store may have made up from a tag, and that go
+    /// with it.
+    pub made_up: BTreeSet<Reference>,
     /// The names that secateur gave it.
     pub ours: BTreeSet<Reference>,
     /// When a tag was last set here; `Known(None)` where the engine says that none was.
     pub last_tag_time: Observed<Option<DateTime<Utc>>>,
+    /// What its names lead to; Unknown where they could not be put back.
+    pub descriptor: Observed<Descriptor>,
 }
 
 /// Only the fields that are needed: labels can be megabytes.
@@ -35,6 +41,7 @@ struct Answer {
     repo_tags: Option<Texts>,
     repo_digests: Option<Texts>,
     metadata: Option<Metadata>,
+    descriptor: Option<Written>,
     #[serde(rename = "RootFS")]
     root_fs: Option<RootFs>,
     os: Option<String>,
@@ -170,8 +177,10 @@ fn seen(asked: &ImageId, image: Answer) -> Result<Inspected, String> {
     Ok(Inspected {
         tags: names.tags,
         digests: names.digests,
+        made_up: names.made_up,
         ours: names.ours,
         last_tag_time: tag_time(time.as_deref()),
+        descriptor: Descriptor::of(asked, image.descriptor),
     })
 }
 

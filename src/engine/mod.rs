@@ -1,7 +1,7 @@
 //! The engine: the only place that names bollard and speaks HTTP. It turns an
 //! engine's answers into the model's values, sentinels into Unknown, and never
 //! decides. [`Reader`] has no way to change anything. [`Remover`], which only a cleared
-//! plan leads to, can name one image and drop one name. [`Puller`] can pull one name.
+//! plan leads to, can name one image, drop one name, and put a name back. [`Puller`] can pull one name.
 
 mod address;
 mod allowance;
@@ -10,6 +10,7 @@ mod containers;
 mod contents;
 mod context;
 mod deploys;
+mod descriptor;
 mod environment;
 mod error;
 mod events;
@@ -23,6 +24,7 @@ mod list;
 mod names;
 mod platform;
 mod pull;
+mod put_back;
 mod reader;
 mod registries;
 mod remove;
@@ -34,6 +36,7 @@ mod tasks;
 
 pub use address::Address;
 pub use contents::Contents;
+pub use descriptor::Descriptor;
 pub use environment::{AddressError, Environment};
 pub use error::{EngineError, Failure};
 pub use events::{Claim, Did, Meanwhile};

@@ -10,6 +10,8 @@ pub(super) struct SortedNames {
     pub(super) tags: BTreeSet<Reference>,
     pub(super) digests: BTreeSet<Reference>,
     pub(super) ours: BTreeSet<Reference>,
+    /// Those of `digests` that the containerd store may have made up from a tag.
+    pub(super) made_up: BTreeSet<Reference>,
     /// Entries that are no name: on the containerd store `sha256:<hex>`, for an image
     /// whose content is not here.
     pub(super) odd: Vec<String>,
@@ -38,6 +40,18 @@ pub(super) fn sort_names(repo_tags: &[String], repo_digests: &[String]) -> Sorte
             }
         };
     }
+    let listed = |name: &Reference| {
+        repo_tags
+            .iter()
+            .any(|text| text.parse().ok().as_ref() == Some(name))
+    };
+    let of_a_tag = |name: &Reference| {
+        let mut tags = sorted.tags.iter();
+        tags.any(|tag| tag.repository() == name.repository())
+    };
+    let made_up = sorted.digests.iter();
+    let made_up = made_up.filter(|name| of_a_tag(name) && !listed(name));
+    sorted.made_up = made_up.cloned().collect();
     sorted
 }
 

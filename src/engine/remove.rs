@@ -1,4 +1,5 @@
-//! Giving an image a name of ours, and dropping one name: all that removing takes.
+//! Giving an image a name of ours, and dropping one name: all that removing takes. What
+//! went and was not to go is given back by `put_back`.
 //! Never by id, for DELETE by id also takes a tag that came a moment ago; never forced;
 //! always `noprune`, or an unplanned parent goes, too. It does not decide which name is
 //! dropped when.
@@ -14,7 +15,7 @@ use crate::model::ImageId;
 use crate::model::reference::Reference;
 
 /// Dropping a name may take at least this long: it deletes the layers' files.
-const REMOVE: Duration = Duration::from_mins(2);
+pub(super) const REMOVE: Duration = Duration::from_mins(2);
 
 /// The engine's answer to dropping a name.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -32,13 +33,19 @@ impl Reader {
     }
 }
 
-/// Read access, and the two requests that change something.
+/// Read access, and the requests that change something: these two, and those that put a
+/// name back.
 #[derive(Debug)]
 pub struct Remover {
     reader: Reader,
 }
 
 impl Remover {
+    #[cfg(test)]
+    pub(super) fn of(reader: Reader) -> Self {
+        Self { reader }
+    }
+
     pub fn reader(&self) -> &Reader {
         &self.reader
     }
@@ -94,7 +101,7 @@ mod tests {
         let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
         let socket = Socket::new(path);
         let reader = Reader::of(socket);
-        (dir, listener, Remover { reader })
+        (dir, listener, Remover::of(reader))
     }
 
     #[tokio::test(start_paused = true)]

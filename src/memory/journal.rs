@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::ImageId;
 use crate::model::lost::Lost;
+use crate::model::reference::Reference;
 
 /// The format of each line.
 const SCHEMA: &str = "secateur/journal/1";
@@ -65,6 +66,8 @@ pub enum Because {
     KeptMeanwhile,
     /// The engine refused to remove it.
     EngineWouldNot,
+    /// It has the names again that earlier runs dropped: nothing is left of their intents.
+    NamesPutBack,
 }
 
 /// How a removal ended.
@@ -142,6 +145,22 @@ impl Record {
         record
     }
 
+    /// The outcome of an image that is here without these names, which could not be put
+    /// back. Its intent stays open: the next run tries again.
+    pub fn without(
+        run: &str,
+        at: DateTime<Utc>,
+        id: ImageId,
+        names: Vec<Lost>,
+        why: String,
+    ) -> Self {
+        let mut record = Self::outcome(run, at, id, RemovalResult::Unknown, Some(why));
+        if let What::Outcome { lost, .. } = &mut record.what {
+            *lost = names;
+        }
+        record
+    }
+
     /// The same record of this engine.
     #[must_use]
     pub fn of(mut self, engine: &str) -> Self {
@@ -193,7 +212,15 @@ fn open(records: impl Iterator<Item = Record>) -> Vec<Record> {
     let mut open: Vec<Record> = Vec::new();
     for record in records {
         match record.what {
-            What::Intent { .. } => open.push(record),
+            // It has the names of those before it, which another run may have dropped.
+            What::Intent { .. } => {
+                open.retain(|intent| (&intent.id, &intent.engine) != (&record.id, &record.engine));
+                open.push(record);
+            }
+            What::Outcome {
+                because: Some(Because::NamesPutBack),
+                ..
+            } => open.retain(|intent| intent.id != record.id),
             What::Outcome {
                 result: RemovalResult::Unknown,
                 ..
@@ -216,12 +243,31 @@ pub fn pending(journal: &[u8], engine: &str) -> BTreeMap<ImageId, Record> {
         .collect()
 }
 
-/// When a removal of each image was last intended. An image that still has a name of
-/// ours was given it then, also where the outcome is known: it failed.
-pub fn intended(journal: &[u8], engine: &str) -> BTreeMap<ImageId, DateTime<Utc>> {
+/// The last intent to remove an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Intended {
+    pub at: DateTime<Utc>,
+    /// The digest references that it had then.
+    pub digests: Vec<Reference>,
+    /// Nothing says what came of it.
+    pub open: bool,
+}
+
+/// The last intent for each image. An image that still has a name of ours was given it
+/// then, also where the outcome is known: it failed.
+pub fn intended(journal: &[u8], engine: &str) -> BTreeMap<ImageId, Intended> {
+    let open: BTreeSet<ImageId> = pending(journal, engine).into_keys().collect();
+    let intended = |record: Record| match record.what {
+        What::Intent { names, .. } => {
+            let names = names.iter().filter_map(|name| name.parse().ok());
+            let digests = names.filter(Reference::is_digest).collect();
+            let (at, open) = (record.at, open.contains(&record.id));
+            Some((record.id, Intended { at, digests, open }))
+        }
+        What::Outcome { .. } => None,
+    };
     of_engine(records(journal), engine)
-        .filter(|record| matches!(record.what, What::Intent { .. }))
-        .map(|record| (record.id, record.at))
+        .filter_map(intended)
         .collect()
 }
 

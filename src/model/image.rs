@@ -76,6 +76,14 @@ pub struct Image {
     /// When a tag was last set here. `None`: the image was not inspected, because it
     /// would stay anyway.
     pub last_tag_time: Option<Observed<Option<DateTime<Utc>>>>,
+    /// Whether a digest reference that is dropped can be put back without its registry;
+    /// the containerd store alone asks for it. `None`: the image was not inspected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restorable: Option<Observed<()>>,
+    /// Those of `digests` that the engine does not list, because a run dropped them and
+    /// was cut off before it could remove the image or put them back.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub untied: BTreeSet<Reference>,
     /// Up to this moment a tag time is our own doing, by the newest intent in our
     /// journal. It counts where a run that was cut off left a name in `ours`.
     #[serde(default)]

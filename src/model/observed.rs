@@ -18,4 +18,11 @@ impl<T> Observed<T> {
             Self::Unknown(_) => None,
         }
     }
+
+    pub fn map<U>(self, what: impl FnOnce(T) -> U) -> Observed<U> {
+        match self {
+            Self::Known(value) => Observed::Known(what(value)),
+            Self::Unknown(why) => Observed::Unknown(why),
+        }
+    }
 }

@@ -100,13 +100,13 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
     }
 
     /// Now, and since when events are to be asked for.
-    fn events_to_ask_for(&mut self) -> (DateTime<Utc>, DateTime<Utc>) {
+    pub(super) fn events_to_ask_for(&mut self) -> (DateTime<Utc>, DateTime<Utc>) {
         let (now, steady) = (self.host.now(), self.host.elapsed());
         (now, self.set_back.before(self.events_until, now, steady))
     }
 
     /// Keeps the events that the engine told when it was asked at this moment.
-    fn add_events(&mut self, events: Vec<Event>, asked: DateTime<Utc>) {
+    pub(super) fn add_events(&mut self, events: Vec<Event>, asked: DateTime<Utc>) {
         self.events_until = self.events_until.max(asked);
         let (now, steady) = (self.host.now(), self.host.elapsed());
         let planned = self.set_back.before(self.plan.now(), now, steady);

@@ -14,7 +14,11 @@ pub(super) fn changed(entry: &Entry, inspected: &Inspected) -> Option<String> {
     if let Some(tag) = inspected.tags.first() {
         return Some(format!("it was tagged {} since the plan", tag.familiar()));
     }
-    if inspected.digests != image.digests {
+    if !inspected
+        .digests
+        .iter()
+        .eq(image.digests.difference(&image.untied))
+    {
         return Some("its digest references changed since the plan".into());
     }
     if image.last_tag_time.as_ref() != Some(&inspected.last_tag_time) {

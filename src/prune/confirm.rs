@@ -50,6 +50,7 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
             }
             other => other,
         };
+        let stays = matches!(&answer, Ok(Some(_)));
         let fate = match answer {
             Ok(None) if last.name_gone && !last.deleted => Fate::gone_already(),
             Ok(None) => Fate::Removed(None),
@@ -60,6 +61,7 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
             }
             Ok(Some(image)) if last.deleted => {
                 if !self.was_pulled_again(&last, &image).await {
+                    self.put_back(entry, &last.untied).await?;
                     let why = "the engine said that it is gone, and still has it";
                     return Err(self.contradicted(entry, why.into()));
                 }
@@ -81,6 +83,10 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
                 let why = format!("it is gone, and its id is not: {error}");
                 return Err(self.contradicted(entry, why));
             }
+        };
+        let fate = match fate {
+            fate @ Fate::Skipped(..) if stays => self.stay(entry, &last.untied, fate).await?,
+            fate => fate,
         };
         self.record_fate(entry, fate)
     }

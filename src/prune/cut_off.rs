@@ -24,7 +24,13 @@ pub fn outcomes(pending: &BTreeMap<ImageId, Record>, inventory: &Inventory) -> V
         };
         closed(intent, inventory, result, why)
     };
-    pending.values().map(outcome).collect()
+    // Names that are to be put back keep an intent open until they are.
+    let untied = |id: &ImageId| {
+        let image = inventory.images.get(id);
+        image.is_some_and(|image| !image.untied.is_empty())
+    };
+    let whole = pending.values().filter(|intent| !untied(&intent.id));
+    whole.map(outcome).collect()
 }
 
 /// Asks at the end of a run whether an engine was still removing images for a run that

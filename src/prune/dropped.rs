@@ -52,8 +52,3 @@ pub(super) fn deletes(dropped: &Dropped, id: &ImageId) -> bool {
         .iter()
         .any(|text| text.parse().is_ok_and(|gone: ImageId| gone == *id))
 }
-
-/// How the engine may spell a name that it dropped.
-pub(super) fn spellings(name: &Reference) -> [String; 2] {
-    [name.to_string(), name.familiar()]
-}

@@ -3,7 +3,7 @@
 use crate::decide::plan::Verdict;
 use crate::engine::Inspected;
 use crate::model::lost::Lost;
-use crate::prune::dropped::{deletes, spellings};
+use crate::prune::dropped::deletes;
 use crate::prune::outcome::Ending;
 use crate::prune::pruning::Pruning;
 use crate::prune::traits::{Engine, Host};
@@ -43,7 +43,7 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
                 }
                 // An error ends no run, because the next run tries again.
                 if let Ok(dropped) = self.patiently(engine.drop_name(name)).await {
-                    let meant = spellings(name).into_iter().collect();
+                    let meant = name.spellings().into_iter().collect();
                     self.expect_no_loss(entry, &dropped, &meant)?;
                     if deletes(&dropped, &image.id) {
                         let lost = vec![Lost::Image(image.id.clone())];

@@ -7,7 +7,9 @@ use chrono::{DateTime, Utc};
 
 use crate::decide::Trust;
 use crate::decide::plan::{Plan, Verdict};
-use crate::engine::{Dropped, EngineError, Failure, Info, Inspected, Reader, Remover};
+use crate::engine::{
+    Descriptor, Dropped, EngineError, Failure, Info, Inspected, Leads, Reader, Remover,
+};
 use crate::guard::{Cause, Refusal, held_locks, refusals};
 use crate::host::signals::AskedToEnd;
 use crate::host::{clock, deploy_lock};
@@ -67,6 +69,22 @@ impl Engine for LiveEngine<'_> {
 
     async fn drop_name(&self, name: &Reference) -> Result<Dropped, EngineError> {
         self.remover.drop_name(name).await
+    }
+
+    async fn leads(&self, name: &Reference) -> Result<Leads, EngineError> {
+        self.remover.reader().leads(name).await
+    }
+
+    async fn put_back_tag(&self, id: &ImageId, tag: &Reference) -> Result<(), EngineError> {
+        self.remover.put_back_tag(id, tag).await
+    }
+
+    async fn put_back_digests(
+        &self,
+        names: &[Reference],
+        descriptor: &Descriptor,
+    ) -> Result<(), EngineError> {
+        self.remover.put_back_digests(names, descriptor).await
     }
 
     async fn builds(&self) -> Result<Observed<Vec<String>>, EngineError> {

@@ -15,11 +15,14 @@ pub mod live;
 pub mod lost;
 pub mod outcome;
 mod pruning;
+mod put_back;
 mod remove;
 mod run;
 mod set_back;
 mod traits;
 mod turn;
+mod untie;
+mod untied;
 mod wait;
 
 #[cfg(test)]

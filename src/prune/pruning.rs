@@ -10,12 +10,13 @@ use crate::guard::Refusal;
 use crate::memory::journal::{Record, RemovalResult};
 use crate::model::lost::Lost;
 use crate::model::reference::Reference;
-use crate::model::{Event, ImageId};
+use crate::model::{Event, Image, ImageId};
 use crate::policy::Policy;
 use crate::prune::fate::Fate;
 use crate::prune::outcome::{Ending, Loss, Outcome, Removed, Stayed};
 use crate::prune::set_back::SetBack;
 use crate::prune::traits::Host;
+use crate::prune::untied::Untied;
 
 pub(super) struct Pruning<'a, E, H> {
     pub(super) plan: &'a Plan,
@@ -53,6 +54,8 @@ pub(super) struct Last<'a> {
     pub(super) deleted: bool,
     /// The engine said that a name was gone already.
     pub(super) name_gone: bool,
+    /// What it lost before its last name, to be put back if it stays.
+    pub(super) untied: Untied,
 }
 
 impl<E, H: Host> Pruning<'_, E, H> {
@@ -126,12 +129,33 @@ impl<E, H: Host> Pruning<'_, E, H> {
         }
     }
 
+    /// An image stays without these names: the run ends, and the next one tries again.
+    pub(super) fn stays_without(
+        &mut self,
+        image: &Image,
+        names: Vec<Reference>,
+        why: String,
+    ) -> Ending {
+        let names: Vec<Lost> = names.into_iter().map(Lost::Name).collect();
+        let (id, now) = (image.id.clone(), self.host.now());
+        let losses = names.iter().map(|what| Loss {
+            what: what.clone(),
+            with: id.clone(),
+            digests: image.digests.iter().cloned().collect(),
+        });
+        self.outcome.lost.extend(losses);
+        match self.write(Record::without(&self.outcome.run, now, id, names, why)) {
+            Ok(()) => Ending::Surprised,
+            Err(ending) => ending,
+        }
+    }
+
     pub(super) fn refused(&mut self, refusals: Vec<Refusal>) -> Ending {
         self.outcome.refusals = refusals;
         Ending::Refused
     }
 
-    fn write(&mut self, record: Record) -> Result<(), Ending> {
+    pub(super) fn write(&mut self, record: Record) -> Result<(), Ending> {
         self.host
             .record(&[record], false)
             .map_err(Ending::StateLost)

@@ -6,13 +6,15 @@ use std::collections::BTreeSet;
 use crate::decide::plan::Entry;
 use crate::engine::{EngineError, Failure, Inspected};
 use crate::memory::journal::Because;
+use crate::model::Store;
 use crate::model::reference::Reference;
 use crate::prune::changed::used_by_container;
-use crate::prune::dropped::{deletes, spellings};
+use crate::prune::dropped::deletes;
 use crate::prune::fate::{Fate, without_names};
 use crate::prune::outcome::Ending;
 use crate::prune::pruning::{Last, Pruning};
 use crate::prune::traits::{Engine, Host};
+use crate::prune::untied::Untied;
 
 /// The reason shown when an image cannot be removed within the time that a deploy may be
 /// kept waiting.
@@ -29,6 +31,10 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
         entry: &'a Entry,
         inspected: Inspected,
     ) -> Result<Option<Fate>, Ending> {
+        let image = entry.image();
+        if self.plan.engine().store == Store::Containerd && !image.digests.is_empty() {
+            return self.untie_and_remove(entry, inspected).await;
+        }
         match self.names_to_drop(entry, inspected).await? {
             Ok(names) => self.drop_all(entry, names).await,
             Err(fate) => Ok(Some(fate)),
@@ -88,7 +94,7 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
         mut names: Vec<Reference>,
     ) -> Result<Option<Fate>, Ending> {
         let (engine, id) = (self.engine, &entry.image().id);
-        let meant: BTreeSet<String> = names.iter().flat_map(spellings).collect();
+        let meant: BTreeSet<String> = names.iter().flat_map(Reference::spellings).collect();
         let (mut deleted, mut name_gone, mut tried) = (false, false, 0);
         let since = self.host.now();
         for (number, name) in names.iter().enumerate() {
@@ -129,13 +135,14 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
             since,
             deleted,
             name_gone,
+            untied: Untied::default(),
         });
         Ok(None)
     }
 
     /// The answer was lost, or is an error, which may have come before the drop or after
     /// it: inspects the image to find out.
-    async fn after_error(
+    pub(super) async fn after_error(
         &mut self,
         entry: &Entry,
         error: &EngineError,

@@ -1,6 +1,6 @@
 //! A whole run: intents in batches, each image's turn, and what ends it early.
 
-use crate::decide::plan::{Entry, Pressure};
+use crate::decide::plan::{Entry, Pressure, Verdict};
 use crate::guard::Cleared;
 use crate::memory::journal::{Record, RemovalResult};
 use crate::policy::Policy;
@@ -42,10 +42,18 @@ pub async fn prune<E: Engine, H: Host>(
         set_back,
         asked_to_end: None,
     };
-    let ending = match pruning.run().await {
+    let mut ending = match pruning.run().await {
         Ok(()) => Ending::Done,
         Err(ending) => ending,
     };
+    if !matches!(ending, Ending::EngineLost(_) | Ending::StateLost(_))
+        && let Err(worse) = pruning
+            .put_back_of_earlier_runs(|verdict| verdict == Verdict::Remove)
+            .await
+        && ending != Ending::Surprised
+    {
+        ending = worse;
+    }
     pruning.host.let_go();
     let mut outcome = pruning.outcome;
     outcome.ending = ending;
@@ -55,6 +63,8 @@ pub async fn prune<E: Engine, H: Host>(
 
 impl<E: Engine, H: Host> Pruning<'_, E, H> {
     async fn run(&mut self) -> Result<(), Ending> {
+        self.put_back_of_earlier_runs(|verdict| verdict != Verdict::Remove)
+            .await?;
         self.drop_leftover_names().await?;
         let plan = self.plan;
         let removals: Vec<&Entry> = plan.removals().collect();
@@ -126,7 +136,9 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
             let id = entry.image().id.clone();
             Record::outcome(run, now, id, RemovalResult::Skipped, Some(why.into()))
         };
-        let records: Vec<Record> = entries.iter().map(skipped).collect();
+        // What an earlier run took from an image is put back first.
+        let whole = entries.iter().filter(|it| it.image().untied.is_empty());
+        let records: Vec<Record> = whole.map(skipped).collect();
         // If this fails, the next run finds the intents open and inspects the images.
         let _ = self.host.record(&records, false);
     }

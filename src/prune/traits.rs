@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use crate::engine::{Dropped, EngineError, Inspected};
+use crate::engine::{Descriptor, Dropped, EngineError, Inspected, Leads};
 use crate::guard::Refusal;
 use crate::memory::journal::Record;
 use crate::model::conditions::Disk;
@@ -19,6 +19,15 @@ pub trait Engine {
     /// Gives an image our name.
     async fn name_ours(&self, id: &ImageId) -> Result<Reference, EngineError>;
     async fn drop_name(&self, name: &Reference) -> Result<Dropped, EngineError>;
+    async fn leads(&self, name: &Reference) -> Result<Leads, EngineError>;
+    /// Gives the image this tag, wherever that led before.
+    async fn put_back_tag(&self, id: &ImageId, tag: &Reference) -> Result<(), EngineError>;
+    /// Gives an image that is here digest references that it does not have.
+    async fn put_back_digests(
+        &self,
+        names: &[Reference],
+        descriptor: &Descriptor,
+    ) -> Result<(), EngineError>;
     /// What is being built. The answer may take seconds where the build cache is large.
     async fn builds(&self) -> Result<Observed<Vec<String>>, EngineError>;
     async fn swarm(&self) -> Result<Swarm, EngineError>;

@@ -8,6 +8,7 @@ use crate::prune::fate::Fate;
 use crate::prune::outcome::Ending;
 use crate::prune::pruning::Pruning;
 use crate::prune::traits::{Engine, Host};
+use crate::prune::untied::Untied;
 
 /// A turn that ended the run.
 pub(super) struct Ended {
@@ -32,7 +33,11 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
     async fn go_by(&mut self, entry: &'a Entry, answers: Answers) -> Result<(), Ending> {
         match self.remove_if_unchanged(entry, answers).await? {
             None => Ok(()),
-            Some(fate) => self.record_fate(entry, fate),
+            Some(fate) if entry.image().untied.is_empty() => self.record_fate(entry, fate),
+            Some(fate) => {
+                let fate = self.stay(entry, &Untied::before(entry), fate).await?;
+                self.record_fate(entry, fate)
+            }
         }
     }
 

@@ -9,10 +9,12 @@ use crate::engine::{Contents, EngineError, Failure, Inspected};
 use crate::exit::Fault;
 use crate::guard::{Activity, standing};
 use crate::memory::clock::{Clock, dated_from};
+use crate::memory::journal::Intended;
 use crate::memory::ledger::Ledger;
 use crate::memory::state::Known;
 use crate::model::conditions::{ClockReading, Disk};
-use crate::model::{AtWork, EngineFacts, Event, Image, ImageId, Inventory, Observed};
+use crate::model::reference::Reference;
+use crate::model::{AtWork, EngineFacts, Event, Image, ImageId, Inventory, Observed, Store};
 use crate::policy::Policy;
 use crate::survey::no_survey::NoSurvey;
 
@@ -86,10 +88,10 @@ pub async fn survey_of<S: Sources>(
     let mut images = contents.images;
     for image in images.values_mut() {
         image.dates.stored = sources.stored(image);
-        image.ours_until = known
-            .intended
-            .get(&image.id)
-            .and_then(|at| at.checked_add_signed(NAMING));
+        if let Some(intended) = known.intended.get(&image.id) {
+            image.ours_until = intended.at.checked_add_signed(NAMING);
+            tie_again(image, engine.store, intended);
+        }
         image.resists = known.resisting.contains(&image.id);
     }
     let disk = sources.disk();
@@ -121,6 +123,27 @@ pub async fn survey_of<S: Sources>(
     })
 }
 
+/// An image of the containerd store still counts as having the digest references that a run
+/// dropped there. It was one of ours while it has our name, which goes last or after they are
+/// put back, and may have been where nothing says what came of its removal.
+fn tie_again(image: &mut Image, store: Store, intended: &Intended) {
+    if store != Store::Containerd || (image.ours.is_empty() && !intended.open) {
+        return;
+    }
+    let names = intended.digests.iter();
+    // Beside a tag of its repository it may be made up from that.
+    let made_up = |name: &Reference| {
+        let mut tags = image.tags.iter();
+        tags.any(|tag| tag.repository() == name.repository())
+    };
+    let untied = |name: &&Reference| {
+        let its_own = name.digest() == Some(image.id.as_str());
+        its_own && (!image.digests.contains(*name) || made_up(name))
+    };
+    image.untied = names.filter(untied).cloned().collect();
+    image.digests.extend(image.untied.iter().cloned());
+}
+
 /// When a tag was last set shows only where an image is inspected, and to inspect
 /// all of them would cost more than all the rest. So: decide, inspect what would
 /// go, decide again with what that showed, until nothing goes that was not
@@ -149,14 +172,16 @@ async fn decide_on_what_was_inspected<S: Sources>(
         });
         let mut inspected = std::pin::pin!(inspected.buffered(AT_ONCE));
         while let Some((id, seen)) = inspected.next().await {
-            let last_tag_time = match seen {
-                Ok(Some(seen)) => seen.last_tag_time,
-                Ok(None) => Observed::Unknown("it went while it was inspected".into()),
+            let unknown = |why: String| (Observed::Unknown(why.clone()), Observed::Unknown(why));
+            let (last_tag_time, restorable) = match seen {
+                Ok(Some(seen)) => (seen.last_tag_time, seen.descriptor.map(|_| ())),
+                Ok(None) => unknown("it went while it was inspected".into()),
                 Err(error) if error.kind == Failure::Lost => return Err(error.into()),
-                Err(error) => Observed::Unknown(error.to_string()),
+                Err(error) => unknown(error.to_string()),
             };
             if let Some(image) = inventory.images.get_mut(&id) {
                 image.last_tag_time = Some(last_tag_time);
+                image.restorable = Some(restorable);
             }
         }
     }

@@ -12,6 +12,7 @@ mod buildkit;
 mod ci_teardown;
 mod crash;
 mod deploy_lock;
+mod digest_names;
 mod disk;
 mod engine_faults;
 mod engine_model;

@@ -150,6 +150,12 @@ fn image(rng: &mut Rng, n: usize, store: Store, now: i64) -> Image {
             stored: maybe(rng, 20),
         },
         last_tag_time: None,
+        restorable: Some(if chance(rng, 90) {
+            Observed::Known(())
+        } else {
+            Observed::Unknown("odd".to_owned())
+        }),
+        untied: BTreeSet::new(),
         ours_until: None,
         resists: false,
         size: Observed::Known(Bytes(rng.u64(0..40))),

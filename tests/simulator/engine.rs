@@ -455,6 +455,8 @@ impl Engine {
                 stored: None,
             },
             last_tag_time: None,
+            restorable: None,
+            untied: BTreeSet::new(),
             ours_until: None,
             resists: false,
             size: Observed::Known(Bytes(stored.size)),
@@ -475,6 +477,8 @@ impl Engine {
             digests: self.digests(id, stored),
             ours,
             last_tag_time: Observed::Known(stored.tagged),
+            made_up: BTreeSet::new(),
+            descriptor: Observed::Unknown("not modelled".into()),
         })
     }
 

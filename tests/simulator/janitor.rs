@@ -11,7 +11,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use secateur::decide::Trust;
 use secateur::decide::plan::Verdict;
-use secateur::engine::{Contents, Dropped, EngineError, Failure, Inspected};
+use secateur::engine::{Contents, Descriptor, Dropped, EngineError, Failure, Inspected, Leads};
 use secateur::exit::Fault;
 use secateur::guard::{self, Activity, Refusal};
 use secateur::memory::clock::Clock;
@@ -339,6 +339,19 @@ impl Engine for Meeting {
             Ok(ours.clone())
         })
         .await
+    }
+
+    // The model's engine gives no descriptor, so no name is dropped that is put back.
+    async fn leads(&self, _: &Reference) -> Result<Leads, EngineError> {
+        Ok(Leads::Nowhere)
+    }
+
+    async fn put_back_tag(&self, _: &ImageId, _: &Reference) -> Result<(), EngineError> {
+        Ok(())
+    }
+
+    async fn put_back_digests(&self, _: &[Reference], _: &Descriptor) -> Result<(), EngineError> {
+        Ok(())
     }
 
     async fn drop_name(&self, name: &Reference) -> Result<Dropped, EngineError> {

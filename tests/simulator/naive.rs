@@ -222,7 +222,14 @@ impl<'a> Reading<'a> {
         let asked = stay.clone().any(|n| self.asked_by_digest(n, id));
         let pinned = asked || !image.digests.is_empty() && !superseded;
         let wanted = match (pinned, longest.digest_pinned) {
-            _ if !image.digests.is_empty() && engine.store != Store::Graphdriver => return None,
+            _ if !image.digests.is_empty() && engine.store == Store::Podman => return None,
+            // A name is dropped only where it could be put back.
+            _ if !image.digests.is_empty()
+                && engine.store == Store::Containerd
+                && !matches!(image.restorable, Some(Observed::Known(()))) =>
+            {
+                return None;
+            }
             (true, DigestPinned::Keep) => return None,
             (true, DigestPinned::After(age)) => age.max(longest.min_age),
             (false, _) => longest.min_age,

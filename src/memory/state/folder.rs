@@ -5,13 +5,11 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use chrono::{DateTime, Utc};
-
 use crate::exit::Fault;
 use crate::host::files::{Appender, FileError, StateDir, keep_as, read_trusted_end, write_atomic};
 use crate::host::run_lock::{HeldBy, RunLock};
 use crate::memory::journal::{
-    Record, intended, of_engine, open_intents, pending, records, resisting,
+    Intended, Record, intended, of_engine, open_intents, pending, records, resisting,
 };
 use crate::memory::ledger::Ledger;
 use crate::memory::state::fault::state_fault;
@@ -34,8 +32,8 @@ pub struct Memory {
     pub ledger: Ledger,
     /// Intents of earlier runs without an outcome.
     pub pending: BTreeMap<ImageId, Record>,
-    /// When a removal of each image was last intended, whatever its outcome.
-    pub intended: BTreeMap<ImageId, DateTime<Utc>>,
+    /// The last intent to remove each image, whatever its outcome.
+    pub intended: BTreeMap<ImageId, Intended>,
     /// Images that the engine did not let go when they were last tried.
     pub resisting: BTreeSet<ImageId>,
     /// Why ages start anew, where they do. Fit to print.
@@ -47,7 +45,7 @@ pub struct Memory {
 #[derive(Debug, Clone, Copy)]
 pub struct Known<'a> {
     pub ledger: &'a Ledger,
-    pub intended: &'a BTreeMap<ImageId, DateTime<Utc>>,
+    pub intended: &'a BTreeMap<ImageId, Intended>,
     pub resisting: &'a BTreeSet<ImageId>,
 }
 

@@ -160,6 +160,11 @@ impl Reference {
         })))
     }
 
+    /// How an engine may write it: in full, or as docker shows it.
+    pub fn spellings(&self) -> [String; 2] {
+        [self.to_string(), self.familiar()]
+    }
+
     /// The short form that docker shows: `postgres:16`.
     pub fn familiar(&self) -> String {
         let full = self.to_string();

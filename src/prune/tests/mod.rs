@@ -1,6 +1,7 @@
 //! The real prune over a small world that is both its engine and its host.
 
 mod scene;
+mod short;
 mod world;
 
 mod answers;
@@ -12,3 +13,4 @@ mod locks;
 mod losses;
 mod names;
 mod slow;
+mod untie;

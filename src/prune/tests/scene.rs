@@ -8,14 +8,14 @@ use chrono::TimeDelta;
 use tokio::time::Instant;
 
 use crate::decide::{Trust, decide};
-use crate::engine::{Dropped, EngineError, Inspected};
+use crate::engine::{Descriptor, Dropped, EngineError, Inspected};
 use crate::guard::clear;
 use crate::memory::journal::pending;
 use crate::memory::ledger::Ledger;
 use crate::model::conditions::{LockKind, LockSight, LockState};
 use crate::model::reference::Reference;
 use crate::model::text::Untrusted;
-use crate::model::{Bytes, Event, EventKind, Image, Inventory, Observed, Swarm};
+use crate::model::{Bytes, Event, EventKind, Image, ImageId, Inventory, Observed, Swarm};
 use crate::policy::Policy;
 use crate::prune::outcome::{Outcome, Stayed};
 use crate::prune::run::prune;
@@ -36,6 +36,7 @@ pub(super) struct Scene {
 pub(super) fn scene(images: impl IntoIterator<Item = Image>) -> Scene {
     let images = images.into_iter().map(|image| Image {
         last_tag_time: Some(Observed::Known(None)),
+        restorable: Some(Observed::Known(())),
         // So small that the disk asks for all of them.
         size: Observed::Known(Bytes(1)),
         ..image
@@ -46,6 +47,8 @@ pub(super) fn scene(images: impl IntoIterator<Item = Image>) -> Scene {
         digests: image.digests.clone(),
         ours: image.ours.clone(),
         last_tag_time: Observed::Known(None),
+        made_up: [].into(),
+        descriptor: Observed::Known(descriptor(&image.id)),
     };
     let world = World {
         images: host
@@ -78,6 +81,14 @@ pub(super) fn scene(images: impl IntoIterator<Item = Image>) -> Scene {
         fake: Fake(Rc::new(RefCell::new(world))),
         policy: Policy::parse(POLICY, "test").unwrap(),
         host,
+    }
+}
+
+pub(super) fn descriptor(id: &ImageId) -> Descriptor {
+    Descriptor {
+        media_type: Untrusted::new("m"),
+        digest: id.clone(),
+        size: 1,
     }
 }
 

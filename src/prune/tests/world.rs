@@ -9,12 +9,13 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
 
-use crate::engine::{Dropped, EngineError, Failure, Inspected};
+use crate::engine::{Descriptor, Dropped, EngineError, Failure, Inspected, Leads};
 use crate::guard::{Cause, Refusal};
 use crate::memory::journal::{Record, What};
 use crate::model::conditions::{Disk, LockKind};
 use crate::model::reference::Reference;
 use crate::model::{AtWork, Container, Event, ImageId, Observed, Swarm};
+pub(super) use crate::prune::tests::short::{n, nameless, short};
 use crate::prune::traits::{Engine, Host};
 use crate::testing::{at, disk};
 
@@ -141,6 +142,41 @@ impl Engine for Fake {
         }
         Ok(dropped)
     }
+    async fn leads(&self, name: &Reference) -> Result<Leads, EngineError> {
+        self.says(format!("leads {}", name.familiar())).await?;
+        let world = self.0.borrow();
+        let mut images = world.images.values();
+        Ok(if images.any(|seen| seen.tags.contains(name)) {
+            Leads::ToAnImage
+        } else {
+            Leads::Nowhere
+        })
+    }
+    async fn put_back_tag(&self, id: &ImageId, tag: &Reference) -> Result<(), EngineError> {
+        self.says(format!("put back {}", tag.familiar())).await?;
+        let world = &mut *self.0.borrow_mut();
+        for seen in world.images.values_mut() {
+            seen.tags.remove(tag);
+        }
+        match world.images.get_mut(id) {
+            Some(seen) => seen.tags.insert(tag.clone()),
+            None => return Err(broken(Failure::NotFound)),
+        };
+        Ok(())
+    }
+    async fn put_back_digests(
+        &self,
+        names: &[Reference],
+        descriptor: &Descriptor,
+    ) -> Result<(), EngineError> {
+        let texts: Vec<String> = names.iter().map(short).collect();
+        self.says(format!("put back {}", texts.join(" "))).await?;
+        let world = &mut *self.0.borrow_mut();
+        if let Some(seen) = world.images.get_mut(&descriptor.digest) {
+            seen.digests.extend(names.iter().cloned());
+        }
+        Ok(())
+    }
     async fn builds(&self) -> Result<Observed<Vec<String>>, EngineError> {
         self.says("builds?".into()).await?;
         Ok(Observed::Known(Vec::new()))
@@ -243,22 +279,6 @@ impl Host for Fake {
         Ok(())
     }
     fn progress(&mut self, _: usize, _: usize) {}
-}
-
-/// The number that `testing::id` made an id of.
-pub(super) fn n(id: &ImageId) -> u64 {
-    u64::from_str_radix(&id.hex()[..8], 16).unwrap()
-}
-
-pub(super) fn short(name: &Reference) -> String {
-    if name.is_ours() {
-        return "ours".into();
-    }
-    name.familiar().split('@').next().unwrap().to_owned()
-}
-
-pub(super) fn nameless(seen: &Inspected) -> bool {
-    seen.tags.is_empty() && seen.digests.is_empty() && seen.ours.is_empty()
 }
 
 pub(super) fn a_lock() -> Refusal {

@@ -1,0 +1,202 @@
+//! Puts back what an image lost that is to stay, and only then drops our own name.
+
+use crate::decide::plan::{Entry, Verdict};
+use crate::engine::{EngineError, Failure, Inspected, Leads};
+use crate::memory::journal::{Because, Record};
+use crate::model::lost::Lost;
+use crate::model::reference::Reference;
+use crate::model::{Image, Observed};
+use crate::prune::dropped::deletes;
+use crate::prune::fate::Fate;
+use crate::prune::outcome::{Ending, Stayed};
+use crate::prune::pruning::Pruning;
+use crate::prune::traits::{Engine, Host};
+use crate::prune::untied::Untied;
+
+/// What came of putting names back.
+pub(super) enum Back {
+    /// It has all that it is to have; these were given back.
+    Here(Untied),
+    /// Somebody removed the image.
+    Gone,
+}
+
+/// Why a name is not back.
+enum NotBack {
+    /// The engine is lost.
+    Lost(EngineError),
+    /// It says no, or the name is not there all the same.
+    Refused(String),
+}
+
+impl From<EngineError> for NotBack {
+    fn from(error: EngineError) -> Self {
+        match error.kind {
+            Failure::Lost => Self::Lost(error),
+            Failure::NotFound
+            | Failure::Conflict
+            | Failure::Status(_)
+            | Failure::Permission
+            | Failure::Nonsense
+            | Failure::Contradiction => Self::Refused(error.to_string()),
+        }
+    }
+}
+
+impl<E: Engine, H: Host> Pruning<'_, E, H> {
+    /// An image stays for this reason, with all the names that it had.
+    pub(super) async fn stay(
+        &mut self,
+        entry: &Entry,
+        untied: &Untied,
+        fate: Fate,
+    ) -> Result<Fate, Ending> {
+        Ok(match (self.put_back(entry, untied).await?, fate) {
+            (_, removed @ Fate::Removed(_)) => removed,
+            (Back::Gone, _) => Fate::gone_already(),
+            (Back::Here(back), Fate::Skipped(why, because)) => {
+                Fate::Skipped(back.put_back_for(&why), because)
+            }
+            (Back::Here(back), Fate::Failed(why)) => Fate::Failed(back.put_back_for(&why)),
+        })
+    }
+
+    /// Puts back what runs dropped that were cut off, from images with such a verdict that
+    /// this run has not come to.
+    pub(super) async fn put_back_of_earlier_runs(
+        &mut self,
+        which: impl Fn(Verdict) -> bool,
+    ) -> Result<(), Ending> {
+        if self.plan.engine().no_removals().is_some() {
+            return Ok(());
+        }
+        let plan = self.plan;
+        for entry in plan.entries().iter().filter(|entry| which(entry.verdict())) {
+            let image = entry.image();
+            if image.untied.is_empty() || self.is_told(image) {
+                continue;
+            }
+            let Back::Here(back) = self.put_back(entry, &Untied::before(entry)).await? else {
+                continue;
+            };
+            let why = back.put_back_for("a run that dropped its names was cut off");
+            let because = Some(Because::NamesPutBack);
+            let (id, now) = (image.id.clone(), self.host.now());
+            let run = &self.outcome.run;
+            let record = Record::stayed(run, now, id.clone(), why.clone(), because);
+            if !back.is_empty() {
+                self.outcome.skipped.push(Stayed { id, why, because });
+            }
+            self.write(record)?;
+        }
+        Ok(())
+    }
+
+    /// Whether this run has told already what became of an image.
+    fn is_told(&self, image: &Image) -> bool {
+        let outcome = &self.outcome;
+        let stayed = outcome.skipped.iter().chain(&outcome.failed);
+        let mut stayed = stayed.chain(&outcome.unconfirmed);
+        stayed.any(|stayed| stayed.id == image.id)
+            || outcome.removed.iter().any(|gone| gone.id == image.id)
+    }
+
+    pub(super) async fn put_back(
+        &mut self,
+        entry: &Entry,
+        untied: &Untied,
+    ) -> Result<Back, Ending> {
+        const TRIES: usize = 2;
+        let (engine, image) = (self.engine, entry.image());
+        let (mut tries, mut given) = (0, Untied::default());
+        let (why, missing) = loop {
+            let seen = match self.patiently(engine.inspect(&image.id)).await {
+                Ok(Some(seen)) => seen,
+                Ok(None) => return Ok(Back::Gone),
+                Err(error) => return Err(self.unknown(entry, error.to_string())),
+            };
+            let missing = match self.missing(untied, &seen).await {
+                Ok(missing) => missing,
+                Err(error) => return Err(self.unknown(entry, error.to_string())),
+            };
+            if missing.is_empty() {
+                self.drop_our_name(entry, &seen).await?;
+                return Ok(Back::Here(given));
+            }
+            if tries == TRIES {
+                break ("they are not there all the same".to_owned(), missing);
+            }
+            tries += 1;
+            given.extend(&missing);
+            match self.give(image, &seen, &missing).await {
+                Ok(()) => {}
+                Err(NotBack::Lost(error)) => return Err(self.unknown(entry, error.to_string())),
+                Err(NotBack::Refused(_)) if tries < TRIES => {}
+                Err(NotBack::Refused(why)) => break (why, missing),
+            }
+        };
+        Err(self.stays_without(image, missing.names(), why))
+    }
+
+    /// What the image still lacks: a tag that leads to another image by now is that one's.
+    async fn missing(&mut self, untied: &Untied, seen: &Inspected) -> Result<Untied, EngineError> {
+        let engine = self.engine;
+        let mut missing = untied.missing(seen);
+        for tag in std::mem::take(&mut missing.tags) {
+            match self.patiently(engine.leads(&tag)).await? {
+                Leads::ToAnImage => {}
+                Leads::Nowhere | Leads::ToNothing => {
+                    missing.tags.insert(tag);
+                }
+            }
+        }
+        Ok(missing)
+    }
+
+    async fn give(
+        &mut self,
+        image: &Image,
+        seen: &Inspected,
+        missing: &Untied,
+    ) -> Result<(), NotBack> {
+        let engine = self.engine;
+        if seen.ours.is_empty() {
+            // It holds the image: names of an image that is gone would lead to nothing.
+            self.patiently(engine.name_ours(&image.id)).await?;
+        }
+        for tag in &missing.tags {
+            self.patiently(engine.put_back_tag(&image.id, tag)).await?;
+        }
+        if missing.digests.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<Reference> = missing.digests.iter().cloned().collect();
+        match &seen.descriptor {
+            Observed::Known(descriptor) => {
+                let request = engine.put_back_digests(&names, descriptor);
+                Ok(self.patiently(request).await?)
+            }
+            Observed::Unknown(why) => Err(NotBack::Refused(why.clone())),
+        }
+    }
+
+    /// Only from an image that has somebody's name as well. An error ends no run, because
+    /// the next run tries again.
+    async fn drop_our_name(&mut self, entry: &Entry, seen: &Inspected) -> Result<(), Ending> {
+        let engine = self.engine;
+        if seen.tags.is_empty() && seen.digests.is_empty() {
+            return Ok(());
+        }
+        for ours in &seen.ours {
+            if let Ok(dropped) = self.patiently(engine.drop_name(ours)).await {
+                let meant = ours.spellings().into_iter().collect();
+                self.expect_no_loss(entry, &dropped, &meant)?;
+                if deletes(&dropped, &entry.image().id) {
+                    let lost = vec![Lost::Image(entry.image().id.clone())];
+                    return Err(self.lost_with(entry, lost));
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,21 @@
+//! What the log of the small world calls an image and a name.
+
+use crate::engine::Inspected;
+use crate::model::ImageId;
+use crate::model::reference::Reference;
+
+/// The number that `testing::id` made an id of.
+pub(super) fn n(id: &ImageId) -> u64 {
+    u64::from_str_radix(&id.hex()[..8], 16).unwrap()
+}
+
+pub(super) fn short(name: &Reference) -> String {
+    if name.is_ours() {
+        return "ours".into();
+    }
+    name.familiar().split('@').next().unwrap().to_owned()
+}
+
+pub(super) fn nameless(seen: &Inspected) -> bool {
+    seen.tags.is_empty() && seen.digests.is_empty() && seen.ours.is_empty()
+}

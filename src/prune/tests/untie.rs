@@ -1,0 +1,248 @@
+//! Images of the containerd store that have digest references.
+
+use crate::engine::{Dropped, Failure};
+use crate::memory::journal::{Because, What};
+use crate::model::lost::Lost;
+use crate::model::reference::Reference;
+use crate::model::text::Untrusted;
+use crate::model::{Container, Image, Observed, ServiceImage, Spec, Store, Swarm};
+use crate::prune::outcome::{Ending, Outcome};
+use crate::prune::tests::scene::{Scene, left, pull, removed, scene, whys};
+use crate::prune::tests::world::{World, broken};
+use crate::testing::{at, digest, id, pinned, tagged};
+
+const CHANGES: [&str; 4] = ["name", "drop", "put back", "leads"];
+
+/// Two names in two repositories.
+fn twice() -> Image {
+    let mut image = pinned(1, "app");
+    image.digests.insert(digest("db", 1001));
+    image
+}
+
+fn on_containerd(images: impl IntoIterator<Item = Image>) -> Scene {
+    let mut scene = scene(images);
+    scene.host.engine.store = Store::Containerd;
+    scene
+}
+
+/// What a tag of its repository and this digest reference give where they go together.
+fn with_its_tag() -> Dropped {
+    Dropped {
+        untagged: vec!["app:1".into(), digest("app", 1001).familiar()],
+        deleted: vec![],
+    }
+}
+
+fn names(scene: &Scene, n: u64) -> Vec<String> {
+    let world = scene.world();
+    let seen = &world.images[&id(n)];
+    let all = seen.tags.iter().chain(&seen.digests).chain(&seen.ours);
+    let short = |name: &Reference| {
+        let name = name.familiar();
+        name.split('@').next().unwrap().to_owned()
+    };
+    all.map(short).collect()
+}
+
+/// The image stayed with all its names and no name of ours.
+#[track_caller]
+fn is_whole(scene: &Scene, outcome: &Outcome, why: &str) {
+    assert_eq!(names(scene, 1), ["app", "db"]);
+    assert_eq!(removed(outcome), [0; 0]);
+    assert_eq!(outcome.lost, []);
+    let (_, told) = whys(&outcome.skipped)[0];
+    assert!(told.contains(why), "{told}");
+    assert_eq!(scene.open_intents(), [0; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn our_name_comes_first_and_goes_last() {
+    let scene = on_containerd([twice()]);
+    let outcome = scene.prune().await;
+    assert_eq!(removed(&outcome), [1]);
+    assert_eq!(
+        scene.log(&["name", "drop", "containers?", "put back"]),
+        ["name 1", "drop app", "drop db", "containers?", "drop ours"]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_descriptor_nothing_is_dropped() {
+    let scene = on_containerd([twice()]);
+    let gone = Observed::Unknown("odd".into());
+    scene.world().images.get_mut(&id(1)).unwrap().descriptor = gone;
+    let outcome = scene.prune().await;
+    is_whole(&scene, &outcome, "its names could not be put back");
+    assert_eq!(scene.log(&CHANGES), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_somebody_wants_meanwhile_has_all_its_names_afterwards() {
+    type Act = (&'static str, fn(&mut World));
+    let acts: [Act; 3] = [
+        ("was pulled or used", |world| {
+            world.events.push(pull(1, "app", 101));
+        }),
+        ("service web wants it", |world| {
+            world.swarm = Swarm::Manager {
+                images: vec![ServiceImage {
+                    service: Untrusted::new("web"),
+                    spec: Spec::Current,
+                    image: Untrusted::new(digest("app", 1001).to_string()),
+                }],
+                under_way: Vec::new(),
+            };
+        }),
+        ("container c uses it", |world| {
+            world.containers.push(Container {
+                id: Untrusted::new("c"),
+                name: Untrusted::new("c"),
+                image: Untrusted::new("gone"),
+                image_ids: vec![id(1)],
+                state: Untrusted::new("created"),
+                image_mounts: Vec::new(),
+            });
+        }),
+    ];
+    for (why, act) in acts {
+        for step in ["name 1", "drop app", "drop db", "containers?"] {
+            let scene = on_containerd([twice()]);
+            scene.before(step, act);
+            let outcome = scene.prune().await;
+            is_whole(&scene, &outcome, why);
+            let told = whys(&outcome.skipped)[0].1.to_owned();
+            assert!(told.ends_with("put back"), "{told}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tag_that_went_along_comes_back_unless_it_leads_elsewhere() {
+    for elsewhere in [false, true] {
+        let scene = on_containerd([twice(), tagged(2, "other:1")]);
+        scene.answers(Ok(with_its_tag()));
+        scene.before("drop app", |world| {
+            let seen = world.images.get_mut(&id(1)).unwrap();
+            seen.digests.retain(|name| name.path() != "library/app");
+        });
+        if elsewhere {
+            scene.before("leads app:1", |world| {
+                let seen = world.images.get_mut(&id(2)).unwrap();
+                seen.tags.insert("app:1".parse().unwrap());
+            });
+        }
+        let outcome = scene.prune().await;
+        assert_eq!(outcome.lost, []);
+        let (first, second) = (names(&scene, 1), &scene.world().images[&id(2)].tags.len());
+        if elsewhere {
+            assert_eq!((first, *second), (vec!["app".into(), "db".into()], 2));
+        } else {
+            assert_eq!(first, ["app:1", "app", "db"]);
+        }
+        assert!(whys(&outcome.skipped)[0].1.contains("tagged app:1"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_or_error_of_any_drop_puts_all_names_back() {
+    for (failure, step) in [
+        (Failure::Conflict, "drop app"),
+        (Failure::Conflict, "drop db"),
+        (Failure::Status(500), "drop db"),
+        (Failure::Conflict, "drop ours"),
+        (Failure::Status(500), "drop ours"),
+    ] {
+        let scene = on_containerd([twice()]);
+        // The last of them is the drop of our name at the end.
+        scene.before(step, move |world| {
+            world.drops.push(Err(broken(failure)));
+        });
+        let outcome = scene.prune().await;
+        assert_eq!(names(&scene, 1), ["app", "db"], "{failure:?} at {step}");
+        let stayed = [&outcome.skipped, &outcome.failed];
+        let told: Vec<_> = stayed.iter().flat_map(|list| whys(list)).collect();
+        assert_eq!(told.len(), 1, "{told:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_image_with_a_name_that_does_not_come_back_is_a_loss_and_keeps_ours() {
+    let scene = on_containerd([twice()]);
+    scene.before("drop ours", |world| {
+        world.drops.push(Err(broken(Failure::Conflict)));
+    });
+    scene.world().fails.push(("put back", Failure::Status(500)));
+    let outcome = scene.prune().await;
+    assert_eq!(outcome.ending, Ending::Surprised);
+    let lost: Vec<_> = outcome.lost.iter().map(|loss| loss.what.clone()).collect();
+    let names_lost = ["app", "db"].map(|name| Lost::Name(digest(name, 1001)));
+    assert_eq!(lost, names_lost);
+    assert!(names(&scene, 1)[0].starts_with("secateur.invalid"));
+    // The next run tries again.
+    assert_eq!(scene.open_intents(), [1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_an_answer_our_name_stays_and_the_intent_is_open() {
+    let scene = on_containerd([twice()]);
+    scene.before("drop db", |world| {
+        world.drops.push(Err(broken(Failure::Lost)));
+    });
+    let outcome = scene.prune().await;
+    assert!(matches!(outcome.ending, Ending::EngineLost(_)));
+    assert_eq!(names(&scene, 1).len(), 2, "db and ours");
+    assert_eq!(scene.open_intents(), [1]);
+}
+
+/// An image from which a run that was cut off took `app`.
+fn cut_off(image: Image) -> Scene {
+    let untied: Image = Image {
+        untied: [digest("app", 1001)].into(),
+        ..left(image)
+    };
+    let scene = on_containerd([untied]);
+    let without = |world: &mut World| {
+        let seen = world.images.get_mut(&id(1)).unwrap();
+        seen.digests.remove(&digest("app", 1001));
+    };
+    without(&mut scene.world());
+    scene
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_run_that_was_cut_off_took_comes_back_where_the_image_stays() {
+    let mut scene = cut_off(twice());
+    scene.host.images.get_mut(&id(1)).unwrap().dates.created = Some(at(95));
+    let outcome = scene.prune().await;
+    is_whole(&scene, &outcome, "cut off; app@");
+    assert_eq!(outcome.skipped[0].because, Some(Because::NamesPutBack));
+    let records = &scene.world().records;
+    let closes = |what: &What| {
+        let because = Some(Because::NamesPutBack);
+        matches!(what, What::Outcome { because: b, .. } if *b == because)
+    };
+    assert!(records.iter().any(|(record, _)| closes(&record.what)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_run_that_was_cut_off_took_stays_away_from_what_goes() {
+    let scene = cut_off(twice());
+    let outcome = scene.prune().await;
+    assert_eq!(removed(&outcome), [1]);
+    assert_eq!(scene.log(&CHANGES), ["drop db", "drop ours"]);
+    assert_eq!(scene.open_intents(), [0; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_run_that_was_cut_off_took_comes_back_where_this_one_ends_early_or_skips() {
+    for line in ["intent 1", "builds?", "swarm?", "drop db"] {
+        let scene = cut_off(twice());
+        scene.before(line, |world| {
+            world.interrupted = true;
+            world.events.push(pull(1, "app", 101));
+        });
+        let outcome = scene.prune().await;
+        is_whole(&scene, &outcome, "app@");
+    }
+}

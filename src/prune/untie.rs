@@ -1,0 +1,218 @@
+//! Removes an image of the containerd store that has digest references. There the drop of
+//! `app@sha256:…` takes along a tag of that repository that leads to the same image. So our
+//! own name holds the image while its references are dropped, and only then it is asked
+//! whether somebody wants it. If so, all that it lost is put back before our name goes.
+
+use std::collections::BTreeSet;
+
+use futures_util::future::join4;
+
+use crate::decide::plan::Entry;
+use crate::engine::{EngineError, Failure, Inspected};
+use crate::memory::journal::Because;
+use crate::model::reference::Reference;
+use crate::model::{AtWork, Observed};
+use crate::prune::changed::{used_by_container, wanted_by_swarm, wanted_since};
+use crate::prune::confirm::KEPT;
+use crate::prune::dropped::deletes;
+use crate::prune::fate::Fate;
+use crate::prune::outcome::Ending;
+use crate::prune::pruning::{Last, Pruning};
+use crate::prune::traits::{Engine, Host};
+use crate::prune::untied::Untied;
+
+/// How far the drop of an image's digest references came.
+enum Dropped {
+    /// All are gone, and our name holds the image.
+    All,
+    /// The image went with them: somebody took our name away.
+    WithTheImage,
+    /// The image is to stay, for this reason.
+    Not(Fate),
+}
+
+impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
+    /// `None` where its names were dropped: the confirmation shows what became of it.
+    pub(super) async fn untie_and_remove(
+        &mut self,
+        entry: &'a Entry,
+        inspected: Inspected,
+    ) -> Result<Option<Fate>, Ending> {
+        let (engine, id) = (self.engine, &entry.image().id);
+        if let Observed::Unknown(why) = &inspected.descriptor {
+            let why = format!("its names could not be put back: {why}");
+            return Ok(Some(Fate::skipped(why)));
+        }
+        if let Some(why) = self.too_old() {
+            return Ok(Some(Fate::skipped(why)));
+        }
+        if inspected.ours.is_empty() {
+            match self.patiently(engine.name_ours(id)).await {
+                Ok(_) => {}
+                Err(error) if error.kind == Failure::NotFound => {
+                    return Ok(Some(Fate::gone_already()));
+                }
+                Err(error) => return Fate::of_error(error).map(Some),
+            }
+        }
+        let since = self.host.now();
+        let mut untied = Untied::before(entry);
+        let dropped = self.drop_digests(entry, &inspected.digests, &mut untied);
+        let stays = match dropped.await? {
+            Dropped::All => self.wanted_now(entry).await?,
+            Dropped::WithTheImage => {
+                untied.digests.extend(inspected.digests.iter().cloned());
+                self.last = Some(Last {
+                    entry,
+                    names: inspected.digests.into_iter().collect(),
+                    since,
+                    deleted: true,
+                    name_gone: false,
+                    untied,
+                });
+                return Ok(None);
+            }
+            Dropped::Not(fate) => Some(fate),
+        };
+        if let Some(fate) = stays {
+            return self.stay(entry, &untied, fate).await.map(Some);
+        }
+        self.drop_ours(entry, untied).await
+    }
+
+    async fn drop_digests(
+        &mut self,
+        entry: &Entry,
+        digests: &BTreeSet<Reference>,
+        untied: &mut Untied,
+    ) -> Result<Dropped, Ending> {
+        let (engine, id) = (self.engine, &entry.image().id);
+        for name in digests {
+            if let Some(why) = self.too_old() {
+                return Ok(Dropped::Not(Fate::skipped(why)));
+            }
+            let dropped = match self.patiently(engine.drop_name(name)).await {
+                Ok(dropped) => dropped,
+                Err(error) if error.kind == Failure::NotFound => {
+                    let why = "one of its names went meanwhile";
+                    return Ok(Dropped::Not(Fate::skipped(why)));
+                }
+                Err(error) => {
+                    untied.digests.insert(name.clone());
+                    return self.not_dropped(entry, &error).await.map(Dropped::Not);
+                }
+            };
+            if deletes(&dropped, id) {
+                let meant = digests.iter().flat_map(Reference::spellings).collect();
+                self.expect_no_loss(entry, &dropped, &meant)?;
+                return Ok(Dropped::WithTheImage);
+            }
+            let accounted = untied.take(&dropped, digests);
+            if let Err(ending) = self.expect_no_loss(entry, &dropped, &accounted) {
+                self.put_back(entry, untied).await?;
+                return Err(ending);
+            }
+        }
+        let Some(tag) = untied.tags.first() else {
+            return Ok(Dropped::All);
+        };
+        let why = format!("it was tagged {} since the plan", tag.familiar());
+        Ok(Dropped::Not(Fate::skipped(why)))
+    }
+
+    async fn not_dropped(&mut self, entry: &Entry, error: &EngineError) -> Result<Fate, Ending> {
+        if error.kind == Failure::Conflict {
+            let why = format!("the engine would not: {}", error.why);
+            return Ok(Fate::Skipped(why, Some(Because::EngineWouldNot)));
+        }
+        self.after_error(entry, error, &[]).await
+    }
+
+    /// Why it is to stay, by all that could want it since the plan.
+    async fn wanted_now(&mut self, entry: &Entry) -> Result<Option<Fate>, Ending> {
+        let (engine, id) = (self.engine, &entry.image().id);
+        let (now, since) = self.events_to_ask_for();
+        let requests = join4(
+            engine.inspect(id),
+            engine.containers(),
+            engine.swarm(),
+            engine.events(since),
+        );
+        let answers = self.patiently_all(requests).await;
+        let answers = answers.and_then(|(image, containers, swarm, events)| {
+            Ok((image?, containers?, swarm?, events?))
+        });
+        let (image, containers, swarm, events) = match answers {
+            Ok(answers) => answers,
+            Err(error) if error.kind == Failure::Lost => {
+                return Err(self.unknown(entry, error.to_string()));
+            }
+            Err(error) => return Ok(Some(Fate::Failed(error.to_string()))),
+        };
+        self.add_events(events, now);
+        let Some(image) = image else {
+            return Ok(Some(Fate::gone_already()));
+        };
+        let at_work = AtWork {
+            swarm,
+            ..AtWork::idle()
+        };
+        let why = named(&image)
+            .or_else(|| used_by_container(entry, &containers))
+            .or_else(|| wanted_by_swarm(entry, &at_work))
+            .or_else(|| wanted_since(entry, &self.events))
+            .or_else(|| self.too_old().map(str::to_owned));
+        Ok(why.map(Fate::skipped))
+    }
+
+    /// Its last name. The engine itself keeps what a container or an image mount uses.
+    async fn drop_ours(
+        &mut self,
+        entry: &'a Entry,
+        untied: Untied,
+    ) -> Result<Option<Fate>, Ending> {
+        let (engine, id) = (self.engine, &entry.image().id);
+        let ours = Reference::ours(id);
+        let since = self.host.now();
+        let dropped = match self.patiently(engine.drop_name(&ours)).await {
+            Ok(dropped) => dropped,
+            Err(error) if error.kind == Failure::NotFound => {
+                let fate = Fate::skipped("one of its names went meanwhile");
+                return self.stay(entry, &untied, fate).await.map(Some);
+            }
+            Err(error) => {
+                return match self.not_dropped(entry, &error).await? {
+                    gone @ Fate::Removed(_) => Ok(Some(gone)),
+                    fate => self.stay(entry, &untied, fate).await.map(Some),
+                };
+            }
+        };
+        let meant = ours.spellings().into_iter().collect();
+        if deletes(&dropped, id) {
+            self.expect_no_loss(entry, &dropped, &meant)?;
+            self.last = Some(Last {
+                entry,
+                names: vec![ours],
+                since,
+                deleted: true,
+                name_gone: false,
+                untied,
+            });
+            return Ok(None);
+        }
+        let kept = Fate::Skipped(KEPT.to_owned(), Some(Because::KeptMeanwhile));
+        let kept = self.stay(entry, &untied, kept).await?;
+        self.expect_no_loss(entry, &dropped, &meant)?;
+        Ok(Some(kept))
+    }
+}
+
+/// A name that it got while our own name held it.
+fn named(image: &Inspected) -> Option<String> {
+    let name = image.tags.iter().chain(&image.digests).next();
+    match name {
+        Some(name) => Some(format!("it was named {} since the plan", name.familiar())),
+        None if image.ours.is_empty() => Some("one of its names went meanwhile".to_owned()),
+        None => None,
+    }
+}
