@@ -59,7 +59,7 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
         let mut untied = Untied::before(entry);
         let dropped = self.drop_digests(entry, &inspected.digests, &mut untied);
         let stays = match dropped.await? {
-            Dropped::All => self.wanted_now(entry).await?,
+            Dropped::All => self.wanted_now(entry, &untied).await?,
             Dropped::WithTheImage => {
                 untied.digests.extend(inspected.digests.iter().cloned());
                 self.last = Some(Last {
@@ -94,6 +94,8 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
             let dropped = match self.patiently(engine.drop_name(name)).await {
                 Ok(dropped) => dropped,
                 Err(error) if error.kind == Failure::NotFound => {
+                    // Somebody took it, or the engine heard the request twice.
+                    untied.digests.insert(name.clone());
                     let why = "one of its names went meanwhile";
                     return Ok(Dropped::Not(Fate::skipped(why)));
                 }
@@ -129,7 +131,7 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
     }
 
     /// Why it is to stay, by all that could want it since the plan.
-    async fn wanted_now(&mut self, entry: &Entry) -> Result<Option<Fate>, Ending> {
+    async fn wanted_now(&mut self, entry: &Entry, untied: &Untied) -> Result<Option<Fate>, Ending> {
         let (engine, id) = (self.engine, &entry.image().id);
         let (now, since) = self.events_to_ask_for();
         let requests = join4(
@@ -157,6 +159,12 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
             swarm,
             ..AtWork::idle()
         };
+        // A deploy or a pull that began since ends the run, as before each turn.
+        let refusals = self.host.refusals(&at_work);
+        if !refusals.is_empty() {
+            self.put_back(entry, untied).await?;
+            return Err(self.refused(refusals));
+        }
         let why = named(&image)
             .or_else(|| used_by_container(entry, &containers))
             .or_else(|| wanted_by_swarm(entry, &at_work))

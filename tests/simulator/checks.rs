@@ -139,6 +139,11 @@ impl World {
     /// An image is about to be given our name by a run. `asked_under_lock`: as
     /// for [`World::drops`].
     pub fn names(&mut self, run: usize, id: &ImageId, asked_under_lock: bool) {
+        // So that names which a run dropped that was cut off come back to what is here.
+        if self.is_of_a_cut_off_run(run, id) {
+            self.runs[run].changed += 1;
+            return;
+        }
         let ran = &self.runs[run];
         let mut wrong = Vec::new();
         match &ran.planned {
@@ -157,7 +162,9 @@ impl World {
         if !ran.intended.contains(id) {
             wrong.push("an image was changed without an intent that outlasts a crash");
         }
-        if !asked_under_lock {
+        // What this run took comes back whether or not a deploy has its lock by then.
+        let comes_back = ran.removed.contains(id) || self.owes(id);
+        if !asked_under_lock && !comes_back {
             wrong.push("an image is named without the locks");
         }
         self.runs[run].changed += 1;
@@ -165,7 +172,9 @@ impl World {
             self.violated(format!("{why}: {id} was named"));
         }
         let let_go = self.runs[run].holds.is_none();
-        self.beside_others(run, id, "named", let_go);
+        if !comes_back {
+            self.beside_others(run, id, "named", let_go);
+        }
     }
 
     /// Whether a deploy, a pull or a build was seen, or could have been.
@@ -190,7 +199,7 @@ impl World {
             wrong.push("beside a pull that showed its sign");
         }
         let ran = &self.runs[run];
-        if !self.setting.old
+        if !self.setting.is_20()
             && self
                 .builds
                 .iter()
@@ -226,6 +235,10 @@ impl World {
         if !name.is_ours() && !name.is_digest() {
             wrong.push("a tag of somebody's is dropped");
         }
+        let held = image.tags.iter().any(Reference::is_ours);
+        if self.setting.store == Store::Containerd && name.is_digest() && !held {
+            wrong.push("a digest reference is dropped, and our name does not hold the image");
+        }
         // Dropped beside other names, ours takes nothing with it.
         let names = image.tags.len() + image.digests.len();
         let takes_it = !name.is_ours() || names == 1;
@@ -241,7 +254,8 @@ impl World {
         if !planned && !name.is_ours() {
             wrong.push("a name is dropped of an image that no plan removes");
         }
-        if !asked_under_lock {
+        // Names come back whether or not a deploy has its lock by then, and ours goes last.
+        if takes_it && !asked_under_lock {
             wrong.push("a name is dropped without the locks");
         }
         for why in wrong {
@@ -365,6 +379,8 @@ impl World {
             }
             // Brought back under a tag before it was looked at again, it cannot be
             // told from one that the engine kept for that tag.
+            // Or under a name that moved on while others came back.
+            RemovalResult::Skipped if here && self.setting.store == Store::Containerd => {}
             RemovalResult::Skipped
                 if self
                     .engine

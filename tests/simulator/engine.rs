@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use chrono::{DateTime, Utc};
-use secateur::engine::{Dropped, Failure, Inspected};
+use secateur::engine::{Descriptor, Dropped, Failure, Inspected, Leads};
 use secateur::model::reference::Reference;
 use secateur::model::text::Untrusted;
 use secateur::model::{Bytes, Container, Dates, Event, EventKind, Image, ImageId, Observed, Store};
@@ -72,6 +72,8 @@ pub struct Engine {
     pub containers: Vec<Held>,
     pub events: VecDeque<Happened>,
     made: u64,
+    /// On the containerd store: older than 28, so no image tells its descriptor.
+    pub old: bool,
     /// How often it was started.
     pub starts: u64,
 }
@@ -91,6 +93,7 @@ impl Engine {
             containers: Vec::new(),
             events: VecDeque::new(),
             made: 0,
+            old: false,
             starts: 0,
         }
     }
@@ -472,14 +475,33 @@ impl Engine {
     pub fn look(&self, id: &ImageId) -> Option<Inspected> {
         let stored = self.images.get(id)?;
         let (ours, tags) = stored.tags.iter().cloned().partition(Reference::is_ours);
+        let digests = self.digests(id, stored);
+        let descriptor = if self.store == Store::Containerd && !self.old {
+            Observed::Known(Descriptor {
+                media_type: Untrusted::new("application/vnd.oci.image.manifest.v1+json"),
+                digest: id.clone(),
+                size: 500,
+            })
+        } else {
+            Observed::Unknown("it gives none".into())
+        };
         Some(Inspected {
             tags,
-            digests: self.digests(id, stored),
+            made_up: digests.difference(&stored.digests).cloned().collect(),
+            digests,
             ours,
             last_tag_time: Observed::Known(stored.tagged),
-            made_up: BTreeSet::new(),
-            descriptor: Observed::Unknown("not modelled".into()),
+            descriptor,
         })
+    }
+
+    /// Where a name leads.
+    pub fn leads(&self, name: &Reference) -> Leads {
+        match self.holder(name) {
+            None => Leads::Nowhere,
+            Some(id) if self.images[id].hollow => Leads::ToNothing,
+            Some(_) => Leads::ToAnImage,
+        }
     }
 
     pub fn container_list(&self) -> Vec<Container> {

@@ -237,6 +237,7 @@ fn is_request(point: Point) -> bool {
             | P::NameOurs
             | P::DropName
             | P::PutBack
+            | P::Leads
             | P::Containers
             | P::Happened
     )
@@ -341,19 +342,6 @@ impl Engine for Meeting {
         .await
     }
 
-    // The model's engine gives no descriptor, so no name is dropped that is put back.
-    async fn leads(&self, _: &Reference) -> Result<Leads, EngineError> {
-        Ok(Leads::Nowhere)
-    }
-
-    async fn put_back_tag(&self, _: &ImageId, _: &Reference) -> Result<(), EngineError> {
-        Ok(())
-    }
-
-    async fn put_back_digests(&self, _: &[Reference], _: &Descriptor) -> Result<(), EngineError> {
-        Ok(())
-    }
-
     async fn drop_name(&self, name: &Reference) -> Result<Dropped, EngineError> {
         self.gives_way().await;
         let wrong = self.at(Point::DropName);
@@ -404,6 +392,47 @@ impl Engine for Meeting {
         };
         wrong.after(Point::DropName).await?;
         Ok(dropped)
+    }
+
+    async fn leads(&self, name: &Reference) -> Result<Leads, EngineError> {
+        self.call(Point::Leads, |world| Ok(world.engine.leads(name)))
+            .await
+    }
+
+    async fn put_back_tag(&self, id: &ImageId, tag: &Reference) -> Result<(), EngineError> {
+        let run = self.run;
+        // Who has it before this call was made, could be seen.
+        let elsewhere = self
+            .world()
+            .engine
+            .holder(tag)
+            .is_some_and(|other| other != id);
+        self.call(Point::PutBack, |world| {
+            world.puts_back(run, id, tag, elsewhere);
+            world.engine.tag(world.moment(), id, tag)?;
+            world.engine.by_run();
+            world.settles();
+            Ok(())
+        })
+        .await
+    }
+
+    async fn put_back_digests(
+        &self,
+        names: &[Reference],
+        descriptor: &Descriptor,
+    ) -> Result<(), EngineError> {
+        let (run, id) = (self.run, &descriptor.digest);
+        self.call(Point::PutBack, |world| {
+            for name in names {
+                world.puts_back(run, id, name, false);
+                world.engine.load_index(world.moment(), id, name);
+                world.engine.by_run();
+            }
+            world.settles();
+            Ok(())
+        })
+        .await
     }
 
     async fn builds(&self) -> Result<Observed<Vec<String>>, EngineError> {

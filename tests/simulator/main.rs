@@ -92,7 +92,7 @@ fn every_decision_is_what_a_naive_reading_allows_and_less_knowledge_keeps_more()
 }
 
 /// What must happen now and then, or the simulation proves nothing.
-const MUST_HAPPEN: [&str; 45] = [
+const MUST_HAPPEN: [&str; 49] = [
     "candidate",
     "image removed",
     "image skipped",
@@ -101,6 +101,9 @@ const MUST_HAPPEN: [&str; 45] = [
     "a left name of ours dropped",
     "drop refused by the engine",
     "a tag lost inside a delete call",
+    "an image removed after its digest references",
+    "a tag went along with a digest reference",
+    "a name put back",
     "collateral reported",
     "removal unconfirmed",
     "gone in the end",
@@ -128,6 +131,7 @@ const MUST_HAPPEN: [&str; 45] = [
     "refused: signs-unreadable",
     "others: tagged",
     "others: pulled",
+    "others: pulled what is here",
     "others: deployed",
     "others: deploy waited for the lock",
     "others: container created",

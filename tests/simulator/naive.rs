@@ -223,10 +223,14 @@ impl<'a> Reading<'a> {
         let pinned = asked || !image.digests.is_empty() && !superseded;
         let wanted = match (pinned, longest.digest_pinned) {
             _ if !image.digests.is_empty() && engine.store == Store::Podman => return None,
-            // A name is dropped only where it could be put back.
+            // There a digest reference is dropped only where it could be put back. Who was
+            // not inspected is in no run's plan of removals.
             _ if !image.digests.is_empty()
                 && engine.store == Store::Containerd
-                && !matches!(image.restorable, Some(Observed::Known(()))) =>
+                && match &image.restorable {
+                    Some(known) => known.known().is_none(),
+                    None => image.last_tag_time.is_some(),
+                } =>
             {
                 return None;
             }

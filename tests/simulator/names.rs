@@ -20,6 +20,9 @@ pub struct Missing {
     pub image: ImageId,
     /// Whose state folder must know of it; `None`: its journal was taken away.
     pub state: Option<usize>,
+    /// The run that dropped it was cut off. Of a tag that went along with a digest reference,
+    /// the engine's events alone may tell then.
+    pub cut_off: bool,
 }
 
 pub type Owed = BTreeMap<Reference, Missing>;
@@ -72,6 +75,9 @@ impl World {
             self.remembers(run);
             return;
         }
+        if name.is_ours() && !self.owed.is_empty() {
+            self.count("an image removed after its digest references");
+        }
         if name.is_digest() {
             let planned = self.runs[run].planned.as_ref();
             let planned = planned.is_some_and(|planned| planned.contains(image));
@@ -94,7 +100,9 @@ impl World {
         let mut image = self.engine.image(id, &Stored::default());
         image.digests.clear();
         let owed = self.owed.iter();
-        let owed = owed.filter(|(_, missing)| missing.image == *id);
+        let owed = owed.filter(|(_, missing)| {
+            missing.image == *id && missing.state.is_some() && !missing.cut_off
+        });
         for (name, _) in owed {
             if name.is_digest() {
                 image.digests.insert(name.clone());
@@ -123,8 +131,7 @@ impl World {
         }
     }
 
-    /// While a name is owed, our own name holds the image, and a journal that outlasts a
-    /// crash knows the name.
+    /// While a name is owed, a journal that outlasts a crash knows it.
     pub fn remembers(&mut self, run: usize) {
         if self.owed.is_empty() {
             return;
@@ -133,9 +140,9 @@ impl World {
         let mut wrong = Vec::new();
         for (name, missing) in &self.owed {
             let Some(state) = missing.state else { continue };
-            let image = self.engine.images.get(&missing.image);
-            if image.is_some_and(|image| !image.tags.iter().any(Reference::is_ours)) {
-                wrong.push(format!("{name} is not back, and our name is gone"));
+            // A tag that came in the last moment stands in no intent.
+            if !name.is_digest() {
+                continue;
             }
             let state = &self.states[state];
             let open = pending(&state.journal[..state.synced], &key);
@@ -148,6 +155,52 @@ impl World {
         for why in wrong {
             self.violated(why);
         }
+    }
+
+    /// A run is about to give an image a name back. `elsewhere`: it could see that the name
+    /// leads to another.
+    pub fn puts_back(&mut self, run: usize, id: &ImageId, name: &Reference, elsewhere: bool) {
+        self.runs[run].changed += 1;
+        let image = self.engine.images.get(id);
+        let ran = &self.runs[run];
+        let mut wrong = Vec::new();
+        if ran.planned.is_none() {
+            wrong.push("a run that was not cleared gives a name");
+        }
+        if elsewhere {
+            wrong.push("a name is taken from another image");
+        }
+        if name.is_digest() && image.is_none_or(|image| image.hollow) {
+            wrong.push("a name is given to what is not here");
+        }
+        for why in wrong {
+            self.violated(format!("{why}: {name}"));
+        }
+        self.count("a name put back");
+    }
+
+    /// A run begins: the last one of this state folder has ended somehow.
+    pub fn begins(&mut self, state: usize) {
+        for missing in self.owed.values_mut() {
+            missing.cut_off |= missing.state == Some(state);
+        }
+    }
+
+    /// Whether a name of this image is not back.
+    pub fn owes(&self, id: &ImageId) -> bool {
+        self.owed.values().any(|missing| missing.image == *id)
+    }
+
+    /// Whether an earlier run of this state folder may have dropped digest references of an
+    /// image, by its journal. It cannot be told from one that went and came again.
+    pub fn is_of_a_cut_off_run(&self, run: usize, id: &ImageId) -> bool {
+        let ran = &self.runs[run];
+        let state = &self.states[ran.state];
+        let open = pending(&state.journal[..state.synced], &self.key());
+        let intent = open.get(id).filter(|_| !ran.intended.contains(id));
+        self.setting.store == Store::Containerd
+            && ran.planned.is_some()
+            && intent.is_some_and(|record| of_intent(record).iter().any(Reference::is_digest))
     }
 
     /// Somebody took the journal of this state folder.
@@ -173,7 +226,11 @@ impl World {
         );
         let owed = self.owed.iter();
         let mine = owed.filter(|(_, missing)| missing.state == Some(state));
+        let (forgotten, mine): (Vec<_>, Vec<_>) =
+            mine.partition(|(name, missing)| missing.cut_off && !name.is_digest());
+        let forgotten: Vec<Reference> = forgotten.iter().map(|(name, _)| (*name).clone()).collect();
         let (told, silent): (Vec<_>, Vec<_>) = mine
+            .into_iter()
             .map(|(name, _)| name.clone())
             .partition(|name| reported(name));
         if !told.is_empty() {
@@ -181,6 +238,10 @@ impl World {
         }
         if cut_off {
             return;
+        }
+        for name in forgotten {
+            self.count("a tag that went along is lost with a run that was cut off");
+            self.owed.remove(&name);
         }
         for name in silent {
             self.violated(format!("a run ended well, and {name} is not back"));

@@ -224,7 +224,7 @@ impl World {
                     |name| tag(name).familiar(),
                 );
                 let own = self.engine.images.keys().next().map(ToString::to_string);
-                if !self.setting.old {
+                if !self.setting.is_20() {
                     self.create(now, &own.unwrap_or_default(), &[mounted]);
                 }
             }

@@ -132,6 +132,7 @@ pub enum Point {
     DropName,
     /// A name comes back that a run dropped.
     PutBack,
+    Leads,
     /// Inside the engine's own delete call, after it decided.
     Window,
     Containers,
@@ -196,7 +197,7 @@ pub enum Step {
 #[expect(clippy::struct_excessive_bools, reason = "each is drawn by itself")]
 pub struct Setting {
     pub store: Store,
-    /// 20.10: builds cannot be asked for.
+    /// 20.10, or 26.1 on the containerd store: no image tells its descriptor there.
     pub old: bool,
     pub lock: Option<LockKind>,
     pub deployer_locks: bool,
@@ -217,6 +218,11 @@ pub struct Setting {
 }
 
 impl Setting {
+    /// Builds cannot be asked for, and there are no image mounts.
+    pub fn is_20(&self) -> bool {
+        self.old && self.store == Store::Graphdriver
+    }
+
     pub fn policy(&self, base: &[Policy]) -> Policy {
         let mut policy = base[self.base].clone();
         let age = |time: i64| Duration::from_millis(time.unsigned_abs());
@@ -509,7 +515,13 @@ pub fn draw(seed: u64, bases: usize) -> Case {
         }
     }
     let rng = &mut Rng::with_seed(seed ^ 0xd16e_57ed);
+    let mut setting = setting;
     if setting.store == Store::Containerd {
+        setting.old = chance(rng, 10);
+        if chance(rng, 70) {
+            let age = setting.digest_pinned.unwrap_or(setting.min_age);
+            setting.digest_pinned = Some(age);
+        }
         names(rng, &mut steps);
     }
     Case { setting, steps }
@@ -534,7 +546,7 @@ fn names(rng: &mut Rng, steps: &mut Vec<Step>) {
         else {
             continue;
         };
-        for _ in 0..rng.usize(0..8) / 2 {
+        for _ in 0..rng.usize(0..5) {
             let run = rng.usize(0..runs.len());
             injections.push(between(rng, run));
         }
@@ -586,7 +598,7 @@ fn between(rng: &mut Rng, run: usize) -> Injection {
     Injection {
         run,
         point: one_of(rng, &points),
-        nth: rng.usize(0..5),
+        nth: rng.usize(0..6) / 2,
         what,
     }
 }

@@ -10,7 +10,7 @@ use secateur::model::conditions::{
     Unreadable,
 };
 use secateur::model::text::Untrusted;
-use secateur::model::{EngineFacts, Observed, Swarm};
+use secateur::model::{EngineFacts, Observed, Store, Swarm};
 use secateur::policy::Policy;
 use serde_json::json;
 use tokio::time::Instant;
@@ -100,9 +100,11 @@ pub struct World {
 
 impl World {
     pub fn new(setting: Setting, policy: Policy) -> World {
+        let mut engine = Engine::new(setting.store);
+        engine.old = setting.old;
         World {
-            engine: Engine::new(setting.store),
-            parked: Engine::new(setting.store),
+            parked: engine.clone(),
+            engine,
             second: false,
             setting,
             policy,
@@ -271,7 +273,7 @@ impl World {
     }
 
     pub fn builds_in_use(&self) -> Observed<Vec<String>> {
-        let known = if self.setting.old {
+        let known = if self.setting.is_20() {
             0
         } else {
             self.builds.len()
@@ -310,10 +312,10 @@ impl World {
 
     /// What the engine is, as it says itself.
     pub fn facts(&self) -> EngineFacts {
-        let version = if self.setting.old {
-            "20.10.24"
-        } else {
-            "28.5.2"
+        let version = match (self.setting.old, self.setting.store) {
+            (true, Store::Containerd) => "26.1.5",
+            (true, _) => "20.10.24",
+            (false, _) => "28.5.2",
         };
         let mut facts = engine(self.setting.store, version);
         if self.second {
