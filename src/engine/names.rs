@@ -19,40 +19,53 @@ pub(super) struct SortedNames {
 
 /// `<none>:<none>` is nothing, an entry with `@` is a digest reference in either list, the
 /// rest are tags. On the containerd store RepoTags also holds digest references, and
-/// RepoDigests is made up from tags: there, a digest beside a tag of the same repository
-/// shows nothing.
+/// RepoDigests is made up from all of these: there, a digest beside a tag of the same
+/// repository shows nothing.
 pub(super) fn sort_names(repo_tags: &[String], repo_digests: &[String]) -> SortedNames {
     let mut sorted = SortedNames::default();
-    for text in repo_tags.iter().chain(repo_digests) {
-        if text.starts_with("<none>") {
-            continue;
-        }
-        match text.parse::<Reference>() {
-            Ok(name) if name.is_ours() && !name.is_digest() => sorted.ours.insert(name),
-            // The containerd store makes this up from our own name.
-            Ok(name) if name.is_ours() => false,
-            Ok(name) if name.is_dangling_record() => false,
+    let read = |text: &String| match text.parse::<Reference>() {
+        _ if text.starts_with("<none>") => None,
+        // The containerd store makes a digest reference up from our own name.
+        Ok(name) if name.is_ours() && name.is_digest() => None,
+        Ok(name) if name.is_dangling_record() => None,
+        Ok(name) => Some(Ok(name)),
+        Err(_) => Some(Err(escape(text))),
+    };
+    for name in repo_tags.iter().filter_map(read) {
+        match name {
+            Ok(name) if name.is_ours() => sorted.ours.insert(name),
             Ok(name) if name.is_digest() => sorted.digests.insert(name),
             Ok(name) => sorted.tags.insert(name),
-            Err(_) => {
-                sorted.odd.push(escape(text));
-                false
+            Err(odd) => {
+                sorted.odd.push(odd);
+                continue;
             }
         };
     }
-    let listed = |name: &Reference| {
-        repo_tags
-            .iter()
-            .any(|text| text.parse().ok().as_ref() == Some(name))
-    };
-    let of_a_tag = |name: &Reference| {
-        let mut tags = sorted.tags.iter();
-        tags.any(|tag| tag.repository() == name.repository())
-    };
-    let made_up = sorted.digests.iter();
-    let made_up = made_up.filter(|name| of_a_tag(name) && !listed(name));
-    sorted.made_up = made_up.cloned().collect();
+    let named = sorted.digests.clone();
+    for name in repo_digests.iter().filter_map(read) {
+        match name {
+            // `app@sha256:…` of `app:1@sha256:…`, as Swarm pulls it, is that name again.
+            Ok(name) if is_among(&named, &name) => {}
+            Ok(name) if name.is_ours() => drop(sorted.ours.insert(name)),
+            Ok(name) if name.is_digest() => {
+                let mut tags = sorted.tags.iter();
+                if tags.any(|tag| tag.repository() == name.repository()) {
+                    sorted.made_up.insert(name.clone());
+                }
+                sorted.digests.insert(name);
+            }
+            Ok(name) => drop(sorted.tags.insert(name)),
+            Err(odd) => sorted.odd.push(odd),
+        }
+    }
     sorted
+}
+
+/// Whether a digest reference is one of these, with or without a tag.
+fn is_among(digests: &BTreeSet<Reference>, name: &Reference) -> bool {
+    let bare = name.without_tag();
+    bare.is_some() && digests.iter().any(|other| other.without_tag() == bare)
 }
 
 #[cfg(test)]
@@ -89,6 +102,20 @@ mod tests {
         );
         assert!(sorted.tags.is_empty() && sorted.digests.is_empty() && sorted.odd.is_empty());
         assert_eq!(sorted.ours.len(), 1);
+    }
+
+    #[test]
+    fn on_the_containerd_store_a_digest_counts_once_and_beside_a_tag_it_may_be_made_up() {
+        let swarms = digest("app:1");
+        let sorted = sort_names(std::slice::from_ref(&swarms), &[digest("app")]);
+        let names: Vec<String> = sorted.digests.iter().map(Reference::familiar).collect();
+        assert_eq!(names, [swarms]);
+        assert!(sorted.made_up.is_empty());
+        let sorted = sort_names(&["app:1".into()], &[digest("app"), digest("db")]);
+        let made_up: Vec<String> = sorted.made_up.iter().map(Reference::familiar).collect();
+        assert_eq!((sorted.digests.len(), made_up), (2, vec![digest("app")]));
+        let sorted = sort_names(&["app:1".into(), digest("app")], &[digest("app")]);
+        assert!(sorted.made_up.is_empty(), "it has that name as well");
     }
 
     #[test]

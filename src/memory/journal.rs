@@ -1,6 +1,8 @@
 //! The journal's records: an intent before each removal, an outcome after it.
 //! Finds the intents without an outcome. It opens no file.
 
+mod put_back;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
@@ -145,22 +147,6 @@ impl Record {
         record
     }
 
-    /// The outcome of an image that is here without these names, which could not be put
-    /// back. Its intent stays open: the next run tries again.
-    pub fn without(
-        run: &str,
-        at: DateTime<Utc>,
-        id: ImageId,
-        names: Vec<Lost>,
-        why: String,
-    ) -> Self {
-        let mut record = Self::outcome(run, at, id, RemovalResult::Unknown, Some(why));
-        if let What::Outcome { lost, .. } = &mut record.what {
-            *lost = names;
-        }
-        record
-    }
-
     /// The same record of this engine.
     #[must_use]
     pub fn of(mut self, engine: &str) -> Self {
@@ -247,8 +233,8 @@ pub fn pending(journal: &[u8], engine: &str) -> BTreeMap<ImageId, Record> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Intended {
     pub at: DateTime<Utc>,
-    /// The digest references that it had then.
-    pub digests: Vec<Reference>,
+    /// The names that it had then; a tag among them is one that went along since.
+    pub names: Vec<Reference>,
     /// Nothing says what came of it.
     pub open: bool,
 }
@@ -259,10 +245,9 @@ pub fn intended(journal: &[u8], engine: &str) -> BTreeMap<ImageId, Intended> {
     let open: BTreeSet<ImageId> = pending(journal, engine).into_keys().collect();
     let intended = |record: Record| match record.what {
         What::Intent { names, .. } => {
-            let names = names.iter().filter_map(|name| name.parse().ok());
-            let digests = names.filter(Reference::is_digest).collect();
+            let names = names.iter().filter_map(|name| name.parse().ok()).collect();
             let (at, open) = (record.at, open.contains(&record.id));
-            Some((record.id, Intended { at, digests, open }))
+            Some((record.id, Intended { at, names, open }))
         }
         What::Outcome { .. } => None,
     };

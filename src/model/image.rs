@@ -80,8 +80,8 @@ pub struct Image {
     /// the containerd store alone asks for it. `None`: the image was not inspected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restorable: Option<Observed<()>>,
-    /// Those of `digests` that the engine does not list, because a run dropped them and
-    /// was cut off before it could remove the image or put them back.
+    /// Those of `digests` and `tags` that the engine may not list, because a run dropped them
+    /// and was cut off before it could remove the image or put them back.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub untied: BTreeSet<Reference>,
     /// Up to this moment a tag time is our own doing, by the newest intent in our

@@ -50,7 +50,10 @@ impl NamePattern {
     /// covers `ghcr.io/acme/app@sha256:…`.
     pub fn covers(&self, name: &Reference) -> bool {
         match &self.matcher {
-            Matcher::Exact(exact) => exact == name || exact.without_tag().as_ref() == Some(name),
+            Matcher::Exact(exact) => {
+                let bare = exact.without_tag();
+                exact == name || bare.is_some() && bare == name.without_tag()
+            }
             Matcher::Pattern(readings) => {
                 let texts = [name.to_string(), name.repository()];
                 let any = |reading: &WildMatch| texts.iter().any(|text| reading.matches(text));

@@ -12,7 +12,8 @@ use crate::prune::outcome::{Ending, Outcome};
 /// How long a run waits at its end for what it asks about such images.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
 
-/// The outcomes of these intents, by this survey.
+/// The outcomes of these intents, by this survey. An intent whose names are to be put back stays
+/// open until they are, with the tags that went along: no later survey is told of these.
 pub fn outcomes(pending: &BTreeMap<ImageId, Record>, inventory: &Inventory) -> Vec<Record> {
     let outcome = |intent: &Record| {
         let (result, why) = if inventory.images.contains_key(&intent.id) {
@@ -24,13 +25,11 @@ pub fn outcomes(pending: &BTreeMap<ImageId, Record>, inventory: &Inventory) -> V
         };
         closed(intent, inventory, result, why)
     };
-    // Names that are to be put back keep an intent open until they are.
-    let untied = |id: &ImageId| {
-        let image = inventory.images.get(id);
-        image.is_some_and(|image| !image.untied.is_empty())
+    let record = |intent: &Record| match inventory.images.get(&intent.id) {
+        Some(image) if !image.untied.is_empty() => intent.with_names(&image.untied),
+        _ => Some(outcome(intent)),
     };
-    let whole = pending.values().filter(|intent| !untied(&intent.id));
-    whole.map(outcome).collect()
+    pending.values().filter_map(record).collect()
 }
 
 /// Asks at the end of a run whether an engine was still removing images for a run that

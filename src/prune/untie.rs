@@ -88,6 +88,10 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
     ) -> Result<Dropped, Ending> {
         let (engine, id) = (self.engine, &entry.image().id);
         for name in digests {
+            // It went along with another of its repository.
+            if untied.digests.contains(name) {
+                continue;
+            }
             if let Some(why) = self.too_old() {
                 return Ok(Dropped::Not(Fate::skipped(why)));
             }

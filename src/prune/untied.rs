@@ -16,10 +16,9 @@ pub(super) struct Untied {
 impl Untied {
     /// What an earlier run took.
     pub(super) fn before(entry: &Entry) -> Self {
-        Self {
-            digests: entry.image().untied.clone(),
-            tags: BTreeSet::new(),
-        }
+        let untied = entry.image().untied.iter().cloned();
+        let (digests, tags) = untied.partition(Reference::is_digest);
+        Self { digests, tags }
     }
 
     /// Takes in what went with one of `meant`, and returns all of the engine's spellings

@@ -8,6 +8,7 @@ mod no_survey;
 mod notes;
 mod order;
 mod saved;
+mod untied;
 pub mod watch;
 
 pub use again::after_brief_locks;

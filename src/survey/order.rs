@@ -9,14 +9,13 @@ use crate::engine::{Contents, EngineError, Failure, Inspected};
 use crate::exit::Fault;
 use crate::guard::{Activity, standing};
 use crate::memory::clock::{Clock, dated_from};
-use crate::memory::journal::Intended;
 use crate::memory::ledger::Ledger;
 use crate::memory::state::Known;
 use crate::model::conditions::{ClockReading, Disk};
-use crate::model::reference::Reference;
 use crate::model::{AtWork, EngineFacts, Event, Image, ImageId, Inventory, Observed, Store};
 use crate::policy::Policy;
 use crate::survey::no_survey::NoSurvey;
+use crate::survey::untied;
 
 /// How long a run that was cut off can have taken to give its names: what the
 /// engine dates within this time of an intent is our own doing.
@@ -88,11 +87,12 @@ pub async fn survey_of<S: Sources>(
     let mut images = contents.images;
     for image in images.values_mut() {
         image.dates.stored = sources.stored(image);
-        if let Some(intended) = known.intended.get(&image.id) {
-            image.ours_until = intended.at.checked_add_signed(NAMING);
-            tie_again(image, engine.store, intended);
-        }
+        let intended = known.intended.get(&image.id);
+        image.ours_until = intended.and_then(|it| it.at.checked_add_signed(NAMING));
         image.resists = known.resisting.contains(&image.id);
+    }
+    if engine.store == Store::Containerd {
+        untied::tie_again(&mut images, known.intended, &events);
     }
     let disk = sources.disk();
     let mut inventory = Inventory {
@@ -121,27 +121,6 @@ pub async fn survey_of<S: Sources>(
         plan,
         activities: vec![first, second],
     })
-}
-
-/// An image of the containerd store still counts as having the digest references that a run
-/// dropped there. It was one of ours while it has our name, which goes last or after they are
-/// put back, and may have been where nothing says what came of its removal.
-fn tie_again(image: &mut Image, store: Store, intended: &Intended) {
-    if store != Store::Containerd || (image.ours.is_empty() && !intended.open) {
-        return;
-    }
-    let names = intended.digests.iter();
-    // Beside a tag of its repository it may be made up from that.
-    let made_up = |name: &Reference| {
-        let mut tags = image.tags.iter();
-        tags.any(|tag| tag.repository() == name.repository())
-    };
-    let untied = |name: &&Reference| {
-        let its_own = name.digest() == Some(image.id.as_str());
-        its_own && (!image.digests.contains(*name) || made_up(name))
-    };
-    image.untied = names.filter(untied).cloned().collect();
-    image.digests.extend(image.untied.iter().cloned());
 }
 
 /// When a tag was last set shows only where an image is inspected, and to inspect

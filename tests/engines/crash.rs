@@ -12,10 +12,10 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Mutex;
 
-use self::faults::{FAULTS, Fault, KILL_AT_WRITES, Tampered};
+use self::faults::{FAULTS, Fault, KILL_AT_REQUESTS, KILL_AT_WRITES, Tampered};
 use self::host::Host;
 use self::verdict::Left;
-use crate::lab::Registry;
+use crate::lab::{Kind, Registry};
 
 /// Which call is next. Runs differ by a few calls, by how often they wait: each
 /// call is counted up until a run does not come to it.
@@ -139,7 +139,10 @@ fn came_everywhere(seen: &BTreeMap<Left, usize>) {
 fn wherever_a_run_is_cut_off_its_state_reads_and_the_next_run_ends_its_work() {
     let wanted = std::env::var("SECATEUR_FAULTS").unwrap_or("KILL".into());
     let registry = Registry::start();
-    let hosts = [Host::new(&registry), Host::new(&registry)];
+    let hosts = [
+        Host::new(&registry, Kind::Overlay28),
+        Host::new(&registry, Kind::Overlay28),
+    ];
     for fault in FAULTS {
         if wanted.split_whitespace().any(|name| name == fault.what) {
             let seen = sweep(&hosts, fault, |host, run| {
@@ -160,7 +163,7 @@ fn wherever_a_run_is_cut_off_its_state_reads_and_the_next_run_ends_its_work() {
 #[ignore = "needs the lab: run tests/run"]
 fn a_run_that_is_killed_while_it_sets_files_aside_loses_none_of_them() {
     let registry = Registry::start();
-    let mut host = Host::new(&registry);
+    let mut host = Host::new(&registry, Kind::Overlay28);
     host.with_files_to_set_aside();
     let seen = sweep(&[host], KILL_AT_WRITES, |host, _| {
         let aside = verdict::set_aside(host);
@@ -171,4 +174,44 @@ fn a_run_that_is_killed_while_it_sets_files_aside_loses_none_of_them() {
     });
     // Neither, the one, the other, both, and what is between.
     assert!(seen.len() >= 5, "{seen:?}");
+}
+
+/// On the containerd store names are dropped one by one, and put back where the image is to
+/// stay by then.
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn wherever_a_run_of_the_containerd_store_is_cut_off_the_next_run_removes_or_puts_back() {
+    let registry = Registry::start();
+    let hosts = [
+        Host::new(&registry, Kind::Containerd28),
+        Host::new(&registry, Kind::Containerd28),
+    ];
+    let faults = match std::env::var("SECATEUR_FAULTS") {
+        Ok(wanted) => {
+            let wanted: Vec<&str> = wanted.split_whitespace().collect();
+            let faults = FAULTS.into_iter();
+            faults
+                .filter(|fault| wanted.contains(&fault.what))
+                .collect()
+        }
+        Err(_) => vec![KILL_AT_REQUESTS],
+    };
+    for fault in faults {
+        let seen = sweep(&hosts, fault, |host, run| {
+            verdict::after(host, run);
+            let untied = verdict::is_untied(host);
+            if !host.is_untouched() {
+                verdict::after_a_run_that_keeps(host);
+                verdict::after_the_next_run(host);
+            }
+            untied
+        });
+        println!(
+            "{}: {seen:?} runs left the image without its name",
+            fault.what
+        );
+        if fault.what == "KILL" {
+            assert!(seen.contains_key(&true), "none while its name was away");
+        }
+    }
 }

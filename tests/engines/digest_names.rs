@@ -7,7 +7,7 @@ use crate::lab::image::Archive;
 use crate::lab::{Engine, Kind, Registry, wait_until};
 use crate::support::proxy::{Gate, Proxy};
 use crate::support::scene::{left_names, tags, untagged};
-use crate::support::{EAGER, NOTHING, Secateur, ids, image, reasons, unpinned};
+use crate::support::{EAGER, NOTHING, Secateur, ids, image, reasons, unpinned, with_lock};
 use serde_json::{Value, json};
 
 /// The steps of one removal, each as the request that it is.
@@ -137,9 +137,8 @@ fn a_digest_that_has_a_tag_of_any_repository_stays_untouched() {
     for tag in ["app:v1", "mirror:v1"] {
         let host = Host::old();
         host.pull(tag);
-        host.engine.remove(&host.names[1]).ok("its second name");
         host.secateur.look();
-        host.secateur.until_kept_by(&host.id, &["tagged"]);
+        assert_eq!(reasons(&host.secateur.plan(), &host.id)[0], "tagged");
         host.secateur.prune_takes(&host.engine, &[], &[&host.id]);
         assert!(tags(&host.engine, &host.id).contains(&host.registry.name(tag)));
         assert_eq!(host.proxy.count("DELETE") + host.proxy.count("POST"), 0);
@@ -184,4 +183,32 @@ fn a_container_or_mount_that_comes_between_keeps_every_name() {
             host.is_whole(&outcome, &[]);
         }
     }
+}
+
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn a_tag_that_went_along_in_a_run_that_was_killed_comes_back_after_a_run_that_was_refused() {
+    let host = Host::old();
+    let drop = host.proxy.stop("DELETE", "/images/", 1);
+    let mut run = host.secateur.start_prune();
+    drop.reached();
+    host.pull("app:v1");
+    let inspect = format!("/images/{}/json", host.id);
+    let inspect = host.proxy.stop("GET", &inspect, 1);
+    drop.let_through();
+    inspect.reached();
+    run.signal("KILL");
+    run.done();
+    inspect.let_through();
+    assert!(!tags(&host.engine, &host.id).contains(&host.registry.name("app:v1")));
+
+    let lock = host.secateur.dir().join("deploy.lock");
+    std::fs::write(&lock, "").expect("a deploy's lock");
+    let guarded = with_lock(&lock, "exists");
+    host.secateur.policy(&guarded);
+    host.secateur.prune(75);
+    assert_eq!(left_names(&host.engine).len(), 1);
+    std::fs::remove_file(&lock).expect("the deploy's lock");
+    let outcome = host.secateur.prune(0);
+    host.is_whole(&outcome, &["app:v1"]);
 }

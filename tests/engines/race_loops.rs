@@ -5,6 +5,7 @@
 //! Here some hundreds; thousands by `tests/long races` and `tests/long pulls`.
 
 mod arrivals;
+mod names;
 mod pulls;
 mod racer;
 mod rounds;
@@ -15,6 +16,7 @@ use crate::support::NOTHING;
 use std::io::Write;
 
 use self::arrivals::{Arrival, Host};
+use self::names::Names;
 use self::pulls::Pulls;
 use self::racer::Act;
 use self::rounds::Loop;
@@ -160,6 +162,22 @@ fn no_load_beside_a_janitor_is_broken() {
     for kind in Kind::NEWEST {
         arrives_whole(kind, Arrival::Load);
     }
+}
+
+/// Of what comes while digest references are dropped nothing is lost in silence, and what is put
+/// back is told.
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn no_name_is_lost_while_digest_references_are_dropped() {
+    let named = Names::new().until_acknowledged(wanted("SECATEUR_NAMES", 40));
+    say(&format!(
+        "28.5 containerd, digest references, no lock: {named}"
+    ));
+    assert!(
+        named.put_back > 0 && named.removed > 0,
+        "nobody raced: {named}"
+    );
+    assert_eq!(named.silent, NOTHING, "{named}");
 }
 
 /// What is lost of pulls of what is being removed is reported, and nothing else.

@@ -77,13 +77,6 @@ fn the_image_of_a_service_that_is_gone_goes_where_the_policy_says_when() {
         let engine = Engine::start(kind);
         let id = service_came_and_went(&engine, &registry, &name);
         let secateur = Secateur::at(&engine.host(), &unpinned());
-        if kind.containerd() {
-            // Dropping a pin takes the tags beside it there, so it stays whatever the policy says.
-            secateur.prune(0);
-            secateur.until_kept_by(&id, &["digest-pinned"]);
-            secateur.prune_takes(&engine, &[], &[&name]);
-            continue;
-        }
         secateur.remember();
         assert_eq!(
             image(&secateur.plan(), &id)["class"],
@@ -104,6 +97,62 @@ fn the_image_of_a_service_that_is_gone_goes_where_the_policy_says_when() {
         secateur.policy(&unpinned());
         secateur.prune_takes(&engine, &[&id], &[]);
     }
+}
+
+/// Removes containers of tasks that are over, as `docker container prune`.
+fn without_ended_containers(engine: &Engine) {
+    let ended = encode(&json!({"status": ["exited", "dead", "created"]}).to_string());
+    let path = format!("/containers/json?all=1&filters={ended}");
+    for container in engine.get(&path).as_array().expect("a list") {
+        engine.remove_container(container["Id"].as_str().expect("an id"));
+    }
+}
+
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn of_thirty_updates_by_digest_two_images_stay_and_the_service_rolls_back_without_a_pull() {
+    const UPDATES: usize = 30;
+    let registry = Registry::start();
+    let image = Archive::new().busybox();
+    let put = |n: usize| {
+        let tag = format!("web:v{n}");
+        registry.put(&tag, &image.clone().label("number", &n.to_string()));
+        registry.pinned(&tag)
+    };
+    let names: Vec<String> = (0..=UPDATES).map(put).collect();
+    let auth = registry.auth_header();
+    let engine = Engine::start(Kind::Containerd28);
+    engine.swarm_init();
+    engine.service_create("web", &names[0], 1, Some(&auth));
+    for name in &names[1..] {
+        engine.service_update_image("web", name, Some(&auth));
+        engine.wait_tasks("web", name, "running", 1);
+        wait_until("the update to be over", || {
+            (engine.service("web")["UpdateStatus"]["State"] == "completed").then_some(())
+        });
+    }
+    // On the containerd store an image's digest is its id.
+    let digest = |name: &String| name.split_once('@').expect("a digest").1.to_owned();
+    let images: Vec<String> = names.iter().map(digest).collect();
+    wait_until("only the last task's container to be left", || {
+        without_ended_containers(&engine);
+        let left = engine.get("/containers/json?all=1");
+        (left.as_array()?.len() == 1).then_some(())
+    });
+    let secateur = Secateur::at(
+        &engine.host(),
+        &unpinned().replace("digest_pinned = \"1s\"", "digest_pinned = \"3s\""),
+    );
+    secateur.remember_all();
+    let goes: Vec<&str> = images[..UPDATES - 1].iter().map(String::as_str).collect();
+    let stays: Vec<&str> = images[UPDATES - 1..].iter().map(String::as_str).collect();
+    secateur.prune_takes(&engine, &goes, &stays);
+    drop(registry);
+    let version = engine.service("web")["Version"]["Index"].clone();
+    let spec = engine.service("web")["Spec"].clone();
+    let path = format!("/services/web/update?version={version}&rollback=previous");
+    engine.api("POST", &path, Some(&spec)).ok("rollback");
+    engine.wait_tasks("web", &names[UPDATES - 1], "running", 1);
 }
 
 #[test]

@@ -458,7 +458,8 @@ impl Engine {
                 stored: None,
             },
             last_tag_time: None,
-            restorable: None,
+            // What comes of a drop there is not modelled.
+            restorable: Some(Observed::Unknown("not modelled".into())),
             untied: BTreeSet::new(),
             ours_until: None,
             resists: false,

@@ -70,6 +70,19 @@ pub const KILL_AT_WRITES: Fault = fault(
     ]),
 );
 
+/// For the moments before and after each request to the engine.
+pub const KILL_AT_REQUESTS: Fault = fault(
+    "KILL",
+    Some(&[
+        "sendto",
+        "sendmsg",
+        "write",
+        "writev",
+        "recvfrom",
+        "fdatasync",
+    ]),
+);
+
 /// A run that was tampered with.
 #[derive(Debug)]
 pub struct Tampered {

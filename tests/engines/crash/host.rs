@@ -48,8 +48,8 @@ pub struct Host {
 }
 
 impl Host {
-    pub fn new(registry: &Registry) -> Host {
-        let engine = Engine::start(Kind::Overlay28);
+    pub fn new(registry: &Registry, kind: Kind) -> Host {
+        let engine = Engine::start(kind);
         let secateur = Secateur::at(&engine.host(), POLICY);
         let archives = [Archive::new(), Archive::new()];
         let nameless = archives.map(|archive| (engine.load(&archive), archive));
@@ -75,12 +75,7 @@ impl Host {
         };
         let lock = host.deploy_lock();
         fs::write(&lock, "").expect("the deploy lock");
-        host.secateur.policy(&format!(
-            "{POLICY}[[guard.lock]]\npath = \"{}\"\nkind = \"flock\"\n\
-             [[guard.lock]]\npath = \"{}\"\nkind = \"exists\"\n",
-            lock.display(),
-            lock.with_extension("exists").display()
-        ));
+        host.goes_by(POLICY);
         host.secateur.look();
         host.before = host.state();
         host.before
@@ -88,6 +83,29 @@ impl Host {
         host.again();
         host.names_before = host.names();
         host
+    }
+
+    fn goes_by(&self, policy: &str) {
+        let lock = self.deploy_lock();
+        self.secateur.policy(&format!(
+            "{policy}[[guard.lock]]\npath = \"{}\"\nkind = \"flock\"\n\
+             [[guard.lock]]\npath = \"{}\"\nkind = \"exists\"\n",
+            lock.display(),
+            lock.with_extension("exists").display()
+        ));
+    }
+
+    /// One run that is to keep the image that was pulled by digest.
+    pub fn prune_but_pinned(&self) -> Value {
+        self.goes_by(&POLICY.replace("digest_pinned = \"1ms\"", "digest_pinned = \"keep\""));
+        let outcome = self.secateur.prune(0);
+        self.goes_by(POLICY);
+        outcome
+    }
+
+    /// The image that was pulled by digest, and its name.
+    pub fn pinned(&self) -> (&str, &str) {
+        (&self.pinned.0, &self.pinned.1)
     }
 
     /// From now on each run finds a ledger that does not read, and a journal so
@@ -186,7 +204,8 @@ impl Host {
             for name in names {
                 let ours = name.starts_with(OURS);
                 if ours && name != *left {
-                    assert!(self.nameless.contains_key(&id), "{name} on {id}");
+                    let to_go = self.nameless.contains_key(&id) || id == self.pinned.0;
+                    assert!(to_go, "{name} on {id}");
                     self.engine.remove(&name).ok("our name");
                 }
             }
@@ -225,9 +244,16 @@ impl Host {
                 .collect()
         };
         let images = self.engine.images();
+        // The containerd store makes the others up from these.
+        let made_up = self.engine.kind().containerd();
         let names = |image: &Value| {
             let id = image["Id"].as_str().expect("an id").to_owned();
-            let names = [texts(&image["RepoTags"]), texts(&image["RepoDigests"])];
+            let digests = if made_up {
+                Vec::new()
+            } else {
+                texts(&image["RepoDigests"])
+            };
+            let names = [texts(&image["RepoTags"]), digests];
             (id, names.concat().into_iter().collect())
         };
         images.iter().map(names).collect()

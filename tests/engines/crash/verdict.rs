@@ -182,6 +182,34 @@ fn reported(
     }
 }
 
+/// Whether the image that was pulled by digest is here without that name. Then it has ours, or
+/// it could not be told from others.
+pub fn is_untied(host: &Host) -> bool {
+    let (id, name) = host.pinned();
+    let names = host.names();
+    let Some(names) = names.get(id) else {
+        return false;
+    };
+    let untied = !names.contains(name);
+    let ours = names.iter().any(|name| name.starts_with(OURS));
+    assert!(ours || !untied, "{id} has {names:?}");
+    untied
+}
+
+/// A run by whose policy the image that was pulled by digest stays: it has its name again.
+pub fn after_a_run_that_keeps(host: &Host) {
+    let (id, name) = host.pinned();
+    let was_here = host.names().contains_key(id);
+    let outcome = host.prune_but_pinned();
+    let names = host.names();
+    assert_eq!(names.contains_key(id), was_here, "{outcome:#}");
+    if let Some(names) = names.get(id) {
+        assert_eq!(*names, BTreeSet::from([name.to_owned()]), "{outcome:#}");
+    }
+    kept(host);
+    assert_eq!(left_names(&host.engine), NOTHING);
+}
+
 /// The next run, which nothing disturbs, brings everything to its end.
 pub fn after_the_next_run(host: &Host) {
     let outcome = host.secateur.prune(0);

@@ -44,15 +44,10 @@ fn an_image_that_was_asked_for_by_tag_and_digest_is_cache_when_the_tag_has_moved
         }
         secateur.prune_takes(&engine, &[&neither], &[&pulled, &run]);
 
-        // With an age of their own they go; but a digest reference stays on the containerd store.
+        // With an age of their own they go.
         secateur.policy(&format!("{}[keep]\nprevious = 0\n", unpinned()));
         secateur.until_removable(&run);
-        let goes = if kind.containerd() {
-            vec![run.as_str()]
-        } else {
-            vec![pulled.as_str(), run.as_str()]
-        };
-        secateur.prune_takes(&engine, &goes, &[]);
+        secateur.prune_takes(&engine, &[&pulled, &run], &[]);
     }
 }
 

@@ -93,7 +93,7 @@ impl Pulls {
         for (tag, name) in &self.names {
             let known = self.images.get(name);
             if self.engine.kind().containerd() {
-                // A digest reference is always kept there, so it is one that lost its tag.
+                // One that lost its tag: `names` has races with a digest reference there.
                 if self.engine.remove(name).status == 404
                     && known.is_some_and(|id| self.engine.has(id))
                 {

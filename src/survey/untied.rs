@@ -1,0 +1,192 @@
+//! Names that a run of ours dropped on the containerd store and was cut off before it could
+//! remove the image or put them back. They still count as the image's. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::memory::journal::Intended;
+use crate::model::reference::Reference;
+use crate::model::{Event, EventKind, Image, ImageId};
+
+/// One request of ours drops a digest reference and the tags that go along within this time.
+const TOGETHER: TimeDelta = TimeDelta::seconds(1);
+
+/// Gives the images these names again, in `untied` as well.
+pub(super) fn tie_again(
+    images: &mut BTreeMap<ImageId, Image>,
+    intended: &BTreeMap<ImageId, Intended>,
+    events: &[Event],
+) {
+    let mut found = Vec::new();
+    for (id, intended) in intended {
+        let Some(image) = images.get(id) else {
+            continue;
+        };
+        // The run has let go of an image without our name, which goes last or after all is put
+        // back; unless nothing says what came of it.
+        if image.ours.is_empty() && !intended.open {
+            continue;
+        }
+        let digests = digests(image, intended);
+        if digests.is_empty() {
+            continue;
+        }
+        let mut tags = went_along(id, &digests, intended, events);
+        tags.extend(
+            intended
+                .names
+                .iter()
+                .filter(|it| !it.is_digest() && !it.is_ours())
+                .cloned(),
+        );
+        // One that leads to an image is that image's.
+        tags.retain(|tag| !images.values().any(|image| image.tags.contains(tag)));
+        found.push((id, digests, tags));
+    }
+    for (id, digests, tags) in found {
+        if let Some(image) = images.get_mut(id) {
+            image.digests.extend(digests.iter().cloned());
+            image.tags.extend(tags.iter().cloned());
+            image.untied = digests.into_iter().chain(tags).collect();
+        }
+    }
+}
+
+fn digests(image: &Image, intended: &Intended) -> BTreeSet<Reference> {
+    // Beside a tag of its repository it may be made up from that.
+    let made_up = |name: &Reference| {
+        let mut tags = image.tags.iter();
+        tags.any(|tag| tag.repository() == name.repository())
+    };
+    let untied = |name: &&Reference| {
+        let its_own = name.digest() == Some(image.id.as_str());
+        its_own && (!image.digests.contains(*name) || made_up(name))
+    };
+    intended.names.iter().filter(untied).cloned().collect()
+}
+
+/// Tags that somebody gave it after the plan, and that went with a digest reference of their
+/// repository. The event of such a loss tells the image and the name, at one moment.
+fn went_along(
+    id: &ImageId,
+    digests: &BTreeSet<Reference>,
+    intended: &Intended,
+    events: &[Event],
+) -> BTreeSet<Reference> {
+    let events = || {
+        let named = |event: &&Event| event.what == EventKind::Named && event.at >= intended.at;
+        events.iter().filter(named)
+    };
+    let of_it = events().filter(|event| event.tag.is_none() && event.image.raw() == id.as_str());
+    let lost: Vec<_> = of_it
+        .flat_map(|lost| events().filter(|event| event.at == lost.at))
+        .filter_map(|event| Some((event.at, event.image.raw().parse::<Reference>().ok()?)))
+        .collect();
+    let with_a_digest = |tag: &Reference, at: DateTime<Utc>| {
+        lost.iter().any(|(then, name)| {
+            let near = (*then - at).abs() <= TOGETHER;
+            near && digests.contains(name) && name.repository() == tag.repository()
+        })
+    };
+    let tags = lost
+        .iter()
+        .filter(|(_, name)| !name.is_digest() && !name.is_ours());
+    tags.filter(|(at, tag)| with_a_digest(tag, *at))
+        .map(|(_, tag)| tag.clone())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::text::Untrusted;
+    use crate::testing::{at, id, image, inventory};
+
+    fn name(n: u64, repository: &str) -> Reference {
+        format!("{repository}@{}", id(n)).parse().unwrap()
+    }
+
+    fn left(n: u64) -> Image {
+        Image {
+            ours: [Reference::ours(&id(n))].into(),
+            ..image(n)
+        }
+    }
+
+    /// Image 1 lost this name then.
+    fn lost(seconds: i64, name: &str) -> [Event; 2] {
+        [id(1).as_str(), name].map(|image| Event {
+            at: at(seconds),
+            image: Untrusted::new(image),
+            what: EventKind::Named,
+            tag: None,
+        })
+    }
+
+    fn intent(names: &[&str], open: bool) -> BTreeMap<ImageId, Intended> {
+        let names = names.iter().map(|text| text.parse().unwrap());
+        let names = names.chain([name(1, "app"), name(2, "app")]).collect();
+        let intended = Intended {
+            at: at(0),
+            names,
+            open,
+        };
+        [(id(1), intended)].into()
+    }
+
+    fn untied(
+        images: impl IntoIterator<Item = Image>,
+        intended: &BTreeMap<ImageId, Intended>,
+        events: &[Event],
+    ) -> Vec<String> {
+        let mut images = inventory(images).images;
+        tie_again(&mut images, intended, events);
+        let image = &images[&id(1)];
+        let names = image.digests.iter().chain(&image.tags);
+        assert!(
+            image
+                .untied
+                .iter()
+                .all(|name| names.clone().any(|it| it == name))
+        );
+        image.untied.iter().map(Reference::familiar).collect()
+    }
+
+    #[test]
+    fn what_an_intent_names_is_the_images_while_it_has_our_name_or_nobody_knows_more() {
+        let app = name(1, "app").familiar();
+        assert_eq!(untied([left(1)], &intent(&[], false), &[]), [&*app]);
+        assert_eq!(untied([image(1)], &intent(&[], true), &[]), [&*app]);
+        assert_eq!(untied([image(1)], &intent(&[], false), &[]), [""; 0]);
+        let mut whole = left(1);
+        whole.digests.insert(name(1, "app"));
+        assert_eq!(untied([whole.clone()], &intent(&[], true), &[]), [""; 0]);
+        // Made up, it may be.
+        whole.tags.insert("app:1".parse().unwrap());
+        assert_eq!(untied([whole], &intent(&[], true), &[]), [&*app]);
+    }
+
+    #[test]
+    fn a_tag_that_went_along_is_the_images_unless_it_leads_elsewhere_or_somebody_took_it() {
+        let app = name(1, "app").familiar();
+        let both = [lost(5, "app:1"), lost(5, &app)].concat();
+        let of = |images: &[Image], events: &[Event]| {
+            untied(images.iter().cloned(), &intent(&[], true), events)
+        };
+        assert_eq!(of(&[left(1)], &both), [&*app, "app:1"]);
+        let mut other = image(2);
+        other.tags.insert("app:1".parse().unwrap());
+        assert_eq!(of(&[left(1), other], &both), [&*app]);
+        for apart in [
+            [lost(5, "app:1"), lost(8, &app)].concat(),
+            [lost(5, "db:1"), lost(5, &app)].concat(),
+            lost(5, "app:1").to_vec(),
+        ] {
+            assert_eq!(of(&[left(1)], &apart), [&*app]);
+        }
+        // A run that was refused remembers it for the next.
+        let known = untied([left(1)], &intent(&["app:1"], true), &[]);
+        assert_eq!(known, [&*app, "app:1"]);
+    }
+}
