@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use futures_util::future::join;
+
 use crate::cache::Status;
 use crate::cache::checks::gone::Past;
 use crate::cache::findings::Findings;
@@ -72,8 +74,9 @@ async fn check(
     context.notes.extend(notes);
     let reader = connect(global, policy).await?;
     let info = survey::engine(&reader, policy).await?;
-    let here = patient(global, policy, images(&reader, &info)).await?;
-    let held = reader.held(&info).await?;
+    let lists = Box::pin(join(images(&reader, &info), reader.held(&info)));
+    let (here, held) = patient(global, policy, lists).await;
+    let (here, held) = (here?, held?);
     let now = clock::read().map_err(|error| Fault::new(Exit::State, format!("{error:#}")))?;
     let past = past(global, &info.facts.key(), &mut context.notes);
     let against = match &args.against {
