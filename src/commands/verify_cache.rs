@@ -74,8 +74,8 @@ async fn check(
     context.notes.extend(notes);
     let reader = connect(global, policy).await?;
     let info = survey::engine(&reader, policy).await?;
-    let lists = Box::pin(join(images(&reader, &info), reader.held(&info)));
-    let (here, held) = patient(global, policy, lists).await;
+    let asked = Box::pin(join(images(&reader, &info), reader.held(&info)));
+    let (here, held) = patient(global, policy, asked).await;
     let (here, held) = (here?, held?);
     let now = clock::read().map_err(|error| Fault::new(Exit::State, format!("{error:#}")))?;
     let past = past(global, &info.facts.key(), &mut context.notes);

@@ -69,7 +69,14 @@ impl World {
                 self.count("a tag went along with a digest reference");
             }
             let image = image.clone();
-            self.owed.insert(dropped.clone(), Missing { image, state });
+            self.owed.insert(
+                dropped.clone(),
+                Missing {
+                    image,
+                    state,
+                    cut_off: false,
+                },
+            );
         }
         if self.engine.images.contains_key(image) {
             self.remembers(run);

@@ -51,6 +51,7 @@ mod tests {
     fn intent(run: &str) -> Record {
         let what = What::Intent {
             names: vec![digest("app", 1).to_string()],
+            had_tags: vec![],
             class: "digest-pinned".into(),
             unneeded_since: None,
             evidence: None,
