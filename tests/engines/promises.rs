@@ -129,9 +129,9 @@ fn a_store_that_fills_has_little_room_and_then_none() {
         let size = report["room"]["largest"]["size_bytes"]
             .as_u64()
             .expect("a size");
-        let fill = usize::try_from(free - size / 2).expect("it fits in memory");
+        let bytes = usize::try_from(free - size / 2).expect("it fits in memory");
         let filler = engine.data_root().join("filler");
-        std::fs::write(&filler, vec![1; fill]).expect("it fits on the disk");
+        std::fs::write(&filler, vec![1; bytes]).expect("it fits on the disk");
         let (level, report) = room(99.9, 100.0, 1);
         assert_eq!(level, "warn", "{}: {report:#}", kind.name());
         let said = report["room"]["message"].to_string();
