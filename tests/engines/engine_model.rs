@@ -294,6 +294,20 @@ impl Pair {
         (nothing(live), nothing(model.map(drop)))
     }
 
+    /// From the registry, by `app:1` or by its digest.
+    fn pull_both(&mut self, image: usize, by_digest: bool) {
+        let (digest, tag) = (self.digest(image, 0), self.tag(3));
+        self.registry.retag(&format!("app:content{image}"), "app:1");
+        let name = if by_digest { &digest } else { &tag };
+        self.live
+            .pull(&name.to_string(), Some(&self.registry.auth_header()));
+        let id = self.learn(image, &name.to_string());
+        let tag = (!by_digest).then_some(&tag);
+        self.model.pulled(NOW, &id, Stored::default(), tag, &digest);
+        let described = self.live.get(&format!("/images/{id}/json"));
+        self.descriptors.insert(id, described["Descriptor"].clone());
+    }
+
     /// Does it on both; `None` where it makes no sense now.
     fn does(&mut self, operation: Operation) -> Option<(Answer, Answer)> {
         use Operation as O;
@@ -327,16 +341,7 @@ impl Pair {
                 done
             }
             O::Pull { image, by_digest } => {
-                let (digest, tag) = (self.digest(image, 0), self.tag(3));
-                self.registry.retag(&format!("app:content{image}"), "app:1");
-                let name = if by_digest { &digest } else { &tag };
-                self.live
-                    .pull(&name.to_string(), Some(&self.registry.auth_header()));
-                let id = self.learn(image, &name.to_string());
-                let tag = (!by_digest).then_some(&tag);
-                self.model.pulled(NOW, &id, Stored::default(), tag, &digest);
-                let described = self.live.get(&format!("/images/{id}/json"));
-                self.descriptors.insert(id, described["Descriptor"].clone());
+                self.pull_both(image, by_digest);
                 done
             }
             _ if self.containers.len() >= CONTAINERS

@@ -515,7 +515,6 @@ pub fn draw(seed: u64, bases: usize) -> Case {
         }
     }
     let rng = &mut Rng::with_seed(seed ^ 0xd16e_57ed);
-    let mut setting = setting;
     if setting.store == Store::Containerd {
         setting.old = chance(rng, 10);
         if chance(rng, 70) {
