@@ -25,6 +25,7 @@ pub mod redeploy;
 pub mod registry;
 pub mod run;
 mod state;
+mod step;
 
 pub use check::{Check, Kind, Status};
 pub use state::State;

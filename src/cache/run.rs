@@ -1,7 +1,6 @@
 //! One run over all promises: which checks are made, and in which order.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
@@ -17,6 +16,7 @@ use crate::cache::promise::{Promise, Wanted, with_all_digests};
 use crate::cache::questions::{Answers, Registries, not_asked};
 use crate::cache::redeploy::{Redeploy, nothing_at_work};
 use crate::cache::state;
+use crate::cache::step::Step;
 use crate::engine::{Held, Info, Reader};
 use crate::exit::Fault;
 use crate::guard::Refusal;
@@ -57,36 +57,6 @@ impl Checks {
         .filter(|(made, ..)| !made)
         .map(|(_, kind, option)| (kind, option))
         .collect()
-    }
-}
-
-/// What a run is doing, for whoever waits for it.
-#[derive(Debug, Clone, Copy)]
-pub enum Step {
-    Asking {
-        done: usize,
-        of: usize,
-    },
-    Pulling {
-        number: usize,
-        of: usize,
-    },
-    Reading {
-        number: usize,
-        of: usize,
-        bytes: Bytes,
-    },
-}
-
-impl fmt::Display for Step {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Asking { done, of } => write!(f, "asking registries: {done} of {of} images"),
-            Self::Pulling { number, of } => write!(f, "pulling {number} of {of} images"),
-            Self::Reading { number, of, bytes } => {
-                write!(f, "reading {number} of {of} images: {bytes}")
-            }
-        }
     }
 }
 
