@@ -79,15 +79,20 @@ impl Engine {
 
     /// Changes a service's specification, e.g. its image.
     #[track_caller]
-    pub fn service_update(&self, name: &str, auth: Option<&str>, change: impl FnOnce(&mut Value)) {
-        let mut service = self.service(name);
-        change(&mut service["Spec"]);
-        let path = format!(
-            "/services/{name}/update?version={}",
-            service["Version"]["Index"]
-        );
-        self.api_with("POST", &path, &headers(auth), Some(&service["Spec"]))
-            .ok("service update");
+    pub fn service_update(&self, name: &str, auth: Option<&str>, change: impl Fn(&mut Value)) {
+        wait_until("the service to be updated", || {
+            let mut service = self.service(name);
+            change(&mut service["Spec"]);
+            let version = &service["Version"]["Index"];
+            let path = format!("/services/{name}/update?version={version}");
+            let answer = self.api_with("POST", &path, &headers(auth), Some(&service["Spec"]));
+            // An update under way may have changed it just now.
+            if answer.text().contains("out of sequence") {
+                return None;
+            }
+            answer.ok("service update");
+            Some(())
+        });
     }
 
     #[track_caller]
