@@ -13,7 +13,7 @@ use crate::decide::rollbacks::{Rollback, rollbacks, tag_time};
 use crate::memory::ledger::{Ledger, Sighting};
 use crate::model::names::{User, users};
 use crate::model::reference::Reference;
-use crate::model::{Image, ImageId, Inventory};
+use crate::model::{Image, ImageId, Inventory, Store};
 use crate::policy::{DigestPinned, Policy, Retention, Term};
 
 /// Whose word counts for the age of untagged images.
@@ -79,15 +79,17 @@ impl<'a> Facts<'a> {
             self.sighting(image)
                 .is_some_and(|seen| seen.asked_by_digest.is_some())
         };
+        let by_tag_too = self.inventory.engine.store != Store::Containerd;
         match (image.tags.is_empty(), image.digests.is_empty()) {
             (false, _) => Class::Tagged,
             // Whoever asked for it by digest may do so again, whatever tag it had beside
             // that.
             (true, _) if asked() => Class::DigestPinned,
             (true, true) => Class::Untagged,
-            (true, false) if superseded() => Class::Superseded,
+            (true, false) if by_tag_too && superseded() => Class::Superseded,
             // Also where its tag is nobody's now: whoever untagged it may
-            // still know the digest.
+            // still know the digest. And on the containerd store, where a pull by tag
+            // leaves no digest reference.
             (true, false) => Class::DigestPinned,
         }
     }

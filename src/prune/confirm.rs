@@ -85,7 +85,9 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
             }
         };
         let fate = match fate {
-            fate @ Fate::Skipped(..) if stays => self.stay(entry, &last.untied, fate).await?,
+            fate @ Fate::Skipped(..) if stays && !last.untied.is_empty() => {
+                self.stay(entry, &last.untied, fate).await?
+            }
             fate => fate,
         };
         self.record_fate(entry, fate)

@@ -53,7 +53,18 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
     ) -> Result<Fate, Ending> {
         Ok(match (self.put_back(entry, untied).await?, fate) {
             (_, removed @ Fate::Removed(_)) => removed,
-            (Back::Gone, _) => Fate::gone_already(),
+            (Back::Gone, _) if !untied.tags.is_empty() => {
+                let lost = untied.tags.iter().cloned().map(Lost::Name).collect();
+                return Err(self.lost_with(entry, lost));
+            }
+            (Back::Gone, Fate::Failed(why)) => {
+                Fate::Removed(Some(format!("it is gone, but: {why}")))
+            }
+            (Back::Gone, Fate::Skipped(_, Some(because))) => Fate::Skipped(
+                "it is gone; somebody else removed it".to_owned(),
+                Some(because),
+            ),
+            (Back::Gone, Fate::Skipped(_, None)) => Fate::gone_already(),
             (Back::Here(back), Fate::Skipped(why, because)) => {
                 Fate::Skipped(back.put_back_for(&why), because)
             }
@@ -109,16 +120,23 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
         const TRIES: usize = 2;
         let (engine, image) = (self.engine, entry.image());
         let (mut tries, mut given) = (0, Untied::default());
+        // Without the locks a deploy may give a tag to another image at any moment. A digest
+        // reference never leads elsewhere.
+        let locked = self.host.held_for().is_some() || self.host.hold().is_ok();
+        let (untied, later) = untied.clone().without_tags_unless(locked);
         let (why, missing) = loop {
             let seen = match self.patiently(engine.inspect(&image.id)).await {
                 Ok(Some(seen)) => seen,
                 Ok(None) => return Ok(Back::Gone),
                 Err(error) => return Err(self.unknown(entry, error.to_string())),
             };
-            let missing = match self.missing(untied, &seen).await {
+            let missing = match self.missing(&untied, &seen).await {
                 Ok(missing) => missing,
                 Err(error) => return Err(self.unknown(entry, error.to_string())),
             };
+            if missing.is_empty() && !later.is_empty() {
+                break ("a deploy has its lock".to_owned(), later);
+            }
             if missing.is_empty() {
                 self.drop_our_name(entry, &seen).await?;
                 return Ok(Back::Here(given));
@@ -144,8 +162,9 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
         let mut missing = untied.missing(seen);
         for tag in std::mem::take(&mut missing.tags) {
             match self.patiently(engine.leads(&tag)).await? {
-                Leads::ToAnImage => {}
-                Leads::Nowhere | Leads::ToNothing => {
+                // What leads to nothing that can be read is somebody's all the same.
+                Leads::ToAnImage | Leads::ToNothing => {}
+                Leads::Nowhere => {
                     missing.tags.insert(tag);
                 }
             }

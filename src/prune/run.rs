@@ -63,8 +63,17 @@ pub async fn prune<E: Engine, H: Host>(
 
 impl<E: Engine, H: Host> Pruning<'_, E, H> {
     async fn run(&mut self) -> Result<(), Ending> {
-        self.put_back_of_earlier_runs(|verdict| verdict != Verdict::Remove)
-            .await?;
+        let owed = self
+            .put_back_of_earlier_runs(|verdict| verdict != Verdict::Remove)
+            .await;
+        // A full disk may be why a name is not back: only removals make room.
+        if !matches!(owed, Ok(()) | Err(Ending::Surprised)) {
+            return owed;
+        }
+        self.carry_out().await.and(owed)
+    }
+
+    async fn carry_out(&mut self) -> Result<(), Ending> {
         self.drop_leftover_names().await?;
         let plan = self.plan;
         let removals: Vec<&Entry> = plan.removals().collect();

@@ -113,10 +113,14 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
                 self.expect_no_loss(entry, &dropped, &meant)?;
                 return Ok(Dropped::WithTheImage);
             }
+            untied.digests.insert(name.clone());
             let accounted = untied.take(&dropped, digests);
             if let Err(ending) = self.expect_no_loss(entry, &dropped, &accounted) {
                 self.put_back(entry, untied).await?;
                 return Err(ending);
+            }
+            if !untied.tags.is_empty() {
+                break;
             }
         }
         let Some(tag) = untied.tags.first() else {

@@ -53,6 +53,15 @@ impl Untied {
         }
     }
 
+    /// What may be put back now, and the tags that may not.
+    pub(super) fn without_tags_unless(mut self, locked: bool) -> (Self, Self) {
+        let mut later = Self::default();
+        if !locked {
+            later.tags = std::mem::take(&mut self.tags);
+        }
+        (self, later)
+    }
+
     pub(super) fn extend(&mut self, other: &Self) {
         self.digests.extend(other.digests.iter().cloned());
         self.tags.extend(other.tags.iter().cloned());

@@ -28,11 +28,13 @@ pub(super) fn tie_again(
         if image.ours.is_empty() && !intended.open {
             continue;
         }
-        let digests = digests(image, intended);
-        if digests.is_empty() {
+        let (own, digests) = digests(image, intended);
+        // With all of its digests it may still lack a tag: the engine drops one name after
+        // the other.
+        if digests.is_empty() && !intended.open {
             continue;
         }
-        let mut tags = went_along(id, &digests, intended, events);
+        let mut tags = went_along(id, &own, intended, events);
         tags.extend(
             intended
                 .names
@@ -42,6 +44,9 @@ pub(super) fn tie_again(
         );
         // One that leads to an image is that image's.
         tags.retain(|tag| !images.values().any(|image| image.tags.contains(tag)));
+        if digests.is_empty() && tags.is_empty() {
+            continue;
+        }
         found.push((id, digests, tags));
     }
     for (id, digests, tags) in found {
@@ -53,17 +58,18 @@ pub(super) fn tie_again(
     }
 }
 
-fn digests(image: &Image, intended: &Intended) -> BTreeSet<Reference> {
+/// The image's own digest references in an intent, and those that it lacks.
+fn digests(image: &Image, intended: &Intended) -> (BTreeSet<Reference>, BTreeSet<Reference>) {
     // Beside a tag of its repository it may be made up from that.
     let made_up = |name: &Reference| {
         let mut tags = image.tags.iter();
         tags.any(|tag| tag.repository() == name.repository())
     };
-    let untied = |name: &&Reference| {
-        let its_own = name.digest() == Some(image.id.as_str());
-        its_own && (!image.digests.contains(*name) || made_up(name))
-    };
-    intended.names.iter().filter(untied).cloned().collect()
+    let its_own = |name: &&Reference| name.digest() == Some(image.id.as_str());
+    let own: BTreeSet<Reference> = intended.names.iter().filter(its_own).cloned().collect();
+    let lacks = |name: &&Reference| !image.digests.contains(*name) || made_up(name);
+    let lacking = own.iter().filter(lacks).cloned().collect();
+    (own, lacking)
 }
 
 /// Tags that somebody gave it after the plan, and that went with a digest reference of their
@@ -185,6 +191,10 @@ mod tests {
         ] {
             assert_eq!(of(&[left(1)], &apart), [&*app]);
         }
+        // Also where the digest reference itself is still there.
+        let mut whole = left(1);
+        whole.digests.insert(name(1, "app"));
+        assert_eq!(of(&[whole], &both), ["app:1"]);
         // A run that was refused remembers it for the next.
         let known = untied([left(1)], &intent(&["app:1"], true), &[]);
         assert_eq!(known, [&*app, "app:1"]);

@@ -153,7 +153,9 @@ impl World {
             }
             Some(_) => {}
         }
-        if ran.told.contains(id) {
+        // What this run took comes back, whoever wants it and holds a lock by then.
+        let comes_back = ran.removed.contains(id) || self.owes(id);
+        if ran.told.contains(id) && !comes_back {
             wrong.push("the engine told that it was wanted since the plan");
         }
         if ran.doubtful {
@@ -162,8 +164,6 @@ impl World {
         if !ran.intended.contains(id) {
             wrong.push("an image was changed without an intent that outlasts a crash");
         }
-        // What this run took comes back whether or not a deploy has its lock by then.
-        let comes_back = ran.removed.contains(id) || self.owes(id);
         if !asked_under_lock && !comes_back {
             wrong.push("an image is named without the locks");
         }
@@ -235,7 +235,9 @@ impl World {
         if !name.is_ours() && !name.is_digest() {
             wrong.push("a tag of somebody's is dropped");
         }
-        let held = image.tags.iter().any(Reference::is_ours);
+        // One run may take another's for a left one, where each has a state folder of its own.
+        let other = &self.runs[1 - run];
+        let held = image.tags.iter().any(Reference::is_ours) || other.changed > 0;
         if self.setting.store == Store::Containerd && name.is_digest() && !held {
             wrong.push("a digest reference is dropped, and our name does not hold the image");
         }
@@ -248,7 +250,7 @@ impl World {
         if planned && takes_it && self.was_wanted_before_the_lock(run, id) {
             wrong.push("the image was wanted since the plan, before the lock was taken");
         }
-        if planned && !ran.intended.contains(id) {
+        if planned && takes_it && !ran.intended.contains(id) {
             wrong.push("a name is dropped without an intent that outlasts a crash");
         }
         if !planned && !name.is_ours() {

@@ -115,10 +115,19 @@ impl Engine {
         }
     }
 
-    /// What it told last was a run's own doing.
+    /// What it told of last was a run's own doing.
     pub fn by_run(&mut self) {
-        if let Some(last) = self.events.back_mut() {
-            last.by_run = true;
+        let Some(last) = self
+            .events
+            .back()
+            .map(|last| (last.moment, last.image.clone()))
+        else {
+            return;
+        };
+        let events = self.events.iter_mut().rev();
+        let same = |event: &&mut Happened| (event.moment, &event.image) == (last.0, &last.1);
+        for event in events.take_while(same) {
+            event.by_run = event.by_run || event.event.what != EventKind::Pulled;
         }
     }
 
@@ -358,7 +367,11 @@ impl Engine {
             untagged: goes.iter().map(Reference::familiar).collect(),
             deleted: Vec::new(),
         };
-        self.note(now, id.to_string(), id, EventKind::Named);
+        // Each event tells the image and the name.
+        for name in &goes {
+            self.note(now, id.to_string(), id, EventKind::Named);
+            self.note(now, name.familiar(), id, EventKind::Named);
+        }
         if last {
             let mut dropped = dropped;
             dropped.deleted.push(id.to_string());
@@ -458,8 +471,7 @@ impl Engine {
                 stored: None,
             },
             last_tag_time: None,
-            // What comes of a drop there is not modelled.
-            restorable: Some(Observed::Unknown("not modelled".into())),
+            restorable: None,
             untied: BTreeSet::new(),
             ours_until: None,
             resists: false,

@@ -218,7 +218,9 @@ impl<'a> Reading<'a> {
         if kept {
             return None;
         }
-        let superseded = had.iter().any(|tag| self.tags_now.contains(tag));
+        // A pull by tag leaves a digest reference on other stores alone.
+        let superseded =
+            engine.store != Store::Containerd && had.iter().any(|tag| self.tags_now.contains(tag));
         let asked = stay.clone().any(|n| self.asked_by_digest(n, id));
         let pinned = asked || !image.digests.is_empty() && !superseded;
         let wanted = match (pinned, longest.digest_pinned) {

@@ -594,6 +594,16 @@ fn between(rng: &mut Rng, run: usize) -> Injection {
             after: chance(rng, 50),
         },
     };
+    // A pull by digest after the last look and before the drop leaves nothing but its event.
+    if chance(rng, 15) {
+        let (image, tag, of) = (THIS, None, 0);
+        return Injection {
+            run,
+            point: one_of(rng, &[P::NameOurs, P::DropName]),
+            nth: 0,
+            what: What::Act(Action::PullHere { image, tag, of }),
+        };
+    }
     Injection {
         run,
         point: one_of(rng, &points),

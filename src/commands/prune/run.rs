@@ -229,8 +229,9 @@ fn remember(
     if !matches!(earlier, Ok(Some(_))) {
         ledger = ledger.asks_again_since(memory.ledger.asks_since());
     }
-    state.save(memory, &ledger)?;
+    // First what only this survey's events tell: later ones are asked for since the ledger's.
     state.record(&cut_off::outcomes(&memory.pending, inventory), true)?;
+    state.save(memory, &ledger)?;
     Ok(ledger)
 }
 
