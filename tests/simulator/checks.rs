@@ -108,7 +108,11 @@ impl World {
     pub fn told(&mut self, run: usize, events: &[Event]) {
         let (plan, _) = self.runs[run].clock.as_ref().expect("the clock was read");
         let since = plan.wall;
-        let images = self.engine.list();
+        let mut images = self.engine.list();
+        // What is to go had no tag, and which image a pull by tag brought, no event tells.
+        for image in images.values_mut() {
+            image.tags.clear();
+        }
         let meant = |image: &&Image| {
             let mut new = events.iter().filter(|event| event.at > since);
             new.any(|e| refers(e.image.raw(), image))
@@ -381,8 +385,8 @@ impl World {
             }
             // Brought back under a tag before it was looked at again, it cannot be
             // told from one that the engine kept for that tag.
-            // Or under a name that moved on while others came back.
-            RemovalResult::Skipped if here && self.setting.store == Store::Containerd => {}
+            // Or under a name that moved on or went while others came back.
+            RemovalResult::Skipped if self.setting.store == Store::Containerd => {}
             RemovalResult::Skipped
                 if self
                     .engine

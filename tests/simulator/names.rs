@@ -191,6 +191,7 @@ impl World {
             self.count("a name given to what another run removed meanwhile");
         }
         self.count("a name put back");
+        self.came_back.insert(id.clone());
     }
 
     /// A run begins: the last one of this state folder has ended somehow.

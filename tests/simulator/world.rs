@@ -1,10 +1,11 @@
 //! One simulated host: engine, disk, clocks, locks, what is under way, and the
 //! files of each secateur. What the others do changes it; it checks nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use secateur::engine::wanted_by_swarm;
+use secateur::model::ImageId;
 use secateur::model::conditions::{
     ClockReading, Cure, Disk, LockKind, LockSight, LockState, PullSign, PullSigns, Room, SignState,
     Unreadable,
@@ -82,6 +83,9 @@ pub struct World {
     pub states: [State; 2],
     /// What runs took from images of this engine, and of the other, that stayed.
     pub owed: Owed,
+    /// Images that had a name put back, which makes them young: the engine dates them anew,
+    /// perhaps in the very moment of a look.
+    pub came_back: BTreeSet<ImageId>,
     pub parked_owed: Owed,
     /// The runs under way.
     pub runs: [Ran; 2],
@@ -117,6 +121,7 @@ impl World {
             lock: Lock::default(),
             states: <[State; 2]>::default(),
             owed: Owed::new(),
+            came_back: BTreeSet::new(),
             parked_owed: Owed::new(),
             runs: <[Ran; 2]>::default(),
             tick: 0,

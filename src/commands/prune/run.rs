@@ -17,6 +17,7 @@ use crate::exit::{Exit, Fault};
 use crate::guard::{Cause, Cleared, Refusal, clear};
 use crate::host;
 use crate::host::signals::{AskedToEnd, Signals};
+use crate::memory::journal::What;
 use crate::memory::ledger::Ledger;
 use crate::memory::state::{Memory, State};
 use crate::model::{Inventory, Observed};
@@ -229,9 +230,13 @@ fn remember(
     if !matches!(earlier, Ok(Some(_))) {
         ledger = ledger.asks_again_since(memory.ledger.asks_since());
     }
-    // First what only this survey's events tell: later ones are asked for since the ledger's.
-    state.record(&cut_off::outcomes(&memory.pending, inventory), true)?;
+    let outcomes = cut_off::outcomes(&memory.pending, inventory).into_iter();
+    let (intents, outcomes): (Vec<_>, Vec<_>) =
+        outcomes.partition(|record| matches!(record.what, What::Intent { .. }));
+    // First what only this survey's events tell: a saved ledger asks for later ones alone.
+    state.record(&intents, true)?;
     state.save(memory, &ledger)?;
+    state.record(&outcomes, true)?;
     Ok(ledger)
 }
 
