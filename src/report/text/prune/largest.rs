@@ -16,7 +16,12 @@ pub(crate) fn largest(out: &mut String, plan: &Plan, count: usize) {
     let size = |entry: &Entry| entry.image().size.known().copied().unwrap_or_default();
     let stay = plan.entries().iter();
     let mut stay: Vec<&Entry> = stay.filter(|it| it.verdict() == Verdict::Keep).collect();
-    stay.sort_by_key(|entry| (Reverse(size(entry)), &entry.image().id));
+    let why = |entry: &Entry| entry.reasons().first().map(KeepReason::kind);
+    // Ids are as good as random: of one size, those with one reason stand together.
+    stay.sort_by_key(|entry| {
+        let tag = entry.image().tags.first();
+        (Reverse(size(entry)), why(entry), tag, &entry.image().id)
+    });
     stay.truncate(count);
     if stay.is_empty() {
         return;
@@ -29,8 +34,7 @@ pub(crate) fn largest(out: &mut String, plan: &Plan, count: usize) {
     };
     line("UP TO", "LAST USED", "FIRST REASON", "NAME");
     for entry in &stay {
-        let why = entry.reasons().first().map(KeepReason::kind);
-        let why = why.map_or("", |kind| kind.name());
+        let why = why(entry).map_or("", |kind| kind.name());
         let (size, used) = (size(entry).to_string(), last_used(plan, entry));
         let room = COLUMNS - line_start(&size, &used, why).chars().count();
         line(&size, &used, why, &name(entry, room));
