@@ -151,15 +151,18 @@ impl Host {
         format!("{intent}\n").into_bytes()
     }
 
-    /// The same of an earlier run, and what came of it.
+    /// The same of an earlier run and another image, and what came of it.
     fn closed_intent(&self) -> Vec<u8> {
         let intent = String::from_utf8(self.open_intent()).expect("UTF-8");
-        let intent = intent.replace("20260102T030405000Z-1", "20260102T030405000Z-0");
+        let another = format!("sha256:{}", "7".repeat(64));
+        let intent = intent
+            .replace("20260102T030405000Z-1", "20260102T030405000Z-0")
+            .replace(&self.named_twice.0, &another);
         let outcome = json!({
             "schema": "secateur/journal/1",
             "at": "2026-01-02T03:04:05Z",
             "run": "20260102T030405000Z-0",
-            "id": self.named_twice.0,
+            "id": another,
             "event": "outcome",
             "result": "skipped",
             // Few and long: it is the length that counts.
