@@ -140,12 +140,18 @@ fn of_thirty_updates_by_digest_two_images_stay_and_the_service_rolls_back_withou
     // On the containerd store an image's digest is its id.
     let digest = |name: &String| name.split_once('@').expect("a digest").1.to_owned();
     let images: Vec<String> = names.iter().map(digest).collect();
-    wait_until("only the last task's container to be left", || {
-        without_ended_containers(&engine);
-        let left = engine.get("/containers/json?all=1");
-        let one = left.as_array()?.len() == 1 && engine.tasks("web").len() <= 2;
-        one.then_some(())
-    });
+    wait_until(
+        "the update to end, and the last task's container to be left",
+        || {
+            if engine.service("web")["UpdateStatus"]["State"] != "completed" {
+                return None;
+            }
+            without_ended_containers(&engine);
+            let left = engine.get("/containers/json?all=1");
+            let one = left.as_array()?.len() == 1 && engine.tasks("web").len() <= 2;
+            one.then_some(())
+        },
+    );
     let secateur = Secateur::at(
         &engine.host(),
         &unpinned().replace("digest_pinned = \"1s\"", "digest_pinned = \"3s\""),
