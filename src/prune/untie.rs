@@ -16,8 +16,9 @@ use crate::prune::changed::{used_by_container, wanted_by_swarm, wanted_since};
 use crate::prune::confirm::KEPT;
 use crate::prune::dropped::deletes;
 use crate::prune::fate::Fate;
-use crate::prune::outcome::Ending;
+use crate::prune::outcome::{Ending, Stayed};
 use crate::prune::pruning::{Last, Pruning};
+use crate::prune::put_back::Back;
 use crate::prune::traits::{Engine, Host};
 use crate::prune::untied::Untied;
 
@@ -170,7 +171,14 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
         // A deploy or a pull that began since ends the run, as before each turn.
         let refusals = self.host.refusals(&at_work);
         if !refusals.is_empty() {
-            self.put_back(entry, untied).await?;
+            if let Back::Here(back) = self.put_back(entry, untied).await?
+                && !back.is_empty()
+            {
+                let why = back.put_back_for("the run was refused in its turn");
+                let id = id.clone();
+                let because = None;
+                self.outcome.skipped.push(Stayed { id, why, because });
+            }
             return Err(self.refused(refusals));
         }
         let why = named(&image)
