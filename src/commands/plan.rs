@@ -89,10 +89,13 @@ pub(crate) async fn plan(global: &Global, args: &PlanArgs) -> Result<Exit, Fault
         (Some(entries), Format::Text) => text::prune::explain(&plan, &ledger, &entries),
         (None, Format::Text) if global.quiet => text::prune::plan_in_brief(&plan, &context),
         (None, Format::Text) => {
+            // To decide twice more is worth it only where it is told.
+            let short = plan.wants_more_than(plan.frees()).is_some();
+            let others = || alternatives(&policy, &inventory, &ledger, &plan);
             let shown = Shown {
                 verbose: global.verbose,
                 top: args.top,
-                alternatives: alternatives(&policy, &inventory, &ledger, &plan),
+                alternatives: if short { others() } else { Vec::new() },
             };
             text::prune::plan(&plan, &context, &shown)
         }

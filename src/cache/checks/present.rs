@@ -113,24 +113,28 @@ mod tests {
     use crate::cache::promise::baseline::Baseline;
     use crate::cache::promise::{Sources, promises};
     use crate::memory::ledger::Ledger;
+    use crate::model::Inventory;
     use crate::testing::{at, image, inventory, tagged};
 
     fn statuses(before: Vec<Image>, now: Vec<Image>) -> Vec<Status> {
         let (before, now) = (inventory(before), inventory(now));
         let baseline = Baseline::of(&before.engine, &before.images, at(0), None, &[].into());
+        let checks = checks(&baseline, &now).into_iter();
+        checks.map(|check| check.status).collect()
+    }
+
+    /// Of all that this baseline promises.
+    fn checks(baseline: &Baseline, now: &Inventory) -> Vec<Check> {
         let policy = crate::policy::Policy::parse("[age]\nmin_age = \"1d\"", "test").unwrap();
         let past = Past::new(Ledger::empty("E"), &[]);
-        let promises = promises(
-            &Sources {
-                baseline: Some(&baseline),
-                ..Sources::of(&policy)
-            },
-            &now.images,
-        )
-        .unwrap();
+        let sources = Sources {
+            baseline: Some(baseline),
+            ..Sources::of(&policy)
+        };
+        let promises = promises(&sources, &now.images).unwrap();
+        let promises = promises.iter();
         promises
-            .iter()
-            .map(|promise| check(promise, &now.images, &past, None).status)
+            .map(|promise| check(promise, &now.images, &past, None))
             .collect()
     }
 
@@ -176,17 +180,7 @@ mod tests {
         let baseline = Baseline::of(&elsewhere, &before.images, at(0), None, &[].into());
         let (baseline, note) = baseline.for_engine(&now.engine);
         assert!(note.is_some());
-        let policy = crate::policy::Policy::parse("[age]\nmin_age = \"1d\"", "test").unwrap();
-        let past = Past::new(Ledger::empty("E"), &[]);
-        let promises = promises(
-            &Sources {
-                baseline: Some(&baseline),
-                ..Sources::of(&policy)
-            },
-            &now.images,
-        )
-        .unwrap();
-        let check = check(&promises[0], &now.images, &past, None);
+        let check = &checks(&baseline, &now)[0];
         assert_eq!(check.status, Status::Unknown, "{}", check.message);
     }
 

@@ -121,6 +121,19 @@ impl Plan {
         self.order.iter().map(|&index| &self.entries[index])
     }
 
+    /// What removing all of these frees at least.
+    pub fn frees(&self) -> Bytes {
+        self.removals().map(Entry::reclaimable).sum()
+    }
+
+    /// What the disk asks for, where freeing so much is not enough.
+    pub fn wants_more_than(&self, frees: Bytes) -> Option<Bytes> {
+        let Pressure::Asked { wanted, .. } = self.pressure else {
+            return None;
+        };
+        wanted.filter(|wanted| frees < *wanted)
+    }
+
     /// The entry of one image.
     pub fn entry(&self, id: &ImageId) -> Option<&Entry> {
         self.entries

@@ -1,13 +1,11 @@
 //! Which paths a deploy lock of the policy stands for.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use wildmatch::WildMatchPattern;
-
 use crate::host::deploy_lock::explain::explain;
 use crate::host::files::folder::link_of_others;
+use crate::host::files::matching::{Unlisted, listed};
 use crate::model::text::quoted;
 
 /// A pattern that matches more paths than this is an error.
@@ -38,25 +36,10 @@ pub(super) fn expand(pattern: &Path) -> Result<Vec<PathBuf>, String> {
     if !last.as_encoded_bytes().contains(&b'*') {
         return Ok(vec![pattern.to_owned()]);
     }
-    // No file name holds a NUL, so no character stands for "any one".
-    let wanted = WildMatchPattern::<'*', '\0'>::new(&last.to_string_lossy());
-    let listing = match fs::read_dir(folder) {
-        Ok(listing) => listing,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(explain(&error)),
-    };
-    let mut paths = Vec::new();
-    for entry in listing {
-        let entry = entry.map_err(|error| explain(&error))?;
-        // Bytes that are no UTF-8 become U+FFFD, which `*` matches: such a name may match
-        // too often, and never too seldom.
-        if wanted.matches(&entry.file_name().to_string_lossy()) {
-            if paths.len() == MATCH_LIMIT {
-                return Err(format!("more than {MATCH_LIMIT} paths match"));
-            }
-            paths.push(entry.path());
-        }
+    match listed(folder, &last.to_string_lossy(), MATCH_LIMIT, |_| true) {
+        Ok(paths) => Ok(paths),
+        Err(Unlisted::Io(error)) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(Unlisted::Io(error)) => Err(explain(&error)),
+        Err(Unlisted::TooMany) => Err(format!("more than {MATCH_LIMIT} paths match")),
     }
-    paths.sort();
-    Ok(paths)
 }

@@ -27,21 +27,43 @@ pub fn matching(pattern: &Path, most: usize) -> Result<Vec<PathBuf>, FileError> 
         Err(error) if error.is_not_found() => return Ok(Vec::new()),
         Err(error) => return Err(error),
     };
+    let shown = |name: &str| !name.starts_with('.') || last.starts_with('.');
+    listed(folder, &last, most, shown).map_err(|unlisted| match unlisted {
+        Unlisted::Io(error) => FileError::io("list", folder)(error),
+        Unlisted::TooMany => {
+            let why = format!("more than {most} files match");
+            FileError::unfit("read", pattern, why)
+        }
+    })
+}
+
+/// Why the paths that match cannot be told.
+pub(in crate::host) enum Unlisted {
+    Io(io::Error),
+    TooMany,
+}
+
+/// The paths in a folder whose names match `last`, in order, of those that may. Bytes that
+/// are no UTF-8 become U+FFFD, which `*` matches: such a name may match too often, and never
+/// too seldom.
+pub(in crate::host) fn listed(
+    folder: &Path,
+    last: &str,
+    most: usize,
+    may: impl Fn(&str) -> bool,
+) -> Result<Vec<PathBuf>, Unlisted> {
     // No file name holds a NUL, so no character stands for "any one".
-    let wanted = WildMatchPattern::<'*', '\0'>::new(&last);
-    let unlisted = |error: io::Error| FileError::io("list", folder)(error);
+    let wanted = WildMatchPattern::<'*', '\0'>::new(last);
     let mut paths = Vec::new();
-    for entry in fs::read_dir(folder).map_err(unlisted)? {
-        let entry = entry.map_err(unlisted)?;
+    for entry in fs::read_dir(folder).map_err(Unlisted::Io)? {
+        let entry = entry.map_err(Unlisted::Io)?;
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        let hidden = name.starts_with('.') && !last.starts_with('.');
-        if hidden || !wanted.matches(&name) {
+        if !may(&name) || !wanted.matches(&name) {
             continue;
         }
         if paths.len() == most {
-            let why = format!("more than {most} files match");
-            return Err(FileError::unfit("read", pattern, why));
+            return Err(Unlisted::TooMany);
         }
         paths.push(entry.path());
     }

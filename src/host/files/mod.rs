@@ -9,7 +9,7 @@ mod aside;
 pub(super) mod error;
 pub(super) mod folder;
 pub(super) mod kind;
-mod matching;
+pub(super) mod matching;
 mod of_owner;
 pub(super) mod plain;
 pub(super) mod state_dir;

@@ -86,8 +86,7 @@ impl Sighting {
 
     /// Whether it had this tag at the last survey.
     pub(super) fn carried_then(&self, tag: &Reference) -> bool {
-        let last = self.tags.get(tag);
-        self.tagged_then && last.is_some() && last == self.tags.values().max()
+        self.tags_then().any(|then| then == tag)
     }
 
     /// Remembers the newest of all tags that it may have had.

@@ -6,8 +6,8 @@ use chrono::TimeDelta;
 
 use crate::exit::Exit;
 use crate::model::text::Untrusted;
-use crate::model::{Container, Event, EventKind, Image, Observed, ServiceImage, Spec, Swarm};
-use crate::prune::tests::scene::{CHANGES, pull, removed, scene, tag, whys};
+use crate::model::{Container, Event, EventKind, Image, Observed};
+use crate::prune::tests::scene::{CHANGES, pull, removed, scene, tag, web_runs, whys};
 use crate::prune::tests::world::World;
 use crate::testing::{at, digest, id, image, pinned};
 
@@ -50,14 +50,7 @@ async fn an_image_that_a_tag_was_set_on_and_taken_from_is_skipped() {
 #[tokio::test(start_paused = true)]
 async fn an_image_that_a_new_service_wants_is_skipped() {
     let why = keeps(pinned(1, "app"), |world| {
-        world.swarm = Swarm::Manager {
-            images: vec![ServiceImage {
-                service: Untrusted::new("web"),
-                spec: Spec::Current,
-                image: Untrusted::new(digest("app", 1001).to_string()),
-            }],
-            under_way: Vec::new(),
-        };
+        world.swarm = web_runs(&digest("app", 1001));
     })
     .await;
     assert_eq!(why, "service web wants it since the plan");

@@ -15,7 +15,9 @@ use crate::memory::ledger::Ledger;
 use crate::model::conditions::{LockKind, LockSight, LockState};
 use crate::model::reference::Reference;
 use crate::model::text::Untrusted;
-use crate::model::{Bytes, Event, EventKind, Image, ImageId, Inventory, Observed, Swarm};
+use crate::model::{
+    Bytes, Event, EventKind, Image, ImageId, Inventory, Observed, ServiceImage, Spec, Swarm,
+};
 use crate::policy::Policy;
 use crate::prune::outcome::{Outcome, Stayed};
 use crate::prune::run::prune;
@@ -31,6 +33,18 @@ pub(super) struct Scene {
     pub(super) fake: Fake,
     pub(super) policy: Policy,
     pub(super) host: Inventory,
+}
+
+/// A service of this image.
+pub(super) fn web_runs(image: &Reference) -> Swarm {
+    Swarm::Manager {
+        images: vec![ServiceImage {
+            service: Untrusted::new("web"),
+            spec: Spec::Current,
+            image: Untrusted::new(image.to_string()),
+        }],
+        under_way: Vec::new(),
+    }
 }
 
 pub(super) fn scene(images: impl IntoIterator<Item = Image>) -> Scene {

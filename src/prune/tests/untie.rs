@@ -5,9 +5,9 @@ use crate::memory::journal::{Because, What};
 use crate::model::lost::Lost;
 use crate::model::reference::Reference;
 use crate::model::text::Untrusted;
-use crate::model::{Container, Image, Observed, ServiceImage, Spec, Store, Swarm};
+use crate::model::{Container, Image, Observed, Store};
 use crate::prune::outcome::{Ending, Outcome};
-use crate::prune::tests::scene::{Scene, left, pull, removed, scene, whys};
+use crate::prune::tests::scene::{Scene, left, pull, removed, scene, web_runs, whys};
 use crate::prune::tests::world::{World, broken};
 use crate::testing::{at, digest, id, pinned, tagged};
 
@@ -85,14 +85,7 @@ async fn what_somebody_wants_meanwhile_has_all_its_names_afterwards() {
             world.events.push(pull(1, "app", 101));
         }),
         ("service web wants it", |world| {
-            world.swarm = Swarm::Manager {
-                images: vec![ServiceImage {
-                    service: Untrusted::new("web"),
-                    spec: Spec::Current,
-                    image: Untrusted::new(digest("app", 1001).to_string()),
-                }],
-                under_way: Vec::new(),
-            };
+            world.swarm = web_runs(&digest("app", 1001));
         }),
         ("container c uses it", |world| {
             world.containers.push(Container {

@@ -4,11 +4,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::rounds::{is_slow, outcome};
+use super::rounds::{Round, beside};
 use super::turns::Turns;
 use crate::lab::image::{Archive, noise, unique};
 use crate::lab::{Engine, Kind, Registry};
@@ -180,27 +180,16 @@ impl Names {
 
     fn round(&mut self) {
         self.restock();
-        let began = SystemTime::now();
-        let turns = Turns::follow(&self.engine, 1);
-        let (ran, shots) = std::thread::scope(|scope| {
-            let auth = self.registry.auth_header();
-            let (engine, images, turns) = (&self.engine, &self.images, &turns);
-            let racer = move || shoot(engine, images, turns, &auth);
-            let racers: Vec<_> = (0..RACERS).map(|_| scope.spawn(racer.clone())).collect();
-            let ran = self.secateur.run(&["prune", "--format", "json"]);
-            turns.over();
-            let shots = racers.into_iter();
-            let shots = shots.flat_map(|racer| racer.join().expect("a racer"));
-            (ran, shots.collect::<Vec<Shot>>())
-        });
-        assert!(matches!(ran.code, 0 | 70 | 75) || is_slow(&ran), "{ran:?}");
-        let events = self.engine.events(began);
-        // What was acknowledged when the run had ended, the next one tells.
-        self.secateur.policy(&patient());
-        let next = self.secateur.run(&["prune", "--format", "json"]);
-        let told = [outcome(&ran), outcome(&next)];
+        let auth = self.registry.auth_header();
+        let racer = |turns: &Turns| shoot(&self.engine, &self.images, turns, &auth);
+        let Round {
+            code,
+            told,
+            shots,
+            events,
+        } = beside(&self.engine, &self.secateur, RACERS, racer);
         let mut tally = std::mem::take(&mut self.tally);
-        *tally.codes.entry(ran.code).or_default() += 1;
+        *tally.codes.entry(code).or_default() += 1;
         tally.runs += 1;
         self.count(&mut tally, &told, &shots, &events);
         self.tally = tally;

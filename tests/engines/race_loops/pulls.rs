@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
-use super::rounds::{is_slow, outcome};
+use super::rounds::{Round, beside};
 use super::turns::Turns;
 use crate::lab::image::{Archive, noise};
 use crate::lab::{Engine, Kind, Registry};
@@ -118,28 +118,17 @@ impl Pulls {
 
     fn round(&mut self) {
         self.restock();
-        let began = SystemTime::now();
-        let turns = Turns::follow(&self.engine, 1);
         let mut order: Vec<(&String, &String)> = self.images.iter().collect();
         order.sort_by_key(|(_, id)| *id);
-        let (ran, shots) = std::thread::scope(|scope| {
-            let (engine, order, turns) = (&self.engine, &order, &turns);
-            let auth = self.registry.auth_header();
-            let puller = move || shoot(engine, order, turns, &auth);
-            let pullers: Vec<_> = (0..PULLERS).map(|_| scope.spawn(puller.clone())).collect();
-            let ran = self.secateur.run(&["prune", "--format", "json"]);
-            turns.over();
-            let shots = pullers.into_iter();
-            let shots = shots.flat_map(|puller| puller.join().expect("a puller"));
-            (ran, shots.collect::<Vec<Shot>>())
-        });
-        assert!(matches!(ran.code, 0 | 70 | 75) || is_slow(&ran), "{ran:?}");
-        let events = self.engine.events(began);
-        // What was acknowledged when the run had ended, the next one tells.
-        self.secateur.policy(&patient());
-        let next = self.secateur.run(&["prune", "--format", "json"]);
-        let told = [outcome(&ran), outcome(&next)];
-        *self.tally.codes.entry(ran.code).or_default() += 1;
+        let auth = self.registry.auth_header();
+        let puller = |turns: &Turns| shoot(&self.engine, &order, turns, &auth);
+        let Round {
+            code,
+            told,
+            shots,
+            events,
+        } = beside(&self.engine, &self.secateur, PULLERS, puller);
+        *self.tally.codes.entry(code).or_default() += 1;
         self.tally.runs += 1;
         self.tally.removed += told[0]["removed"].as_array().map_or(0, Vec::len);
         self.count(&told, &shots, &events);

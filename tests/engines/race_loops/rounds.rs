@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 use serde_json::{Value, json};
 
@@ -11,7 +12,7 @@ use super::tally::{Moment, Tally};
 use super::turns::Turns;
 use crate::lab::image::{Archive, unique};
 use crate::lab::{Engine, Kind};
-use crate::support::{EAGER, Ran, Secateur, ids};
+use crate::support::{EAGER, Ran, Secateur, ids, patient};
 
 /// How many racers run beside one prune. Those that share the lock mostly wait.
 const RACERS: usize = 4;
@@ -38,6 +39,47 @@ pub fn outcome(ran: &Ran) -> Value {
         return json!({"removed": [], "skipped": [], "collateral": []});
     }
     ran.json()
+}
+
+/// One run of the janitor with others beside it, and the next one.
+pub struct Round<S> {
+    pub code: i32,
+    /// What the run did, and the next one, which nobody disturbs.
+    pub told: [Value; 2],
+    pub shots: Vec<S>,
+    /// Of the engine, from the beginning of the run to its end.
+    pub events: Vec<Value>,
+}
+
+/// Lets so many shoot beside a run, each until it is over.
+pub fn beside<S: Send>(
+    engine: &Engine,
+    secateur: &Secateur,
+    shooters: usize,
+    shoot: impl Fn(&Turns) -> Vec<S> + Sync,
+) -> Round<S> {
+    let began = SystemTime::now();
+    let turns = Turns::follow(engine, 1);
+    let (ran, shots) = std::thread::scope(|scope| {
+        let shoot = || shoot(&turns);
+        let shooters: Vec<_> = (0..shooters).map(|_| scope.spawn(shoot)).collect();
+        let ran = secateur.run(&["prune", "--format", "json"]);
+        turns.over();
+        let shots = shooters.into_iter();
+        let shots = shots.flat_map(|shooter| shooter.join().expect("a shooter"));
+        (ran, shots.collect())
+    });
+    assert!(matches!(ran.code, 0 | 70 | 75) || is_slow(&ran), "{ran:?}");
+    let events = engine.events(began);
+    // What was acknowledged when the run had ended, the next one tells.
+    secateur.policy(&patient());
+    let next = secateur.run(&["prune", "--format", "json"]);
+    Round {
+        code: ran.code,
+        told: [outcome(&ran), outcome(&next)],
+        shots,
+        events,
+    }
 }
 
 /// One loop: an engine, its janitor, and how others race with it.

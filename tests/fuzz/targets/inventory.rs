@@ -45,7 +45,11 @@ fuzz_target!(|bytes: &[u8]| {
             unmatched: Vec::new(),
             left_behind: Vec::new(),
         };
-        let report = text::prune::plan(&plan, &context, true);
+        let shown = text::prune::Shown {
+            verbose: true,
+            ..Default::default()
+        };
+        let report = text::prune::plan(&plan, &context, &shown);
         // Styles are our own; anstream takes them away where nobody wants them.
         let odd = report.replace("\u{1b}[", "");
         let odd = odd.chars().find(|c| c.is_control() && *c != '\n');

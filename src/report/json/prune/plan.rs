@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::decide::plan::{Entry, Plan, Pressure, Verdict};
+use crate::model::ImageId;
 use crate::model::conditions::LeftBehind;
 use crate::model::reference::Reference;
 use crate::model::text::escape;
-use crate::model::{Bytes, ImageId};
 use crate::policy::Unmatched;
 use crate::report::context::Context;
 use crate::report::json::parts::{
@@ -105,7 +105,7 @@ pub fn plan(plan: &Plan, context: &Context) -> String {
             keep: of(|verdict| matches!(verdict, Verdict::Keep)),
             candidate: of(|verdict| matches!(verdict, Verdict::Candidate(_))),
             remove: of(|verdict| matches!(verdict, Verdict::Remove)),
-            reclaimable_bytes_at_least: plan.removals().map(Entry::reclaimable).sum::<Bytes>().0,
+            reclaimable_bytes_at_least: plan.frees().0,
             next_candidate_at: plan.next_ready().map(time),
         },
     })

@@ -1,7 +1,7 @@
 //! How the reports of plan and outcome end: what holds the space, when the next
 //! image may go, and with --verbose every image.
 
-use crate::decide::plan::{HeldBack, Plan, Pressure, Verdict};
+use crate::decide::plan::{HeldBack, Plan, Verdict};
 use crate::decide::{Alternative, Setting};
 use crate::model::Bytes;
 use crate::model::time::{ago, next_minute};
@@ -62,16 +62,7 @@ fn words(alternative: &Alternative) -> String {
 
 /// What holds the space, where the disk asks for more than `frees`.
 pub(crate) fn short_of_target(plan: &Plan, frees: Bytes, verb: &str) -> Option<String> {
-    let Pressure::Asked {
-        wanted: Some(wanted),
-        ..
-    } = plan.pressure()
-    else {
-        return None;
-    };
-    if frees >= *wanted {
-        return None;
-    }
+    let wanted = plan.wants_more_than(frees)?;
     let later = plan.entries().iter().any(|entry| {
         matches!(
             entry.verdict(),

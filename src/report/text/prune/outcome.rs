@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::decide::plan::{Entry, Plan};
+use crate::decide::plan::Plan;
 use crate::model::Bytes;
 use crate::prune::outcome::{Ending, Outcome};
 use crate::report::context::Context;
@@ -93,7 +93,7 @@ fn removed(out: &mut String, outcome: &Outcome, plan: Option<&Plan>, verbose: bo
 pub(crate) fn removed_head(out: &mut String, outcome: &Outcome, plan: Option<&Plan>, end: &str) {
     let planned: Option<Bytes> = plan
         .filter(|plan| plan.removals().len() > 0)
-        .map(|plan| plan.removals().map(Entry::reclaimable).sum());
+        .map(Plan::frees);
     if outcome.removed.is_empty() {
         let text = match (plan, planned) {
             (Some(plan), Some(least)) => {

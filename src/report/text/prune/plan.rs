@@ -3,8 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::decide::Alternative;
-use crate::decide::plan::{Entry, Plan};
-use crate::model::Bytes;
+use crate::decide::plan::Plan;
 use crate::report::context::Context;
 use crate::report::text::header::{engine_and_policy, refusals};
 use crate::report::text::layout::{HEAD, blank_after, headed};
@@ -44,8 +43,7 @@ pub fn plan(plan: &Plan, context: &Context, shown: &Shown) -> String {
     }
     held_back(&mut out, plan);
     kept(&mut out, plan);
-    let least = plan.removals().map(Entry::reclaimable).sum();
-    let short = short_of_target(plan, least, "may be removed now");
+    let short = short_of_target(plan, plan.frees(), "may be removed now");
     let usual = if short.is_some() { TOP } else { 0 };
     largest(&mut out, plan, shown.top.unwrap_or(usual));
     let helps = short.as_ref().map(|_| &*shown.alternatives);
@@ -61,7 +59,7 @@ pub(crate) fn removals_head(out: &mut String, plan: &Plan, refused: bool, end: &
         headed(out, HEAD, "would remove nothing", &here);
         return;
     }
-    let least: Bytes = plan.removals().map(Entry::reclaimable).sum();
+    let least = plan.frees();
     let head = format!("would remove {count} of {}", images(all));
     let but = if refused { ", were it not refused" } else { "" };
     let _ = writeln!(out, "{HEAD}{head}{HEAD:#}, at least {least}{but}{end}");
