@@ -40,7 +40,8 @@ pub(super) fn rollbacks<'a>(
         }
         // That store dates the moment at which it lost a tag; not which one.
         let lost = tag_time(image)
-            .filter(|_| inventory.engine.store == Store::Containerd && image.tags.is_empty());
+            .filter(|_| inventory.engine.store == Store::Containerd && image.tags.is_empty())
+            .map(|at| ledger.by_this_clock(at));
         let had = sighting.tags.keys().filter(moved);
         perhaps.extend(
             lost.into_iter()

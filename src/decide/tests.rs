@@ -43,14 +43,19 @@ impl Story {
     }
 
     /// This is what the host looks like at that second.
-    fn look(mut self, second: i64, host: &Inventory) -> Story {
+    fn look(self, second: i64, host: &Inventory) -> Story {
+        self.look_after_jump(0, second, host)
+    }
+
+    /// The clock jumped ahead by so many seconds since the last look.
+    fn look_after_jump(mut self, by: i64, second: i64, host: &Inventory) -> Story {
         let seen = Inventory {
             taken_at: at(second),
             ..host.clone()
         };
         self.ledger = self
             .ledger
-            .observe(&seen, &clock(second, 0, "a"), TimeDelta::zero());
+            .observe(&seen, &clock(second, 0, "a"), TimeDelta::seconds(by));
         self.now = second;
         self
     }
@@ -181,16 +186,22 @@ fn what_the_containerd_store_dates_last_is_a_rollback_and_takes_no_others_place(
         }
         host
     };
-    let story = Story::begins()
-        .look(0, &host(1, None))
-        .look(100, &host(2, None))
-        .look(200, &host(3, None))
-        .look(1000, &host(3, None));
     let one = Policy::parse("[age]\nmin_age = \"10s\"", "t").unwrap();
-    let plan = story.decide(&one, &host(3, Some(150)));
-    assert_eq!([1, 2].map(|n| kinds(&plan, n)), [["previous"]; 2]);
-    let plan = story.decide(&one, &host(3, Some(50)));
-    assert_eq!([1, 2].map(|n| kinds(&plan, n)), [vec![], vec!["previous"]]);
+    // The engine's dates do not move along when the clock jumps ahead.
+    for jump in [0, 60, 100_000] {
+        let story = Story::begins()
+            .look(0, &host(1, None))
+            .look(100, &host(2, None))
+            .look(200, &host(3, None))
+            .look_after_jump(jump, 300 + jump, &host(3, None))
+            .look(1000 + jump, &host(3, None));
+        let plan = story.decide(&one, &host(3, Some(150)));
+        let both = [1, 2].map(|n| kinds(&plan, n));
+        assert_eq!(both, [["previous"]; 2], "{jump}");
+        let plan = story.decide(&one, &host(3, Some(50)));
+        let second = [1, 2].map(|n| kinds(&plan, n));
+        assert_eq!(second, [vec![], vec!["previous"]], "{jump}");
+    }
 }
 
 #[test]

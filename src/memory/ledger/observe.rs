@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::memory::clock;
 use crate::memory::ledger::sighting::Sighting;
-use crate::memory::ledger::stored::{FORMAT, Ledger};
+use crate::memory::ledger::stored::{FORMAT, Jumped, Ledger};
 use crate::memory::ledger::then::Then;
 use crate::memory::ledger::{evidence, names};
 use crate::model::conditions::ClockReading;
@@ -131,12 +131,26 @@ impl Ledger {
             engine: seen.engine.key(),
             clock: Some(clock::remembered(self.clock.as_ref(), reading)),
             losses_unknown_since: None,
+            jumped: self.jumped_by(shift, now),
             images,
             standing: self.standing.clone(),
             held_locks: BTreeMap::new(),
             gone,
             uses,
         }
+    }
+}
+
+impl Ledger {
+    fn jumped_by(&self, shift: TimeDelta, now: DateTime<Utc>) -> Option<Jumped> {
+        if shift.is_zero() {
+            return self.jumped.clone();
+        }
+        let before = self.jumped.as_ref().map_or(0, |before| before.milliseconds);
+        Some(Jumped {
+            seen_at: now,
+            milliseconds: before.saturating_add(shift.num_milliseconds()),
+        })
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -49,6 +49,9 @@ pub struct Ledger {
     /// the last survey: the engine could not tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) losses_unknown_since: Option<DateTime<Utc>>,
+    /// How far the clock jumped ahead, all in all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) jumped: Option<Jumped>,
     /// Only images that were there at the last survey: one that comes back is new.
     pub(super) images: BTreeMap<ImageId, Sighting>,
     /// What spoke against a removal at the last survey, and since which survey: neither
@@ -65,6 +68,17 @@ pub struct Ledger {
     /// On which days each name ran. Only verify-cache goes by it.
     #[serde(default, skip_serializing_if = "Uses::is_empty")]
     pub(super) uses: Uses,
+}
+
+/// Remembered dates moved along with the clock's jumps; those that the engine stored did
+/// not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Jumped {
+    /// The survey that saw the last jump: what an engine dated earlier, it may have dated
+    /// before all of them.
+    pub(super) seen_at: DateTime<Utc>,
+    /// The sum of all jumps.
+    pub(super) milliseconds: i64,
 }
 
 /// Counts what is written and keeps none of it.
@@ -98,6 +112,7 @@ impl Ledger {
             engine: engine.to_owned(),
             clock: None,
             losses_unknown_since: None,
+            jumped: None,
             images: BTreeMap::new(),
             standing: Standing::new(),
             held_locks: BTreeMap::new(),
@@ -195,6 +210,16 @@ impl Ledger {
     pub fn with_standing(mut self, standing: Standing) -> Self {
         self.standing = standing;
         self
+    }
+
+    /// A date that the engine stored, by the clock as it is now, or later.
+    pub fn by_this_clock(&self, at: DateTime<Utc>) -> DateTime<Utc> {
+        let Some(jumped) = self.jumped.as_ref().filter(|jumped| at < jumped.seen_at) else {
+            return at;
+        };
+        let by = TimeDelta::try_milliseconds(jumped.milliseconds);
+        let moved = by.and_then(|by| at.checked_add_signed(by));
+        moved.map_or(jumped.seen_at, |moved| moved.min(jumped.seen_at))
     }
 
     pub fn uses(&self) -> &Uses {
