@@ -17,7 +17,7 @@ use secateur::memory::ledger::{Ledger, Unusable, file_of};
 use secateur::memory::state::Known;
 use secateur::model::ImageId;
 use secateur::model::conditions::ClockReading;
-use secateur::policy::Policy;
+use secateur::policy::{DigestPinned, Policy};
 use secateur::prune::cut_off;
 use secateur::survey::{self, NoSurvey, survey_of};
 
@@ -403,6 +403,19 @@ impl Shown {
     }
 }
 
+/// The longest time that the policy asks for, in milliseconds.
+fn longest_age(policy: &Policy) -> i64 {
+    let after = |pinned: DigestPinned| match pinned {
+        DigestPinned::After(age) => Some(age),
+        DigestPinned::Keep => None,
+    };
+    let rules = policy.retain.iter();
+    let of_rules = rules.flat_map(|rule| [rule.min_age, rule.digest_pinned.and_then(after)]);
+    let general = [Some(policy.min_age), after(policy.digest_pinned)];
+    let longest = general.into_iter().chain(of_rules).flatten().max();
+    i64::try_from(longest.unwrap_or_default().as_millis()).expect("it fits")
+}
+
 /// With everybody quiet, the disk full and no limit in the way: whatever may go
 /// by a naive reading goes in one run, our own names go with it, nothing stays
 /// open, and one run more changes nothing.
@@ -427,7 +440,7 @@ async fn in_the_end(world: &Rc<RefCell<World>>, base: &[Policy]) {
         let age = if set {
             40 * crate::schedule::DAY
         } else {
-            world.borrow().setting.min_age * 2 + 120_000
+            longest_age(&world.borrow().policy) * 2 + 120_000
         };
         if round == 0 {
             world.borrow_mut().wait(age);
