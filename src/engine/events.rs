@@ -166,8 +166,8 @@ pub enum Did {
     /// Somebody pulled this name; the engine does not say which image that is.
     Pull(Reference),
     Load(ImageId),
-    /// An image lost a name, by us or by others.
-    Untag(ImageId),
+    /// An image lost a name, by us or by others. Only the containerd store tells which.
+    Untag(ImageId, Option<Reference>),
     /// An image went, by us or by others.
     Delete(ImageId),
 }
@@ -179,7 +179,7 @@ fn meanwhile(message: &Message) -> Option<Meanwhile> {
         "tag" => Did::Tag(claim(message)?),
         "pull" => Did::Pull(actor.id.as_ref()?.parse().ok()?),
         "load" => Did::Load(id()?),
-        "untag" => Did::Untag(id()?),
+        "untag" => Did::Untag(id()?, untagged(actor)),
         "delete" => Did::Delete(id()?),
         _ => return None,
     };
@@ -187,6 +187,13 @@ fn meanwhile(message: &Message) -> Option<Meanwhile> {
         at: message.at()?,
         what,
     })
+}
+
+/// A graphdriver store has the image's id in place of the name.
+fn untagged(actor: &Actor) -> Option<Reference> {
+    let name = actor.attributes.as_ref()?.name.as_ref()?;
+    let is_id = name.parse::<ImageId>().is_ok();
+    name.parse().ok().filter(|_| !is_id)
 }
 
 fn claim(message: &Message) -> Option<Claim> {
@@ -332,6 +339,23 @@ mod tests {
             );
             assert_eq!(images(&text), []);
         }
+    }
+
+    #[test]
+    fn an_untag_event_tells_the_name_where_it_is_no_id() {
+        let id = format!("sha256:{:064}", 7);
+        let told = |name: &str| {
+            let text = format!(
+                r#"{{"Type":"image","Action":"untag","Actor":{{"ID":"{id}","Attributes":{{"name":"{name}"}}}},"time":1800000000}}"#
+            );
+            meanwhile(&serde_json::from_str(&text).unwrap())
+                .unwrap()
+                .what
+        };
+        let image: ImageId = id.parse().unwrap();
+        let name = "app:1".parse().unwrap();
+        assert_eq!(told("app:1"), Did::Untag(image.clone(), Some(name)));
+        assert_eq!(told(&id), Did::Untag(image, None));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use crate::decide::Trust;
 use crate::decide::plan::{Plan, Verdict};
 use crate::engine::{
-    Descriptor, Dropped, EngineError, Failure, Info, Inspected, Leads, Reader, Remover,
+    Descriptor, Dropped, EngineError, Failure, Info, Inspected, Leads, Meanwhile, Reader, Remover,
 };
 use crate::guard::{Cause, Refusal, held_locks, refusals};
 use crate::host::signals::AskedToEnd;
@@ -106,6 +106,12 @@ impl Engine for LiveEngine<'_> {
         let until = clock::now().max(since);
         let reader = self.remover.reader();
         reader.wanted(self.info, since, until).await
+    }
+
+    async fn meanwhile(&self, since: DateTime<Utc>) -> Result<Vec<Meanwhile>, EngineError> {
+        let until = clock::now().max(since);
+        let reader = self.remover.reader();
+        reader.meanwhile(self.info, since, until).await
     }
 
     async fn candidates(&self) -> Result<BTreeSet<ImageId>, EngineError> {

@@ -24,6 +24,7 @@ mod turn;
 mod untie;
 mod untied;
 mod wait;
+mod went_along;
 
 #[cfg(test)]
 mod tests;

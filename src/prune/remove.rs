@@ -15,6 +15,7 @@ use crate::prune::outcome::Ending;
 use crate::prune::pruning::{Last, Pruning};
 use crate::prune::traits::{Engine, Host};
 use crate::prune::untied::Untied;
+use crate::prune::wait::LONGEST_HELD;
 
 /// The reason shown when an image cannot be removed within the time that a deploy may be
 /// kept waiting.
@@ -86,6 +87,13 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
         } else {
             self.host.held_for().is_none().then_some(SLOW)
         }
+    }
+
+    /// The same before a name is dropped that may have to be put back under the same locks.
+    pub(super) fn too_late(&self) -> Option<&'static str> {
+        let held = self.host.held_for();
+        let long = held.is_some_and(|held| held >= LONGEST_HELD);
+        self.too_old().or(long.then_some(SLOW))
     }
 
     async fn drop_all(

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use crate::engine::{Descriptor, Dropped, EngineError, Inspected, Leads};
+use crate::engine::{Descriptor, Dropped, EngineError, Inspected, Leads, Meanwhile};
 use crate::guard::Refusal;
 use crate::memory::journal::Record;
 use crate::model::conditions::Disk;
@@ -36,6 +36,8 @@ pub trait Engine {
     /// Which images were named or used since this moment; some events from shortly before
     /// it may be among them.
     async fn events(&self, since: DateTime<Utc>) -> Result<Vec<Event>, EngineError>;
+    /// What was done to images and their names since this moment, in this order.
+    async fn meanwhile(&self, since: DateTime<Utc>) -> Result<Vec<Meanwhile>, EngineError>;
     /// Images that nothing keeps, by a survey made now.
     async fn candidates(&self) -> Result<BTreeSet<ImageId>, EngineError>;
 }

@@ -87,51 +87,56 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
         digests: &BTreeSet<Reference>,
         untied: &mut Untied,
     ) -> Result<Dropped, Ending> {
-        let (engine, id) = (self.engine, &entry.image().id);
+        let (engine, image) = (self.engine, entry.image());
         for name in digests {
             // It went along with another of its repository.
             if untied.digests.contains(name) {
                 continue;
             }
-            if let Some(why) = self.too_old() {
+            if let Some(why) = self.too_late() {
                 return Ok(Dropped::Not(Fate::skipped(why)));
             }
+            let since = self.host.now();
             let dropped = match self.patiently(engine.drop_name(name)).await {
                 Ok(dropped) => dropped,
-                Err(error) if error.kind == Failure::NotFound => {
-                    // Somebody took it, or the engine heard the request twice.
-                    untied.digests.insert(name.clone());
-                    let why = "one of its names went meanwhile";
-                    return Ok(Dropped::Not(Fate::skipped(why)));
-                }
                 Err(error) => {
                     untied.digests.insert(name.clone());
-                    return self.not_dropped(entry, &error).await.map(Dropped::Not);
+                    let known = self.take_from_events(entry, name, since, untied).await;
+                    self.write_down(entry, untied).await?;
+                    let fate = self.not_dropped(entry, &error).await?;
+                    if let Err(unknown) = known {
+                        return Err(self.unknown(entry, format!("{error}; then: {unknown}")));
+                    }
+                    return Ok(Dropped::Not(fate));
                 }
             };
-            if deletes(&dropped, id) {
+            if deletes(&dropped, &image.id) {
                 let meant = digests.iter().flat_map(Reference::spellings).collect();
                 self.expect_no_loss(entry, &dropped, &meant)?;
                 return Ok(Dropped::WithTheImage);
             }
             untied.digests.insert(name.clone());
-            let accounted = untied.take(&dropped, digests);
-            if let Err(ending) = self.expect_no_loss(entry, &dropped, &accounted) {
+            let names = dropped.untagged.iter();
+            untied.take(image, names.filter_map(|text| text.parse().ok()));
+            self.write_down(entry, untied).await?;
+            if let Err(ending) = self.expect_no_loss(entry, &dropped, &untied.spellings()) {
                 self.put_back(entry, untied).await?;
                 return Err(ending);
             }
-            if !untied.tags.is_empty() {
-                break;
+            if let Some(name) = untied.beyond(image) {
+                let how = if name.is_digest() { "named" } else { "tagged" };
+                let why = format!("it was {how} {} since the plan", name.familiar());
+                return Ok(Dropped::Not(Fate::skipped(why)));
             }
         }
-        let Some(tag) = untied.tags.first() else {
-            return Ok(Dropped::All);
-        };
-        let why = format!("it was tagged {} since the plan", tag.familiar());
-        Ok(Dropped::Not(Fate::skipped(why)))
+        Ok(Dropped::All)
     }
 
     async fn not_dropped(&mut self, entry: &Entry, error: &EngineError) -> Result<Fate, Ending> {
+        if error.kind == Failure::NotFound {
+            // Somebody took it.
+            return Ok(Fate::skipped("one of its names went meanwhile"));
+        }
         if error.kind == Failure::Conflict {
             let why = format!("the engine would not: {}", error.why);
             return Ok(Fate::Skipped(why, Some(Because::EngineWouldNot)));
@@ -200,10 +205,6 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
         let since = self.host.now();
         let dropped = match self.patiently(engine.drop_name(&ours)).await {
             Ok(dropped) => dropped,
-            Err(error) if error.kind == Failure::NotFound => {
-                let fate = Fate::skipped("one of its names went meanwhile");
-                return self.stay(entry, &untied, fate).await.map(Some);
-            }
             Err(error) => {
                 return match self.not_dropped(entry, &error).await? {
                     gone @ Fate::Removed(_) => Ok(Some(gone)),

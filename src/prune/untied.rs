@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use crate::decide::plan::Entry;
-use crate::engine::{Dropped, Inspected};
+use crate::engine::Inspected;
+use crate::model::Image;
 use crate::model::reference::Reference;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -21,24 +22,30 @@ impl Untied {
         Self { digests, tags }
     }
 
-    /// Takes in what went with one of `meant`, and returns all of the engine's spellings
-    /// that are accounted for.
-    pub(super) fn take(
-        &mut self,
-        dropped: &Dropped,
-        meant: &BTreeSet<Reference>,
-    ) -> BTreeSet<String> {
-        for text in &dropped.untagged {
-            let Ok(name) = text.parse::<Reference>() else {
-                continue;
-            };
-            if meant.contains(&name) {
-                self.digests.insert(name);
-            } else if !name.is_digest() && !name.is_ours() {
+    /// Takes in what went from this image, but not our own name.
+    pub(super) fn take(&mut self, image: &Image, names: impl IntoIterator<Item = Reference>) {
+        for name in names.into_iter().filter(|name| !name.is_ours()) {
+            let its_own = || name.digest() == Some(image.id.as_str());
+            if !name.is_digest() {
                 self.tags.insert(name);
+            } else if image.digests.contains(&name) || its_own() {
+                self.digests.insert(name);
             }
         }
-        let names = meant.iter().chain(&self.tags);
+    }
+
+    /// A name that went and that the plan does not know: somebody gave it since.
+    pub(super) fn beyond(&self, image: &Image) -> Option<&Reference> {
+        let new = |name: &&Reference| !image.digests.contains(*name);
+        self.tags
+            .iter()
+            .chain(self.digests.iter().filter(new))
+            .next()
+    }
+
+    /// As the engine may spell them.
+    pub(super) fn spellings(&self) -> BTreeSet<String> {
+        let names = self.digests.iter().chain(&self.tags);
         names.flat_map(Reference::spellings).collect()
     }
 

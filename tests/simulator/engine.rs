@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use chrono::{DateTime, Utc};
-use secateur::engine::{Descriptor, Dropped, Failure, Inspected, Leads};
+use secateur::engine::{Claim, Descriptor, Did, Dropped, Failure, Inspected, Leads, Meanwhile};
 use secateur::model::reference::Reference;
 use secateur::model::text::Untrusted;
 use secateur::model::{Bytes, Container, Dates, Event, EventKind, Image, ImageId, Observed, Store};
@@ -71,6 +71,8 @@ pub struct Engine {
     pub images: BTreeMap<ImageId, Stored>,
     pub containers: Vec<Held>,
     pub events: VecDeque<Happened>,
+    /// The same events, as they tell image and name.
+    pub done: VecDeque<Meanwhile>,
     made: u64,
     /// On the containerd store: older than 28, so no image tells its descriptor.
     pub old: bool,
@@ -92,6 +94,7 @@ impl Engine {
             images: BTreeMap::new(),
             containers: Vec::new(),
             events: VecDeque::new(),
+            done: VecDeque::new(),
             made: 0,
             old: false,
             starts: 0,
@@ -112,6 +115,13 @@ impl Engine {
         });
         if self.events.len() > EVENTS {
             self.events.pop_front();
+        }
+    }
+
+    fn tell(&mut self, now: Moment, what: Did) {
+        self.done.push_back(Meanwhile { at: now.wall, what });
+        if self.done.len() > EVENTS {
+            self.done.pop_front();
         }
     }
 
@@ -183,6 +193,10 @@ impl Engine {
             image.tagged = Some(now.wall);
         }
         self.note(now, id.to_string(), id, EventKind::Named);
+        if !name.is_ours() {
+            let (image, name) = (id.clone(), name.clone());
+            self.tell(now, Did::Tag(Claim { image, name }));
+        }
         Ok(())
     }
 
@@ -371,6 +385,7 @@ impl Engine {
         for name in &goes {
             self.note(now, id.to_string(), id, EventKind::Named);
             self.note(now, name.familiar(), id, EventKind::Named);
+            self.tell(now, Did::Untag(id.clone(), Some(name.clone())));
         }
         if last {
             let mut dropped = dropped;
@@ -432,6 +447,7 @@ impl Engine {
     /// Loses what it keeps in memory alone.
     pub fn restart(&mut self) {
         self.events.clear();
+        self.done.clear();
         self.starts += 1;
         for image in self.images.values_mut() {
             image.going = false;

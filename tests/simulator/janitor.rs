@@ -11,7 +11,9 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use secateur::decide::Trust;
 use secateur::decide::plan::Verdict;
-use secateur::engine::{Contents, Descriptor, Dropped, EngineError, Failure, Inspected, Leads};
+use secateur::engine::{
+    Contents, Descriptor, Dropped, EngineError, Failure, Inspected, Leads, Meanwhile,
+};
 use secateur::exit::Fault;
 use secateur::guard::{self, Activity, Refusal};
 use secateur::memory::clock::Clock;
@@ -240,6 +242,7 @@ fn is_request(point: Point) -> bool {
             | P::Leads
             | P::Containers
             | P::Happened
+            | P::Meanwhile
     )
 }
 
@@ -468,6 +471,16 @@ impl Engine for Meeting {
             let new: Vec<Event> = new.cloned().collect();
             world.told(run, &new);
             Ok(new)
+        })
+        .await
+    }
+
+    async fn meanwhile(&self, since: DateTime<Utc>) -> Result<Vec<Meanwhile>, EngineError> {
+        self.call(Point::Meanwhile, |world| {
+            let until = world.wall();
+            let done = world.engine.done.iter();
+            let done = done.filter(|one| one.at >= since && one.at <= until);
+            Ok(done.cloned().collect())
         })
         .await
     }

@@ -137,6 +137,7 @@ pub enum Point {
     Window,
     Containers,
     Happened,
+    Meanwhile,
     Hold,
     LetGo,
     Refusals,
@@ -522,6 +523,16 @@ pub fn draw(seed: u64, bases: usize) -> Case {
             setting.digest_pinned = Some(age);
         }
         names(rng, &mut steps);
+        let rng = &mut Rng::with_seed(seed ^ 0x1057_7a95);
+        let runs = steps.iter_mut().filter_map(|step| match step {
+            Step::Run { injections, .. } => Some(injections),
+            Step::Act(_) | Step::Wait(_) => None,
+        });
+        for injections in runs {
+            if chance(rng, 20) {
+                injections.extend(along(rng));
+            }
+        }
     }
     Case { setting, steps }
 }
@@ -552,6 +563,23 @@ fn names(rng: &mut Rng, steps: &mut Vec<Step>) {
     }
 }
 
+/// A tag goes along with a digest reference, and the engine does not say so.
+fn along(rng: &mut Rng) -> [Injection; 2] {
+    let nth = rng.usize(0..3);
+    let (image, tag) = (THIS, rng.usize(0..TAGS));
+    let (kind, after) = (one_of(rng, &FAILURES), true);
+    let at = |what| Injection {
+        run: 0,
+        point: Point::DropName,
+        nth,
+        what,
+    };
+    [
+        at(What::Act(Action::Tag { image, tag })),
+        at(What::Fail { kind, after }),
+    ]
+}
+
 /// What comes between two calls that drop an image's names, or cuts them off.
 fn between(rng: &mut Rng, run: usize) -> Injection {
     use Point as P;
@@ -564,6 +592,7 @@ fn between(rng: &mut Rng, run: usize) -> Injection {
         P::Look,
         P::Containers,
         P::Happened,
+        P::Meanwhile,
         P::Swarm,
         P::LetGo,
     ];

@@ -164,7 +164,7 @@ fn suspects(done: &BTreeSet<Meanwhile>, outcome: &Outcome) -> Vec<Suspect> {
                 end: End::Gone,
             }),
         },
-        Did::Untag(_) | Did::Delete(_) => None,
+        Did::Untag(..) | Did::Delete(_) => None,
     };
     let suspects = done
         .iter()
@@ -238,7 +238,7 @@ fn of_its_repository<'a>(name: &Reference, outcome: &'a Outcome) -> Option<&'a R
 fn others_remove(done: &BTreeSet<Meanwhile>, at: DateTime<Utc>, outcome: &Outcome) -> bool {
     let ours = |id: &ImageId| outcome.removed.iter().any(|removed| removed.id == *id);
     done.iter().any(|one| match &one.what {
-        Did::Untag(id) | Did::Delete(id) => one.at >= at && !ours(id),
+        Did::Untag(id, _) | Did::Delete(id) => one.at >= at && !ours(id),
         Did::Tag(_) | Did::Pull(_) | Did::Load(_) => false,
     })
 }
@@ -301,11 +301,11 @@ mod tests {
     fn a_pull_by_tag_is_of_its_repository_unless_others_remove_names_after_it() {
         let pulled = |name: &str| Did::Pull(name.parse().unwrap());
         let lost = [("app:2".to_owned(), Some(id(1)))];
-        assert_eq!(found([pulled("app:2"), Did::Untag(id(1))]), lost);
-        assert_eq!(found([Did::Untag(id(9)), pulled("app:2")]), lost);
+        assert_eq!(found([pulled("app:2"), Did::Untag(id(1), None)]), lost);
+        assert_eq!(found([Did::Untag(id(9), None), pulled("app:2")]), lost);
         let unknown = |name: &str| [(name.to_owned(), None)];
         assert_eq!(
-            found([pulled("app:2"), Did::Untag(id(9))]),
+            found([pulled("app:2"), Did::Untag(id(9), None)]),
             unknown("app:2")
         );
         assert_eq!(found([pulled("other:2")]), unknown("other:2"));

@@ -14,3 +14,4 @@ mod losses;
 mod names;
 mod slow;
 mod untie;
+mod went_along;

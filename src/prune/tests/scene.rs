@@ -72,6 +72,7 @@ pub(super) fn scene(images: impl IntoIterator<Item = Image>) -> Scene {
             .collect(),
         containers: Vec::new(),
         events: Vec::new(),
+        meanwhile: Vec::new(),
         swarm: Swarm::Inactive,
         rollbacks: Vec::new(),
         log: Vec::new(),

@@ -14,27 +14,27 @@ use crate::testing::{at, digest, id, pinned, tagged};
 const CHANGES: [&str; 4] = ["name", "drop", "put back", "leads"];
 
 /// Two names in two repositories.
-fn twice() -> Image {
+pub(super) fn twice() -> Image {
     let mut image = pinned(1, "app");
     image.digests.insert(digest("db", 1001));
     image
 }
 
-fn on_containerd(images: impl IntoIterator<Item = Image>) -> Scene {
+pub(super) fn on_containerd(images: impl IntoIterator<Item = Image>) -> Scene {
     let mut scene = scene(images);
     scene.host.engine.store = Store::Containerd;
     scene
 }
 
 /// What a tag of its repository and this digest reference give where they go together.
-fn with_its_tag() -> Dropped {
+pub(super) fn with_its_tag() -> Dropped {
     Dropped {
         untagged: vec!["app:1".into(), digest("app", 1001).familiar()],
         deleted: vec![],
     }
 }
 
-fn names(scene: &Scene, n: u64) -> Vec<String> {
+pub(super) fn names(scene: &Scene, n: u64) -> Vec<String> {
     let world = scene.world();
     let seen = &world.images[&id(n)];
     let all = seen.tags.iter().chain(&seen.digests).chain(&seen.ours);
@@ -47,7 +47,7 @@ fn names(scene: &Scene, n: u64) -> Vec<String> {
 
 /// The image stayed with all its names and no name of ours.
 #[track_caller]
-fn is_whole(scene: &Scene, outcome: &Outcome, why: &str) {
+pub(super) fn is_whole(scene: &Scene, outcome: &Outcome, why: &str) {
     assert_eq!(names(scene, 1), ["app", "db"]);
     assert_eq!(removed(outcome), [0; 0]);
     assert_eq!(outcome.lost, []);

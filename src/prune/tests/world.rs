@@ -9,7 +9,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
 
-use crate::engine::{Descriptor, Dropped, EngineError, Failure, Inspected, Leads};
+use crate::engine::{Descriptor, Dropped, EngineError, Failure, Inspected, Leads, Meanwhile};
 use crate::guard::{Cause, Refusal};
 use crate::memory::journal::{Record, What};
 use crate::model::conditions::{Disk, LockKind};
@@ -38,6 +38,7 @@ pub(super) struct World {
     pub(super) images: BTreeMap<ImageId, Inspected>,
     pub(super) containers: Vec<Container>,
     pub(super) events: Vec<Event>,
+    pub(super) meanwhile: Vec<Meanwhile>,
     pub(super) swarm: Swarm,
     /// What a new survey would keep.
     pub(super) rollbacks: Vec<ImageId>,
@@ -194,6 +195,12 @@ impl Engine for Fake {
         let world = self.0.borrow();
         let from = since - TimeDelta::seconds(1);
         let told = world.events.iter().filter(|event| event.at >= from);
+        Ok(told.cloned().collect())
+    }
+    async fn meanwhile(&self, since: DateTime<Utc>) -> Result<Vec<Meanwhile>, EngineError> {
+        self.says("meanwhile?".into()).await?;
+        let world = self.0.borrow();
+        let told = world.meanwhile.iter().filter(|one| one.at >= since);
         Ok(told.cloned().collect())
     }
     async fn candidates(&self) -> Result<BTreeSet<ImageId>, EngineError> {

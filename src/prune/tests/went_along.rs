@@ -1,0 +1,138 @@
+//! Names that somebody gave an image of the containerd store in the moment in which a digest
+//! reference of its repository was dropped.
+
+use crate::engine::{Did, Dropped, Failure, Meanwhile};
+use crate::memory::journal::{Record, intended};
+use crate::model::reference::Reference;
+use crate::prune::outcome::Ending;
+use crate::prune::tests::scene::{Scene, whys};
+use crate::prune::tests::untie::{is_whole, names, on_containerd, twice, with_its_tag};
+use crate::prune::tests::world::{World, broken};
+use crate::testing::{at, digest, id};
+
+/// `app:1` and `app@…` go from image 1, as the engine's events tell.
+fn go_together(world: &mut World) {
+    let seen = world.images.get_mut(&id(1)).unwrap();
+    seen.digests.retain(|name| name.path() != "library/app");
+    let lost: [Reference; 2] = ["app:1".parse().unwrap(), digest("app", 1001)];
+    world.meanwhile.extend(lost.map(|name| Meanwhile {
+        at: at(101),
+        what: Did::Untag(id(1), Some(name)),
+    }));
+}
+
+/// The names that the next run would find in the intent.
+fn written_down(scene: &Scene) -> Vec<String> {
+    let world = scene.world();
+    let lines = world.records.iter().filter(|(_, durable)| *durable);
+    let lines: Vec<u8> = lines.flat_map(|(record, _)| record.to_line()).collect();
+    let intended = intended(&lines, &scene.host.engine.key());
+    let names = intended[&id(1)].names.iter();
+    names.map(Reference::familiar).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tag_that_went_along_with_a_drop_that_failed_is_written_down_and_comes_back() {
+    for failure in [
+        Failure::Conflict,
+        Failure::NotFound,
+        Failure::Status(500),
+        Failure::Nonsense,
+    ] {
+        let scene = on_containerd([twice()]);
+        scene.before("drop app", move |world| {
+            go_together(world);
+            world.drops.push(Err(broken(failure)));
+        });
+        let outcome = scene.prune().await;
+        assert_eq!(names(&scene, 1), ["app:1", "app", "db"], "{failure:?}");
+        assert_eq!((outcome.lost, outcome.removed), (vec![], vec![]));
+        assert!(written_down(&scene).contains(&"app:1".to_owned()));
+        assert_eq!(scene.open_intents(), [0; 0]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tag_that_went_along_with_a_drop_that_was_not_answered_is_left_to_the_next_run() {
+    let scene = on_containerd([twice()]);
+    scene.before("drop app", |world| {
+        go_together(world);
+        world.drops.push(Err(broken(Failure::Lost)));
+    });
+    let outcome = scene.prune().await;
+    assert!(matches!(outcome.ending, Ending::EngineLost(_)));
+    assert!(written_down(&scene).contains(&"app:1".to_owned()));
+    assert_eq!(scene.open_intents(), [1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_no_event_tells_what_went_along_the_intent_stays_open() {
+    let scene = on_containerd([twice()]);
+    scene
+        .world()
+        .fails
+        .push(("meanwhile?", Failure::Status(500)));
+    scene.answers(Err(broken(Failure::Status(500))));
+    let outcome = scene.prune().await;
+    assert!(matches!(outcome.ending, Ending::EngineLost(_)));
+    assert_eq!(scene.open_intents(), [1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_answer_names_is_written_down_before_it_is_put_back() {
+    let scene = on_containerd([twice()]);
+    scene.answers(Ok(with_its_tag()));
+    scene.before("drop app", go_together);
+    scene.before("put back app:1", |world| {
+        let durable = |(record, durable): &(Record, bool)| {
+            let line = String::from_utf8(record.to_line()).unwrap();
+            *durable && line.contains("library/app:1")
+        };
+        assert!(world.records.iter().any(durable));
+    });
+    scene.prune().await;
+    assert_eq!(names(&scene, 1), ["app:1", "app", "db"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_written_down_is_put_back_all_the_same() {
+    let scene = on_containerd([twice()]);
+    scene.answers(Ok(with_its_tag()));
+    scene.before("drop app", |world| {
+        go_together(world);
+        world.journal_fails = true;
+    });
+    let outcome = scene.prune().await;
+    assert!(matches!(outcome.ending, Ending::StateLost(_)));
+    assert_eq!(names(&scene, 1), ["app:1", "app", "db"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_digest_reference_that_came_meanwhile_is_put_back_as_well() {
+    let scene = on_containerd([twice()]);
+    let swarms = format!("app:1@{}", id(1));
+    let untagged = vec![swarms.clone(), digest("app", 1001).familiar()];
+    scene.answers(Ok(Dropped {
+        untagged,
+        deleted: vec![],
+    }));
+    scene.before("drop app", |world| {
+        let seen = world.images.get_mut(&id(1)).unwrap();
+        seen.digests.retain(|name| name.path() != "library/app");
+    });
+    let outcome = scene.prune().await;
+    assert_eq!(outcome.lost, []);
+    let (_, why) = whys(&outcome.skipped)[0];
+    assert!(why.contains(&format!("named {swarms}")), "{why}");
+    let swarms: Reference = swarms.parse().unwrap();
+    assert!(scene.world().images[&id(1)].digests.contains(&swarms));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_more_is_dropped_where_the_locks_are_nearly_let_go() {
+    let scene = on_containerd([twice()]);
+    scene.world().slow = Some(("name 1", std::time::Duration::from_millis(1500)));
+    let outcome = scene.prune().await;
+    is_whole(&scene, &outcome, "the engine answers slowly");
+    assert_eq!(scene.log(&["drop app", "drop db"]), [""; 0]);
+}
