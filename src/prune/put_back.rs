@@ -104,7 +104,7 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
     }
 
     /// Whether this run has told already what became of an image.
-    fn is_told(&self, image: &Image) -> bool {
+    pub(super) fn is_told(&self, image: &Image) -> bool {
         let outcome = &self.outcome;
         let stayed = outcome.skipped.iter().chain(&outcome.failed);
         let mut stayed = stayed.chain(&outcome.unconfirmed);

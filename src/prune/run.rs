@@ -146,8 +146,11 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
             Record::outcome(run, now, id, RemovalResult::Skipped, Some(why.into()))
         };
         // What an earlier run took from an image is put back first.
-        let whole = entries.iter().filter(|it| it.image().untied.is_empty());
-        let records: Vec<Record> = whole.map(skipped).collect();
+        let untold = |entry: &&&Entry| {
+            let image = entry.image();
+            image.untied.is_empty() && !self.is_told(image)
+        };
+        let records: Vec<Record> = entries.iter().filter(untold).map(skipped).collect();
         // If this fails, the next run finds the intents open and inspects the images.
         let _ = self.host.record(&records, false);
     }

@@ -16,7 +16,7 @@ use crate::prune::changed::{used_by_container, wanted_by_swarm, wanted_since};
 use crate::prune::confirm::KEPT;
 use crate::prune::dropped::deletes;
 use crate::prune::fate::Fate;
-use crate::prune::outcome::{Ending, Stayed};
+use crate::prune::outcome::Ending;
 use crate::prune::pruning::{Last, Pruning};
 use crate::prune::put_back::Back;
 use crate::prune::traits::{Engine, Host};
@@ -180,9 +180,7 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
                 && !back.is_empty()
             {
                 let why = back.put_back_for("the run was refused in its turn");
-                let id = id.clone();
-                let because = None;
-                self.outcome.skipped.push(Stayed { id, why, because });
+                self.record_fate(entry, Fate::skipped(why))?;
             }
             return Err(self.refused(refusals));
         }
