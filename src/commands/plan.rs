@@ -37,6 +37,7 @@ pub(crate) async fn plan(global: &Global, args: &PlanArgs) -> Result<Exit, Fault
         context
             .notes
             .extend(survey::no_rollbacks(&policy, &inventory));
+        context.notes.extend(survey::names_away(&inventory));
         (plan, ledger, inventory)
     } else {
         let reader = connect(global, &policy).await?;
@@ -59,6 +60,7 @@ pub(crate) async fn plan(global: &Global, args: &PlanArgs) -> Result<Exit, Fault
             .extend(survey::notes(&memory, &survey.activities));
         let lost = survey::no_rollbacks(&policy, &survey.inventory);
         context.notes.extend(lost);
+        context.notes.extend(survey::names_away(&survey.inventory));
         context.left_behind = survey.watch.left_behind();
         context.refusals = against(&policy, &survey.activities, &survey.plan);
         context.unmatched = unmatched(&policy, &survey.plan, &survey.activities);

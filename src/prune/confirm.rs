@@ -127,11 +127,36 @@ fn kept(dropped: &[Reference]) -> Fate {
     Fate::Skipped(without_names(KEPT, dropped), Some(Because::KeptMeanwhile))
 }
 
+/// One that the containerd store made up from a tag is none.
 fn has(image: &Inspected, name: &Reference) -> bool {
-    image.ours.contains(name) || image.digests.contains(name)
+    let digest = image.digests.contains(name) && !image.made_up.contains(name);
+    image.ours.contains(name) || digest
 }
 
 /// Whether the image has somebody's tag and none of the dropped names.
 fn kept_by_a_tag(image: &Inspected, dropped: &[Reference]) -> bool {
     !image.tags.is_empty() && !dropped.iter().any(|name| has(image, name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{digest, id};
+
+    #[test]
+    fn an_image_has_no_digest_reference_that_its_store_made_up_from_a_tag() {
+        let name = digest("app", 1);
+        let mut image = Inspected {
+            tags: ["app:1".parse().unwrap()].into(),
+            digests: [name.clone()].into(),
+            made_up: [].into(),
+            ours: [].into(),
+            last_tag_time: crate::model::Observed::Known(None),
+            descriptor: crate::model::Observed::Unknown(id(1).to_string()),
+        };
+        assert!(has(&image, &name));
+        image.made_up.insert(name.clone());
+        assert!(!has(&image, &name));
+        assert!(kept_by_a_tag(&image, &[name]));
+    }
 }

@@ -1,12 +1,18 @@
 //! Drops names of ours that a run that was cut off left on images that stay.
 
+use chrono::{DateTime, TimeDelta, Utc};
+
 use crate::decide::plan::Verdict;
 use crate::engine::Inspected;
 use crate::model::lost::Lost;
+use crate::model::{Observed, Store};
 use crate::prune::dropped::deletes;
 use crate::prune::outcome::Ending;
 use crate::prune::pruning::Pruning;
 use crate::prune::traits::{Engine, Host};
+
+/// After this time nobody relies on a name any more that our journal does not tell of.
+const IN_USE: TimeDelta = TimeDelta::minutes(10);
 
 impl<E: Engine, H: Host> Pruning<'_, E, H> {
     /// Only on images that have somebody's name as well: an image without one would go
@@ -14,6 +20,7 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
     /// lost, for no plan named it.
     pub(super) async fn drop_leftover_names(&mut self) -> Result<(), Ending> {
         let engine = self.engine;
+        let containerd = self.plan.engine().store == Store::Containerd;
         // It was another engine when the name was given.
         if self.plan.engine().no_removals().is_some() {
             return Ok(());
@@ -31,9 +38,12 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
             for name in &image.ours {
                 self.may_go_on()?;
                 self.take_locks().await?;
+                let (now, until) = (self.host.now(), image.ours_until);
                 let safe = |image: &Inspected| {
                     let others = !(image.tags.is_empty() && image.digests.is_empty());
-                    image.ours.contains(name) && others
+                    image.ours.contains(name)
+                        && others
+                        && (!containerd || is_left(image, until, now))
                 };
                 let answer = self.patiently(engine.inspect(&image.id)).await;
                 if !answer.is_ok_and(|image| image.as_ref().is_some_and(safe))
@@ -53,5 +63,17 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
             }
         }
         Ok(())
+    }
+}
+
+/// Whether a name of secateur's is no other run's that is under way, with a state folder of its
+/// own: on the containerd store that run's name holds the image. `until`: up to then it is our
+/// own doing. The store dates each change of an image's names.
+fn is_left(image: &Inspected, until: Option<DateTime<Utc>>, now: DateTime<Utc>) -> bool {
+    match image.last_tag_time {
+        Observed::Known(Some(given)) => {
+            until.is_some_and(|until| given <= until) || now - given > IN_USE
+        }
+        Observed::Known(None) | Observed::Unknown(_) => until.is_some(),
     }
 }

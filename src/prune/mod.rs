@@ -9,6 +9,7 @@ mod confirm;
 pub mod cut_off;
 mod dropped;
 mod fate;
+mod give;
 mod intent;
 mod leftover_names;
 pub mod live;

@@ -1,13 +1,15 @@
 //! Puts back what an image lost that is to stay, and only then drops our own name.
 
+use std::time::Duration;
+
 use crate::decide::plan::{Entry, Verdict};
-use crate::engine::{EngineError, Failure, Inspected, Leads};
+use crate::engine::Inspected;
 use crate::memory::journal::{Because, Record};
+use crate::model::Image;
 use crate::model::lost::Lost;
-use crate::model::reference::Reference;
-use crate::model::{Image, Observed};
 use crate::prune::dropped::deletes;
 use crate::prune::fate::Fate;
+use crate::prune::give::{Given, NotBack};
 use crate::prune::outcome::{Ending, Stayed};
 use crate::prune::pruning::Pruning;
 use crate::prune::traits::{Engine, Host};
@@ -19,28 +21,6 @@ pub(super) enum Back {
     Here(Untied),
     /// Somebody removed the image.
     Gone,
-}
-
-/// Why a name is not back.
-enum NotBack {
-    /// The engine is lost.
-    Lost(EngineError),
-    /// It says no, or the name is not there all the same.
-    Refused(String),
-}
-
-impl From<EngineError> for NotBack {
-    fn from(error: EngineError) -> Self {
-        match error.kind {
-            Failure::Lost => Self::Lost(error),
-            Failure::NotFound
-            | Failure::Conflict
-            | Failure::Status(_)
-            | Failure::Permission
-            | Failure::Nonsense
-            | Failure::Contradiction => Self::Refused(error.to_string()),
-        }
-    }
 }
 
 impl<E: Engine, H: Host> Pruning<'_, E, H> {
@@ -73,10 +53,11 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
     }
 
     /// Puts back what runs dropped that were cut off, from images with such a verdict that
-    /// this run has not come to.
+    /// this run has not come to. `until`: so long after the run's start.
     pub(super) async fn put_back_of_earlier_runs(
         &mut self,
         which: impl Fn(Verdict) -> bool,
+        until: Duration,
     ) -> Result<(), Ending> {
         if self.plan.engine().no_removals().is_some() {
             return Ok(());
@@ -87,20 +68,34 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
             if image.untied.is_empty() || self.is_told(image) {
                 continue;
             }
+            if self.host.elapsed() >= until {
+                return Err(Ending::OutOfTime);
+            }
             let Back::Here(back) = self.put_back(entry, &Untied::before(entry)).await? else {
                 continue;
             };
             let why = back.put_back_for("a run that dropped its names was cut off");
-            let because = Some(Because::NamesPutBack);
-            let (id, now) = (image.id.clone(), self.host.now());
-            let run = &self.outcome.run;
-            let record = Record::stayed(run, now, id.clone(), why.clone(), because);
-            if !back.is_empty() {
-                self.outcome.skipped.push(Stayed { id, why, because });
+            if back.is_empty() {
+                self.write(self.names_put_back(image, why))?;
+            } else {
+                self.tell_of_names(entry, why)?;
             }
-            self.write(record)?;
         }
         Ok(())
+    }
+
+    /// Names were put back, for this reason: it is told, and nothing is left of any intent.
+    pub(super) fn tell_of_names(&mut self, entry: &Entry, why: String) -> Result<(), Ending> {
+        let (id, because) = (entry.image().id.clone(), Some(Because::NamesPutBack));
+        let record = self.names_put_back(entry.image(), why.clone());
+        self.outcome.skipped.push(Stayed { id, why, because });
+        self.write(record)
+    }
+
+    fn names_put_back(&self, image: &Image, why: String) -> Record {
+        let (id, now) = (image.id.clone(), self.host.now());
+        let because = Some(Because::NamesPutBack);
+        Record::stayed(&self.outcome.run, now, id, why, because)
     }
 
     /// Whether this run has told already what became of an image.
@@ -130,7 +125,7 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
                 Ok(None) => return Ok(Back::Gone),
                 Err(error) => return Err(self.unknown(entry, error.to_string())),
             };
-            let missing = match self.missing(&untied, &seen).await {
+            let mut missing = match self.missing(image, &untied, &seen).await {
                 Ok(missing) => missing,
                 Err(error) => return Err(self.unknown(entry, error.to_string())),
             };
@@ -145,58 +140,15 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
                 break ("they are not there all the same".to_owned(), missing);
             }
             tries += 1;
-            given.extend(&missing);
-            match self.give(image, &seen, &missing).await {
-                Ok(()) => {}
+            match self.give(image, &seen, &mut missing).await {
+                Ok(Given::All) => given.extend(&missing),
+                Ok(Given::ToNothing) => return Ok(Back::Gone),
                 Err(NotBack::Lost(error)) => return Err(self.unknown(entry, error.to_string())),
                 Err(NotBack::Refused(_)) if tries < TRIES => {}
                 Err(NotBack::Refused(why)) => break (why, missing),
             }
         };
         Err(self.stays_without(image, missing.names(), why))
-    }
-
-    /// What the image still lacks: a tag that leads to another image by now is that one's.
-    async fn missing(&mut self, untied: &Untied, seen: &Inspected) -> Result<Untied, EngineError> {
-        let engine = self.engine;
-        let mut missing = untied.missing(seen);
-        for tag in std::mem::take(&mut missing.tags) {
-            match self.patiently(engine.leads(&tag)).await? {
-                // What leads to nothing that can be read is somebody's all the same.
-                Leads::ToAnImage | Leads::ToNothing => {}
-                Leads::Nowhere => {
-                    missing.tags.insert(tag);
-                }
-            }
-        }
-        Ok(missing)
-    }
-
-    async fn give(
-        &mut self,
-        image: &Image,
-        seen: &Inspected,
-        missing: &Untied,
-    ) -> Result<(), NotBack> {
-        let engine = self.engine;
-        if seen.ours.is_empty() {
-            // It holds the image: names of an image that is gone would lead to nothing.
-            self.patiently(engine.name_ours(&image.id)).await?;
-        }
-        for tag in &missing.tags {
-            self.patiently(engine.put_back_tag(&image.id, tag)).await?;
-        }
-        if missing.digests.is_empty() {
-            return Ok(());
-        }
-        let names: Vec<Reference> = missing.digests.iter().cloned().collect();
-        match &seen.descriptor {
-            Observed::Known(descriptor) => {
-                let request = engine.put_back_digests(&names, descriptor);
-                Ok(self.patiently(request).await?)
-            }
-            Observed::Unknown(why) => Err(NotBack::Refused(why.clone())),
-        }
     }
 
     /// Only from an image that has somebody's name as well. An error ends no run, because

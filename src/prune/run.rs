@@ -1,5 +1,7 @@
 //! A whole run: intents in batches, each image's turn, and what ends it early.
 
+use std::time::Duration;
+
 use crate::decide::plan::{Entry, Pressure, Verdict};
 use crate::guard::Cleared;
 use crate::memory::journal::{Record, RemovalResult};
@@ -14,6 +16,10 @@ use crate::prune::turn::Ended;
 /// Intents are made durable in batches of this size: an intent without a removal is
 /// harmless, and each wait for the disk takes longer than a removal.
 const BATCH: usize = 16;
+
+/// How long a run goes on putting names back at its end, after which the next run does. A run
+/// that was asked to end must be over within ten seconds.
+const LAST_NAMES: Duration = Duration::from_secs(5);
 
 /// Carries out a plan.
 pub async fn prune<E: Engine, H: Host>(
@@ -46,9 +52,10 @@ pub async fn prune<E: Engine, H: Host>(
         Ok(()) => Ending::Done,
         Err(ending) => ending,
     };
+    let until = pruning.host.elapsed() + LAST_NAMES;
     if !matches!(ending, Ending::EngineLost(_) | Ending::StateLost(_))
         && let Err(worse) = pruning
-            .put_back_of_earlier_runs(|verdict| verdict == Verdict::Remove)
+            .put_back_of_earlier_runs(|verdict| verdict == Verdict::Remove, until)
             .await
         && ending != Ending::Surprised
     {
@@ -63,8 +70,9 @@ pub async fn prune<E: Engine, H: Host>(
 
 impl<E: Engine, H: Host> Pruning<'_, E, H> {
     async fn run(&mut self) -> Result<(), Ending> {
+        let max_run = self.policy.limits.max_run;
         let owed = self
-            .put_back_of_earlier_runs(|verdict| verdict != Verdict::Remove)
+            .put_back_of_earlier_runs(|verdict| verdict != Verdict::Remove, max_run)
             .await;
         // A full disk may be why a name is not back: only removals make room.
         if !matches!(owed, Ok(()) | Err(Ending::Surprised)) {

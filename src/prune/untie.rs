@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use futures_util::future::join4;
+use futures_util::future::{OptionFuture, join5};
 
 use crate::decide::plan::Entry;
 use crate::engine::{EngineError, Failure, Inspected};
@@ -47,17 +47,20 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
         if let Some(why) = self.too_old() {
             return Ok(Some(Fate::skipped(why)));
         }
-        if inspected.ours.is_empty() {
-            match self.patiently(engine.name_ours(id)).await {
-                Ok(_) => {}
-                Err(error) if error.kind == Failure::NotFound => {
-                    return Ok(Some(Fate::gone_already()));
-                }
-                Err(error) => return Fate::of_error(error).map(Some),
+        // Also where it has our name: the date keeps another secateur from taking that for a
+        // name that a run left.
+        match self.patiently(engine.name_ours(id)).await {
+            Ok(_) => {}
+            Err(error) if error.kind == Failure::NotFound => {
+                return Ok(Some(Fate::gone_already()));
             }
+            Err(error) => return Fate::of_error(error).map(Some),
         }
         let since = self.host.now();
         let mut untied = Untied::before(entry);
+        if let Some(fate) = self.not_held(entry, &inspected).await? {
+            return self.stay(entry, &untied, fate).await.map(Some);
+        }
         let dropped = self.drop_digests(entry, &inspected.digests, &mut untied);
         let stays = match dropped.await? {
             Dropped::All => self.wanted_now(entry, &untied).await?,
@@ -79,6 +82,28 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
             return self.stay(entry, &untied, fate).await.map(Some);
         }
         self.drop_ours(entry, untied).await
+    }
+
+    /// Why nothing is dropped, if our name does not hold the image, or another one came.
+    async fn not_held(
+        &mut self,
+        entry: &Entry,
+        before: &Inspected,
+    ) -> Result<Option<Fate>, Ending> {
+        let engine = self.engine;
+        let now = match self.patiently(engine.inspect(&entry.image().id)).await {
+            Ok(Some(now)) => now,
+            Ok(None) => return Ok(Some(Fate::gone_already())),
+            Err(error) if error.kind == Failure::Lost => {
+                return Err(self.unknown(entry, error.to_string()));
+            }
+            Err(error) => return Ok(Some(Fate::Failed(error.to_string()))),
+        };
+        let tagged = now.tags.first();
+        let tagged = tagged.map(|tag| format!("it was tagged {} since the plan", tag.familiar()));
+        let other = now.ours.is_empty() || now.digests != before.digests;
+        let other = other.then(|| "its names changed since the plan".to_owned());
+        Ok(tagged.or(other).map(Fate::skipped))
     }
 
     async fn drop_digests(
@@ -148,17 +173,19 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
     async fn wanted_now(&mut self, entry: &Entry, untied: &Untied) -> Result<Option<Fate>, Ending> {
         let (engine, id) = (self.engine, &entry.image().id);
         let (now, since) = self.events_to_ask_for();
-        let requests = join4(
+        let requests = join5(
             engine.inspect(id),
             engine.containers(),
             engine.swarm(),
+            // Where that takes long, the locks would be let go.
+            OptionFuture::from(self.builds_quickly.then(|| engine.builds())),
             engine.events(since),
         );
         let answers = self.patiently_all(requests).await;
-        let answers = answers.and_then(|(image, containers, swarm, events)| {
-            Ok((image?, containers?, swarm?, events?))
+        let answers = answers.and_then(|(image, containers, swarm, builds, events)| {
+            Ok((image?, containers?, swarm?, builds.transpose()?, events?))
         });
-        let (image, containers, swarm, events) = match answers {
+        let (image, containers, swarm, builds, events) = match answers {
             Ok(answers) => answers,
             Err(error) if error.kind == Failure::Lost => {
                 return Err(self.unknown(entry, error.to_string()));
@@ -169,18 +196,20 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
         let Some(image) = image else {
             return Ok(Some(Fate::gone_already()));
         };
+        let idle = AtWork::idle();
         let at_work = AtWork {
             swarm,
-            ..AtWork::idle()
+            builds: builds.unwrap_or(idle.builds),
+            ..idle
         };
-        // A deploy or a pull that began since ends the run, as before each turn.
+        // A deploy, a build or a pull that began since ends the run, as before each turn.
         let refusals = self.host.refusals(&at_work);
         if !refusals.is_empty() {
             if let Back::Here(back) = self.put_back(entry, untied).await?
                 && !back.is_empty()
             {
                 let why = back.put_back_for("the run was refused in its turn");
-                self.record_fate(entry, Fate::skipped(why))?;
+                self.tell_of_names(entry, why)?;
             }
             return Err(self.refused(refusals));
         }

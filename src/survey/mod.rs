@@ -14,6 +14,6 @@ pub mod watch;
 pub use again::after_brief_locks;
 pub use live::{Survey, engine, survey};
 pub use no_survey::NoSurvey;
-pub use notes::{no_rollbacks, notes};
+pub use notes::{names_away, no_rollbacks, notes};
 pub use order::{Found, Sources, survey_of};
 pub use saved::{LONGEST_SAVED, SavedHost};

@@ -5,6 +5,7 @@ use chrono::TimeDelta;
 use crate::guard::Activity;
 use crate::memory::state::Memory;
 use crate::model::conditions::SignState;
+use crate::model::reference::Reference;
 use crate::model::text::escape;
 use crate::model::time::span;
 use crate::model::{AtWork, Deploy, Inventory, Store, Swarm};
@@ -44,6 +45,29 @@ pub fn no_rollbacks(policy: &Policy, host: &Inventory) -> Option<String> {
     (lost && policy.previous > 0).then(|| note.to_owned())
 }
 
+/// Names that images lack while runs are refused: a deploy by one of these would ask the registry.
+pub fn names_away(host: &Inventory) -> Option<String> {
+    const SHOWN: usize = 3;
+    let away: Vec<String> = host
+        .images
+        .values()
+        .flat_map(|image| &image.untied)
+        .map(Reference::familiar)
+        .collect();
+    let more = match away.len().saturating_sub(SHOWN) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let names = away.iter().take(SHOWN).cloned().collect::<Vec<_>>();
+    (!away.is_empty()).then(|| {
+        format!(
+            "a prune was cut off after it had dropped {}{more}; the next one that is not refused \
+             puts back what is still wanted",
+            names.join(", ")
+        )
+    })
+}
+
 /// Services that would hold up every run for ever, if Swarm's words were all.
 fn stuck(at_work: &AtWork) -> Vec<String> {
     let Swarm::Manager { under_way, .. } = &at_work.swarm else {
@@ -62,7 +86,17 @@ fn stuck(at_work: &AtWork) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::inventory;
+    use crate::testing::{digest, image, inventory};
+
+    #[test]
+    fn names_that_are_away_are_told_three_of_them_by_name() {
+        assert_eq!(names_away(&inventory([image(1)])), None);
+        let mut one = image(1);
+        one.untied = [1, 2, 3, 4].map(|n| digest("app", n)).into();
+        let note = names_away(&inventory([one])).unwrap();
+        assert_eq!(note.matches("app@").count(), 3, "{note}");
+        assert!(note.contains("and 1 more"), "{note}");
+    }
 
     #[test]
     fn where_builds_leave_no_rollback_and_the_policy_wants_some_the_plan_says_so() {

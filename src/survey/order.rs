@@ -93,6 +93,7 @@ pub async fn survey_of<S: Sources>(
     }
     if engine.store == Store::Containerd {
         untied::tie_again(&mut images, known.intended, &events);
+        untied::keep_what_nothing_tells_of(&mut images, known.intended);
     }
     let disk = sources.disk();
     let mut inventory = Inventory {

@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::memory::journal::Intended;
 use crate::model::reference::Reference;
-use crate::model::{Event, EventKind, Image, ImageId};
+use crate::model::{Event, EventKind, Image, ImageId, Incomplete};
 
 /// One request of ours drops a digest reference and the tags that go along within this time.
 const TOGETHER: TimeDelta = TimeDelta::seconds(1);
@@ -55,6 +55,26 @@ pub(super) fn tie_again(
             image.tags.extend(tags.iter().cloned());
             image.untied = digests.into_iter().chain(tags).collect();
         }
+    }
+}
+
+/// Keeps images of which our name alone is left, where no intent tells what else they had: the
+/// journal was lost, or it is another state folder's, and names may have to come back.
+pub(super) fn keep_what_nothing_tells_of(
+    images: &mut BTreeMap<ImageId, Image>,
+    intended: &BTreeMap<ImageId, Intended>,
+) {
+    for (id, image) in images {
+        let named = !(image.tags.is_empty() && image.digests.is_empty());
+        if image.ours.is_empty() || named || intended.contains_key(id) {
+            continue;
+        }
+        image.incomplete.get_or_insert_with(|| {
+            let why = "it has a name of secateur's alone, and no journal here tells which names it \
+                       had before; if nobody wants it: docker rmi";
+            let ours: Vec<String> = image.ours.iter().map(Reference::familiar).collect();
+            Incomplete::Odd(format!("{why} {}", ours.join(" ")))
+        });
     }
 }
 
@@ -171,6 +191,22 @@ mod tests {
         // Made up, it may be.
         whole.tags.insert("app:1".parse().unwrap());
         assert_eq!(untied([whole], &intent(&[], true), &[]), [&*app]);
+    }
+
+    #[test]
+    fn an_image_with_our_name_alone_stays_unless_an_intent_tells_of_it() {
+        let kept = |image: Image, intended: &BTreeMap<ImageId, Intended>| {
+            let mut images = inventory([image]).images;
+            keep_what_nothing_tells_of(&mut images, intended);
+            images[&id(1)].incomplete.is_some()
+        };
+        let (none, known) = (BTreeMap::new(), intent(&[], false));
+        assert!(kept(left(1), &none));
+        assert!(!kept(left(1), &known));
+        assert!(!kept(image(1), &none));
+        let mut named = left(1);
+        named.digests.insert(name(1, "app"));
+        assert!(!kept(named, &none));
     }
 
     #[test]

@@ -1,13 +1,14 @@
-//! How long `plan` and `prune` take, as ratios taken in the same run:
+//! How long `plan` and `prune` take, as ratios taken in the same run, on the newest engine with
+//! either store:
 //!
-//!     tests/support/lab/install && tests/support/lab/alone cargo bench --offline
+//!     tests/support/lab/install && tests/support/lab/alone cargo bench --offline --bench engine
 //!
 //! (`-- --plan` or `-- --prune` for one of the two, `-- --quick` with 100 images.)
 //!
-//! On a private 28.5 engine with overlay2, 2,000 dangling and 60 tagged images:
-//! plan against a bare `GET /images/json` by curl, prune against the engine's
-//! own prune on a twin. Whole commands, medians of several runs; the machine
-//! may be noisy, the ratio of one run much less so.
+//! Plan: 2,000 dangling and 60 tagged images, against a bare `GET /images/json` by curl. Prune:
+//! 500 dangling images with one small layer each, against the engine's own prune and against
+//! `DELETE` of each id, as `docker rmi` sends it, on engines that are filled alike. Whole commands,
+//! medians of several runs; the machine may be noisy, the ratio of one run much less so.
 
 // The bans on clocks and on removing files are for the program alone.
 #![allow(clippy::disallowed_methods)]
@@ -22,24 +23,27 @@ use support::Secateur;
 use support::lab::image::Archive;
 use support::lab::{Engine, Kind};
 
-const DANGLING: usize = 2_000;
+const LISTED: usize = 2_000;
+const REMOVED: usize = 500;
 const TAGGED: usize = 60;
 const PLANS: usize = 15;
 const PRUNES: usize = 3;
 
 fn main() {
     let asked = |what: &str| std::env::args().any(|arg| arg == what);
-    let dangling = if asked("--quick") { 100 } else { DANGLING };
-    if !asked("--prune") {
-        plan(dangling);
-    }
-    if !asked("--plan") {
-        prune(dangling);
+    let [listed, removed] = [LISTED, REMOVED].map(|n| if asked("--quick") { 100 } else { n });
+    for kind in Kind::NEWEST {
+        if !asked("--prune") {
+            plan(kind, listed);
+        }
+        if !asked("--plan") {
+            prune(kind, removed);
+        }
     }
 }
 
-fn filled(dangling: usize) -> Engine {
-    let engine = Engine::start(Kind::Overlay28);
+fn filled(kind: Kind, dangling: usize) -> Engine {
+    let engine = Engine::start(kind);
     for number in 0..dangling + TAGGED {
         let archive = Archive::new().noise(64);
         let tag = format!("bench:{number}");
@@ -75,6 +79,13 @@ fn median(mut times: Vec<Duration>) -> Duration {
 }
 
 fn curl(engine: &Engine, method: &str, path: &str) -> Command {
+    let mut command = to(engine, method);
+    command.arg(format!("http://docker{path}"));
+    command
+}
+
+/// curl without an address.
+fn to(engine: &Engine, method: &str) -> Command {
     let mut command = Command::new("curl");
     command.args([
         "--silent",
@@ -84,14 +95,12 @@ fn curl(engine: &Engine, method: &str, path: &str) -> Command {
         method,
         "--unix-socket",
     ]);
-    command
-        .arg(engine.socket())
-        .arg(format!("http://docker{path}"));
+    command.arg(engine.socket());
     command
 }
 
-fn plan(dangling: usize) {
-    let engine = filled(dangling);
+fn plan(kind: Kind, dangling: usize) {
+    let (engine, name) = (filled(kind, dangling), kind.name());
     let secateur = eager(&engine);
     // The plan of a first day, and of a day when every dangling image is old.
     for (day, limit) in [("first", 50), ("old, 50 go", 50), ("old, all go", 100_000)] {
@@ -105,10 +114,15 @@ fn plan(dangling: usize) {
             bare.push(timed(&mut curl(&engine, "GET", "/images/json")));
         }
         let (ours, bare) = (median(ours), median(bare));
-        let ratio = ours.as_secs_f64() / bare.as_secs_f64();
-        println!("plan, {day}: {ours:.1?}, curl GET /images/json: {bare:.1?}, ratio {ratio:.2}");
-        println!("plan, {day}: peak memory {:.1} MiB", peak_memory(&secateur));
+        let (ratio, peak) = (ratio(ours, bare), peak_memory(&secateur));
+        println!(
+            "{name}: plan, {day}: {ours:.1?}, bare list {bare:.1?}, ratio {ratio:.2}; {peak:.1} MiB"
+        );
     }
+}
+
+fn ratio(ours: Duration, theirs: Duration) -> f64 {
+    ours.as_secs_f64() / theirs.as_secs_f64()
 }
 
 /// The largest resident size of one run, as the shell's `time` has it.
@@ -129,28 +143,54 @@ fn peak_memory(secateur: &Secateur) -> f64 {
     peak
 }
 
-fn prune(dangling: usize) {
-    let mut ratios = Vec::new();
+fn prune(kind: Kind, dangling: usize) {
+    let name = kind.name();
+    let (mut to_prune, mut to_rmi) = (Vec::new(), Vec::new());
     for _ in 0..PRUNES {
-        let (ours, twin) = (filled(dangling), filled(dangling));
-        let secateur = eager(&ours);
+        let remaining = |engine: &Engine| assert_eq!(engine.images().len(), TAGGED);
+        let engine = filled(kind, dangling);
+        let secateur = eager(&engine);
         secateur.remember_all();
-        let time = timed(&mut secateur.command(&["prune"]));
-        assert_eq!(ours.images().len(), TAGGED, "all dangling images are gone");
-        let engines = timed(&mut curl(&twin, "POST", "/images/prune"));
-        assert_eq!(twin.images().len(), TAGGED, "all dangling images are gone");
+        let ours = timed(&mut secateur.command(&["prune"]));
+        remaining(&engine);
+        let engine = filled(kind, dangling);
+        let pruned = timed(&mut curl(&engine, "POST", "/images/prune"));
+        remaining(&engine);
+        let engine = filled(kind, dangling);
+        let removed = timed(&mut rmi(&engine));
+        remaining(&engine);
         let each = |time: Duration| time.as_secs_f64() * 1000.0 / dangling as f64;
-        let ratio = each(time) / each(engines);
         println!(
-            "prune: {:.2} ms an image, the engine's own prune: {:.2} ms, ratio {ratio:.2}",
-            each(time),
-            each(engines)
+            "{name}: an image: prune {:.2} ms, the engine's own {:.2} ms, docker rmi {:.2} ms",
+            each(ours),
+            each(pruned),
+            each(removed)
         );
-        ratios.push(ratio);
+        to_prune.push(ratio(ours, pruned));
+        to_rmi.push(ratio(ours, removed));
     }
+    for (what, ratios) in [("the engine's own prune", to_prune), ("docker rmi", to_rmi)] {
+        println!("{name}: ratio to {what}: {}", spread(ratios));
+    }
+}
+
+/// Drops each dangling image by its id over one connection, one after the other.
+fn rmi(engine: &Engine) -> Command {
+    let dangling = engine.get("/images/json?filters=%7B%22dangling%22%3A%5B%22true%22%5D%7D");
+    let mut command = to(engine, "DELETE");
+    for image in dangling.as_array().expect("a list") {
+        let id = image["Id"].as_str().expect("an id");
+        command.arg(format!("http://docker/images/{id}"));
+    }
+    command
+}
+
+fn spread(mut ratios: Vec<f64>) -> String {
     ratios.sort_by(f64::total_cmp);
-    println!(
-        "prune: median ratio {:.2} of {PRUNES} runs",
-        ratios[PRUNES / 2]
-    );
+    let (first, last) = (ratios[0], ratios[ratios.len() - 1]);
+    let median = ratios[ratios.len() / 2];
+    format!(
+        "{median:.2} (median of {}, {first:.2} to {last:.2})",
+        ratios.len()
+    )
 }

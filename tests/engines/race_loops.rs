@@ -169,15 +169,18 @@ fn no_load_beside_a_janitor_is_broken() {
 #[test]
 #[ignore = "needs the lab: run tests/run"]
 fn no_name_is_lost_while_digest_references_are_dropped() {
-    let named = Names::new().until_acknowledged(wanted("SECATEUR_NAMES", 40));
-    say(&format!(
-        "28.5 containerd, digest references, no lock: {named}"
-    ));
-    assert!(
-        named.put_back > 0 && named.removed > 0,
-        "nobody raced: {named}"
-    );
-    assert_eq!(named.silent, NOTHING, "{named}");
+    for kind in Kind::NEWEST_CONTAINERD {
+        let named = Names::on(kind).until_acknowledged(wanted("SECATEUR_NAMES", 40));
+        say(&format!(
+            "{}, digest references, no lock: {named}",
+            kind.name()
+        ));
+        assert!(
+            named.put_back > 0 && named.removed > 0,
+            "nobody raced: {named}"
+        );
+        assert_eq!(named.silent, NOTHING, "{named}");
+    }
 }
 
 /// What is lost of pulls of what is being removed is reported, and nothing else.

@@ -18,6 +18,7 @@ use crate::world::World;
 
 /// What is known of one run under way.
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is of another question")]
 pub struct Ran {
     /// Which state folder it uses.
     pub state: usize,
@@ -59,6 +60,11 @@ pub struct Ran {
     /// What the engine told to have been wanted since the plan.
     pub told: BTreeSet<ImageId>,
     pub changed: u64,
+    /// Tags that it gave to an image, and the one that somebody had given them to just then.
+    pub gave: BTreeSet<(Reference, ImageId)>,
+    pub moved: Vec<(Reference, ImageId, ImageId)>,
+    /// What was done meanwhile, the engine did not tell.
+    pub untold: bool,
     /// Its clock had jumped since the last look.
     pub doubtful: bool,
     /// The journal could not be written at some moment.

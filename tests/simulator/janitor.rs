@@ -353,6 +353,7 @@ impl Engine for Meeting {
         let (held, begun) = {
             let mut world = self.world();
             let (id, now) = (world.engine.holder(name).cloned(), world.moment());
+            let id = id.filter(|id| !world.engine.images[id].hollow);
             if let Some(id) = &id {
                 world.drops(self.run, id, name, !let_go_before);
             }
@@ -381,16 +382,14 @@ impl Engine for Meeting {
                 return Err(error(Point::DropName, Failure::Lost));
             };
             let answer_lost = matches!(wrong.fails, Some((_, true)));
-            if let Some(id) = &held {
-                world.unties(self.run, name, id, &dropped);
+            match &held {
+                Some(id) => {
+                    world.unties(self.run, name, id, &dropped);
+                    let lost = lost.unwrap_or_default();
+                    world.went(self.run, name, &dropped, &lost, answer_lost);
+                }
+                None => world.count("a name that leads to nothing dropped"),
             }
-            world.went(
-                self.run,
-                name,
-                &dropped,
-                &lost.unwrap_or_default(),
-                answer_lost,
-            );
             dropped
         };
         wrong.after(Point::DropName).await?;
@@ -405,13 +404,10 @@ impl Engine for Meeting {
     async fn put_back_tag(&self, id: &ImageId, tag: &Reference) -> Result<(), EngineError> {
         let run = self.run;
         // Who has it before this call was made, could be seen.
-        let elsewhere = self
-            .world()
-            .engine
-            .holder(tag)
-            .is_some_and(|other| other != id);
+        let elsewhere = self.world().led_elsewhere(run, id, tag);
         self.call(Point::PutBack, |world| {
             world.puts_back(run, id, tag, elsewhere);
+            world.gives(run, id, tag);
             world.engine.tag(world.moment(), id, tag)?;
             world.engine.by_run();
             world.settles();
@@ -476,13 +472,15 @@ impl Engine for Meeting {
     }
 
     async fn meanwhile(&self, since: DateTime<Utc>) -> Result<Vec<Meanwhile>, EngineError> {
-        self.call(Point::Meanwhile, |world| {
+        let told = self.call(Point::Meanwhile, |world| {
             let until = world.wall();
             let done = world.engine.done.iter();
             let done = done.filter(|one| one.at >= since && one.at <= until);
             Ok(done.cloned().collect())
-        })
-        .await
+        });
+        let told = told.await;
+        self.world().runs[self.run].untold |= told.is_err();
+        told
     }
 
     async fn candidates(&self) -> Result<BTreeSet<ImageId>, EngineError> {

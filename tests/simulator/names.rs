@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use secateur::engine::Dropped;
+use secateur::engine::{Did, Dropped};
 use secateur::memory::journal::{Record, What, pending};
 use secateur::model::lost::Lost;
 use secateur::model::reference::Reference;
@@ -194,6 +194,35 @@ impl World {
         self.came_back.insert(id.clone());
     }
 
+    /// Whether a run can see that a tag leads to another image, which is not one that the run
+    /// gave it to by mistake.
+    pub fn led_elsewhere(&self, run: usize, id: &ImageId, tag: &Reference) -> bool {
+        let gave = |other: &ImageId| self.runs[run].gave.contains(&(tag.clone(), other.clone()));
+        let holder = self.engine.holder(tag);
+        holder.is_some_and(|other| other != id && !gave(other))
+    }
+
+    /// A run gives an image a tag, which may be another's by now.
+    pub fn gives(&mut self, run: usize, id: &ImageId, tag: &Reference) {
+        let holder = self.engine.holder(tag).filter(|other| *other != id);
+        if let Some(other) = holder.cloned()
+            && !self.runs[run].gave.contains(&(tag.clone(), other.clone()))
+        {
+            let mut told = self.engine.done.iter().rev();
+            // A pull does not tell what it named.
+            let last = told.find_map(|one| match &one.what {
+                Did::Tag(claim) if claim.name == *tag => Some(claim.image.clone()),
+                _ => None,
+            });
+            if last.as_ref() == Some(&other) {
+                let moved = (tag.clone(), other, id.clone());
+                self.runs[run].moved.push(moved);
+                self.count("a tag moved while it was put back");
+            }
+        }
+        self.runs[run].gave.insert((tag.clone(), id.clone()));
+    }
+
     /// A run begins: the last one of this state folder has ended somehow.
     pub fn begins(&mut self, state: usize) {
         for missing in self.owed.values_mut() {
@@ -253,6 +282,13 @@ impl World {
         }
         if cut_off {
             return;
+        }
+        let moved = std::mem::take(&mut self.runs[run].moved);
+        for (tag, from, to) in moved {
+            let there = self.engine.holder(&tag) == Some(&to);
+            if there && self.engine.images.contains_key(&from) && !self.runs[run].untold {
+                self.violated(format!("{tag} was moved from {from} to {to}"));
+            }
         }
         for name in forgotten {
             self.count("a tag that went along is lost with a run that was cut off");

@@ -145,6 +145,7 @@ async fn survey_and_prune(
     };
     let mut outcome = match cleared {
         Err(mut refused) => {
+            context.notes.extend(survey::names_away(&inventory));
             cut_off::recheck(&reader, &mut state, &memory, &inventory, &mut refused).await;
             refused
         }

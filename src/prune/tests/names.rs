@@ -1,8 +1,9 @@
 //! Which names are given and dropped, and names of ours that a run left.
 
 use crate::exit::Exit;
-use crate::model::Store;
+use crate::model::{Observed, Store};
 use crate::prune::tests::scene::{CHANGES, left, removed, scene, tag, whys};
+use crate::prune::tests::world::World;
 use crate::testing::{at, digest, id, image, pinned, tagged};
 
 #[tokio::test(start_paused = true)]
@@ -122,4 +123,27 @@ async fn an_image_that_goes_with_a_name_of_ours_that_was_left_is_collateral() {
     assert_eq!(outcome.lost[0].with, id(1));
     assert_eq!(outcome.exit(), Exit::Collateral);
     assert_eq!(scene.log(&["drop"]).len(), 1, "and the run is over");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_of_ours_that_another_run_may_rely_on_stays_for_a_while() {
+    // When it was given, up to when our journal accounts for it, and whether it goes.
+    for (given, until, goes) in [
+        (99, None, false),
+        (99, Some(90), false),
+        (99, Some(99), true),
+        (-600, None, true),
+    ] {
+        let mut image = left(tagged(1, "app:1"));
+        image.ours_until = until.map(at);
+        let mut scene = scene([image]);
+        scene.host.engine.store = Store::Containerd;
+        let given_at = Observed::Known(Some(at(given)));
+        let see =
+            |world: &mut World| world.images.get_mut(&id(1)).unwrap().last_tag_time = given_at;
+        see(&mut scene.world());
+        scene.prune().await;
+        let went = scene.world().images[&id(1)].ours.is_empty();
+        assert_eq!(went, goes, "{given} {until:?}");
+    }
 }

@@ -73,6 +73,7 @@ pub(super) fn scene(images: impl IntoIterator<Item = Image>) -> Scene {
         containers: Vec::new(),
         events: Vec::new(),
         meanwhile: Vec::new(),
+        hollow: [].into(),
         swarm: Swarm::Inactive,
         rollbacks: Vec::new(),
         log: Vec::new(),

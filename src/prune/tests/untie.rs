@@ -223,7 +223,7 @@ async fn what_a_run_that_was_cut_off_took_stays_away_from_what_goes() {
     let scene = cut_off(twice());
     let outcome = scene.prune().await;
     assert_eq!(removed(&outcome), [1]);
-    assert_eq!(scene.log(&CHANGES), ["drop db", "drop ours"]);
+    assert_eq!(scene.log(&CHANGES), ["name 1", "drop db", "drop ours"]);
     assert_eq!(scene.open_intents(), [0; 0]);
 }
 
@@ -238,4 +238,30 @@ async fn what_a_run_that_was_cut_off_took_comes_back_where_this_one_ends_early_o
         let outcome = scene.prune().await;
         is_whole(&scene, &outcome, "app@");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn builds_are_asked_for_again_before_our_name_goes() {
+    let scene = on_containerd([twice()]);
+    scene.prune().await;
+    let steps = scene.log(&["builds?", "drop"]);
+    let wanted = ["builds?", "drop app", "drop db", "builds?", "drop ours"];
+    assert_eq!(steps, wanted);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_earlier_runs_took_comes_back_within_the_time_of_a_run() {
+    let mut second = pinned(2, "web");
+    second.untied = [digest("web", 1002)].into();
+    let mut scene = cut_off(twice());
+    let second = left(second);
+    scene.host.images.insert(id(2), second);
+    for image in scene.host.images.values_mut() {
+        image.dates.created = Some(at(95));
+    }
+    let slow = std::time::Duration::from_secs(61);
+    scene.world().slow = Some(("put back", slow));
+    let outcome = scene.prune().await;
+    assert_eq!(outcome.ending, Ending::OutOfTime);
+    assert_eq!(scene.log(&["put back"]), ["put back app"]);
 }

@@ -1,14 +1,14 @@
 //! Names that somebody gave an image of the containerd store in the moment in which a digest
 //! reference of its repository was dropped.
 
-use crate::engine::{Did, Dropped, Failure, Meanwhile};
+use crate::engine::{Claim, Did, Dropped, Failure, Meanwhile};
 use crate::memory::journal::{Record, intended};
 use crate::model::reference::Reference;
 use crate::prune::outcome::Ending;
 use crate::prune::tests::scene::{Scene, whys};
 use crate::prune::tests::untie::{is_whole, names, on_containerd, twice, with_its_tag};
 use crate::prune::tests::world::{World, broken};
-use crate::testing::{at, digest, id};
+use crate::testing::{at, digest, id, tagged};
 
 /// `app:1` and `app@…` go from image 1, as the engine's events tell.
 fn go_together(world: &mut World) {
@@ -135,4 +135,84 @@ async fn nothing_more_is_dropped_where_the_locks_are_nearly_let_go() {
     let outcome = scene.prune().await;
     is_whole(&scene, &outcome, "the engine answers slowly");
     assert_eq!(scene.log(&["drop app", "drop db"]), [""; 0]);
+}
+
+/// Somebody gives `app:1` to image 2.
+fn tags_another(world: &mut World) {
+    let name: Reference = "app:1".parse().unwrap();
+    let image = id(2);
+    let seen = world.images.get_mut(&image).unwrap();
+    seen.tags.insert(name.clone());
+    world.meanwhile.push(Meanwhile {
+        at: at(120),
+        what: Did::Tag(Claim { image, name }),
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tag_that_somebody_gave_to_another_image_since_is_that_ones() {
+    // Just before it is put back; or before that, and it has lost it again.
+    for (line, taken) in [("put back app:1", false), ("meanwhile?", true)] {
+        let scene = on_containerd([twice(), tagged(2, "other:1")]);
+        scene.answers(Ok(with_its_tag()));
+        scene.before("drop app", go_together);
+        scene.before(line, tags_another);
+        if taken {
+            scene.before("leads app:1", |world| {
+                let name: Reference = "app:1".parse().unwrap();
+                world.images.get_mut(&id(2)).unwrap().tags.remove(&name);
+            });
+        }
+        let outcome = scene.prune().await;
+        assert_eq!(outcome.lost, []);
+        assert_eq!(names(&scene, 1), ["app", "db"], "{line}");
+        let tags = scene.world().images[&id(2)].tags.len();
+        assert_eq!(tags, if taken { 1 } else { 2 });
+        let (_, why) = whys(&outcome.skipped)[0];
+        assert!(
+            !why.contains("app:1, ") && !why.contains("app:1 put"),
+            "{why}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn names_of_an_image_that_went_while_they_were_put_back_lead_to_nothing_and_go() {
+    let scene = on_containerd([twice()]);
+    scene.before("drop ours", |world| {
+        world.drops.push(Err(broken(Failure::Conflict)));
+    });
+    scene.before("put back app db", |world| {
+        world.images.remove(&id(1));
+    });
+    let outcome = scene.prune().await;
+    assert!(scene.world().hollow.is_empty());
+    let (_, why) = whys(&outcome.skipped)[0];
+    assert!(why.contains("it is gone"), "{why}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tag_that_somebody_sets_or_a_name_that_is_taken_before_the_first_drop_ends_the_turn() {
+    type Act = fn(&mut World);
+    let acts: [Act; 2] = [
+        |world| {
+            let seen = world.images.get_mut(&id(1)).unwrap();
+            seen.tags.insert("other:1".parse().unwrap());
+        },
+        |world| world.images.get_mut(&id(1)).unwrap().ours.clear(),
+    ];
+    for act in acts {
+        let scene = on_containerd([twice()]);
+        let mut act = Some(act);
+        scene.before("name 1", move |world| {
+            let mut act = act.take();
+            let later = Box::new(move |world: &mut World| act.take().unwrap()(world));
+            world.before.push(("inspect 1".into(), later));
+        });
+        let outcome = scene.prune().await;
+        assert_eq!(outcome.lost, []);
+        assert_eq!(outcome.skipped.len(), 1);
+        assert_eq!(scene.log(&["drop app", "drop db"]), [""; 0]);
+        assert!(scene.world().images[&id(1)].digests.len() == 2);
+    }
 }

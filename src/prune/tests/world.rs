@@ -9,7 +9,9 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
 
-use crate::engine::{Descriptor, Dropped, EngineError, Failure, Inspected, Leads, Meanwhile};
+use crate::engine::{
+    Claim, Descriptor, Did, Dropped, EngineError, Failure, Inspected, Leads, Meanwhile,
+};
 use crate::guard::{Cause, Refusal};
 use crate::memory::journal::{Record, What};
 use crate::model::conditions::{Disk, LockKind};
@@ -39,6 +41,8 @@ pub(super) struct World {
     pub(super) containers: Vec<Container>,
     pub(super) events: Vec<Event>,
     pub(super) meanwhile: Vec<Meanwhile>,
+    /// Names that lead to nothing.
+    pub(super) hollow: BTreeSet<Reference>,
     pub(super) swarm: Swarm,
     /// What a new survey would keep.
     pub(super) rollbacks: Vec<ImageId>,
@@ -94,7 +98,7 @@ impl Fake {
             act(world);
         }
         acts.retain(|(when, _)| when != line);
-        world.before = acts;
+        world.before.extend(acts);
         world.log.push(line.to_owned());
     }
 }
@@ -128,6 +132,9 @@ impl Engine for Fake {
         if !world.drops.is_empty() {
             return world.drops.remove(0);
         }
+        if world.hollow.remove(name) {
+            return Ok(Dropped::default());
+        }
         let mut dropped = Dropped::default();
         let found = world.images.iter_mut().find_map(|(id, seen)| {
             let had = seen.ours.remove(name) || seen.digests.remove(name);
@@ -147,8 +154,11 @@ impl Engine for Fake {
         self.says(format!("leads {}", name.familiar())).await?;
         let world = self.0.borrow();
         let mut images = world.images.values();
-        Ok(if images.any(|seen| seen.tags.contains(name)) {
+        let has = |seen: &Inspected| seen.tags.contains(name) || seen.digests.contains(name);
+        Ok(if images.any(has) {
             Leads::ToAnImage
+        } else if world.hollow.contains(name) {
+            Leads::ToNothing
         } else {
             Leads::Nowhere
         })
@@ -159,6 +169,11 @@ impl Engine for Fake {
         for seen in world.images.values_mut() {
             seen.tags.remove(tag);
         }
+        let (image, name) = (id.clone(), tag.clone());
+        world.meanwhile.push(Meanwhile {
+            at: at(150),
+            what: Did::Tag(Claim { image, name }),
+        });
         match world.images.get_mut(id) {
             Some(seen) => seen.tags.insert(tag.clone()),
             None => return Err(broken(Failure::NotFound)),
@@ -173,8 +188,9 @@ impl Engine for Fake {
         let texts: Vec<String> = names.iter().map(short).collect();
         self.says(format!("put back {}", texts.join(" "))).await?;
         let world = &mut *self.0.borrow_mut();
-        if let Some(seen) = world.images.get_mut(&descriptor.digest) {
-            seen.digests.extend(names.iter().cloned());
+        match world.images.get_mut(&descriptor.digest) {
+            Some(seen) => seen.digests.extend(names.iter().cloned()),
+            None => world.hollow.extend(names.iter().cloned()),
         }
         Ok(())
     }

@@ -89,8 +89,8 @@ impl Named {
 }
 
 impl Names {
-    pub fn new() -> Names {
-        let (registry, engine) = (Registry::start(), Engine::start(Kind::Containerd28));
+    pub fn on(kind: Kind) -> Names {
+        let (registry, engine) = (Registry::start(), Engine::start(kind));
         engine.small(BASE);
         let put = |n| {
             let (app, mirror) = (format!("app{n}"), format!("mirror{n}"));
