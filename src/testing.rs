@@ -114,6 +114,7 @@ pub fn line(name: &str) -> crate::cache::findings::Line {
         since: None,
         checks: Vec::new(),
         not_asked: Vec::new(),
+        restored: None,
     }
 }
 

@@ -73,7 +73,8 @@ complete -c secateur -n "__fish_secateur_using_subcommand verify-cache" -l forma
 json\t'For programs'"
 complete -c secateur -n "__fish_secateur_using_subcommand verify-cache" -l registry -d 'Compare with registry digests (HEAD, not counted)'
 complete -c secateur -n "__fish_secateur_using_subcommand verify-cache" -l redeploy -d 'Pull as a deploy does; broken if anything is fetched'
-complete -c secateur -n "__fish_secateur_using_subcommand verify-cache" -l follow -d 'With --redeploy: also pull tags that moved upstream'
+complete -c secateur -n "__fish_secateur_using_subcommand verify-cache" -l restore -d 'Bring back what is promised and not here'
+complete -c secateur -n "__fish_secateur_using_subcommand verify-cache" -l follow -d 'With these two: take tags as they are upstream now'
 complete -c secateur -n "__fish_secateur_using_subcommand verify-cache" -l deep -d 'Read every layer out of the engine and hash it'
 complete -c secateur -n "__fish_secateur_using_subcommand verify-cache" -l strict -d 'Treat "unknown" as broken'
 complete -c secateur -n "__fish_secateur_using_subcommand verify-cache" -s v -l verbose -d 'Every image, with every reason'

@@ -12,6 +12,8 @@ use crate::cache::check::{Check, Kind, Status};
 use crate::cache::checks::room::Room;
 use crate::cache::promise::{By, ByKind, Wanted};
 use crate::cache::registry::Cost;
+use crate::cache::restore::left_out::LeftOut;
+use crate::cache::restore::restored::Restored;
 use crate::cache::state::State;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +28,8 @@ pub struct Line {
     pub checks: Vec<Check>,
     /// The checks of a registry that were wanted and not made.
     pub not_asked: Vec<NotAsked>,
+    /// What `--restore` did about it, where it was not here.
+    pub restored: Option<Result<Restored, LeftOut>>,
 }
 
 /// A check of a registry that was wanted, where no registry can be asked.
@@ -58,7 +62,8 @@ pub struct Asked {
 pub struct Findings {
     pub at: DateTime<Utc>,
     pub engine: EngineFacts,
-    /// Where there are any, no check was made.
+    /// What the run did not do, or no more: `--redeploy` and `--restore` ask before each
+    /// image.
     pub refusals: Vec<Refusal>,
     pub images: Vec<Line>,
     /// Of the store itself, also where nothing is promised.
@@ -67,7 +72,7 @@ pub struct Findings {
     pub room: Option<Room>,
     pub asked: Vec<Asked>,
     /// The checks that nobody asked for, each with the option that does.
-    pub left_out: Vec<(Kind, &'static str)>,
+    pub not_made: Vec<(Kind, &'static str)>,
     /// Whether `unknown` is a fault, too.
     pub strict: bool,
 }
@@ -83,7 +88,7 @@ impl Findings {
             store: None,
             room: None,
             asked: Vec::new(),
-            left_out: Vec::new(),
+            not_made: Vec::new(),
             strict,
         }
     }
@@ -128,6 +133,25 @@ impl Findings {
     pub fn of_store(&self) -> impl Iterator<Item = &Check> {
         let room = self.room.iter().map(|room| &room.check);
         self.store.iter().chain(room)
+    }
+
+    /// Whether the checks were made: a run that is refused at its beginning makes none.
+    pub fn is_checked(&self) -> bool {
+        self.store.is_some()
+    }
+
+    /// What was brought back, or had its tag set again.
+    pub fn restored(&self) -> impl Iterator<Item = &Restored> {
+        let each = self.images.iter().filter_map(|line| line.restored.as_ref());
+        each.filter_map(|came| came.as_ref().ok())
+    }
+
+    /// How many images `--restore` left out.
+    pub fn left_out(&self) -> usize {
+        let lines = self.images.iter();
+        lines
+            .filter(|line| matches!(line.restored, Some(Err(_))))
+            .count()
     }
 
     /// Whether any promise is not kept.

@@ -66,7 +66,7 @@ impl Redeploy<'_> {
         let recorded = recorded.and_then(|recorded| recorded.pull_milliseconds);
         let clear = |text: &str| Credentials::cleared(credentials, text);
         let puller = self.reader.puller(undisturbed);
-        match puller.pull(name, auth.as_ref(), clear).await {
+        match puller.pull(name, auth.as_ref(), clear, |_| ()).await {
             Ok(done) => Ok(reused::check(&done, expected, started.elapsed(), recorded)),
             Err(error) => {
                 if error.kind == Failure::Lost {

@@ -1,7 +1,6 @@
 //! One run over all promises: which checks are made, and in which order.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use chrono::{DateTime, Utc};
 
@@ -11,17 +10,20 @@ use crate::cache::checks::present::Lacks;
 use crate::cache::checks::room::Largest;
 use crate::cache::checks::{lasting, present, room, whole};
 use crate::cache::findings::{Findings, Line, NotAsked};
+use crate::cache::folders::store_folders;
 use crate::cache::promise::baseline::Baseline;
 use crate::cache::promise::{Promise, Wanted, with_all_digests};
 use crate::cache::questions::{Answers, Registries, not_asked};
 use crate::cache::redeploy::{Redeploy, nothing_at_work};
+use crate::cache::restore::left_out::LeftOut;
+use crate::cache::restore::restored::Restored;
 use crate::cache::state;
 use crate::cache::step::Step;
 use crate::engine::{Held, Info, Reader};
 use crate::exit::Fault;
 use crate::guard::Refusal;
-use crate::host::storage;
-use crate::model::{Bytes, Image, ImageId, Store};
+use crate::host::signals::AskedToEnd;
+use crate::model::{Bytes, Image, ImageId};
 use crate::policy::Policy;
 
 /// Which checks are made beside those that always are.
@@ -78,6 +80,10 @@ pub struct Run<'a> {
     /// What the engine tells of each of them beside the list.
     pub held: BTreeMap<ImageId, Held>,
     pub on_step: &'a mut dyn FnMut(Step),
+    /// What `--restore` did about each promise, in their order; empty without it.
+    pub restored: Vec<Option<Result<Restored, LeftOut>>>,
+    /// A run that is asked to end asks no registry, and reads no layer.
+    pub asked: &'a AskedToEnd,
 }
 
 /// What a run found, and how long each pull took, in milliseconds.
@@ -91,25 +97,23 @@ impl Run<'_> {
     pub async fn check(
         mut self,
         promises: &[Promise],
-        user_config: Option<&Path>,
+        mut registries: Registries,
         mut findings: Findings,
     ) -> Result<Ran, Fault> {
         let folders = store_folders(self.info);
         let lasting = lasting::check(&folders);
         let largest = self.largest(promises);
         let room = room::check(&folders, &self.info.facts, self.policy.room, largest);
-        let store = self.info.facts.store;
-        let mut registries = Registries::new(self.reader, store, user_config).await?;
         let on_step = &mut *self.on_step;
         let mut on_answer = |done, of| on_step(Step::Asking { done, of });
         let digests = self.checks.compares_digests();
-        let answers =
-            Box::pin(registries.ask(promises, &self.here, &self.held, digests, &mut on_answer))
-                .await;
+        let ask = registries.ask(promises, &self.here, &self.held, digests, &mut on_answer);
+        let answers = Box::pin(self.asked.unless(ask)).await.unwrap_or_default();
         // Pulls come before layers are read, which takes long: the answers of the
         // registries must still be true.
         let (reused, pulls) = self.pull_all(promises, &registries, &answers).await?;
         let mut reused = reused.into_iter();
+        let mut restored = std::mem::take(&mut self.restored).into_iter();
         let mut read = BTreeMap::new();
         for (number, promise) in (1..).zip(promises) {
             let lacks = self.lacks(promise);
@@ -129,12 +133,13 @@ impl Run<'_> {
                 since,
                 checks,
                 not_asked: self.not_asked(promise),
+                restored: restored.next().flatten(),
             });
         }
         findings.store = Some(lasting);
         findings.room = Some(room);
         findings.asked = registries.asked();
-        findings.left_out = self.checks.left_out();
+        findings.not_made = self.checks.left_out();
         findings.sort();
         Ok(Ran { findings, pulls })
     }
@@ -216,7 +221,11 @@ impl Run<'_> {
             let bytes = Bytes(bytes);
             on_step(Step::Reading { number, of, bytes });
         };
-        let check = whole::check(self.reader, self.info, image, &mut on_bytes).await?;
+        let work = whole::check(self.reader, self.info, image, &mut on_bytes);
+        let Some(check) = self.asked.unless(work).await.transpose()? else {
+            let why = "not read: the run was asked to end";
+            return Ok(Check::new(Kind::Whole, Status::Unknown, why));
+        };
         read.insert(image.id.clone(), check.clone());
         Ok(check)
     }
@@ -263,19 +272,4 @@ pub async fn baseline(
         only.as_deref(),
         &pulls,
     ))
-}
-
-/// The folders that an image of this store needs after a restart.
-fn store_folders(info: &Info) -> Vec<storage::Storage> {
-    let facts = &info.facts;
-    let layers = match facts.store {
-        Store::Graphdriver => {
-            Some(facts.data_root.join(facts.driver.raw())).filter(|folder| folder.is_dir())
-        }
-        Store::Containerd | Store::Podman => facts.containerd_root.clone(),
-    };
-    std::iter::once(facts.data_root.clone())
-        .chain(layers)
-        .map(|path| storage::read(&path))
-        .collect()
 }

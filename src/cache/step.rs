@@ -1,6 +1,7 @@
 //! What a run of verify-cache is doing, for whoever waits for it.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::model::Bytes;
 
@@ -19,6 +20,14 @@ pub enum Step {
         of: usize,
         bytes: Bytes,
     },
+    Restoring {
+        number: usize,
+        of: usize,
+        done: Bytes,
+        /// As far as the engine tells.
+        total: Bytes,
+        took: Duration,
+    },
 }
 
 impl fmt::Display for Step {
@@ -29,6 +38,30 @@ impl fmt::Display for Step {
             Self::Reading { number, of, bytes } => {
                 write!(f, "reading {number} of {of} images: {bytes}")
             }
+            Self::Restoring {
+                number,
+                of,
+                done,
+                total,
+                took,
+            } => {
+                write!(
+                    f,
+                    "bringing back {number} of {of} images: {done} of {total}"
+                )?;
+                match left(*done, *total, *took) {
+                    Some(left) => write!(f, ", {} s left", left.as_secs()),
+                    None => Ok(()),
+                }
+            }
         }
     }
+}
+
+/// By the speed so far; `None` while it says little.
+fn left(done: Bytes, total: Bytes, took: Duration) -> Option<Duration> {
+    let rest = total.0.saturating_sub(done.0);
+    let speaks = took >= Duration::from_secs(2) && done.0 > 0 && rest > 0;
+    let seconds = took.as_secs_f64() * rest as f64 / done.0 as f64;
+    speaks.then(|| Duration::try_from_secs_f64(seconds).ok())?
 }

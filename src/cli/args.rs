@@ -159,11 +159,12 @@ Examples:
   secateur verify-cache --against before.json    and after its teardown
   secateur verify-cache --deep postgres:16       every layer, byte for byte
   secateur verify-cache --redeploy               as the next deploy will pull
+  secateur verify-cache --restore                bring back what is missing
   secateur verify-cache --registry --user-config /home/deploy/.docker
 
 Each check is ok, broken, moved (something newer is upstream) or unknown.
 Silent registries: given up after 4 times 20 s in a row; all, after 10 minutes.
-Exit codes: 0 held   1 broken   69 engine   75 a deploy or pull is under way")]
+Exit codes: 0 held   1 broken   69 engine   75 refused for now")]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is an option of its own"
@@ -182,10 +183,13 @@ pub struct VerifyCacheArgs {
     #[arg(long)]
     pub registry: bool,
     /// Pull as a deploy does; broken if anything is fetched
-    #[arg(long)]
+    #[arg(long, group = "pulls")]
     pub redeploy: bool,
-    /// With --redeploy: also pull tags that moved upstream
-    #[arg(long, requires = "redeploy")]
+    /// Bring back what is promised and not here
+    #[arg(long, group = "pulls")]
+    pub restore: bool,
+    /// With these two: take tags as they are upstream now
+    #[arg(long, requires = "pulls")]
     pub follow: bool,
     /// Read every layer out of the engine and hash it
     #[arg(long)]

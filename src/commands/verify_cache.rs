@@ -14,17 +14,22 @@ use crate::cache::checks::gone::Past;
 use crate::cache::findings::Findings;
 use crate::cache::promise::baseline::Baseline;
 use crate::cache::promise::{Sources, lists, promises};
+use crate::cache::questions::Registries;
 use crate::cache::redeploy::nothing_at_work;
+use crate::cache::restore::Known;
 use crate::cache::run::{Checks, Ran, Run, baseline, images};
 use crate::cli::{Format, Global, VerifyCacheArgs};
 use crate::commands::output::{Began, log, patient, tell, write_metrics, write_readable};
+use crate::commands::own_run::{open_state, other_run};
 use crate::commands::progress::Progress;
+use crate::commands::restore;
 use crate::commands::start::{connect, policy, state_dir, warnings};
-use crate::engine::{Info, Reader};
+use crate::engine::{Held, Info, Reader};
 use crate::exit::{Exit, Fault};
 use crate::host::clock;
 use crate::host::files::{StateDir, read_named};
 use crate::host::journald::Priority;
+use crate::host::signals::Signals;
 use crate::memory::ledger::{Ledger, Uses};
 use crate::memory::state;
 use crate::memory::state::state_fault;
@@ -33,6 +38,9 @@ use crate::model::{Image, ImageId};
 use crate::policy::Policy;
 use crate::report::{Context, journald, json, metrics, text};
 use crate::survey;
+
+type Images = BTreeMap<ImageId, Image>;
+type Helds = BTreeMap<ImageId, Held>;
 
 /// A baseline of 100,000 images has some 40 MB.
 const LONGEST_BASELINE: u64 = 64 << 20;
@@ -69,24 +77,36 @@ async fn check(
     policy: &Policy,
     context: &mut Context,
 ) -> Result<Findings, Fault> {
+    // Only a run that changes something is asked to end, and not simply ended.
+    let signals = args.restore.then(signals).transpose()?;
+    let asked = signals.as_ref().map(Signals::asked_to_end);
+    let asked = asked.unwrap_or_default();
     // Files are wrong whether there is an engine or not.
     let (lists, notes) = lists::read(&policy.promised)?;
     context.notes.extend(notes);
     let reader = connect(global, policy).await?;
     let info = survey::engine(&reader, policy).await?;
-    let asked = Box::pin(join(images(&reader, &info), reader.held(&info)));
-    let (here, held) = patient(global, policy, asked).await;
-    let (here, held) = (here?, held?);
     let now = clock::read().map_err(|error| Fault::new(Exit::State, format!("{error:#}")))?;
-    let past = past(global, &info.facts.key(), &mut context.notes);
-    let against = match &args.against {
-        Some(path) => {
-            let (baseline, note) = read_baseline(path)?.for_engine(&info.facts);
-            context.notes.extend(note);
-            Some(baseline)
-        }
+    let mut findings = Findings::new(now.wall, info.facts.clone(), args.strict);
+    let mut state = match args.restore.then(|| open_state(global, context)) {
+        Some(opened) => match opened? {
+            Ok(opened) => Some(opened),
+            Err(held) => {
+                findings.refusals = vec![other_run(policy, &held)];
+                return Ok(findings);
+            }
+        },
         None => None,
     };
+    let listed = Box::pin(list(&reader, &info));
+    let (mut here, mut held) = patient(global, policy, listed).await?;
+    let past = match &state {
+        Some(state) => restore::past(state, &info, &mut context.notes)?,
+        None => past(global, &info.facts.key(), &mut context.notes),
+    };
+    let against = args.against.as_deref();
+    let against = against.map(|path| baseline_of(path, &info, &mut context.notes));
+    let against = against.transpose()?;
     let ran = match policy.promised.recent {
         Some(time) => {
             let asked = ran(&reader, &info, &past.ledger, (time, now.wall), &here);
@@ -102,7 +122,6 @@ async fn check(
         baseline: against.as_ref(),
     };
     let promises = promises(&sources, &here).map_err(|why| Fault::new(Exit::Usage, why))?;
-    let mut findings = Findings::new(now.wall, info.facts.clone(), args.strict);
     if args.redeploy
         && let Err(refusals) = nothing_at_work(&reader, &info, policy, &past.ledger).await?
     {
@@ -110,6 +129,27 @@ async fn check(
         return Ok(findings);
     }
     let mut progress = Progress::new(global);
+    let user_config = args.user_config.as_deref();
+    let mut registries = Registries::new(&reader, info.facts.store, user_config).await?;
+    let mut restored = Vec::new();
+    if let Some(state) = &mut state {
+        let known = Known {
+            here: &here,
+            ledger: &past.ledger,
+            store: info.facts.store,
+            policy,
+            follow: args.follow,
+        };
+        let (host, progress) = ((&reader, &info, &asked), &mut progress);
+        let work = restore::bring_back(host, known, &promises, &mut registries, state, progress);
+        let came = Box::pin(work).await?;
+        findings.refusals = came.refusals;
+        if came.each.is_empty() && !findings.refusals.is_empty() {
+            return Ok(findings);
+        }
+        restored = came.each;
+        (here, held) = list(&reader, &info).await?;
+    }
     let run = Run {
         checks: Checks {
             registry: args.registry,
@@ -123,9 +163,11 @@ async fn check(
         past: &past,
         here,
         held,
+        restored,
+        asked: &asked,
         on_step: &mut |step| progress.show(|| step.to_string()),
     };
-    let checked = Box::pin(run.check(&promises, args.user_config.as_deref(), findings));
+    let checked = Box::pin(run.check(&promises, registries, findings));
     let Ran { findings, pulls } = checked.await?;
     progress.clear();
     if let Some(path) = &args.record {
@@ -134,6 +176,17 @@ async fn check(
         context.notes.push(write_baseline(path, &baseline)?);
     }
     Ok(findings)
+}
+
+fn signals() -> Result<Signals, Fault> {
+    Signals::new()
+        .map_err(|error| Fault::new(Exit::State, format!("cannot watch for signals: {error}")))
+}
+
+/// All images, and what the engine tells of each beside the list.
+async fn list(reader: &Reader, info: &Info) -> Result<(Images, Helds), Fault> {
+    let (here, held) = Box::pin(join(images(reader, info), reader.held(info))).await;
+    Ok((here?, held?))
 }
 
 /// What the ledger remembers of days of use, with what runs now and what the engine still
@@ -169,6 +222,13 @@ fn past(global: &Global, key: &str, notes: &mut Vec<String>) -> Past {
         ));
         Past::new(Ledger::empty(key), &[])
     })
+}
+
+/// For a comparison with this engine.
+fn baseline_of(path: &Path, info: &Info, notes: &mut Vec<String>) -> Result<Baseline, Fault> {
+    let (baseline, note) = read_baseline(path)?.for_engine(&info.facts);
+    notes.extend(note);
+    Ok(baseline)
 }
 
 fn read_baseline(path: &Path) -> Result<Baseline, Fault> {

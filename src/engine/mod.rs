@@ -1,7 +1,8 @@
 //! The engine: the only place that names bollard and speaks HTTP. It turns an
 //! engine's answers into the model's values, sentinels into Unknown, and never
 //! decides. [`Reader`] has no way to change anything. [`Remover`], which only a cleared
-//! plan leads to, can name one image, drop one name, and put a name back. [`Puller`] can pull one name.
+//! plan leads to, can name one image, drop one name, and put a name back. [`Puller`] can
+//! pull one name, [`Tagger`] set one tag.
 
 mod address;
 mod allowance;
@@ -20,6 +21,7 @@ mod images;
 mod info;
 mod inspect;
 mod items;
+mod labelled;
 mod list;
 mod names;
 mod platform;
@@ -32,6 +34,7 @@ mod socket;
 mod sparing;
 mod stream;
 mod swarm;
+mod tag;
 mod tasks;
 
 pub use address::Address;
@@ -44,10 +47,12 @@ pub use export::Export;
 pub use held::{Held, Share};
 pub use info::Info;
 pub use inspect::{Described, Inspected, Leads};
+pub use labelled::Labelled;
 pub use platform::Platform;
 pub use pull::Puller;
 pub use reader::Reader;
 pub use registries::{Insecure, host_and_port};
 pub use remove::{Dropped, Remover};
-pub use stream::{End, Lines as PullLines, Message as PullMessage, Pulled};
+pub use stream::{Amount, End, Lines as PullLines, Message as PullMessage, Pulled};
 pub use swarm::wanted_by_swarm;
+pub use tag::Tagger;

@@ -9,7 +9,7 @@ use hyper::body::Bytes;
 
 use crate::engine::error::EngineError;
 use crate::engine::reader::{Reader, piece, within};
-use crate::engine::stream::{End, Lines, Pulled};
+use crate::engine::stream::{Amount, End, Lines, Pulled};
 use crate::guard::Undisturbed;
 use crate::model::reference::Reference;
 use crate::model::secret::Secret;
@@ -36,12 +36,15 @@ impl Reader {
 
 impl Puller<'_> {
     /// Pulls one name to the end of its stream. `auth` is the value of X-Registry-Auth; `clear` takes it
-    /// out of the engine's texts, which may quote what a registry said.
+    /// out of the engine's texts, which may quote what a registry said; `on_amount` is told how
+    /// much has come. Dropped before its end, it closes the connection, and the engine gives
+    /// the pull up.
     pub async fn pull(
         &self,
         name: &Reference,
         auth: Option<&Secret>,
         clear: impl Fn(&str) -> String,
+        mut on_amount: impl FnMut(Amount),
     ) -> Result<Pulled, EngineError> {
         let doing = format!("pull {name}");
         let nonsense = |why: &str| EngineError::nonsense(doing.clone(), clear(why));
@@ -68,6 +71,7 @@ impl Puller<'_> {
             lines
                 .feed(&piece, |message| pulled.take(&message))
                 .map_err(|why| nonsense(&why))?;
+            on_amount(pulled.amount());
         }
         lines
             .finish(|message| pulled.take(&message))
@@ -134,7 +138,7 @@ mod tests {
                 .unwrap();
             let puller = Puller { reader: &reader };
             let name = "r.example/app:1".parse().unwrap();
-            let error = puller.pull(&name, None, clear).await.unwrap_err();
+            let error = puller.pull(&name, None, clear, |_| ()).await.unwrap_err();
             let shown = error.to_string();
             assert!(!shown.contains("xh"), "{shown}");
             assert!(shown.contains("the engine answered 500: xxx"), "{shown}");

@@ -5,8 +5,6 @@ use hyper::Request;
 use hyper::body::Bytes;
 use serde_json::json;
 
-use bollard::query_parameters::TagImageOptions;
-
 use crate::engine::descriptor::Descriptor;
 use crate::engine::error::{EngineError, Failure};
 use crate::engine::reader::{piece, within};
@@ -19,13 +17,8 @@ use crate::model::text::escape;
 impl Remover {
     /// Gives the image this tag, wherever that led before.
     pub async fn put_back_tag(&self, id: &ImageId, tag: &Reference) -> Result<(), EngineError> {
-        let options = TagImageOptions {
-            repo: Some(tag.repository()),
-            tag: tag.tag().map(str::to_owned),
-        };
         let doing = format!("put the tag {tag} back");
-        let request = self.reader().docker.tag_image(id.as_str(), Some(options));
-        self.reader().ask(&doing, request).await
+        self.reader().tag(&doing, id, tag).await
     }
 
     /// Gives an image of the containerd store these digest references, which it must not

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use bollard::query_parameters::{RemoveImageOptions, TagImageOptions};
+use bollard::query_parameters::RemoveImageOptions;
 
 use crate::engine::error::EngineError;
 use crate::engine::reader::{Reader, call};
@@ -53,13 +53,8 @@ impl Remover {
     /// Gives the image our name for it.
     pub async fn name_ours(&self, id: &ImageId) -> Result<Reference, EngineError> {
         let ours = Reference::ours(id);
-        let options = TagImageOptions {
-            repo: Some(ours.repository()),
-            tag: ours.tag().map(str::to_owned),
-        };
         let doing = format!("name image {id} as {ours}");
-        let request = self.reader.docker.tag_image(id.as_str(), Some(options));
-        self.reader.ask(&doing, request).await?;
+        self.reader.tag(&doing, id, &ours).await?;
         Ok(ours)
     }
 

@@ -21,6 +21,16 @@ pub struct Message {
     /// The same, new form.
     #[serde(rename = "errorDetail")]
     pub error_detail: Option<ErrorDetail>,
+    #[serde(rename = "progressDetail")]
+    pub progress: Option<Progress>,
+}
+
+/// How much of a layer is done, in bytes while it is downloaded.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(default)]
+pub struct Progress {
+    pub current: Option<i64>,
+    pub total: Option<i64>,
 }
 
 /// An error inside a stream.
@@ -117,10 +127,19 @@ pub enum End {
     Error(String),
 }
 
+/// Bytes that are downloaded, as they come over the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Amount {
+    pub done: u64,
+    /// At least `done`.
+    pub total: u64,
+}
+
 /// What a pull's messages say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pulled {
     layers: BTreeMap<String, bool>,
+    amounts: BTreeMap<String, Amount>,
     /// How it ended.
     pub end: End,
 }
@@ -129,6 +148,7 @@ impl Default for Pulled {
     fn default() -> Self {
         Self {
             layers: BTreeMap::new(),
+            amounts: BTreeMap::new(),
             end: End::Silent,
         }
     }
@@ -178,7 +198,31 @@ impl Pulled {
             && (self.layers.len() < LAYERS || self.layers.contains_key(id))
         {
             *self.layers.entry(id.to_owned()).or_default() |= fetching;
+            self.count(id, status, message.progress);
         }
+    }
+
+    fn count(&mut self, id: &str, status: &str, progress: Option<Progress>) {
+        let bytes = |number: Option<i64>| number.and_then(|it| u64::try_from(it).ok());
+        if status == "Downloading" {
+            let Progress { current, total } = progress.unwrap_or_default();
+            let known = self.amounts.entry(id.to_owned()).or_default();
+            known.done = known.done.max(bytes(current).unwrap_or(0));
+            known.total = known.total.max(bytes(total).unwrap_or(0)).max(known.done);
+        } else if status == "Download complete"
+            && let Some(known) = self.amounts.get_mut(id)
+        {
+            known.done = known.total;
+        }
+    }
+
+    /// Of all layers whose download the engine has told of. A small one it may leave out.
+    pub fn amount(&self) -> Amount {
+        let each = self.amounts.values();
+        each.fold(Amount::default(), |sum, one| Amount {
+            done: sum.done.saturating_add(one.done),
+            total: sum.total.saturating_add(one.total),
+        })
     }
 
     /// How many layers came over the network.

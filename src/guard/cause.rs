@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use crate::model::conditions::{Cure, LockKind};
 use crate::model::kinds::kinds;
+use crate::model::text::Untrusted;
+use crate::model::{Bytes, Observed};
 
 /// What speaks against removing anything.
 #[derive(Debug, Clone, PartialEq)]
@@ -72,6 +74,49 @@ pub enum Cause {
         /// What would help.
         cure: Cure,
     },
+    /// Nothing is brought back: the disk has no room for more.
+    Disk(NoRoom),
+    /// Nothing is brought back: tasks wait for a processor for so many percent of a minute,
+    /// or that cannot be told.
+    CpuPressure {
+        now: Observed<f64>,
+        /// `restore.max_cpu_pressure`.
+        limit: f64,
+    },
+    /// Nothing is brought back: a running container has this label.
+    Busy {
+        container: Untrusted,
+        /// As the policy has it.
+        label: String,
+    },
+    /// Nothing more is brought from this registry.
+    PullsLeft {
+        /// Fit to print.
+        registry: String,
+        left: u64,
+        /// `restore.min_pulls_left`.
+        wanted: u32,
+    },
+}
+
+/// Why a disk has no room for more, before anything is brought.
+#[derive(Debug, Clone, PartialEq)]
+pub enum NoRoom {
+    /// Fuller than a prune leaves it.
+    Above {
+        path: PathBuf,
+        used_percent: f64,
+        /// `disk.stop_below_percent`.
+        limit: f64,
+    },
+    Below {
+        path: PathBuf,
+        free: Bytes,
+        /// `disk.min_free`.
+        limit: Bytes,
+    },
+    /// It cannot be told, and why: fit to print.
+    Unclear(String),
 }
 
 impl Cause {
@@ -100,7 +145,11 @@ impl Cause {
             | Self::OtherRun(_)
             | Self::Clock(_)
             | Self::MaxFraction { .. }
-            | Self::EngineInconsistent(_) => kind.to_owned(),
+            | Self::EngineInconsistent(_)
+            | Self::Disk(_)
+            | Self::CpuPressure { .. } => kind.to_owned(),
+            Self::Busy { container, .. } => format!("{kind} {}", container.raw()),
+            Self::PullsLeft { registry, .. } => format!("{kind} {registry}"),
         }
     }
 
@@ -131,6 +180,10 @@ impl Cause {
             Self::MaxFraction { .. } => RefusalKind::MaxFraction,
             Self::EngineInconsistent(_) => RefusalKind::EngineInconsistent,
             Self::SignsUnreadable { .. } => RefusalKind::SignsUnreadable,
+            Self::Disk(_) => RefusalKind::Disk,
+            Self::CpuPressure { .. } => RefusalKind::CpuPressure,
+            Self::Busy { .. } => RefusalKind::Busy,
+            Self::PullsLeft { .. } => RefusalKind::PullsLeft,
         }
     }
 }
@@ -147,5 +200,32 @@ kinds! {
         MaxFraction = "max-fraction",
         EngineInconsistent = "engine-inconsistent",
         SignsUnreadable = "signs-unreadable",
+        Disk = "disk",
+        CpuPressure = "cpu-pressure",
+        Busy = "busy",
+        PullsLeft = "pulls-left",
+    }
+}
+
+impl RefusalKind {
+    /// Those that a prune may meet.
+    pub fn of_prune() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(|kind| !kind.is_of_restore())
+    }
+
+    /// Whether only `verify-cache --restore` is refused because of it.
+    fn is_of_restore(self) -> bool {
+        match self {
+            Self::Disk | Self::CpuPressure | Self::Busy | Self::PullsLeft => true,
+            Self::DeployLock
+            | Self::Pull
+            | Self::Build
+            | Self::Deploy
+            | Self::OtherRun
+            | Self::Clock
+            | Self::MaxFraction
+            | Self::EngineInconsistent
+            | Self::SignsUnreadable => false,
+        }
     }
 }

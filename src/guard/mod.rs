@@ -18,7 +18,7 @@ use crate::model::conditions::{LockSight, LockState, PullSigns, SignState, Stand
 use crate::model::{AtWork, Observed, Swarm};
 use crate::policy::{Policy, Pulls};
 
-pub use cause::{Cause, RefusalKind};
+pub use cause::{Cause, NoRoom, RefusalKind};
 pub use refusal::Refusal;
 
 /// What is going on around the images at one moment.

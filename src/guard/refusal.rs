@@ -76,7 +76,11 @@ impl Refusal {
             | Cause::Clock(_)
             | Cause::MaxFraction { .. }
             | Cause::EngineInconsistent(_)
-            | Cause::SignsUnreadable { .. } => false,
+            | Cause::SignsUnreadable { .. }
+            | Cause::Disk(_)
+            | Cause::CpuPressure { .. }
+            | Cause::Busy { .. }
+            | Cause::PullsLeft { .. } => false,
         }
     }
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::*;
 use crate::decide::{Trust, decide};
 use crate::memory::ledger::Ledger;
-use crate::model::Deploy;
 use crate::model::conditions::{Cure, LockKind, PullSign, Unreadable};
 use crate::model::text::Untrusted;
+use crate::model::{Bytes, Deploy};
 use crate::testing::{at, clock, image, inventory};
 
 const POLICY: &str = "[age]\nmin_age = \"1s\"\n[guard]\nalert_after = \"60s\"\n";
@@ -224,6 +224,36 @@ fn more_than_the_fraction_is_refused_and_just_the_fraction_is_not() {
     assert!(clear(&limit, &[quiet()], plan(30, 100)).is_err());
 }
 
+fn of_restore() -> impl Iterator<Item = Cause> {
+    let unclear = Observed::Unknown("this kernel does not measure it".to_owned());
+    let pressure = [Observed::Known(31.5), unclear];
+    let pressure = pressure.map(|now| Cause::CpuPressure { now, limit: 20.0 });
+    let disk = [
+        NoRoom::Above {
+            path: "/d".into(),
+            used_percent: 76.0,
+            limit: 75.0,
+        },
+        NoRoom::Below {
+            path: "/d".into(),
+            free: Bytes(1),
+            limit: Bytes(2),
+        },
+        NoRoom::Unclear("EACCES".into()),
+    ];
+    let busy = Cause::Busy {
+        container: Untrusted::new("job"),
+        label: "ci.run".into(),
+    };
+    let left = Cause::PullsLeft {
+        registry: "r.example".into(),
+        left: 19,
+        wanted: 20,
+    };
+    let disk = disk.map(Cause::Disk).into_iter();
+    disk.chain(pressure).chain([busy, left])
+}
+
 #[test]
 fn every_kind_of_refusal_is_produced_and_says_the_way_out() {
     let manager = AtWork {
@@ -253,6 +283,8 @@ fn every_kind_of_refusal_is_produced_and_says_the_way_out() {
     // Made where the run lock is taken and where the engine is read.
     all.push(Cause::OtherRun("pid 1".into()).into());
     all.push(Cause::EngineInconsistent("none of 3".into()).into());
+    // Made where images are brought back.
+    all.extend(of_restore().map(Refusal::from));
     let seen: BTreeSet<_> = all.iter().map(Refusal::kind).collect();
     let missing: Vec<_> = RefusalKind::ALL
         .iter()
@@ -275,10 +307,10 @@ fn every_kind_of_refusal_is_produced_and_says_the_way_out() {
     for refusal in &all {
         assert!(!refusal.message().is_empty() && !refusal.way_out().is_empty());
         let code = exit(std::slice::from_ref(refusal)) as u8;
-        codes
-            .entry(refusal.kind().name())
-            .or_default()
-            .push(code.to_string());
+        let codes = codes.entry(refusal.kind().name()).or_default();
+        if codes.last() != Some(&code.to_string()) {
+            codes.push(code.to_string());
+        }
     }
     for (kind, codes) in codes {
         let row = format!("| [{kind}](#{kind}) | {} |", codes.join(", then "));

@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::guard::cause::Cause;
+use crate::guard::cause::{Cause, NoRoom};
 use crate::guard::refusal::Refusal;
+use crate::model::Observed;
 use crate::model::conditions::{Cure, LockKind};
 use crate::model::text::escape;
 use crate::model::time::span;
@@ -79,6 +80,21 @@ impl Refusal {
                 let path = shown(path);
                 format!("cannot tell whether a pull is under way: {path}: {why}{loud}")
             }
+            Cause::Disk(why) => no_room(why),
+            Cause::CpuPressure { now, limit } => cpu_pressure(now, *limit),
+            Cause::Busy { container, label } => {
+                let (container, label) = (container.escaped(), escape(label));
+                format!(
+                    "the container {container} runs and has the label {label} (restore.busy_labels)"
+                )
+            }
+            Cause::PullsLeft {
+                registry,
+                left,
+                wanted,
+            } => format!(
+                "{registry} allows {left} more pulls, and {wanted} are left to others (restore.min_pulls_left)"
+            ),
         }
     }
 
@@ -126,6 +142,22 @@ impl Refusal {
             }
             Cause::EngineInconsistent(_) => "look at the engine's own log (journalctl -u docker)",
             Cause::SignsUnreadable { cure, .. } => way_to_read(*cure),
+            Cause::Disk(NoRoom::Unclear(_)) => {
+                "let secateur see the engine's data root (engine.data_root); or set disk.start_above_percent and disk.stop_below_percent to 0, which asks for no room but disk.min_free"
+            }
+            Cause::Disk(_) => "prune first (`secateur plan` shows what would go), or make room",
+            Cause::CpuPressure {
+                now: Observed::Unknown(_),
+                ..
+            } => {
+                "set restore.max_cpu_pressure to 100, and it is not asked; or start the kernel with psi=1"
+            }
+            Cause::CpuPressure { .. } | Cause::Busy { .. } => {
+                "nothing to do: the next run asks again"
+            }
+            Cause::PullsLeft { .. } => {
+                "nothing to do: a later run goes on once the registry allows more"
+            }
         }
     }
 }
@@ -143,6 +175,35 @@ fn buildkit(records: &[String], downloads: &[(PathBuf, String)]) -> String {
     });
     let both: Vec<String> = record.into_iter().chain(download).collect();
     both.join("; ")
+}
+
+fn no_room(why: &NoRoom) -> String {
+    match why {
+        NoRoom::Above {
+            path,
+            used_percent,
+            limit,
+        } => format!(
+            "the disk of {} is {used_percent:.1} % full, above {limit} % (disk.stop_below_percent): prune first",
+            shown(path)
+        ),
+        NoRoom::Below { path, free, limit } => format!(
+            "the disk of {} has {free} free, less than {limit} (disk.min_free): prune first",
+            shown(path)
+        ),
+        NoRoom::Unclear(why) => format!("cannot tell whether the disk has room: {why}"),
+    }
+}
+
+fn cpu_pressure(now: &Observed<f64>, limit: f64) -> String {
+    match now {
+        Observed::Known(now) => format!(
+            "tasks wait for a processor for {now:.1} % of the time, more than {limit} % (restore.max_cpu_pressure)"
+        ),
+        Observed::Unknown(why) => {
+            format!("cannot tell how long tasks wait for a processor (/proc/pressure/cpu): {why}")
+        }
+    }
 }
 
 fn way_to_read(cure: Cure) -> &'static str {

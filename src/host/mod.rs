@@ -13,6 +13,7 @@ pub mod journald;
 pub mod left_behind;
 mod lock_file;
 mod lock_holder;
+pub mod pressure;
 mod process;
 pub mod process_group;
 pub mod pull_signs;

@@ -12,6 +12,7 @@ use std::rc::Rc;
 use std::thread;
 use std::time::Duration;
 
+use futures_util::future::{Either, select};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -68,6 +69,20 @@ impl AskedToEnd {
     /// Once it is so, it stays so.
     pub fn is(&self) -> bool {
         self.0.as_ref().is_some_and(|pending| came(&pending.any))
+    }
+
+    /// What this work gives; `None` where the run is asked to end before.
+    pub async fn unless<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        const TICK: Duration = Duration::from_millis(100);
+        let ends = async {
+            while !self.is() {
+                tokio::time::sleep(TICK).await;
+            }
+        };
+        match select(std::pin::pin!(work), std::pin::pin!(ends)).await {
+            Either::Left((done, _)) => Some(done),
+            Either::Right(_) => None,
+        }
     }
 
     /// Whether the process was stopped, or is about to be: what it saw before may be old.

@@ -58,6 +58,14 @@ pub enum What {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         lost: Vec<Lost>,
     },
+    /// `verify-cache --restore` gave a promised image back its name.
+    Restored {
+        name: String,
+        /// Where it came from.
+        from: String,
+        bytes: u64,
+        milliseconds: u64,
+    },
 }
 
 /// Why an image stayed, where a later step acts on it.
@@ -211,6 +219,7 @@ fn open(records: impl Iterator<Item = Record>) -> Vec<Record> {
                 result: RemovalResult::Unknown,
                 ..
             } => {}
+            What::Restored { .. } => {}
             // Another run's engine may have an image of the same id.
             What::Outcome { .. } => {
                 open.retain(|intent| (&intent.id, &intent.run) != (&record.id, &record.run));
@@ -249,7 +258,7 @@ pub fn intended(journal: &[u8], engine: &str) -> BTreeMap<ImageId, Intended> {
             let (at, open) = (record.at, open.contains(&record.id));
             Some((record.id, Intended { at, names, open }))
         }
-        What::Outcome { .. } => None,
+        What::Outcome { .. } | What::Restored { .. } => None,
     };
     of_engine(records(journal), engine)
         .filter_map(intended)

@@ -27,6 +27,8 @@ pub(super) struct PolicyFile {
     #[serde(default)]
     pub(super) cache: Cache,
     #[serde(default)]
+    pub(super) restore: RestoreFile,
+    #[serde(default)]
     pub(super) room: RoomFile,
 }
 
@@ -140,6 +142,22 @@ pub(super) struct Cache {
     pub(super) recent: Option<Spanned<String>>,
     #[cfg_attr(test, schemars(with = "Vec<form::ImagePattern>"))]
     pub(super) never: Vec<Spanned<String>>,
+}
+
+#[derive(Deserialize, Default)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RestoreFile {
+    #[cfg_attr(test, schemars(with = "form::Share"))]
+    pub(super) max_share: Option<Spanned<String>>,
+    #[cfg_attr(test, schemars(with = "form::Percent"))]
+    pub(super) max_cpu_pressure: Option<Spanned<f64>>,
+    #[cfg_attr(test, schemars(with = "Vec<form::Label>"))]
+    pub(super) busy_labels: Option<Vec<Spanned<String>>>,
+    #[cfg_attr(test, schemars(with = "form::Count"))]
+    pub(super) min_pulls_left: Option<Spanned<u32>>,
+    #[cfg_attr(test, schemars(with = "form::Age"))]
+    pub(super) max_run: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize, Default)]

@@ -37,6 +37,8 @@ pub struct Policy {
     pub data_root: Option<PathBuf>,
     /// What verify-cache promises beside the exact names of `keep_images`.
     pub promised: Promised,
+    /// What `verify-cache --restore` may cost the host.
+    pub restore: RestoreLimits,
     /// When verify-cache says that there is little room, or none.
     pub room: RoomLimits,
 }
@@ -61,8 +63,30 @@ pub struct Promised {
     pub lists: Vec<PathBuf>,
     /// What ran here within this time is promised, too.
     pub recent: Option<Duration>,
-    /// What `recent` does not promise. It covers none of `images`.
+    /// What `recent` does not promise, and what is never brought back. It covers none of `images`.
     pub never: Vec<NamePattern>,
+}
+
+/// `[restore]`: what bringing images back may cost the host.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RestoreLimits {
+    /// What one run brings at most.
+    pub max_share: Share,
+    /// Percent of time, over a minute, in which some task waited for a processor; 100: not
+    /// asked.
+    pub max_cpu_pressure: f64,
+    /// While a running container has one of these labels, nothing is brought.
+    pub busy_labels: Vec<LabelRule>,
+    /// A registry that tells its rate limit is left so many pulls.
+    pub min_pulls_left: u32,
+    pub max_run: Duration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Share {
+    /// Of the file system that holds the images.
+    Percent(f64),
+    Size(Bytes),
 }
 
 /// How full the file system of the images may be for the next deploy, in percent (bytes

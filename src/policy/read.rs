@@ -1,6 +1,7 @@
 //! From the policy as it is typed to a valid one. It has no default for `age.min_age`.
 
 mod cache;
+mod restore;
 mod retain;
 
 use std::time::Duration;
@@ -65,6 +66,7 @@ fn validate(file: PolicyFile) -> Result<Policy, Unplaced> {
             .map(|text| absolute("engine.data_root", &text))
             .transpose()?,
         promised: cache::read(&file.cache)?,
+        restore: restore::read(&file.restore)?,
         room: room(&file.room)?,
     };
     policy.retain = retain::read(&file.retain, &policy)?;

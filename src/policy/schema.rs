@@ -54,6 +54,13 @@ form! {
         "pattern": "^([0-9]+|([0-9]+\\.?[0-9]*|\\.[0-9]+)\\s*([bB]|[kKmMgGtTpPeE][iI]?[bB]?))$",
     }
     Percent: {"type": "number", "minimum": 0, "maximum": 100}
+    Share: {"anyOf": [
+        {"type": "string", "pattern": "^\\s*([0-9]+\\.?[0-9]*|\\.[0-9]+)\\s*%\\s*$"},
+        {
+            "type": "string",
+            "pattern": "^([0-9]+|([0-9]+\\.?[0-9]*|\\.[0-9]+)\\s*([bB]|[kKmMgGtTpPeE][iI]?[bB]?))$",
+        },
+    ]}
     Fraction: {"type": "number", "exclusiveMinimum": 0, "maximum": 1}
     Count: {"type": "integer", "minimum": 0, "maximum": u32::MAX}
     AtLeastOne: {"type": "integer", "minimum": 1, "maximum": u32::MAX}

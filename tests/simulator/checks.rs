@@ -368,7 +368,7 @@ impl World {
                 What::Intent { .. } if durable => {
                     self.runs[run].intended.insert(record.id.clone());
                 }
-                What::Intent { .. } => {}
+                What::Intent { .. } | What::Restored { .. } => {}
                 What::Outcome { result, lost, .. } => {
                     let names = lost.iter().filter_map(Lost::name).cloned();
                     self.runs[run].reported.extend(names);

@@ -35,7 +35,7 @@ fn somebodys(name: &Reference) -> bool {
 fn of_intent(record: &Record) -> Vec<Reference> {
     match &record.what {
         What::Intent { names, .. } => names.iter().filter_map(|text| text.parse().ok()).collect(),
-        What::Outcome { .. } => Vec::new(),
+        What::Outcome { .. } | What::Restored { .. } => Vec::new(),
     }
 }
 

@@ -58,6 +58,10 @@ fn removed(journal: &[Record]) -> BTreeMap<String, (String, DateTime<Utc>)> {
                     removed.insert(key, (record.run.clone(), record.at));
                 }
             }
+            What::Restored { name, .. } => {
+                removed.remove(name);
+                removed.remove(record.id.as_str());
+            }
             What::Outcome {
                 result: RemovalResult::Skipped | RemovalResult::Failed | RemovalResult::Unknown,
                 ..

@@ -9,7 +9,7 @@ use crate::cache::check::{Check, Kind, Status};
 use crate::cache::checks::current::short;
 use crate::cache::checks::gone::{Past, story};
 use crate::cache::checks::whole::verdict::only_for;
-use crate::cache::promise::{Promise, Wanted, digests_in};
+use crate::cache::promise::{Promise, Wanted};
 use crate::engine::{Held, Platform, Share};
 
 /// What an engine says to be missing of an image that it lists.
@@ -77,11 +77,8 @@ fn by_name(promise: &Promise, here: &BTreeMap<ImageId, Image>, past: &Past) -> C
             return answer(Status::Unknown, why.into());
         }
     };
-    let is_recorded = |image: &Image| {
-        let digests = digests_in(image, &name.repository());
-        let same_digest = |digest| digests.contains(digest);
-        recorded.id.as_ref() == Some(&image.id) || recorded.digests.iter().any(same_digest)
-    };
+    let repository = name.repository();
+    let is_recorded = |image: &Image| recorded.is(image, &repository);
     if is_recorded(image) {
         return answer(
             Status::Ok,

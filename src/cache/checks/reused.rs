@@ -63,7 +63,7 @@ pub fn check(pulled: &Pulled, expected: Expected, took: Duration, recorded: Opti
     }
 }
 
-fn shown(time: Duration) -> String {
+pub fn shown(time: Duration) -> String {
     format!("{:.2} s", time.as_secs_f64())
 }
 

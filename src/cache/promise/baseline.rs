@@ -12,7 +12,7 @@ use crate::model::text::{escape, json_error};
 use crate::model::time::minute;
 use crate::model::{EngineFacts, Image, ImageId, Store};
 
-use crate::cache::promise::wanted::Wanted;
+use crate::cache::promise::wanted::{Wanted, digests_in};
 
 const SCHEMA: &str = "secateur/baseline/1";
 
@@ -54,6 +54,19 @@ pub struct Recorded {
     /// In the promised repository.
     pub digests: Vec<String>,
     pub pull_milliseconds: Option<u64>,
+}
+
+impl Recorded {
+    /// Whether it tells which image it was.
+    pub fn tells(&self) -> bool {
+        self.id.is_some() || !self.digests.is_empty()
+    }
+
+    /// Whether this is the recorded image, by its id or by a digest in this repository.
+    pub fn is(&self, image: &Image, repository: &str) -> bool {
+        let known = digests_in(image, repository);
+        self.id.as_ref() == Some(&image.id) || self.digests.iter().any(|it| known.contains(it))
+    }
 }
 
 impl Baseline {

@@ -2,10 +2,12 @@
 //! user in and, where that is wanted, which digests they have.
 
 mod answers;
+mod offer;
 mod patience;
 mod question;
 mod registries;
 
 pub use answers::Answers;
+pub use offer::Offer;
 pub use question::not_asked;
 pub use registries::Registries;

@@ -1,7 +1,7 @@
 //! Asks the registries of all promised images. Each registry is probed once, and at most
 //! [`AT_ONCE`] requests are under way at a time.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use futures_util::stream::{self, StreamExt};
@@ -17,9 +17,10 @@ use crate::cache::credentials::{Finder, Lookup, key};
 use crate::cache::findings::Asked;
 use crate::cache::promise::{Promise, Wanted};
 use crate::cache::questions::answers::Answers;
+use crate::cache::questions::offer::Offer;
 use crate::cache::questions::patience::{Patience, Silence};
 use crate::cache::questions::question::{Question, one_of_each_repository};
-use crate::cache::registry::{Admission, Registry, Transport, Upstream};
+use crate::cache::registry::{Admission, Cost, Registry, Transport, Upstream};
 
 /// Polite to a registry, and enough to hide its distance.
 const AT_ONCE: usize = 4;
@@ -30,7 +31,8 @@ pub struct Registries {
     finder: Finder,
     store: Store,
     found: BTreeMap<String, Lookup>,
-    refused: BTreeSet<String>,
+    /// Each with its status.
+    refused: BTreeMap<String, u16>,
     asked: Vec<Asked>,
     patience: Patience,
 }
@@ -53,7 +55,7 @@ impl Registries {
             finder,
             store,
             found: BTreeMap::new(),
-            refused: BTreeSet::new(),
+            refused: BTreeMap::new(),
             asked: Vec::new(),
             patience: Patience::begins(),
         }
@@ -70,7 +72,7 @@ impl Registries {
 
     /// Whether the registry of this image refuses what was found for it.
     pub fn refuses(&self, wanted: &Wanted) -> bool {
-        matches!(wanted, Wanted::Name(name) if self.refused.contains(name.domain()))
+        matches!(wanted, Wanted::Name(name) if self.refused.contains_key(name.domain()))
     }
 
     /// The registry's name for X-Registry-Auth.
@@ -111,6 +113,42 @@ impl Registries {
         answers
     }
 
+    fn count(&mut self, name: &str, cost: &Cost) {
+        let registry = escape(name);
+        match self.asked.iter_mut().find(|it| it.registry == registry) {
+            Some(asked) => asked.cost.add(cost),
+            None => self.asked.push(Asked {
+                registry,
+                cost: cost.clone(),
+            }),
+        }
+    }
+
+    /// Whether its registry has this image now, as far as it can be asked.
+    pub async fn offer(&mut self, name: &Reference) -> Offer {
+        let domain = name.domain();
+        if !self.found.contains_key(domain) {
+            let found = self.finder.find(domain).await;
+            self.found.insert(domain.to_owned(), found);
+        }
+        let credentials = self.found.get(domain).and_then(credentials);
+        let registry = Registry::new(&self.transport, domain, credentials, self.store);
+        let admission = match self.refused.get(domain) {
+            Some(status) => Admission::Refused(*status),
+            None => registry.probe().await,
+        };
+        let upstream = match admission {
+            Admission::Refused(status) => {
+                self.refused.insert(domain.to_owned(), status);
+                Upstream::Denied(status)
+            }
+            _ => registry.digest(name).await,
+        };
+        let cost = registry.cost();
+        self.count(domain, &cost);
+        Offer::of(&upstream, &cost, self.refused.contains_key(domain))
+    }
+
     /// Asks the registry of this name.
     async fn ask_one(
         &mut self,
@@ -121,23 +159,27 @@ impl Registries {
         on_digest: &mut dyn FnMut(),
     ) {
         let ended = self.patience.ended();
-        let found = match ended {
-            None => self.finder.find(name).await,
-            Some(_) => Lookup::None("not looked for".into()),
+        let found = match (self.found.remove(name), &ended) {
+            (Some(found), _) => found,
+            (None, None) => self.finder.find(name).await,
+            (None, Some(_)) => Lookup::None("not looked for".into()),
         };
         let credentials = credentials(&found);
         let registry = Registry::new(&self.transport, name, credentials, self.store);
-        let admission = match ended {
-            None => registry.probe().await,
-            Some(why) => Admission::NotAsked(why),
+        // Refused credentials are not sent again: accounts get locked.
+        let admission = match (self.refused.get(name), ended) {
+            (Some(status), _) => Admission::Refused(*status),
+            (None, None) => registry.probe().await,
+            (None, Some(why)) => Admission::NotAsked(why),
         };
-        if matches!(admission, Admission::Refused(_)) {
-            self.refused.insert(name.to_owned());
+        let before = self.refused.contains_key(name);
+        if let Admission::Refused(status) = admission {
+            self.refused.insert(name.to_owned(), status);
         }
         let reachable = !matches!(
             admission,
             Admission::Unreachable(_) | Admission::NotAsked(_)
-        );
+        ) && !before;
         let asked = if digests && reachable {
             questions.to_vec()
         } else if authenticated::is_for_each(&admission) {
@@ -161,10 +203,8 @@ impl Registries {
                 answers.add(question.promise, question.current(upstream, admission));
             }
         }
-        self.asked.push(Asked {
-            registry: escape(name),
-            cost: registry.cost(),
-        });
+        let cost = registry.cost();
+        self.count(name, &cost);
         self.found.insert(name.to_owned(), found);
     }
 }

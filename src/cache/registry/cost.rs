@@ -24,6 +24,21 @@ impl Cost {
         }
     }
 
+    /// Adds what was asked beside it, or later.
+    pub fn add(&mut self, other: &Self) {
+        self.heads += other.heads;
+        self.gets += other.gets;
+        self.others += other.others;
+        if let Some(left) = &other.left {
+            self.limited(left, left.clone());
+        }
+    }
+
+    /// How many pulls the registry still allows, where it says so.
+    pub fn pulls_left(&self) -> Option<u64> {
+        self.left.as_deref().and_then(number)
+    }
+
     /// Keeps the lowest limit. `shown`: the same, fit to print.
     pub fn limited(&mut self, left: &str, shown: String) {
         let lowest = match self.left.as_deref().and_then(number) {

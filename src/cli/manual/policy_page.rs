@@ -123,12 +123,15 @@ fn form(section: &Section, key: &Key, schema: &Value) -> &'static str {
         ("pulls", _) => "\"require\" or \"best-effort\"",
         ("kind", _) => "\"flock\" or \"exists\"",
         ("min_free", _) => "size",
+        ("max_share", _) => "size or share",
         ("path" | "data_root", _) => "path",
         ("lists", _) => "list of paths",
         ("images" | "never", Some("array")) => "list of images",
-        ("labels", Some("array")) => "list of labels",
+        ("labels" | "busy_labels", Some("array")) => "list of labels",
         (_, Some("integer")) => "whole number",
-        (name, Some("number")) if name.ends_with("percent") => "0 to 100",
+        (name, Some("number")) if name.ends_with("percent") || name == "max_cpu_pressure" => {
+            "0 to 100"
+        }
         (_, Some("number")) => "above 0, at most 1",
         (_, Some("string")) => "duration",
         (name, kind) => panic!("no words for {name}: {kind:?}"),

@@ -1,4 +1,4 @@
-//! What a prune begins with: its name, the state folder, the survey, the reviewed plan.
+//! What a prune begins with: the survey, the reviewed plan.
 
 use chrono::{DateTime, Utc};
 
@@ -8,38 +8,16 @@ use crate::commands::output::shown;
 use crate::commands::progress::Progress;
 use crate::commands::reviewed;
 use crate::commands::reviewed::{NoReview, Reviewed};
-use crate::commands::start::{connect, state_dir};
+use crate::commands::start::connect;
 use crate::decide::Trust;
 use crate::engine::{Info, Reader};
 use crate::exit::Fault;
-use crate::guard::{Cause, Refusal};
-use crate::host;
-use crate::host::run_lock::HeldBy;
 use crate::host::signals::AskedToEnd;
 use crate::memory::state::{Memory, State};
 use crate::policy::Policy;
 use crate::report::Context;
 use crate::survey;
 use crate::survey::{NoSurvey, Survey, after_brief_locks};
-
-/// Opens the state folder, and notes there which policy file is used. The inner error
-/// says who else holds the run lock.
-pub(super) fn open_state(
-    global: &Global,
-    context: &Context,
-) -> Result<Result<State, HeldBy>, Fault> {
-    let state = State::open(&state_dir(global)?)?;
-    if let (Ok(state), Some(file)) = (&state, &context.policy.file) {
-        state.used_policy(file)?;
-    }
-    Ok(state)
-}
-
-pub(super) fn other_run(policy: &Policy, held: &HeldBy) -> Refusal {
-    let other = Cause::OtherRun(held.to_string());
-    let after = policy.guard.alert_after;
-    Refusal::lasting(other, held.since, host::clock::now(), after)
-}
 
 /// Connects and surveys; `None` where the run is asked to end before. It changes
 /// nothing, so it can be given up at any moment.
@@ -69,12 +47,6 @@ pub(super) async fn read_host<'a>(
         format!("the engine could not be read within {limit} (limits.max_run)")
     });
     read.await
-}
-
-/// Unique: when the run began, and its process.
-pub(super) fn name_of_run(began: DateTime<Utc>) -> String {
-    let began = began.format("%Y%m%dT%H%M%S%3fZ");
-    format!("{began}-{}", std::process::id())
 }
 
 /// The reviewed plan, if the run is bound to one.

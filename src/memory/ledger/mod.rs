@@ -5,6 +5,7 @@
 
 mod evidence;
 mod faded;
+mod last;
 mod names;
 mod observe;
 mod sighting;
@@ -16,6 +17,7 @@ mod then;
 mod uses;
 
 pub use faded::{Faded, Printed};
+pub use last::Last;
 pub use sighting::Sighting;
 pub use stored::{FORMAT, Ledger, Unusable, file_of, is_file_of_one};
 pub use uses::{Use, Uses};

@@ -44,7 +44,7 @@ impl End {
                 }
                 RemovalResult::Skipped | RemovalResult::Failed => None,
             },
-            What::Intent { .. } => None,
+            What::Intent { .. } | What::Restored { .. } => None,
         }
     }
 }
@@ -89,7 +89,7 @@ pub(super) fn last_intent<'a>(journal: &'a [Record], name: &Reference) -> Option
     let text = name.to_string();
     let had = |record: &&Record| match &record.what {
         What::Intent { names, .. } => names.contains(&text),
-        What::Outcome { .. } => false,
+        What::Outcome { .. } | What::Restored { .. } => false,
     };
     journal.iter().rev().find(had)
 }
@@ -98,7 +98,7 @@ pub(super) fn last_intent<'a>(journal: &'a [Record], name: &Reference) -> Option
 pub(super) fn digests(journal: &[Record], image: &ImageId) -> Vec<Reference> {
     let names = |record: &Record| match &record.what {
         What::Intent { names, .. } if record.id == *image => Some(names.clone()),
-        What::Intent { .. } | What::Outcome { .. } => None,
+        What::Intent { .. } | What::Outcome { .. } | What::Restored { .. } => None,
     };
     let names = journal.iter().rev().find_map(names).unwrap_or_default();
     let names = names.iter().filter_map(|name| name.parse().ok());
@@ -114,7 +114,7 @@ pub(super) fn told(journal: &[Record], image: &ImageId, what: &Lost) -> bool {
             lost,
             ..
         } => record.id == *image && (lost.is_empty() || lost.contains(what)),
-        What::Outcome { .. } | What::Intent { .. } => false,
+        What::Outcome { .. } | What::Intent { .. } | What::Restored { .. } => false,
     })
 }
 

@@ -288,6 +288,7 @@ impl Host for Fake {
         for record in records {
             let what = match &record.what {
                 What::Intent { .. } => "intent".to_owned(),
+                What::Restored { .. } => "restored".to_owned(),
                 What::Outcome { result, .. } => format!("{result:?}"),
             };
             self.notes(&format!("{what} {}", n(&record.id)));

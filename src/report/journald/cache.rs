@@ -12,13 +12,14 @@ use crate::cache::{Check, Status};
 use crate::host::journald::{JournalEntry, Priority};
 use crate::report::context::Context;
 use crate::report::journald::entry::{engine, entry, named, notes, priority_of, refusal};
-use crate::report::journald::ids::{PROMISE, VERIFIED};
+use crate::report::journald::ids::{PROMISE, RESTORED, VERIFIED};
 
 /// The entries of a verify-cache.
 pub fn findings(findings: &Findings, context: &Context) -> Vec<JournalEntry> {
     let mut entries = notes(context);
     entries.extend(findings.refusals.iter().map(refusal));
     let images = findings.images.iter();
+    entries.extend(images.clone().filter_map(restored));
     entries.extend(
         images
             .filter(|line| line.status() != Status::Ok)
@@ -42,7 +43,8 @@ pub fn findings(findings: &Findings, context: &Context) -> Vec<JournalEntry> {
             .count()
     };
     let word = findings.result();
-    let mut message = match (findings.refusals.is_empty(), all) {
+    let checked = findings.refusals.is_empty() || findings.is_checked();
+    let mut message = match (checked, all) {
         (false, _) => "refused, nothing was checked".to_owned(),
         (_, 0) => format!("{word}: no image is promised"),
         _ => format!(
@@ -60,7 +62,6 @@ pub fn findings(findings: &Findings, context: &Context) -> Vec<JournalEntry> {
     let used = disk.and_then(|disk| findings.engine.used_percent(disk));
     fields.extend(used.map(|used| ("DISK_USED_PERCENT", format!("{used:.1}"))));
     // A refused run checked nothing, so it has no counts, not even 0.
-    let checked = findings.refusals.is_empty();
     for (name, status) in [
         ("OK", Status::Ok),
         ("BROKEN", Status::Broken),
@@ -85,6 +86,20 @@ pub fn findings(findings: &Findings, context: &Context) -> Vec<JournalEntry> {
     named(entries, "verify-cache")
 }
 
+/// What `--restore` brought; what it did not is told of with its promise.
+fn restored(line: &Line) -> Option<JournalEntry> {
+    let restored = line.restored.as_ref()?.as_ref().ok()?;
+    let (from, image) = (restored.from.name(), &line.image);
+    let message = format!("restored: {image}: {} from {from}", restored.bytes);
+    let fields = vec![
+        ("NAMES", image.full()),
+        ("FROM", from.to_owned()),
+        ("BYTES", restored.bytes.0.to_string()),
+        ("MILLISECONDS", restored.milliseconds().to_string()),
+    ];
+    Some(entry(RESTORED, Priority::Info, message, fields))
+}
+
 fn promise(line: &Line) -> JournalEntry {
     let wrong: Vec<&Check> = line
         .checks
@@ -100,6 +115,9 @@ fn promise(line: &Line) -> JournalEntry {
         .map(|at| at.to_rfc3339_opts(SecondsFormat::Secs, true));
     entry.fields.extend(since.map(|at| ("SINCE", at)));
     entry.fields.push(("PROMISED_BY", by.join(", ")));
+    if let Some(Err(why)) = &line.restored {
+        entry.fields.push(("NOT_RESTORED", why.message()));
+    }
     entry
 }
 

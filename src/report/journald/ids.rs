@@ -14,6 +14,8 @@ pub const REFUSED: &str = "fa31eb2e308b4869951991da572612a4";
 pub const VERIFIED: &str = "5f01f812bd3642d7a7a0d2f0f23fbdf3";
 /// A promised image, or the store, is not as it should be.
 pub const PROMISE: &str = "ee1a88bed34d44d896811c63c345bd98";
+/// A promised image was brought back, or its tag was set again.
+pub const RESTORED: &str = "c47dd5c41f0b4d69a1c8f1a52a2a0b7e";
 /// A command ended without a report.
 pub const FAULT: &str = "dc3fd1e746ee469e90616a0d85398bb0";
 /// A note: a stale sign of a pull, a ledger set aside.

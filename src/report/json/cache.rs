@@ -3,8 +3,10 @@
 use serde::Serialize;
 
 use crate::cache::checks::room::{Level, Room};
-use crate::cache::findings::{Findings, NotAsked};
+use crate::cache::findings::{Findings, Line, NotAsked};
 use crate::cache::promise::{By, ByKind};
+use crate::cache::restore::left_out::{LeftOut, LeftOutKind};
+use crate::cache::restore::restored::{From, Restored};
 use crate::cache::{Check, State, Status};
 use crate::model::EngineFacts;
 use crate::model::text::escape;
@@ -39,6 +41,38 @@ struct ImagePart<'a> {
     status: Status,
     checks: &'a [Check],
     not_asked: &'a [NotAsked],
+    restored: Option<RestoredPart>,
+    not_restored: Option<LeftOutPart>,
+}
+
+#[derive(Serialize)]
+struct RestoredPart {
+    from: From,
+    bytes: u64,
+    milliseconds: u64,
+}
+
+#[derive(Serialize)]
+struct LeftOutPart {
+    kind: LeftOutKind,
+    message: String,
+}
+
+fn restored(line: &Line) -> (Option<RestoredPart>, Option<LeftOutPart>) {
+    let came = |it: &Restored| RestoredPart {
+        from: it.from,
+        bytes: it.bytes.0,
+        milliseconds: it.milliseconds(),
+    };
+    let not = |why: &LeftOut| LeftOutPart {
+        kind: why.kind(),
+        message: why.message(),
+    };
+    match &line.restored {
+        None => (None, None),
+        Some(Ok(it)) => (Some(came(it)), None),
+        Some(Err(why)) => (None, Some(not(why))),
+    }
 }
 
 #[derive(Serialize)]
@@ -74,6 +108,21 @@ fn by(by: &By) -> ByPart {
             ..part
         },
         By::Argument | By::Policy | By::Keep | By::Baseline => part,
+    }
+}
+
+fn image(line: &Line) -> ImagePart<'_> {
+    let (restored, not_restored) = restored(line);
+    ImagePart {
+        image: line.image.full(),
+        promised_by: line.by.iter().map(by).collect(),
+        state: line.state,
+        since: line.since.map(time),
+        status: line.status(),
+        checks: &line.checks,
+        not_asked: &line.not_asked,
+        restored,
+        not_restored,
     }
 }
 
@@ -154,19 +203,7 @@ pub fn report(findings: &Findings, context: &Context) -> String {
         notes: &context.notes,
         store: findings.store.as_ref(),
         room: findings.room.as_ref().map(|it| room(it, &findings.engine)),
-        images: findings
-            .images
-            .iter()
-            .map(|line| ImagePart {
-                image: line.image.full(),
-                promised_by: line.by.iter().map(by).collect(),
-                state: line.state,
-                since: line.since.map(time),
-                status: line.status(),
-                checks: &line.checks,
-                not_asked: &line.not_asked,
-            })
-            .collect(),
+        images: findings.images.iter().map(image).collect(),
         registries: findings
             .asked
             .iter()
@@ -179,7 +216,7 @@ pub fn report(findings: &Findings, context: &Context) -> String {
             })
             .collect(),
         not_looked: findings
-            .left_out
+            .not_made
             .iter()
             .map(|(kind, _)| kind.name())
             .collect(),

@@ -6,7 +6,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
 use crate::decide::plan::KeepReason;
-use crate::guard::{Cause, Refusal};
+use crate::guard::{Cause, NoRoom, Refusal};
 use crate::model::EngineFacts;
 use crate::model::text::{escape, escape_json};
 use crate::report::context::Context;
@@ -79,7 +79,8 @@ pub(crate) fn refusal(refusal: &Refusal) -> Message {
     let path = match &refusal.cause {
         Cause::DeployLock { path, .. }
         | Cause::Pull { path, .. }
-        | Cause::SignsUnreadable { path, .. } => Some(path),
+        | Cause::SignsUnreadable { path, .. }
+        | Cause::Disk(NoRoom::Above { path, .. } | NoRoom::Below { path, .. }) => Some(path),
         Cause::Build(_)
         | Cause::BuildKit { .. }
         | Cause::BuildUnclear(_)
@@ -88,7 +89,11 @@ pub(crate) fn refusal(refusal: &Refusal) -> Message {
         | Cause::OtherRun(_)
         | Cause::Clock(_)
         | Cause::MaxFraction { .. }
-        | Cause::EngineInconsistent(_) => None,
+        | Cause::EngineInconsistent(_)
+        | Cause::Disk(NoRoom::Unclear(_))
+        | Cause::CpuPressure { .. }
+        | Cause::Busy { .. }
+        | Cause::PullsLeft { .. } => None,
     };
     Message {
         kind: refusal.kind().name(),

@@ -3,7 +3,10 @@
 
 use crate::cache::findings::Findings;
 use crate::cache::promise::ByKind;
+use crate::cache::restore::restored::From;
 use crate::cache::{Check, Kind, State, Status};
+use crate::guard::RefusalKind;
+use crate::model::Bytes;
 use crate::report::metrics::page::{Page, PreviousFile};
 use crate::report::metrics::run::{ERROR, Ran, refused, refused_since, run};
 
@@ -17,10 +20,10 @@ pub fn text(ran: &Ran<'_>, findings: Option<&Findings>, previous: &PreviousFile)
     let mut page = Page::new(PREFIX);
     run(&mut page, ran, &RESULTS, previous);
     if findings.is_some() {
-        refused(&mut page, ran);
+        refused(&mut page, ran, RefusalKind::ALL);
     }
     refused_since(&mut page, ran, findings.is_some(), previous);
-    let checked_now = findings.filter(|findings| findings.refusals.is_empty());
+    let checked_now = findings.filter(|it| it.refusals.is_empty() || it.is_checked());
     if let Some(findings) = checked_now {
         found(&mut page, findings);
     }
@@ -55,6 +58,7 @@ fn found(page: &mut Page, findings: &Findings) {
         ByKind::ALL.map(|by| (by.name(), findings.promised_by(by) as f64)),
     );
     room(page, findings);
+    restored(page, findings);
     let mut counts = Vec::new();
     for kind in Kind::ALL.into_iter().filter(|kind| has(findings, *kind)) {
         for status in Status::ALL {
@@ -102,6 +106,30 @@ fn room(page: &mut Page, findings: &Findings) {
         "The largest promised image that is here.",
         "",
         room.largest.iter().map(|it| ("", it.size.0 as f64)),
+    );
+}
+
+fn restored(page: &mut Page, findings: &Findings) {
+    let of = |from: From| findings.restored().filter(move |it| it.from == from);
+    page.gauges(
+        "restored_images",
+        "Images that the last run brought back, by where from; here: only the tag was set.",
+        "from",
+        From::ALL.map(|from| (from.name(), of(from).count() as f64)),
+    );
+    page.gauges(
+        "restored_bytes",
+        "What the last run brought, as it came.",
+        "from",
+        From::ALL.map(|from| {
+            let bytes: Bytes = of(from).map(|it| it.bytes).sum();
+            (from.name(), bytes.0 as f64)
+        }),
+    );
+    page.gauge(
+        "not_restored_images",
+        "Images that --restore left out in the last run.",
+        findings.left_out() as f64,
     );
 }
 

@@ -1,6 +1,7 @@
 //! The numbers of a prune: what was removed, what is kept and why, the disk.
 
 use crate::decide::plan::{Entry, Plan, Pressure, Verdict};
+use crate::guard::RefusalKind;
 use crate::model::Bytes;
 use crate::model::conditions::Disk;
 use crate::policy::Policy;
@@ -23,7 +24,7 @@ pub fn text(
     let results: Vec<&str> = hows.map(How::name).into_iter().chain([ERROR]).collect();
     run(&mut page, ran, &results, previous);
     if done.is_some() {
-        refused(&mut page, ran);
+        refused(&mut page, ran, RefusalKind::of_prune());
     }
     refused_since(&mut page, ran, plan.is_some(), previous);
     if let Some((outcome, policy)) = done {

@@ -72,13 +72,19 @@ pub(crate) fn run(
     );
 }
 
-/// Which kinds of refusal this run met.
-pub(crate) fn refused(page: &mut Page, ran: &Ran<'_>) {
+/// Which of these kinds of refusal this run met.
+pub(crate) fn refused(
+    page: &mut Page,
+    ran: &Ran<'_>,
+    kinds: impl IntoIterator<Item = RefusalKind>,
+) {
     page.gauges(
         "refused",
         "Whether this spoke against the last run.",
         "kind",
-        RefusalKind::ALL.map(|kind| (kind.name(), f64::from(u8::from(ran.met(kind))))),
+        kinds
+            .into_iter()
+            .map(|kind| (kind.name(), f64::from(u8::from(ran.met(kind))))),
     );
 }
 

@@ -12,6 +12,7 @@ use crate::model::time::second;
 use crate::report::context::Context;
 use crate::report::text::header::{engine_and_policy, refusals};
 use crate::report::text::layout::{HEAD, LOUD, blank_after, fitted_to_terminal, headed, wrapped};
+use crate::report::text::restored::{counts, restored};
 use crate::report::wording::images;
 
 /// How many images with status ok are shown without --verbose.
@@ -33,7 +34,7 @@ pub fn report(findings: &Findings, context: &Context, verbose: bool) -> String {
     if let Some(it) = &findings.room {
         room(&mut out, it);
     }
-    if !findings.refusals.is_empty() {
+    if !findings.refusals.is_empty() && !findings.is_checked() {
         return out;
     }
     out.push('\n');
@@ -68,9 +69,9 @@ pub fn report(findings: &Findings, context: &Context, verbose: bool) -> String {
             &format!("{}: {}", asked.registry, cost(asked)),
         );
     }
-    if !findings.left_out.is_empty() {
+    if !findings.not_made.is_empty() {
         let list: Vec<String> = findings
-            .left_out
+            .not_made
             .iter()
             .map(|(kind, option)| format!("{} ({option})", kind.name()))
             .collect();
@@ -86,6 +87,7 @@ pub fn brief(findings: &Findings) -> String {
     let bad = findings.images.iter().rev();
     for line in bad.filter(|line| line.status() != Status::Ok) {
         head(&mut out, line);
+        restored(&mut out, line);
         checks(&mut out, line, false);
     }
     if let Some(check) = findings.store.as_ref().filter(|it| it.status != Status::Ok) {
@@ -99,7 +101,7 @@ pub fn brief(findings: &Findings) -> String {
         room(&mut out, it);
     }
     refusals(&mut out, "refused:", &findings.refusals);
-    if findings.refusals.is_empty() {
+    if findings.refusals.is_empty() || findings.is_checked() {
         out.push_str(&result(findings));
     }
     fitted_to_terminal(&out)
@@ -126,6 +128,7 @@ fn one(out: &mut String, line: &Line, verbose: bool) {
     head(out, line);
     let word = format!("         {:14} ", line.state.name());
     wrapped(out, &word, &state(line));
+    restored(out, line);
     checks(out, line, verbose);
 }
 
@@ -252,7 +255,9 @@ fn result(findings: &Findings) -> String {
         let of_images = format!("{} of {promised}", bad.count());
         let all = std::iter::once(&*of_images).chain(bad_of_host(findings));
         let all = all.collect::<Vec<_>>().join(", ");
-        format!("{LOUD}broken{LOUD:#}: {all}")
+        let refused = !findings.refusals.is_empty();
+        let word = if refused { "refused" } else { "broken" };
+        format!("{LOUD}{word}{LOUD:#}: {all}")
     } else {
         format!("{HEAD}held{HEAD:#}: {all} of {promised}")
     };
@@ -269,6 +274,7 @@ fn result(findings: &Findings) -> String {
     if not_asked > 0 {
         let _ = write!(line, "; {not_asked} asked of no registry");
     }
+    line += &counts(findings);
     line.push('\n');
     line
 }

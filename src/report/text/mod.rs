@@ -4,3 +4,4 @@ pub mod cache;
 mod header;
 pub(crate) mod layout;
 pub mod prune;
+mod restored;

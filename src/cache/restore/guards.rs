@@ -1,0 +1,73 @@
+//! Whether anything may be brought now: the guards of a prune, and what `[restore]` says of
+//! the host. Asked before each image.
+
+use std::collections::BTreeMap;
+
+use crate::engine::{Info, Labelled, Reader};
+use crate::exit::Fault;
+use crate::guard::{Cause, Refusal, Undisturbed};
+use crate::host::pressure;
+use crate::memory::ledger::Ledger;
+use crate::model::labels::cut;
+use crate::model::{Image, ImageId, Observed};
+use crate::policy::{LabelRule, Policy};
+
+use crate::cache::redeploy::nothing_at_work;
+
+pub struct Guards<'a> {
+    pub reader: &'a Reader,
+    pub info: &'a Info,
+    pub policy: &'a Policy,
+    pub ledger: &'a Ledger,
+    /// All images, with the labels that their containers may have from them.
+    pub here: &'a BTreeMap<ImageId, Image>,
+}
+
+impl Guards<'_> {
+    pub async fn ask(&self) -> Result<Result<Undisturbed, Vec<Refusal>>, Fault> {
+        let work = nothing_at_work(self.reader, self.info, self.policy, self.ledger);
+        let mut found = Vec::from_iter(self.cpu_pressure());
+        for rule in &self.policy.restore.busy_labels {
+            found.extend(self.busy(rule).await?);
+        }
+        Ok(match Box::pin(work).await? {
+            Ok(undisturbed) if found.is_empty() => Ok(undisturbed),
+            Ok(_) => Err(found.into_iter().map(Refusal::from).collect()),
+            Err(mut refusals) => {
+                refusals.extend(found.into_iter().map(Refusal::from));
+                Err(refusals)
+            }
+        })
+    }
+
+    fn cpu_pressure(&self) -> Option<Cause> {
+        let limit = self.policy.restore.max_cpu_pressure;
+        if limit >= 100.0 {
+            return None;
+        }
+        let now = pressure::cpu();
+        let fine = matches!(now, Observed::Known(now) if now <= limit);
+        (!fine).then_some(Cause::CpuPressure { now, limit })
+    }
+
+    async fn busy(&self, rule: &LabelRule) -> Result<Option<Cause>, Fault> {
+        let carry = self.reader.labelled(self.info, &rule.key).await?;
+        let mut own = carry.into_iter().filter(|it| is_busy(it, rule, self.here));
+        Ok(own.next().map(|it| Cause::Busy {
+            container: it.name,
+            label: rule.text(),
+        }))
+    }
+}
+
+/// Whether a container has the label itself: with another value than its image, or the image
+/// cannot tell. A label that an image brings along says nothing of what runs.
+pub fn is_busy(container: &Labelled, rule: &LabelRule, here: &BTreeMap<ImageId, Image>) -> bool {
+    let value = container.value.raw();
+    if rule.value.as_deref().is_some_and(|wanted| wanted != value) {
+        return false;
+    }
+    let image = container.image.as_ref().and_then(|id| here.get(id));
+    let inherited = image.and_then(|image| image.labels.get(&rule.key));
+    inherited.is_none_or(|inherited| inherited.raw() != cut(value))
+}

@@ -1,0 +1,92 @@
+//! Why a promised image was not brought back.
+
+use crate::model::kinds::kinds;
+use crate::model::{Bytes, ImageId};
+
+/// Texts in it are fit to print.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LeftOut {
+    /// This pattern of `cache.never` covers it.
+    Never(String),
+    /// Its tag leads to this image here, and not to the recorded one.
+    Elsewhere(ImageId),
+    /// It is known only by what no registry can be asked for.
+    Nameless(&'static str),
+    /// Its registry no longer has what was promised.
+    Gone {
+        digest: Option<String>,
+    },
+    /// Its registry refuses it, or the credentials.
+    Denied(String),
+    /// It could not be asked for, or did not come whole.
+    Failed(String),
+    /// While it came, the disk reached a limit: which.
+    Disk(String),
+    /// More would come than this run may bring.
+    Share(Bytes),
+    /// `restore.max_run` is used up.
+    MaxRun,
+    Interrupted,
+    /// Something is at work, or the host has no room for more: see the refusals.
+    Refused(String),
+}
+
+kinds! {
+    pub enum LeftOutKind {
+        Never = "never",
+        Elsewhere = "elsewhere",
+        Nameless = "nameless",
+        Gone = "gone",
+        Denied = "denied",
+        Failed = "failed",
+        Disk = "disk",
+        MaxShare = "max-share",
+        MaxRun = "max-run",
+        Interrupted = "interrupted",
+        Refused = "refused",
+    }
+}
+
+impl LeftOut {
+    pub fn kind(&self) -> LeftOutKind {
+        match self {
+            Self::Never(_) => LeftOutKind::Never,
+            Self::Elsewhere(_) => LeftOutKind::Elsewhere,
+            Self::Nameless(_) => LeftOutKind::Nameless,
+            Self::Gone { .. } => LeftOutKind::Gone,
+            Self::Denied(_) => LeftOutKind::Denied,
+            Self::Failed(_) => LeftOutKind::Failed,
+            Self::Disk(_) => LeftOutKind::Disk,
+            Self::Share(_) => LeftOutKind::MaxShare,
+            Self::MaxRun => LeftOutKind::MaxRun,
+            Self::Interrupted => LeftOutKind::Interrupted,
+            Self::Refused(_) => LeftOutKind::Refused,
+        }
+    }
+
+    /// Fit to print, with the way out where there is one.
+    pub fn message(&self) -> String {
+        match self {
+            Self::Never(pattern) => format!("cache.never has {pattern:?}"),
+            Self::Elsewhere(id) => format!(
+                "its tag leads to image {} here, and not to the recorded one: it is not moved",
+                id.short()
+            ),
+            Self::Nameless(why) => (*why).to_owned(),
+            Self::Gone {
+                digest: Some(digest),
+            } => format!(
+                "its registry no longer has {digest}, which was promised; --follow takes the tag as the registry has it now"
+            ),
+            Self::Gone { digest: None } => "its registry does not have it".to_owned(),
+            Self::Denied(why) | Self::Failed(why) => why.clone(),
+            Self::Disk(why) => format!("given up, for the disk has no room: {why}"),
+            Self::Share(most) => {
+                format!("this run would bring more than {most} (restore.max_share)")
+            }
+            Self::MaxRun => "the time of this run is used up (restore.max_run)".to_owned(),
+            Self::Interrupted => "the run was asked to end".to_owned(),
+            Self::Refused(why) => why.clone(),
+        }
+    }
+}
