@@ -17,7 +17,7 @@ use crate::host::journald::{Journal, JournalEntry, Priority, is_read_by_journal}
 use crate::memory::state::state_fault;
 use crate::policy::Policy;
 use crate::report::metrics::{PreviousFile, Ran};
-use crate::report::{journald, metrics};
+use crate::report::{COLUMNS, journald, metrics};
 
 /// When a command began.
 #[derive(Debug, Clone, Copy)]
@@ -81,6 +81,12 @@ pub(crate) fn say(report: &str, format: Format) -> Result<(), Fault> {
         )),
         _ => Ok(()),
     }
+}
+
+/// Of the terminal that the report goes to; elsewhere as many as a report has at most.
+pub(crate) fn columns() -> usize {
+    let size = terminal_size::terminal_size_of(io::stdout());
+    size.map_or(COLUMNS, |(width, _)| usize::from(width.0))
 }
 
 /// After this long, people are told that the engine is still being read.

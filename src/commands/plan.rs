@@ -3,7 +3,7 @@
 
 use crate::cli::{Format, Global, PlanArgs};
 use crate::commands::explained::meant;
-use crate::commands::output::{patient, say, write_readable};
+use crate::commands::output::{columns, patient, say, write_readable};
 use crate::commands::reviewed::LONGEST_PLAN;
 use crate::commands::start::{
     connect, own_record, policy, policy_of_any_host, removal_warnings, state_dir, trust,
@@ -29,6 +29,7 @@ pub(crate) async fn plan(global: &Global, args: &PlanArgs) -> Result<Exit, Fault
         policy(global)?
     };
     let mut context = Context::new(source, removal_warnings(&policy));
+    context.columns = columns();
     let (plan, ledger, inventory) = if let Some(path) = &args.inventory {
         let (inventory, ledger) = SavedHost::read(path)?;
         let plan = decide(&policy, &inventory, &ledger, trust(args.trust_engine_dates));
@@ -88,7 +89,9 @@ pub(crate) async fn plan(global: &Global, args: &PlanArgs) -> Result<Exit, Fault
     let report = match (explained, format) {
         // Every image of the host is in a document, whatever is explained.
         (_, Format::Json) => json::prune::plan(&plan, &context),
-        (Some(entries), Format::Text) => text::prune::explain(&plan, &ledger, &entries),
+        (Some(entries), Format::Text) => {
+            text::prune::explain(&plan, &ledger, &entries, context.columns)
+        }
         (None, Format::Text) if global.quiet => text::prune::plan_in_brief(&plan, &context),
         (None, Format::Text) => {
             // To decide twice more is worth it only where it is told.

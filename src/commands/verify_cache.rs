@@ -19,7 +19,7 @@ use crate::cache::redeploy::nothing_at_work;
 use crate::cache::restore::Known;
 use crate::cache::run::{Checks, Ran, Run, baseline, images};
 use crate::cli::{Format, Global, VerifyCacheArgs};
-use crate::commands::output::{Began, log, patient, tell, write_metrics, write_readable};
+use crate::commands::output::{Began, columns, log, patient, tell, write_metrics, write_readable};
 use crate::commands::own_run::{open_state, other_run};
 use crate::commands::progress::Progress;
 use crate::commands::restore;
@@ -51,6 +51,7 @@ pub(crate) async fn verify_cache(global: &Global, args: &VerifyCacheArgs) -> Res
     let done = match policy(global) {
         Ok((policy, source)) => {
             let mut context = Context::new(source, warnings(&policy));
+            context.columns = columns();
             let work = Box::pin(check(global, args, &policy, &mut context));
             work.await.map(|findings| (findings, context))
         }
@@ -248,7 +249,7 @@ fn write_baseline(path: &Path, baseline: &Baseline) -> Result<String, Fault> {
 
 fn report(global: &Global, findings: &Findings, context: &Context) -> Result<Exit, Fault> {
     let report = || match global.format {
-        Format::Text if global.quiet => text::cache::brief(findings),
+        Format::Text if global.quiet => text::cache::brief(findings, context),
         Format::Text => text::cache::report(findings, context, global.verbose),
         Format::Json => json::cache::report(findings, context),
     };

@@ -63,6 +63,7 @@ pub(super) fn choose(policy: &Policy, inventory: &Inventory, mut entries: Vec<En
         engine: inventory.engine.clone(),
         disk: inventory.disk.clone(),
         pressure,
+        limits: policy.disk,
         entries,
         order,
     }

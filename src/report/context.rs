@@ -8,6 +8,9 @@ use crate::model::conditions::LeftBehind;
 use crate::model::text::{escape, escape_up_to};
 use crate::policy::Unmatched;
 
+/// As wide as a terminal usually is. A report is no wider: longer lines are hard to read.
+pub const COLUMNS: usize = 80;
+
 /// Where the policy came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PolicySource {
@@ -39,6 +42,8 @@ pub struct Context {
     pub unmatched: Vec<Unmatched>,
     /// Images of stores that the engine had before.
     pub left_behind: Vec<LeftBehind>,
+    /// Of the screen that the text report is for.
+    pub columns: usize,
 }
 
 impl Context {
@@ -50,6 +55,7 @@ impl Context {
             notes,
             unmatched: Vec::new(),
             left_behind: Vec::new(),
+            columns: COLUMNS,
         }
     }
 

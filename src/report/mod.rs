@@ -11,4 +11,4 @@ pub(crate) mod tests;
 pub mod text;
 mod wording;
 
-pub use context::{Context, PolicySource};
+pub use context::{COLUMNS, Context, PolicySource};

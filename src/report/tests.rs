@@ -16,8 +16,8 @@ use crate::model::text::Untrusted;
 use crate::model::{Bytes, Container, Image, Inventory, Observed};
 use crate::policy::Policy;
 use crate::prune::outcome::{Ending, Loss, Outcome, Removed, Stayed};
-use crate::report::context::{Context, PolicySource};
-use crate::report::text::layout::{COLUMNS, HEAD, LOUD};
+use crate::report::context::{COLUMNS, Context, PolicySource};
+use crate::report::text::layout::{FINE, HEAD, LOUD, WARN};
 use crate::report::text::prune::Shown;
 use crate::report::{journald, json, text};
 use crate::testing::{at, clock, id, image, inventory, pinned, tagged};
@@ -122,6 +122,7 @@ pub(crate) fn context(refusals: Vec<Refusal>, notes: &[&str]) -> Context {
         notes: notes.iter().map(ToString::to_string).collect(),
         unmatched: Vec::new(),
         left_behind: Vec::new(),
+        columns: COLUMNS,
     }
 }
 
@@ -194,7 +195,7 @@ pub(crate) fn run(plan: &Plan, why: impl Fn(&str) -> String) -> Outcome {
 
 /// Takes our own styles out, and nothing else: what is left must be plain.
 pub(crate) fn plain(report: &str) -> String {
-    let styles = [LOUD, HEAD]
+    let styles = [LOUD, WARN, FINE, HEAD]
         .map(|style| [style.render().to_string(), style.render_reset().to_string()])
         .concat();
     let plain = styles

@@ -5,7 +5,7 @@
 //! sends), `registries` (one that never answers), `memory` (what is remembered of
 //! which engine), `newest` (what the newest engines tell, and no longer tell), `promises`
 //! (what verify-cache promises, and its lists), `files` (what is named and is no file),
-//! `terminals` (stopped runs, and output that nobody reads) and `bounds` (how much memory a run takes).
+//! `screens` (how wide and how coloured a report is), `terminals` (stopped runs, and output that nobody reads) and `bounds` (how much memory a run takes).
 
 mod answers;
 mod bounds;
@@ -19,6 +19,7 @@ mod promises;
 mod refusals;
 mod registries;
 mod removals;
+mod screens;
 mod terminals;
 
 use std::sync::{Mutex, PoisonError};

@@ -22,7 +22,7 @@ pub(crate) struct Done<'a> {
 pub(crate) fn report(global: &Global, done: &Done<'_>) -> Result<Exit, Fault> {
     let (outcome, plan, context) = (&done.outcome, done.plan.as_ref(), &done.context);
     let text = || match global.format {
-        Format::Text if global.quiet => text::prune::outcome_in_brief(outcome, plan),
+        Format::Text if global.quiet => text::prune::outcome_in_brief(outcome, plan, context),
         Format::Text => text::prune::outcome(outcome, plan, context, global.verbose),
         Format::Json => json::prune::outcome(outcome, plan.map(Plan::engine), context),
     };

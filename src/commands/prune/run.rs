@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::cli::{Global, PruneArgs};
 use crate::commands::in_time::in_time;
-use crate::commands::output::{Began, write_metrics};
+use crate::commands::output::{Began, columns, write_metrics};
 use crate::commands::own_run::{name_of_run, open_state, other_run};
 use crate::commands::progress::Progress;
 use crate::commands::prune::begin::{read_host, reviewed};
@@ -42,6 +42,7 @@ pub(crate) async fn prune(global: &Global, args: &PruneArgs) -> Result<Exit, Fau
     let done = match &policy {
         Ok((policy, source)) => {
             let mut context = Context::new(source.clone(), removal_warnings(policy));
+            context.columns = columns();
             let work = unstopped(global, args, policy, &mut context, &mut progress);
             work.await.map(|(outcome, plan)| Done {
                 outcome,

@@ -12,6 +12,7 @@ use crate::decide::plan::verdict::{HeldBack, Verdict};
 use crate::model::conditions::Disk;
 use crate::model::reference::Reference;
 use crate::model::{Bytes, EngineFacts, Image, ImageId, Observed};
+use crate::policy::DiskLimits;
 
 /// One image and what was decided of it.
 #[derive(Debug, Clone, PartialEq)]
@@ -85,6 +86,7 @@ pub struct Plan {
     pub(crate) engine: EngineFacts,
     pub(crate) disk: Observed<Disk>,
     pub(crate) pressure: Pressure,
+    pub(crate) limits: DiskLimits,
     /// Sorted by id.
     pub(crate) entries: Vec<Entry>,
     /// Indices of the entries to remove, oldest unneeded first.
@@ -109,6 +111,11 @@ impl Plan {
     /// Whether the disk asks for space.
     pub fn pressure(&self) -> &Pressure {
         &self.pressure
+    }
+
+    /// The thresholds that it was decided by.
+    pub fn limits(&self) -> DiskLimits {
+        self.limits
     }
 
     /// Every image, sorted by id.

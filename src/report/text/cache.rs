@@ -1,8 +1,9 @@
-//! What verify-cache found: the worst first, and the result in the last line.
+//! What verify-cache found: the worst first, what is ok in one line, and at the end the
+//! result with the names of what is broken.
 
 use std::fmt::Write as _;
 
-use anstyle::{AnsiColor, Style};
+use anstyle::Style;
 
 use crate::cache::checks::room::{Level, Room};
 use crate::cache::findings::{Asked, Findings, Line, NotAsked};
@@ -11,18 +12,17 @@ use crate::cache::{Check, Kind, State, Status};
 use crate::model::time::second;
 use crate::report::context::Context;
 use crate::report::text::header::{engine_and_policy, refusals};
-use crate::report::text::layout::{HEAD, LOUD, blank_after, fitted_to_terminal, headed, wrapped};
+use crate::report::text::layout::{HEAD, LOUD, WARN, blank_after, headed, wrapped};
 use crate::report::text::restored::{counts, restored};
+use crate::report::text::screen::Screen;
 use crate::report::wording::images;
 
-/// How many images with status ok are shown without --verbose.
+/// How many broken images are named at the end.
 const SHOWN: usize = 20;
-
-const WARN: Style = AnsiColor::Yellow.on_default();
 
 /// The whole report.
 pub fn report(findings: &Findings, context: &Context, verbose: bool) -> String {
-    let mut out = String::new();
+    let mut out = Screen::new(context.columns);
     refusals(&mut out, "refused:", &findings.refusals);
     blank_after(&mut out);
     engine_and_policy(&mut out, &findings.engine, context);
@@ -35,23 +35,24 @@ pub fn report(findings: &Findings, context: &Context, verbose: bool) -> String {
         room(&mut out, it);
     }
     if !findings.refusals.is_empty() && !findings.is_checked() {
-        return out;
+        return out.whole();
     }
-    out.push('\n');
+    out.blank_line();
     let (fine, others): (Vec<&Line>, Vec<&Line>) = findings
         .images
         .iter()
         .partition(|line| line.status() == Status::Ok);
-    let limit = if verbose { usize::MAX } else { SHOWN };
-    for line in others.into_iter().chain(fine.iter().copied().take(limit)) {
+    for line in others {
         one(&mut out, line, verbose);
     }
-    if fine.len() > limit {
-        let _ = writeln!(
-            out,
-            "ok       and {} more (--verbose shows all)",
-            fine.len() - limit
-        );
+    // A promise that stands alone is what was asked about.
+    if verbose || findings.images.len() == 1 {
+        for line in fine {
+            one(&mut out, line, verbose);
+        }
+    } else if !fine.is_empty() {
+        let count = images(fine.len());
+        wrapped(&mut out, "ok       ", &format!("{count} (-v shows each)"));
     }
     if findings.images.is_empty() {
         wrapped(
@@ -60,7 +61,7 @@ pub fn report(findings: &Findings, context: &Context, verbose: bool) -> String {
             "name images, list them in the policy ([cache] images, exact names of [keep] images), or hold a baseline against the host (--against)",
         );
     } else {
-        out.push('\n');
+        out.blank_line();
     }
     for asked in &findings.asked {
         wrapped(
@@ -78,12 +79,13 @@ pub fn report(findings: &Findings, context: &Context, verbose: bool) -> String {
         wrapped(&mut out, "not checked: ", &list.join(", "));
     }
     out.push_str(&result(findings));
-    out
+    names_of_broken(&mut out, findings);
+    out.whole()
 }
 
 /// The report of --quiet: what is not ok, the worst last, and the result.
-pub fn brief(findings: &Findings) -> String {
-    let mut out = String::new();
+pub fn brief(findings: &Findings, context: &Context) -> String {
+    let mut out = Screen::new(context.columns);
     let bad = findings.images.iter().rev();
     for line in bad.filter(|line| line.status() != Status::Ok) {
         head(&mut out, line);
@@ -104,10 +106,10 @@ pub fn brief(findings: &Findings) -> String {
     if findings.refusals.is_empty() || findings.is_checked() {
         out.push_str(&result(findings));
     }
-    fitted_to_terminal(&out)
+    out.last_screen()
 }
 
-fn room(out: &mut String, room: &Room) {
+fn room(out: &mut Screen, room: &Room) {
     let message = &room.check.message;
     match room.level {
         Level::Enough => wrapped(out, "room    ", message),
@@ -119,12 +121,12 @@ fn room(out: &mut String, room: &Room) {
     }
 }
 
-fn bad_store(out: &mut String, check: &Check) {
+fn bad_store(out: &mut Screen, check: &Check) {
     let word = format!("store   {}:", check.status.name());
     headed(out, style(check.status), &word, &check.message);
 }
 
-fn one(out: &mut String, line: &Line, verbose: bool) {
+fn one(out: &mut Screen, line: &Line, verbose: bool) {
     head(out, line);
     let word = format!("         {:14} ", line.state.name());
     wrapped(out, &word, &state(line));
@@ -132,13 +134,13 @@ fn one(out: &mut String, line: &Line, verbose: bool) {
     checks(out, line, verbose);
 }
 
-fn head(out: &mut String, line: &Line) {
+fn head(out: &mut Screen, line: &Line) {
     let status = line.status();
     let word = format!("{:8}", status.name());
     headed(out, style(status), &word, &line.image.to_string());
 }
 
-fn checks(out: &mut String, line: &Line, verbose: bool) {
+fn checks(out: &mut Screen, line: &Line, verbose: bool) {
     let status = line.status();
     let mut checks: Vec<&Check> = line.checks.iter().collect();
     checks.sort_by_key(|check| (check.status, check.kind));
@@ -234,6 +236,27 @@ fn bad_of_host(findings: &Findings) -> Vec<&'static str> {
         .collect()
 }
 
+fn broken(findings: &Findings) -> impl Iterator<Item = &Line> {
+    let lines = findings.images.iter();
+    lines.filter(|line| {
+        line.status() == Status::Broken || (findings.strict && line.status() == Status::Unknown)
+    })
+}
+
+/// By name, for the last screen may have nothing else of them.
+fn names_of_broken(out: &mut Screen, findings: &Findings) {
+    let count = broken(findings).count();
+    if count == 0 || findings.images.len() == 1 {
+        return;
+    }
+    let names = broken(findings).take(SHOWN);
+    let mut names: Vec<String> = names.map(|line| line.image.to_string()).collect();
+    if let Some(more @ 1..) = count.checked_sub(SHOWN) {
+        names.push(format!("{more} more"));
+    }
+    wrapped(out, "  ", &names.join(", "));
+}
+
 fn result(findings: &Findings) -> String {
     let all = findings.images.len();
     if all == 0 {
@@ -249,10 +272,7 @@ fn result(findings: &Findings) -> String {
     }
     let promised = images(all);
     let mut line = if findings.is_broken() {
-        let bad = findings.images.iter().filter(|line| {
-            line.status() == Status::Broken || (findings.strict && line.status() == Status::Unknown)
-        });
-        let of_images = format!("{} of {promised}", bad.count());
+        let of_images = format!("{} of {promised}", broken(findings).count());
         let all = std::iter::once(&*of_images).chain(bad_of_host(findings));
         let all = all.collect::<Vec<_>>().join(", ");
         let refused = !findings.refusals.is_empty();

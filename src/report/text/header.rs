@@ -5,10 +5,11 @@ use crate::model::EngineFacts;
 use crate::model::text::escape;
 use crate::report::context::Context;
 use crate::report::text::layout::{LOUD, headed, wrapped};
+use crate::report::text::screen::Screen;
 use crate::report::wording::left_behind;
 
 /// Refusals in a row that have the same way out share one line for it.
-pub(crate) fn refusals(out: &mut String, word: &str, refusals: &[Refusal]) {
+pub(crate) fn refusals(out: &mut Screen, word: &str, refusals: &[Refusal]) {
     for same in refusals.chunk_by(|one, next| one.way_out() == next.way_out()) {
         for refusal in same {
             headed(out, LOUD, word, &refusal.message());
@@ -17,7 +18,7 @@ pub(crate) fn refusals(out: &mut String, word: &str, refusals: &[Refusal]) {
     }
 }
 
-pub(crate) fn engine_and_policy(out: &mut String, engine: &EngineFacts, context: &Context) {
+pub(crate) fn engine_and_policy(out: &mut Screen, engine: &EngineFacts, context: &Context) {
     let text = format!(
         "{}, {} ({} store), {}",
         engine.version.escaped(),
@@ -30,7 +31,7 @@ pub(crate) fn engine_and_policy(out: &mut String, engine: &EngineFacts, context:
     notes(out, context);
 }
 
-pub(crate) fn notes(out: &mut String, context: &Context) {
+pub(crate) fn notes(out: &mut Screen, context: &Context) {
     for note in context.notes.iter().chain(&context.unmatched_note()) {
         wrapped(out, "note    ", note);
     }

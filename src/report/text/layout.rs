@@ -1,4 +1,4 @@
-//! Lines of at most 80 columns. All text of a report goes through here, so that
+//! Lines no wider than the screen. All text of a report goes through here, so that
 //! nothing in it can move a cursor or reorder text, wherever it came from.
 
 use std::fmt::Write as _;
@@ -6,14 +6,12 @@ use std::fmt::Write as _;
 use anstyle::{AnsiColor, Style};
 
 use crate::model::text::escape_up_to;
+use crate::report::text::screen::Screen;
 
 pub(crate) const LOUD: Style = AnsiColor::Red.on_default().bold();
+pub(crate) const WARN: Style = AnsiColor::Yellow.on_default();
+pub(crate) const FINE: Style = AnsiColor::Green.on_default();
 pub(crate) const HEAD: Style = Style::new().bold();
-
-pub(crate) const COLUMNS: usize = 80;
-
-/// A terminal has 24 lines, and the prompt takes one.
-const LINES: usize = 23;
 
 /// The longest image name has some 520 characters, and half a name is useless.
 const LONGEST_WORD: usize = 600;
@@ -23,27 +21,27 @@ fn whole(word: &str) -> String {
 }
 
 /// `lead`, then the text. Its further lines begin in the column of the first.
-pub(crate) fn wrapped(out: &mut String, lead: &str, text: &str) {
+pub(crate) fn wrapped(out: &mut Screen, lead: &str, text: &str) {
     let column = lead.chars().count();
     out.push_str(lead);
     flow(out, column, column, text);
 }
 
 /// `head`, styled, then the text. Its further lines are indented by two columns.
-pub(crate) fn headed(out: &mut String, style: Style, head: &str, text: &str) {
+pub(crate) fn headed(out: &mut Screen, style: Style, head: &str, text: &str) {
     // Writing to a String cannot fail.
     let _ = write!(out, "{style}{head}{style:#}");
     flow(out, head.chars().count(), 2, text);
 }
 
 /// `lead`, then the text. Its further lines are indented by `indent` columns.
-pub(crate) fn hanging(out: &mut String, lead: &str, indent: usize, text: &str) {
+pub(crate) fn hanging(out: &mut Screen, lead: &str, indent: usize, text: &str) {
     out.push_str(lead);
     flow(out, lead.chars().count(), indent, text);
 }
 
 /// A command to copy. It is never broken over lines, however long it is.
-pub(crate) fn command(out: &mut String, text: &str) {
+pub(crate) fn command(out: &mut Screen, text: &str) {
     let words: Vec<String> = text.split(' ').map(whole).collect();
     let _ = writeln!(out, "  -> {}", words.join(" "));
 }
@@ -59,30 +57,17 @@ pub(crate) fn fitted(name: &str, room: usize) -> String {
 }
 
 /// A blank line between what needs a person and the rest.
-pub(crate) fn blank_after(out: &mut String) {
+pub(crate) fn blank_after(out: &mut Screen) {
     if !out.is_empty() {
-        out.push('\n');
+        out.blank_line();
     }
-}
-
-/// The end of a long report, for --quiet: a terminal shows that part.
-pub(crate) fn fitted_to_terminal(report: &str) -> String {
-    let lines: Vec<&str> = report.lines().collect();
-    let Some(left_out) = lines.len().checked_sub(LINES).filter(|more| *more > 0) else {
-        return report.to_owned();
-    };
-    let mut out = format!("({} more lines without --quiet)\n", left_out + 1);
-    for line in &lines[left_out + 1..] {
-        out.push_str(line);
-        out.push('\n');
-    }
-    out
 }
 
 /// Fills lines with words, from `column` on.
-fn flow(out: &mut String, mut column: usize, indent: usize, text: &str) {
-    let new_line = |out: &mut String| {
-        out.push('\n');
+fn flow(out: &mut Screen, mut column: usize, indent: usize, text: &str) {
+    let columns = out.columns();
+    let new_line = |out: &mut Screen| {
+        out.blank_line();
         out.push_str(&" ".repeat(indent));
     };
     let mut words = text.split(' ').filter(|word| !word.is_empty()).peekable();
@@ -90,16 +75,16 @@ fn flow(out: &mut String, mut column: usize, indent: usize, text: &str) {
         let word = whole(number);
         let unit = words.peek().filter(|unit| is_amount(number, unit));
         let wanted = word.chars().count() + unit.map_or(0, |unit| 1 + unit.chars().count());
-        if column > indent && column + 1 + wanted > COLUMNS {
+        if column > indent && column + 1 + wanted > columns {
             new_line(out);
             column = indent;
         } else if column > indent {
-            out.push(' ');
+            out.push_str(" ");
             column += 1;
         }
         let mut rest = word.as_str();
-        while column + rest.chars().count() > COLUMNS {
-            let (head, tail) = rest.split_at(break_in(rest, COLUMNS - column));
+        while column + rest.chars().count() > columns {
+            let (head, tail) = rest.split_at(break_in(rest, columns - column));
             out.push_str(head);
             new_line(out);
             (column, rest) = (indent, tail);
@@ -107,7 +92,7 @@ fn flow(out: &mut String, mut column: usize, indent: usize, text: &str) {
         out.push_str(rest);
         column += rest.chars().count();
     }
-    out.push('\n');
+    out.blank_line();
 }
 
 /// Whether these are a number and its unit, which stay on one line.
@@ -135,11 +120,12 @@ fn break_in(word: &str, room: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::COLUMNS;
 
     fn wrap(text: &str) -> String {
-        let mut out = String::new();
+        let mut out = Screen::new(COLUMNS);
         wrapped(&mut out, "note    ", text);
-        out
+        out.whole()
     }
 
     #[test]

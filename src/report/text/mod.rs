@@ -1,7 +1,8 @@
-//! Reports for people: 80 columns, what needs a person first.
+//! Reports for people: as wide as the terminal, at most 80 columns, what needs a person first.
 
 pub mod cache;
 mod header;
 pub(crate) mod layout;
 pub mod prune;
 mod restored;
+pub(crate) mod screen;

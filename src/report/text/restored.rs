@@ -7,8 +7,9 @@ use crate::cache::findings::{Findings, Line};
 use crate::cache::restore::restored::{From, Restored};
 use crate::model::Bytes;
 use crate::report::text::layout::wrapped;
+use crate::report::text::screen::Screen;
 
-pub(super) fn restored(out: &mut String, line: &Line) {
+pub(super) fn restored(out: &mut Screen, line: &Line) {
     match &line.restored {
         None => {}
         Some(Ok(restored)) => wrapped(out, "         restored       ", &came(restored)),

@@ -9,7 +9,7 @@ use libfuzzer_sys::fuzz_target;
 use secateur::decide::plan::Verdict;
 use secateur::decide::{Trust, decide};
 use secateur::policy::Policy;
-use secateur::report::{Context, PolicySource, json, text};
+use secateur::report::{COLUMNS, Context, PolicySource, json, text};
 use secateur::survey::SavedHost;
 
 static GREEDY: LazyLock<Policy> = LazyLock::new(|| {
@@ -44,6 +44,7 @@ fuzz_target!(|bytes: &[u8]| {
             notes: Vec::new(),
             unmatched: Vec::new(),
             left_behind: Vec::new(),
+            columns: COLUMNS,
         };
         let shown = text::prune::Shown {
             verbose: true,

@@ -5,26 +5,28 @@ use crate::decide::plan::{Plan, Verdict};
 use crate::prune::outcome::{How, Outcome};
 use crate::report::context::Context;
 use crate::report::text::header::refusals;
-use crate::report::text::layout::{HEAD, fitted_to_terminal, headed};
+use crate::report::text::layout::{HEAD, headed};
+use crate::report::text::prune::answer::{
+    disk_of, how_it_ended, lost, removals_head, removed_head,
+};
 use crate::report::text::prune::disk::disk;
 use crate::report::text::prune::lists::stayed;
-use crate::report::text::prune::outcome::{disk_of, how_it_ended, lost, removed_head};
-use crate::report::text::prune::plan::removals_head;
+use crate::report::text::screen::Screen;
 use crate::report::wording::images;
 
 /// A plan in at most 23 lines.
 pub fn plan(plan: &Plan, context: &Context) -> String {
-    let mut out = String::new();
-    disk(&mut out, plan.disk(), plan.pressure());
+    let mut out = Screen::new(context.columns);
+    disk(&mut out, plan);
     removable(&mut out, plan);
     removals_head(&mut out, plan, !context.refusals.is_empty(), "");
     refusals(&mut out, "a prune would be refused now:", &context.refusals);
-    fitted_to_terminal(&out)
+    out.last_screen()
 }
 
 /// An outcome in at most 23 lines.
-pub fn outcome(outcome: &Outcome, plan: Option<&Plan>) -> String {
-    let mut out = String::new();
+pub fn outcome(outcome: &Outcome, plan: Option<&Plan>, context: &Context) -> String {
+    let mut out = Screen::new(context.columns);
     if let Some(plan) = plan {
         disk_of(&mut out, outcome, plan);
         removable(&mut out, plan);
@@ -41,10 +43,10 @@ pub fn outcome(outcome: &Outcome, plan: Option<&Plan>) -> String {
     refusals(&mut out, "refused:", &outcome.refusals);
     stayed(&mut out, HEAD, "not confirmed", &outcome.unconfirmed, false);
     lost(&mut out, outcome);
-    fitted_to_terminal(&out)
+    out.last_screen()
 }
 
-fn removable(out: &mut String, plan: &Plan) {
+fn removable(out: &mut Screen, plan: &Plan) {
     let entries = plan.entries().iter();
     let later = entries.filter(|entry| matches!(entry.verdict(), Verdict::Candidate(_)));
     match later.count() {

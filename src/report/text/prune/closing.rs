@@ -7,19 +7,20 @@ use crate::model::Bytes;
 use crate::model::time::{ago, next_minute};
 use crate::report::text::layout::wrapped;
 use crate::report::text::prune::lists::every_image;
+use crate::report::text::screen::Screen;
 use crate::report::wording::images;
 
 /// `helps` is what else would free space, where that is to be told.
 pub(crate) fn closing(
-    out: &mut String,
+    out: &mut Screen,
     plan: &Plan,
     short: Option<String>,
     helps: Option<&[Alternative]>,
     verbose: bool,
 ) {
-    let next = plan.next_ready();
+    let (next, is_short) = (plan.next_ready(), short.is_some());
     if short.is_some() || next.is_some() {
-        out.push('\n');
+        out.blank_line();
     }
     if let Some(short) = short {
         wrapped(out, "note    ", &short);
@@ -30,6 +31,9 @@ pub(crate) fn closing(
         }
         let builds = "docker builder prune: the build cache. The next builds take longer.";
         wrapped(out, "helps   ", builds);
+    } else if is_short {
+        let more = "secateur plan: the largest images that stay, and what else would help.";
+        wrapped(out, "helps   ", more);
     }
     if let Some(at) = next {
         let text = format!(

@@ -2,26 +2,28 @@
 
 use std::fmt::Write as _;
 
-use crate::decide::plan::Pressure;
+use crate::decide::plan::{Plan, Pressure};
 use crate::model::conditions::{Disk, Room};
-use crate::model::{Bytes, EngineFacts, Observed};
+use crate::model::{Bytes, Observed};
 use crate::prune::outcome::Outcome;
 use crate::report::text::layout::wrapped;
+use crate::report::text::prune::bar::bar;
+use crate::report::text::screen::Screen;
 
 /// Whether the disk needs space, why, and how much.
-pub(crate) fn disk(out: &mut String, disk: &Observed<Disk>, pressure: &Pressure) {
-    let mut text = match pressure {
+pub(crate) fn disk(out: &mut Screen, plan: &Plan) {
+    let mut text = match plan.pressure() {
         Pressure::Asked { why, .. } => format!("needs space: {why}"),
         Pressure::Room { why } => format!("has room: {why}"),
         Pressure::Unknown(why) => format!("cannot be measured, so nothing goes: {why}"),
     };
-    if let Some(disk) = disk.known() {
+    if let Some(disk) = plan.disk().known() {
         let _ = write!(text, "; {}", room(disk));
     }
     if let Pressure::Asked {
         wanted: Some(wanted),
         ..
-    } = pressure
+    } = plan.pressure()
     {
         let _ = match wanted {
             Bytes(0) => write!(text, ", no more needed (disk.stop_below_percent)"),
@@ -29,12 +31,13 @@ pub(crate) fn disk(out: &mut String, disk: &Observed<Disk>, pressure: &Pressure)
         };
     }
     wrapped(out, "disk    ", &text);
+    bar(out, plan, plan.disk(), plan.disk());
 }
 
-pub(crate) fn disk_after(out: &mut String, engine: &EngineFacts, outcome: &Outcome) {
+pub(crate) fn disk_after(out: &mut Screen, plan: &Plan, outcome: &Outcome) {
     let text = match (&outcome.disk_before, &outcome.disk_after) {
         (Observed::Known(before), Observed::Known(after)) => {
-            let percents = [before, after].map(|disk| engine.used_percent(disk));
+            let percents = [before, after].map(|disk| plan.engine().used_percent(disk));
             let reclaimed = outcome.reclaimed().unwrap_or_default();
             let used = match percents {
                 [Some(before), Some(after)] => {
@@ -49,6 +52,7 @@ pub(crate) fn disk_after(out: &mut String, engine: &EngineFacts, outcome: &Outco
         }
     };
     wrapped(out, "disk    ", &text);
+    bar(out, plan, &outcome.disk_before, &outcome.disk_after);
 }
 
 /// Names the inodes where they are what makes the disk full.

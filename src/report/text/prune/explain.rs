@@ -6,21 +6,22 @@ use crate::memory::ledger::Ledger;
 use crate::model::time::{ago, minute, next_minute, span};
 use crate::report::text::layout::wrapped;
 use crate::report::text::prune::lists::stays;
+use crate::report::text::screen::Screen;
 
 /// One paragraph for each of these images of the plan.
-pub fn explain(plan: &Plan, ledger: &Ledger, entries: &[&Entry]) -> String {
+pub fn explain(plan: &Plan, ledger: &Ledger, entries: &[&Entry], columns: usize) -> String {
     let explained = entries.iter().map(|entry| {
-        let mut out = String::new();
+        let mut out = Screen::new(columns);
         image(&mut out, entry);
         verdict(&mut out, plan, entry);
         way_to_go(&mut out, plan, entry);
         dates(&mut out, ledger, entry);
-        out
+        out.whole()
     });
     explained.collect::<Vec<_>>().join("\n")
 }
 
-fn image(out: &mut String, entry: &Entry) {
+fn image(out: &mut Screen, entry: &Entry) {
     let image = entry.image();
     wrapped(out, "image   ", image.id.as_str());
     for name in image.tags.iter().chain(&image.digests) {
@@ -41,7 +42,7 @@ fn image(out: &mut String, entry: &Entry) {
     wrapped(out, "size    ", &size);
 }
 
-fn verdict(out: &mut String, plan: &Plan, entry: &Entry) {
+fn verdict(out: &mut Screen, plan: &Plan, entry: &Entry) {
     let verdict = match entry.verdict() {
         Verdict::Keep => "kept".to_owned(),
         Verdict::Candidate(why) => format!("removable, but {}: {}", stays(why), why.message()),
@@ -70,7 +71,7 @@ fn verdict(out: &mut String, plan: &Plan, entry: &Entry) {
 }
 
 /// What would have to change for a kept image to go, and when it could.
-fn way_to_go(out: &mut String, plan: &Plan, entry: &Entry) {
+fn way_to_go(out: &mut Screen, plan: &Plan, entry: &Entry) {
     if entry.verdict() != Verdict::Keep {
         return;
     }
@@ -132,7 +133,7 @@ fn condition(kind: KeepKind) -> Option<&'static str> {
     }
 }
 
-fn dates(out: &mut String, ledger: &Ledger, entry: &Entry) {
+fn dates(out: &mut Screen, ledger: &Ledger, entry: &Entry) {
     let seen = ledger.sighting(&entry.image().id);
     let dates = &entry.image().dates;
     let mut line = |lead: &str, at: Option<_>| {

@@ -8,11 +8,12 @@ use crate::decide::plan::{Entry, KeepKind, KeepReason, Plan, Verdict};
 use crate::model::reference::Reference;
 use crate::model::time::ago;
 use crate::model::{Bytes, Store};
-use crate::report::text::layout::{COLUMNS, HEAD, command, wrapped};
-use crate::report::text::prune::lists::name;
+use crate::report::text::layout::{HEAD, command, wrapped};
+use crate::report::text::prune::lists::{name, row};
+use crate::report::text::screen::Screen;
 use crate::report::wording::images;
 
-pub(crate) fn largest(out: &mut String, plan: &Plan, count: usize) {
+pub(crate) fn largest(out: &mut Screen, plan: &Plan, count: usize) {
     let size = |entry: &Entry| entry.image().size.known().copied().unwrap_or_default();
     let stay = plan.entries().iter();
     let mut stay: Vec<&Entry> = stay.filter(|it| it.verdict() == Verdict::Keep).collect();
@@ -28,16 +29,12 @@ pub(crate) fn largest(out: &mut String, plan: &Plan, count: usize) {
     }
     let of_them = images(stay.len());
     let _ = writeln!(out, "\n{HEAD}the largest {of_them} that stay{HEAD:#}:");
-    let mut line = |size: &str, used: &str, why: &str, name: &str| {
-        let start = line_start(size, used, why);
-        let _ = writeln!(out, "{start}{name}");
-    };
-    line("UP TO", "LAST USED", "FIRST REASON", "NAME");
+    let head = start("UP TO", "LAST USED", "FIRST REASON");
+    row(out, &head, |_| "NAME".to_owned());
     for entry in &stay {
         let why = why(entry).map_or("", |kind| kind.name());
         let (size, used) = (size(entry).to_string(), last_used(plan, entry));
-        let room = COLUMNS - line_start(&size, &used, why).chars().count();
-        line(&size, &used, why, &name(entry, room));
+        row(out, &start(&size, &used, why), |room| name(entry, room));
     }
     if stay.iter().any(|entry| is_unused(entry)) {
         let text = "\"not in\": not used since secateur saw it first, so long ago";
@@ -54,7 +51,7 @@ pub(crate) fn largest(out: &mut String, plan: &Plan, count: usize) {
     }
 }
 
-fn line_start(size: &str, used: &str, why: &str) -> String {
+fn start(size: &str, used: &str, why: &str) -> String {
     format!("  {size:>9}  {used:<16}  {why:<13}  ")
 }
 
@@ -97,7 +94,7 @@ fn longest_unused_tag<'a>(stay: &[&'a Entry]) -> Option<&'a Reference> {
 
 /// All images together are at most the sum of their sizes, so the rest is something else.
 /// Not so on the containerd store, which counts what images share in another way.
-fn what_is_no_image(out: &mut String, plan: &Plan) {
+fn what_is_no_image(out: &mut Screen, plan: &Plan) {
     let (Some(disk), Store::Graphdriver) = (plan.disk().known(), plan.engine().store) else {
         return;
     };

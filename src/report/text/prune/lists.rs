@@ -11,43 +11,58 @@ use crate::model::reference::Reference;
 use crate::model::time::{ago, minute};
 use crate::model::{Bytes, ImageId};
 use crate::prune::outcome::{Ending, Outcome, Stayed};
-use crate::report::text::layout::{COLUMNS, HEAD, fitted, hanging, headed, wrapped};
+use crate::report::text::layout::{HEAD, fitted, hanging, headed, wrapped};
+use crate::report::text::screen::Screen;
 use crate::report::wording::images;
 
 /// How many images a list shows without --verbose.
 const SHOWN: usize = 20;
 
-/// Columns of a table's last column, the name.
+/// The fewest columns for a table's last one, the name.
 const NAME: usize = 25;
 
 /// One line for each image.
 pub(crate) fn table<'a>(
-    out: &mut String,
+    out: &mut Screen,
     plan: &Plan,
     ids: impl ExactSizeIterator<Item = &'a ImageId>,
     verbose: bool,
 ) {
     let total = ids.len();
     let shown = if verbose { total } else { SHOWN };
-    let mut line = |id: &str, class: &str, least: &str, age: &str, name: &str| {
-        let start = format!("  {id:<12}  {class:<13}  {least:>9}  {age:>11}  ");
-        let _ = writeln!(out, "{}", format!("{start}{name}").trim_end());
+    let start = |id: &str, class: &str, least: &str, age: &str| {
+        format!("  {id:<12}  {class:<13}  {least:>9}  {age:>11}  ")
     };
-    line("IMAGE", "CLASS", "AT LEAST", "UNNEEDED", "NAME");
+    let head = start("IMAGE", "CLASS", "AT LEAST", "UNNEEDED");
+    row(out, &head, |_| "NAME".to_owned());
     for entry in ids.take(shown).filter_map(|id| plan.entry(id)) {
         let age = entry.unneeded().map(|u| ago(u.since, plan.now()));
-        line(
+        let start = start(
             entry.image().id.short(),
             entry.class().name(),
             &entry.reclaimable().to_string(),
             &age.unwrap_or_default(),
-            &name(entry, NAME),
         );
+        row(out, &start, |room| name(entry, room));
     }
     more(out, total, shown);
 }
 
-fn more(out: &mut String, total: usize, shown: usize) {
+/// A table's row, given the columns for its name. On a narrow screen the name has a line
+/// of its own.
+pub(crate) fn row(out: &mut Screen, start: &str, name: impl FnOnce(usize) -> String) {
+    const INDENT: usize = 4;
+    let room = out.columns().saturating_sub(start.chars().count());
+    let line = if room < NAME {
+        let name = name(out.columns() - INDENT);
+        format!("{}\n{:INDENT$}{name}", start.trim_end(), "")
+    } else {
+        format!("{start}{}", name(room))
+    };
+    let _ = writeln!(out, "{}", line.trim_end());
+}
+
+fn more(out: &mut Screen, total: usize, shown: usize) {
     if total > shown {
         let _ = writeln!(out, "  ... and {} more (-v shows all)", total - shown);
     }
@@ -70,7 +85,7 @@ pub(crate) fn name(entry: &Entry, room: usize) -> String {
 }
 
 /// Images that stayed, grouped by why, in the order of the first of each group.
-pub(crate) fn stayed(out: &mut String, style: Style, word: &str, all: &[Stayed], verbose: bool) {
+pub(crate) fn stayed(out: &mut Screen, style: Style, word: &str, all: &[Stayed], verbose: bool) {
     if all.is_empty() {
         return;
     }
@@ -95,7 +110,7 @@ pub(crate) fn stayed(out: &mut String, style: Style, word: &str, all: &[Stayed],
 }
 
 /// How many images of the plan had no turn.
-pub(crate) fn not_tried(out: &mut String, outcome: &Outcome, plan: &Plan) {
+pub(crate) fn not_tried(out: &mut Screen, outcome: &Outcome, plan: &Plan) {
     let stayed = [&outcome.skipped, &outcome.failed, &outcome.unconfirmed];
     let tried: BTreeSet<&ImageId> = stayed
         .into_iter()
@@ -124,7 +139,7 @@ pub(crate) fn not_tried(out: &mut String, outcome: &Outcome, plan: &Plan) {
     );
 }
 
-pub(crate) fn held_back(out: &mut String, plan: &Plan) {
+pub(crate) fn held_back(out: &mut Screen, plan: &Plan) {
     let mut counts: BTreeMap<HeldBack, (usize, Bytes)> = BTreeMap::new();
     for entry in plan.entries() {
         if let Verdict::Candidate(why) = entry.verdict() {
@@ -151,7 +166,7 @@ pub(crate) fn stays(why: HeldBack) -> &'static str {
 }
 
 /// Counts every kept image once, under its first reason.
-pub(crate) fn kept(out: &mut String, plan: &Plan) {
+pub(crate) fn kept(out: &mut Screen, plan: &Plan) {
     let counts = plan.kept();
     let total: usize = counts.iter().map(|(_, count, _)| count).sum();
     if total == 0 {
@@ -165,12 +180,8 @@ pub(crate) fn kept(out: &mut String, plan: &Plan) {
     let _ = writeln!(out, "  {:>6}  {:>9}  FIRST REASON", "IMAGES", "UP TO");
     for (kind, count, bytes) in counts.iter().filter(|(_, count, _)| *count > 0) {
         let bytes = bytes.to_string();
-        let _ = writeln!(
-            out,
-            "  {count:>6}  {bytes:>9}  {:<13}  {}",
-            kind.name(),
-            words(*kind)
-        );
+        let start = format!("  {count:>6}  {bytes:>9}  {:<13}  ", kind.name());
+        wrapped(out, &start, words(*kind));
     }
 }
 
@@ -193,7 +204,7 @@ fn words(kind: KeepKind) -> &'static str {
 }
 
 /// Removals first, then candidates, then what is kept.
-pub(crate) fn every_image(out: &mut String, plan: &Plan) {
+pub(crate) fn every_image(out: &mut Screen, plan: &Plan) {
     let _ = writeln!(out, "\n{HEAD}every image{HEAD:#}");
     let of = |wanted: fn(&Verdict) -> bool| {
         let all = plan.entries().iter();
@@ -205,8 +216,7 @@ pub(crate) fn every_image(out: &mut String, plan: &Plan) {
         let (id, verdict) = (entry.image().id.short(), entry.verdict().name());
         let class = entry.class().name();
         let start = format!("  {id}  {verdict:<9}  {class:<13}  ");
-        let name = name(entry, COLUMNS - start.chars().count());
-        let _ = writeln!(out, "{start}{name}");
+        row(out, &start, |room| name(entry, room));
         if let Some(unneeded) = entry.unneeded().filter(|_| entry.reasons().is_empty()) {
             let (since, words) = (unneeded.since, unneeded.evidence.words());
             let text = format!("unneeded since {} ({words})", minute(since));

@@ -1,6 +1,8 @@
 //! Plan and outcome of a prune. They share their words: "would remove",
 //! "removed".
 
+mod answer;
+mod bar;
 mod brief;
 mod closing;
 mod disk;

@@ -1,17 +1,17 @@
 //! What a prune would do.
 
-use std::fmt::Write as _;
-
 use crate::decide::Alternative;
 use crate::decide::plan::Plan;
 use crate::report::context::Context;
 use crate::report::text::header::{engine_and_policy, refusals};
-use crate::report::text::layout::{HEAD, blank_after, headed};
+use crate::report::text::layout::blank_after;
+use crate::report::text::prune::answer::removals_head;
+use crate::report::text::prune::brief::plan as plan_in_brief;
 use crate::report::text::prune::closing::{closing, short_of_target};
 use crate::report::text::prune::disk::disk;
 use crate::report::text::prune::largest::largest;
 use crate::report::text::prune::lists::{held_back, kept, table};
-use crate::report::wording::images;
+use crate::report::text::screen::Screen;
 
 /// How many of the largest images a plan shows without --top.
 const TOP: usize = 10;
@@ -30,12 +30,12 @@ pub struct Shown {
 /// The whole report of a plan.
 pub fn plan(plan: &Plan, context: &Context, shown: &Shown) -> String {
     let verbose = shown.verbose;
-    let mut out = String::new();
+    let mut out = Screen::new(context.columns);
     refusals(&mut out, "a prune would be refused now:", &context.refusals);
     blank_after(&mut out);
     engine_and_policy(&mut out, plan.engine(), context);
-    disk(&mut out, plan.disk(), plan.pressure());
-    out.push('\n');
+    disk(&mut out, plan);
+    out.blank_line();
     removals_head(&mut out, plan, !context.refusals.is_empty(), ":");
     if plan.removals().len() > 0 {
         let ids = plan.removals().map(|entry| &entry.image().id);
@@ -48,19 +48,5 @@ pub fn plan(plan: &Plan, context: &Context, shown: &Shown) -> String {
     largest(&mut out, plan, shown.top.unwrap_or(usual));
     let helps = short.as_ref().map(|_| &*shown.alternatives);
     closing(&mut out, plan, short, helps, verbose);
-    out
-}
-
-/// How many images a prune would remove. `end` is ":" where a list follows.
-pub(crate) fn removals_head(out: &mut String, plan: &Plan, refused: bool, end: &str) {
-    let (count, all) = (plan.removals().len(), plan.entries().len());
-    if count == 0 {
-        let here = format!("({} here)", images(all));
-        headed(out, HEAD, "would remove nothing", &here);
-        return;
-    }
-    let least = plan.frees();
-    let head = format!("would remove {count} of {}", images(all));
-    let but = if refused { ", were it not refused" } else { "" };
-    let _ = writeln!(out, "{HEAD}{head}{HEAD:#}, at least {least}{but}{end}");
+    out.ending_with(|| plan_in_brief(plan, context))
 }

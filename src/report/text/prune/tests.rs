@@ -7,10 +7,11 @@ use crate::model::conditions::{Cure, Disk, LeftBehind, Room};
 use crate::model::text::Untrusted;
 use crate::model::{Bytes, Observed};
 use crate::prune::outcome::{Ending, Outcome, Removed};
-use crate::report::context::Context;
+use crate::report::context::{COLUMNS, Context};
 use crate::report::tests::{
     self, ENOUGH, GIB, MIB, context, disk, host, plain, planned, policy, refusals, run, seen,
 };
+use crate::report::text::layout::{FINE, LOUD, WARN};
 use crate::report::text::prune::Shown;
 use crate::report::{json, text};
 use crate::testing::{at, id, image, inventory, pinned, tagged};
@@ -101,17 +102,17 @@ fn what_quiet_leaves_fits_a_terminal_and_ends_with_what_matters() {
     fits(&quiet);
 
     let mut outcome = run(&plan, str::to_owned);
-    let quiet = text::prune::outcome_in_brief(&outcome, Some(&plan));
+    let quiet = text::prune::outcome_in_brief(&outcome, Some(&plan), &context(vec![], &[]));
     assert!(quiet.ends_with(": build it again\n"), "{quiet}");
     for _ in 0..4 {
         outcome.lost.extend(outcome.lost.clone());
     }
-    let quiet = text::prune::outcome_in_brief(&outcome, Some(&plan));
+    let quiet = text::prune::outcome_in_brief(&outcome, Some(&plan), &context(vec![], &[]));
     fits(&quiet);
     assert!(quiet.contains("more lines without --quiet)"), "{quiet}");
     assert!(quiet.ends_with(": build it again\n"), "{quiet}");
     let nothing = Outcome::new("run".into(), at(0), Observed::Unknown("why".into()));
-    let quiet = text::prune::outcome_in_brief(&nothing, Some(&plan));
+    let quiet = text::prune::outcome_in_brief(&nothing, Some(&plan), &context(vec![], &[]));
     assert!(last(&quiet).starts_with("removed nothing"), "{quiet}");
 }
 
@@ -195,8 +196,156 @@ fn one_image_and_its_story() {
     let entries: Vec<_> = [4, 6, 8, 9, 10].map(|n| plan.entry(&id(n)).unwrap()).into();
     golden(
         "explain.txt",
-        &text::prune::explain(&plan, &ledger, &entries),
+        &text::prune::explain(&plan, &ledger, &entries, COLUMNS),
     );
+}
+
+/// A host that has many images of each kind, under pressure, beside a deploy.
+#[test]
+fn the_last_screen_of_a_long_report_has_the_answer() {
+    let many = (1..=30).map(image);
+    let mut host = inventory(many);
+    host.disk = Observed::Known(disk(90 * GIB));
+    let ledger = seen(&Ledger::empty("e"), host.clone(), -30);
+    let ledger = seen(&ledger, host.clone(), 0);
+    let plan = decide(&policy(""), &host, &ledger, Trust::OwnMemory);
+    let last = |report: String| {
+        let lines: Vec<String> = plain(&report).lines().map(str::to_owned).collect();
+        assert!(lines.len() > 23, "{report}");
+        lines[lines.len() - 23..].join("\n")
+    };
+    let context = context(refusals(), &[]);
+    for verbose in [false, true] {
+        let shown = Shown {
+            verbose,
+            ..Shown::default()
+        };
+        let seen = last(text::prune::plan(&plan, &context, &shown));
+        assert!(
+            seen.contains("\ndisk    needs space: 90.0 % used"),
+            "{seen}"
+        );
+        assert!(seen.contains(", start > 85 %\n"), "{seen}");
+        assert!(seen.contains("\nwould remove 30 of 30 images"), "{seen}");
+        assert!(seen.contains("is held by"), "why it is refused: {seen}");
+    }
+    let mut outcome = run(&plan, str::to_owned);
+    outcome.removed = plan.removals().map(Removed::of).collect();
+    let seen = last(text::prune::outcome(&outcome, Some(&plan), &context, false));
+    assert!(seen.contains("\nremoved 30 images"), "{seen}");
+    assert!(seen.contains("\nstopped: the engine went away"), "{seen}");
+    assert!(seen.contains("\nlost: "), "{seen}");
+    // A short one says it once.
+    let (plan, _) = planned("[disk]\nstart_above_percent = 90");
+    let seen = text::prune::plan(&plan, &tests::context(vec![], &[]), &Shown::default());
+    assert_eq!(seen.matches("would remove").count(), 1, "{seen}");
+}
+
+#[test]
+fn the_bar_shows_where_removing_stops_and_starts_and_what_was_freed() {
+    let bar = |more: &str, before: u64, after: u64| {
+        let (mut host, ledger) = host();
+        host.disk = Observed::Known(disk(before * GIB));
+        let plan = decide(&policy(more), &host, &ledger, Trust::OwnMemory);
+        let mut outcome = Outcome::new("run".into(), at(0), plan.disk().clone());
+        outcome.removed = plan.removals().take(1).map(Removed::of).collect();
+        outcome.disk_after = Observed::Known(disk(after * GIB));
+        let context = context(vec![], &[]);
+        let report = if before == after {
+            text::prune::plan(&plan, &context, &Shown::default())
+        } else {
+            text::prune::outcome(&outcome, Some(&plan), &context, false)
+        };
+        let line = report.lines().find(|line| line.starts_with("        ["));
+        let line = line.unwrap_or_default().to_owned();
+        (plain(&format!("{line}\n")), line)
+    };
+    for (more, before, after, style, wanted) in [
+        (
+            "",
+            86,
+            86,
+            LOUD,
+            "[###########################<##>     ]  stop < 75 %, start > 85 %",
+        ),
+        (
+            "",
+            80,
+            80,
+            WARN,
+            "[###########################<# >     ]  stop < 75 %, start > 85 %",
+        ),
+        (
+            "",
+            50,
+            50,
+            FINE,
+            "[##################         <  >     ]  stop < 75 %, start > 85 %",
+        ),
+        (
+            "",
+            90,
+            70,
+            FINE,
+            "[##########################-<-->--   ]  stop < 75 %, start > 85 %",
+        ),
+        (
+            "[disk]\nstart_above_percent = 75",
+            86,
+            86,
+            LOUD,
+            "[###########################>###     ]  start > 75 %",
+        ),
+        (
+            "[disk]\nmin_free = \"30GiB\"",
+            60,
+            60,
+            FINE,
+            "[######################   >          ]  start > 70 %",
+        ),
+        (
+            "[disk]\nstart_above_percent = 0\nstop_below_percent = 0",
+            86,
+            86,
+            FINE,
+            "[###############################     ]",
+        ),
+    ] {
+        let (seen, styled) = bar(more, before, after);
+        assert_eq!(seen.trim(), wanted, "{more} {before} {after}");
+        assert!(styled.contains(&style.render().to_string()), "{styled:?}");
+    }
+}
+
+#[test]
+fn a_narrow_terminal_has_no_line_that_is_wider() {
+    let (plan, ledger) = planned("");
+    let narrow = Context {
+        columns: 60,
+        ..context(
+            refusals(),
+            &["a note of some length, which one line of 60 columns does not hold"],
+        )
+    };
+    let shown = Shown {
+        verbose: true,
+        top: Some(10),
+        alternatives: vec![],
+    };
+    let outcome = run(&plan, str::to_owned);
+    let every: Vec<_> = plan.entries().iter().collect();
+    for report in [
+        text::prune::plan(&plan, &narrow, &shown),
+        text::prune::outcome(&outcome, Some(&plan), &narrow, true),
+        text::prune::explain(&plan, &ledger, &every, 60),
+    ] {
+        let shown = plain(&report);
+        let wide = shown
+            .lines()
+            .filter(|line| line.chars().count() > 60 && !line.starts_with("  -> "))
+            .collect::<Vec<_>>();
+        assert!(wide.is_empty(), "{wide:#?}");
+    }
 }
 
 #[test]
@@ -295,7 +444,7 @@ fn no_report_is_too_wide_or_moves_a_cursor() {
     let mut outcome = run(&plan, |why| format!("{why} {long}"));
     outcome.refusals = against;
     let every: Vec<_> = plan.entries().iter().collect();
-    plain(&text::prune::explain(&plan, &ledger, &every));
+    plain(&text::prune::explain(&plan, &ledger, &every, COLUMNS));
     for verbose in [false, true] {
         for plan in [&plan, &unmeasured] {
             plain(&text::prune::plan(
