@@ -14,8 +14,10 @@
 //! | which credentials docker would send | [`credentials`] |
 //! | ready, missing, stale or damaged, and since when | [`State`] |
 //! | what all answers come to | [`findings`] |
+//! | what an archive holds | [`archive`] |
 //! | which checks are made, in which order | [`run`] |
 
+pub mod archive;
 mod check;
 pub mod checks;
 pub mod credentials;

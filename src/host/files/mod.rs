@@ -22,7 +22,7 @@ pub use aside::{keep_as, quarantine};
 pub use error::FileError;
 pub use matching::matching;
 pub use of_owner::{OfOther, read_of_owner};
-pub use plain::{read_named, read_untrusted};
+pub use plain::{open_untrusted, read_named, read_untrusted};
 pub use state_dir::StateDir;
 pub use trust::{Wanted, check};
 pub use trusted::{read_trusted, read_trusted_end, read_trusted_through_links};

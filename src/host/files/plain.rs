@@ -34,7 +34,23 @@ pub fn read_named(path: &Path, max_bytes: u64) -> Result<Vec<u8>, FileError> {
     read_plain(path, 0, max_bytes)
 }
 
+/// Opens a file whose content is checked as it is read, and gives its length in bytes.
+/// `None` if it is not there.
+///
+/// # Errors
+///
+/// [`FileError::Io`], also if it is no plain file (a symbolic link is none).
+pub fn open_untrusted(path: &Path) -> Result<Option<(File, u64)>, FileError> {
+    let opened = FileError::none_if_missing(open_plain(path, libc::O_NOFOLLOW))?;
+    Ok(opened.map(|(file, meta)| (file, meta.len())))
+}
+
 fn read_plain(path: &Path, flags: libc::c_int, max_bytes: u64) -> Result<Vec<u8>, FileError> {
+    let (file, _) = open_plain(path, flags)?;
+    read_up_to(file, path, max_bytes)
+}
+
+fn open_plain(path: &Path, flags: libc::c_int) -> Result<(File, fs::Metadata), FileError> {
     let meta = if flags & libc::O_NOFOLLOW == 0 {
         fs::metadata(path)
     } else {
@@ -51,7 +67,7 @@ fn read_plain(path: &Path, flags: libc::c_int, max_bytes: u64) -> Result<Vec<u8>
         .map_err(FileError::io("open", path))?;
     let meta = file.metadata().map_err(FileError::io("look at", path))?;
     must_be_plain(path, &meta)?;
-    read_up_to(file, path, max_bytes)
+    Ok((file, meta))
 }
 
 pub(super) fn must_be_plain(path: &Path, meta: &fs::Metadata) -> Result<(), FileError> {

@@ -1,0 +1,140 @@
+//! Reads blobs: plain files only, of the size that was told, and hashed on the way.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::PathBuf;
+
+use sha2::{Digest as _, Sha256};
+
+use crate::cache::archive::descriptor::Descriptor;
+use crate::cache::archive::digest::Digest;
+use crate::cache::archive::document::LONGEST_DOCUMENT;
+use crate::cache::archive::error::{ArchiveError, Damage};
+use crate::cache::archive::open::Archive;
+use crate::host::files::open_untrusted;
+
+/// A blob that is being read. The last of its bytes come only if all of them have their
+/// digest; else that read fails with an [`ArchiveError`] inside.
+#[derive(Debug)]
+pub struct Blob {
+    file: File,
+    path: PathBuf,
+    digest: Digest,
+    /// None once the bytes are known to be right.
+    hash: Option<Sha256>,
+    size: u64,
+    left: u64,
+}
+
+impl Archive {
+    /// # Errors
+    ///
+    /// [`ArchiveError::Damaged`] where it is missing, of another size than `size` bytes, or
+    /// no plain file; [`ArchiveError::File`] where it cannot be opened.
+    pub fn blob(&self, digest: &Digest, size: u64) -> Result<Blob, ArchiveError> {
+        let path = self.path(digest);
+        let damaged = |how| ArchiveError::damaged(&path, how);
+        if std::fs::symlink_metadata(&path).is_ok_and(|meta| !meta.is_file()) {
+            return Err(damaged(Damage::NotAFile));
+        }
+        let opened = open_untrusted(&path)?;
+        let (file, seen) = opened.ok_or_else(|| damaged(Damage::Missing))?;
+        if seen != size {
+            return Err(damaged(Damage::Size { seen, wanted: size }));
+        }
+        Ok(Blob {
+            file,
+            path,
+            digest: digest.clone(),
+            hash: Some(Sha256::new()),
+            size,
+            left: size,
+        })
+    }
+
+    /// Whether a plain file of that size is there. Its bytes are not read.
+    pub fn has(&self, blob: &Descriptor) -> bool {
+        let meta = std::fs::symlink_metadata(self.path(&blob.digest));
+        meta.is_ok_and(|meta| meta.is_file() && meta.len() == blob.size)
+    }
+
+    /// All bytes of a manifest, an index or a configuration.
+    ///
+    /// # Errors
+    ///
+    /// As [`Archive::blob`], and where its bytes are not its digest, or it is longer than
+    /// any such document.
+    pub fn document(&self, blob: &Descriptor) -> Result<Vec<u8>, ArchiveError> {
+        let path = self.path(&blob.digest);
+        if blob.size > LONGEST_DOCUMENT {
+            let (seen, most) = (blob.size, LONGEST_DOCUMENT);
+            return Err(ArchiveError::damaged(&path, Damage::TooLong { seen, most }));
+        }
+        let mut bytes = Vec::new();
+        let mut read = self.blob(&blob.digest, blob.size)?;
+        match read.read_to_end(&mut bytes) {
+            Ok(_) => Ok(bytes),
+            Err(error) => Err(read.error(error)),
+        }
+    }
+}
+
+impl Blob {
+    /// In bytes, all of it.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// What a failed read means.
+    pub fn error(&self, error: io::Error) -> ArchiveError {
+        match error.downcast::<ArchiveError>() {
+            Ok(error) => error,
+            Err(error) => ArchiveError::damaged(&self.path, Damage::Unread(error.to_string())),
+        }
+    }
+
+    fn damaged(&self, how: Damage) -> io::Error {
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            ArchiveError::damaged(&self.path, how),
+        )
+    }
+
+    fn check(&mut self) -> io::Result<()> {
+        let Some(hash) = self.hash.take() else {
+            return Ok(());
+        };
+        let seen = Digest::finished(hash.clone());
+        if seen == self.digest {
+            return Ok(());
+        }
+        // Asked again, it fails again.
+        self.hash = Some(hash);
+        Err(self.damaged(Damage::Digest(seen)))
+    }
+}
+
+impl Read for Blob {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if self.left == 0 {
+            self.check()?;
+            return Ok(0);
+        }
+        let most = usize::try_from(self.left).unwrap_or(usize::MAX);
+        let most = most.min(into.len());
+        let count = self.file.read(&mut into[..most])?;
+        if count == 0 && most > 0 {
+            // It was cut off since it was opened.
+            let (seen, wanted) = (self.size - self.left, self.size);
+            return Err(self.damaged(Damage::Size { seen, wanted }));
+        }
+        if let Some(hash) = &mut self.hash {
+            hash.update(&into[..count]);
+        }
+        self.left -= count as u64;
+        if self.left == 0 {
+            self.check()?;
+        }
+        Ok(count)
+    }
+}

@@ -1,0 +1,32 @@
+//! An archive of images: an OCI image layout on disk, which others read and write, too.
+//! Whoever may write its index decides which content a name means, so the folder and the
+//! index are trusted as the policy is. Blobs need no trust: their digests are checked.
+
+mod annotations;
+mod blob;
+mod descriptor;
+mod digest;
+mod document;
+mod entry;
+mod error;
+mod index;
+mod open;
+mod resolve;
+
+pub use blob::Blob;
+pub use descriptor::Descriptor;
+pub use digest::{BadDigest, Digest};
+pub use entry::{Entry, Ours};
+pub use error::{ArchiveError, Damage, Foreign};
+pub use index::Index;
+pub use open::Archive;
+pub use resolve::Resolved;
+
+#[cfg(test)]
+pub mod testing;
+#[cfg(test)]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the tests play the others, whose files come and go"
+)]
+mod tests;

@@ -1,0 +1,142 @@
+//! What an entry leads to: the manifest of an image for one platform, and its blobs.
+
+use std::collections::BTreeSet;
+
+use crate::cache::archive::descriptor::Descriptor;
+use crate::cache::archive::digest::Digest;
+use crate::cache::archive::document::{Document, diff_ids};
+use crate::cache::archive::entry::Entry;
+use crate::cache::archive::error::{ArchiveError, Damage};
+use crate::cache::archive::open::Archive;
+use crate::engine::Platform;
+
+/// Indexes in indexes. An image has one, a list of lists two.
+const DEEPEST: usize = 4;
+
+/// Manifests and indexes that are read for one entry.
+const MOST_DOCUMENTS: usize = 256;
+
+/// One image, as an archive describes it. That its blobs are there and whole is not said.
+#[derive(Debug, Clone)]
+pub struct Resolved {
+    /// The indexes on the way from the entry to the manifest, outermost first.
+    pub indexes: Vec<Descriptor>,
+    pub manifest: Descriptor,
+    pub config: Descriptor,
+    /// Lowest first.
+    pub layers: Vec<Descriptor>,
+    /// What each layer hashes to, uncompressed.
+    pub diff_ids: Vec<Digest>,
+}
+
+impl Archive {
+    /// The manifest that an engine of this platform takes: the first that is made for it,
+    /// or for no named platform, and is here. Where an entry is no index, its manifest,
+    /// whatever its platform.
+    ///
+    /// # Errors
+    ///
+    /// [`ArchiveError::Damaged`], with the path of the blob.
+    pub fn resolve(&self, entry: &Entry, platform: &Platform) -> Result<Resolved, ArchiveError> {
+        let mut budget = MOST_DOCUMENTS;
+        let root = &entry.descriptor;
+        let found = self.find(root, platform, &mut Vec::new(), &mut budget)?;
+        found.ok_or_else(|| self.damaged(root, Damage::NotFor(platform.to_string())))
+    }
+
+    fn damaged(&self, blob: &Descriptor, how: Damage) -> ArchiveError {
+        ArchiveError::damaged(&self.path(&blob.digest), how)
+    }
+
+    fn read(&self, blob: &Descriptor, budget: &mut usize) -> Result<Document, ArchiveError> {
+        *budget = budget
+            .checked_sub(1)
+            .ok_or_else(|| self.damaged(blob, Damage::TooDeep))?;
+        let bytes = self.document(blob)?;
+        Document::read(&bytes, blob).map_err(|how| self.damaged(blob, how))
+    }
+
+    fn find(
+        &self,
+        from: &Descriptor,
+        platform: &Platform,
+        indexes: &mut Vec<Descriptor>,
+        budget: &mut usize,
+    ) -> Result<Option<Resolved>, ArchiveError> {
+        let manifests = match self.read(from, budget)? {
+            Document::Manifest { config, layers } => {
+                let bytes = self.document(&config)?;
+                let diff_ids = diff_ids(&bytes).map_err(|how| self.damaged(&config, how))?;
+                if diff_ids.len() != layers.len() {
+                    let (manifest, config) = (layers.len(), diff_ids.len());
+                    return Err(self.damaged(from, Damage::Layers { manifest, config }));
+                }
+                return Ok(Some(Resolved {
+                    indexes: indexes.clone(),
+                    manifest: from.clone(),
+                    config,
+                    layers,
+                    diff_ids,
+                }));
+            }
+            Document::Index(manifests) => manifests,
+        };
+        if indexes.len() == DEEPEST {
+            return Err(self.damaged(from, Damage::TooDeep));
+        }
+        indexes.push(from.clone());
+        for child in manifests {
+            let named = child.platform.as_ref();
+            let fits = !child.is_attestation && named.is_none_or(|named| named == platform);
+            // The manifests of other platforms and variants need not be here.
+            if fits
+                && self.has(&child)
+                && let Some(found) = self.find(&child, platform, indexes, budget)?
+            {
+                return Ok(Some(found));
+            }
+        }
+        indexes.pop();
+        Ok(None)
+    }
+
+    /// Every blob that an entry leads to and that is here: what an engine with a containerd
+    /// store takes. Each once, those that others name first, in an order that stays.
+    ///
+    /// # Errors
+    ///
+    /// As [`Archive::resolve`], where a document that is here does not read.
+    pub fn blobs_of(&self, entry: &Entry) -> Result<Vec<Descriptor>, ArchiveError> {
+        let mut budget = MOST_DOCUMENTS;
+        let (mut known, mut found) = (BTreeSet::new(), Vec::new());
+        self.gather(&entry.descriptor, 0, &mut budget, &mut known, &mut found)?;
+        Ok(found)
+    }
+
+    fn gather(
+        &self,
+        from: &Descriptor,
+        depth: usize,
+        budget: &mut usize,
+        known: &mut BTreeSet<Digest>,
+        found: &mut Vec<Descriptor>,
+    ) -> Result<(), ArchiveError> {
+        if !known.insert(from.digest.clone()) {
+            return Ok(());
+        }
+        let document = self.read(from, budget)?;
+        let is_index = matches!(document, Document::Index(_));
+        if is_index && depth == DEEPEST {
+            return Err(self.damaged(from, Damage::TooDeep));
+        }
+        for blob in document.blobs().filter(|blob| self.has(blob)) {
+            if is_index {
+                self.gather(blob, depth + 1, budget, known, found)?;
+            } else if known.insert(blob.digest.clone()) {
+                found.push(blob.clone());
+            }
+        }
+        found.push(from.clone());
+        Ok(())
+    }
+}
