@@ -2,7 +2,7 @@
 //! engine's answers into the model's values, sentinels into Unknown, and never
 //! decides. [`Reader`] has no way to change anything. [`Remover`], which only a cleared
 //! plan leads to, can name one image, drop one name, and put a name back. [`Puller`] can
-//! pull one name, [`Tagger`] set one tag.
+//! pull one name, [`Tagger`] set one tag, [`Loader`] load one image from files and name it.
 
 mod address;
 mod allowance;
@@ -12,6 +12,7 @@ mod contents;
 mod context;
 mod deploys;
 mod descriptor;
+mod digest_names;
 mod environment;
 mod error;
 mod events;
@@ -23,6 +24,7 @@ mod inspect;
 mod items;
 mod labelled;
 mod list;
+mod load;
 mod names;
 mod platform;
 mod pull;
@@ -35,7 +37,9 @@ mod sparing;
 mod stream;
 mod swarm;
 mod tag;
+mod tar;
 mod tasks;
+mod upload;
 
 pub use address::Address;
 pub use contents::Contents;
@@ -48,6 +52,7 @@ pub use held::{Held, Share};
 pub use info::Info;
 pub use inspect::{Described, Inspected, Leads};
 pub use labelled::Labelled;
+pub use load::{Loader, NotLoaded};
 pub use platform::Platform;
 pub use pull::Puller;
 pub use reader::Reader;
@@ -56,3 +61,4 @@ pub use remove::{Dropped, Remover};
 pub use stream::{Amount, End, Lines as PullLines, Message as PullMessage, Pulled};
 pub use swarm::wanted_by_swarm;
 pub use tag::Tagger;
+pub use upload::{Open, Part};

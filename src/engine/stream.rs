@@ -1,4 +1,4 @@
-//! The stream of a pull. Decides from the engine's messages which layers were fetched,
+//! The stream of a pull or load. Decides from the engine's messages which layers were fetched,
 //! which were here already, and how the pull ended. It asks nothing.
 
 use std::collections::BTreeMap;
@@ -9,13 +9,15 @@ use tokio_util::codec::{Decoder, LinesCodec, LinesCodecError};
 
 use crate::model::text::json_error;
 
-/// One message of POST /images/create.
+/// One message of POST /images/create or /images/load.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct Message {
     /// The layer, or the tag in the first message.
     pub id: Option<String>,
     pub status: Option<String>,
+    /// What a load says for people.
+    pub stream: Option<String>,
     /// An error that came after the first byte: old form.
     pub error: Option<String>,
     /// The same, new form.

@@ -1,0 +1,192 @@
+//! Loading an image into the engine from files (POST /images/load), and giving it its digest
+//! references. Only an
+//! [`Undisturbed`] of the guards leads to a [`Loader`]. An image is loaded without a name:
+//! a load would take a name from another image, and the containerd store names also what
+//! it cannot unpack.
+
+use std::io;
+use std::ops::ControlFlow;
+use std::pin::pin;
+use std::time::Duration;
+
+use bollard::BollardRequest;
+use bollard::errors::Error as Bollard;
+use hyper::Request;
+use hyper::http::request::Builder;
+use tokio::time::Instant;
+
+use crate::engine::descriptor::Descriptor;
+use crate::engine::error::{EngineError, Failure};
+use crate::engine::reader::{Reader, piece};
+use crate::engine::stream::{Lines, Message};
+use crate::engine::upload::{Part, Pieces, Sent};
+use crate::guard::Undisturbed;
+use crate::model::ImageId;
+use crate::model::reference::Reference;
+use crate::model::text::escape;
+
+/// How often the caller hears how far a load is.
+const TICK: Duration = Duration::from_millis(200);
+
+/// An engine that has all bytes says nothing before all layers are unpacked.
+const SILENT: Duration = Duration::from_mins(30);
+
+/// Read access, and the requests that load one image and name it.
+#[derive(Debug)]
+pub struct Loader<'a> {
+    reader: &'a Reader,
+}
+
+/// Why an image was not loaded.
+#[derive(Debug)]
+pub enum NotLoaded {
+    /// One of its files could not be read, or was not what it was to be. The engine loaded
+    /// nothing.
+    File(io::Error),
+    /// The caller gave it up. The engine loaded nothing, unless it had all bytes.
+    GivenUp,
+    Engine(EngineError),
+}
+
+impl Reader {
+    /// The same engine, with the means to load while nothing else is at work.
+    pub fn loader(&self, _: &Undisturbed) -> Loader<'_> {
+        Loader { reader: self }
+    }
+}
+
+impl Loader<'_> {
+    /// Sends the files of the image that has this id. `on_bytes` hears several times a
+    /// second how many bytes were sent, and may give the load up.
+    pub async fn load(
+        &self,
+        id: &ImageId,
+        parts: Vec<Part>,
+        on_bytes: &mut dyn FnMut(u64) -> ControlFlow<()>,
+    ) -> Result<(), NotLoaded> {
+        let doing = format!("load image {}", id.short());
+        let sent = Sent::default();
+        let pieces = futures_util::stream::iter(Pieces::of(parts, &sent));
+        let request = request().body(bollard::body_try_stream(pieces));
+        let request = request.map_err(|why| EngineError::nonsense(&*doing, why))?;
+        let answer = post(self.reader, request);
+        let answer = match watched(answer, &sent, on_bytes).await {
+            Ok(answer) => answer,
+            Err(Ended::GivenUp) => return Err(NotLoaded::GivenUp),
+            Err(Ended::Silent) => {
+                let time = humantime::format_duration(SILENT);
+                let why = format!("no sign of life within {time}");
+                return Err(EngineError::new(doing, Failure::Lost, why).into());
+            }
+        };
+        if let Some(error) = sent.failed() {
+            return Err(NotLoaded::File(error));
+        }
+        let answer = answer
+            .map_err(|error| EngineError::from_bollard(&doing, &error, str::to_owned))?
+            .map_err(|why| EngineError::nonsense(&*doing, why))?;
+        let failed = answer.failed.or(answer.not_unpacked);
+        failed.map_or(Ok(()), |why| Err(answered(&doing, &why).into()))
+    }
+
+    /// Gives an image of the containerd store these digest references, which it must not
+    /// have. The image must be here, for the engine checks nothing.
+    pub async fn name_by_digest(
+        &self,
+        names: &[Reference],
+        descriptor: &Descriptor,
+    ) -> Result<(), EngineError> {
+        let doing = format!("give image {} its digest references", descriptor.digest);
+        self.reader.set_digests(&doing, names, descriptor).await
+    }
+}
+
+impl From<EngineError> for NotLoaded {
+    fn from(error: EngineError) -> Self {
+        Self::Engine(error)
+    }
+}
+
+/// What the answer to a load says.
+#[derive(Debug, Default)]
+pub(super) struct Answer {
+    /// An error, as it came.
+    pub(super) failed: Option<String>,
+    /// The content is in the store, and the engine could not unpack it, as it came. Only
+    /// the containerd store of 28 says so, and calls it no error.
+    not_unpacked: Option<String>,
+}
+
+impl Answer {
+    fn take(&mut self, message: Message) {
+        let detail = message.error_detail.and_then(|detail| detail.message);
+        self.failed = self.failed.take().or(detail).or(message.error);
+        let stream = message.stream.unwrap_or_default();
+        if stream.trim_start().starts_with("Error unpacking image") {
+            self.not_unpacked.get_or_insert(stream);
+        }
+    }
+}
+
+/// A load without its body yet.
+pub(super) fn request() -> Builder {
+    Request::post("/images/load?quiet=1").header("Content-Type", "application/x-tar")
+}
+
+/// Sends a load and reads its answer, whose errors come after it began with 200. The inner
+/// error is fit to print.
+pub(super) async fn post(
+    reader: &Reader,
+    request: BollardRequest,
+) -> Result<Result<Answer, String>, Bollard> {
+    let mut body = reader.socket.open(request).await?;
+    let (mut lines, mut answer) = (Lines::default(), Answer::default());
+    while let Some(piece) = piece(&mut body).await? {
+        if let Err(why) = lines.feed(&piece, |message| answer.take(message)) {
+            return Ok(Err(why));
+        }
+    }
+    let ended = lines.finish(|message| answer.take(message));
+    Ok(ended.map(|()| answer))
+}
+
+/// What the engine said instead of loading.
+pub(super) fn answered(doing: &str, why: &str) -> EngineError {
+    let why = format!("the engine answered: {}", escape(why.trim()));
+    EngineError::new(doing, Failure::Status(200), why)
+}
+
+enum Ended {
+    GivenUp,
+    Silent,
+}
+
+/// Waits for an answer, as long as bytes are sent or the engine may still unpack them.
+async fn watched<T>(
+    answer: impl Future<Output = T>,
+    sent: &Sent,
+    on_bytes: &mut dyn FnMut(u64) -> ControlFlow<()>,
+) -> Result<T, Ended> {
+    let mut answer = pin!(answer);
+    let (mut bytes, mut since) = (0, Instant::now());
+    loop {
+        if let Ok(answer) = tokio::time::timeout(TICK, &mut answer).await {
+            return Ok(answer);
+        }
+        if sent.bytes() > bytes {
+            (bytes, since) = (sent.bytes(), Instant::now());
+        }
+        let ended = if on_bytes(bytes).is_break() {
+            Ended::GivenUp
+        } else if since.elapsed() >= SILENT {
+            Ended::Silent
+        } else {
+            continue;
+        };
+        sent.stop();
+        return Err(ended);
+    }
+}
+
+#[cfg(test)]
+mod tests;
