@@ -8,17 +8,16 @@ use tokio::time::Instant;
 
 use crate::engine::error::EngineError;
 use crate::engine::reader::{Reader, call, piece};
-use crate::model::ImageId;
+use crate::model::{ImageId, Pace};
 
 /// A graphdriver engine first copies all layers, then answers.
 const FIRST: Duration = Duration::from_secs(30 * 60);
 
-/// Between two pieces the engine writes nothing.
-const NEXT: Duration = Duration::from_secs(60);
-
-/// Bytes a second, counted from the first piece: no disk and no engine is slower, and a
-/// slower export would never end.
-const SLOWEST: u64 = 64 << 10;
+/// Between two pieces the engine writes nothing, and no disk and no engine is slower.
+const PACE: Pace = Pace {
+    pause: Duration::from_secs(60),
+    slowest: 64 << 10,
+};
 
 /// An export under way.
 #[derive(Debug)]
@@ -48,33 +47,9 @@ impl Reader {
 impl Export {
     /// The next piece; `None` at the end.
     pub async fn next(&mut self) -> Result<Option<Bytes>, EngineError> {
-        let left = patience(self.bytes, self.began.elapsed());
+        let left = PACE.left(self.bytes, self.began.elapsed());
         let piece = call(&self.doing, left, piece(&mut self.body)).await?;
         self.bytes += piece.as_ref().map_or(0, |piece| piece.len() as u64);
         Ok(piece)
-    }
-}
-
-/// How long the next piece may take, when so many bytes took that time.
-fn patience(bytes: u64, took: Duration) -> Duration {
-    let by_now = NEXT + Duration::from_secs(bytes / SLOWEST);
-    by_now.saturating_sub(took).min(NEXT)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_export_that_only_trickles_is_given_up() {
-        let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
-        assert_eq!(patience(0, minutes(0)), NEXT);
-        assert_eq!(
-            patience(3600, minutes(60)),
-            Duration::ZERO,
-            "a byte a second"
-        );
-        assert_eq!(patience(10 << 30, minutes(60)), NEXT, "3 MiB a second");
-        assert_eq!(patience(10 << 30, minutes(60 * 48)), Duration::ZERO);
     }
 }

@@ -92,25 +92,23 @@ impl Pieces {
     }
 
     fn piece(&mut self) -> io::Result<Option<Vec<u8>>> {
-        loop {
-            if let Some(file) = &mut self.file {
-                if file.left > 0 {
-                    return file.read().map(Some);
-                }
-                file.must_end()?;
-                self.file = None;
+        if let Some(file) = &mut self.file {
+            if file.left > 0 {
+                return file.read().map(Some);
             }
-            if let Some(part) = self.parts.next() {
-                self.file = Some(File {
-                    from: (part.open)()?,
-                    size: part.size,
-                    left: part.size,
-                });
-                return Ok(Some(header(&part.path, part.size).to_vec()));
-            }
-            let last = !std::mem::replace(&mut self.ended, true);
-            return Ok(last.then(|| END.to_vec()));
+            file.must_end()?;
+            self.file = None;
         }
+        if let Some(part) = self.parts.next() {
+            self.file = Some(File {
+                from: (part.open)()?,
+                size: part.size,
+                left: part.size,
+            });
+            return Ok(Some(header(&part.path, part.size).to_vec()));
+        }
+        let last = !std::mem::replace(&mut self.ended, true);
+        Ok(last.then(|| END.to_vec()))
     }
 }
 

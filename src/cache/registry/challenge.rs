@@ -2,7 +2,7 @@
 //! WWW-Authenticate header alone how to ask again: with the password, or with
 //! a token from a server that the header names. It sends nothing.
 
-use crate::cache::registry::transport::Answer;
+use hyper::HeaderMap;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Challenge {
@@ -18,8 +18,8 @@ pub enum Challenge {
 }
 
 impl Challenge {
-    pub fn of(answer: &Answer) -> Option<Self> {
-        let headers = answer.headers.get_all("www-authenticate");
+    pub fn of(headers: &HeaderMap) -> Option<Self> {
+        let headers = headers.get_all("www-authenticate");
         parse(headers.iter().filter_map(|value| value.to_str().ok()))
     }
 }

@@ -1,14 +1,16 @@
 //! One registry of a run: what was learned of it, and what was sent to it.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hyper::Method;
 
 use crate::cache::registry::challenge::Challenge;
 use crate::cache::registry::cost::Cost;
 use crate::cache::registry::token::Token;
-use crate::cache::registry::transport::{Answer, Endpoint, Failed, Request, Scheme, Transport};
+use crate::cache::registry::transport::{
+    Answer, Endpoint, Failed, Opened, Request, Scheme, Transport,
+};
 use crate::model::Store;
 use crate::model::secret::{Credentials, Secret};
 use crate::model::text::escape;
@@ -91,6 +93,17 @@ impl<'a> Registry<'a> {
         endpoint: Endpoint,
         authorization: Option<&Secret>,
     ) -> Result<Answer, Failed> {
+        let answer = self.open(method, endpoint, authorization).await?;
+        answer.whole().await
+    }
+
+    /// The body is the caller's to read.
+    async fn open(
+        &self,
+        method: &Method,
+        endpoint: Endpoint,
+        authorization: Option<&Secret>,
+    ) -> Result<Opened, Failed> {
         self.cost.borrow_mut().count(method, &endpoint.path);
         let request = Request {
             method: method.clone(),
@@ -99,10 +112,49 @@ impl<'a> Registry<'a> {
             accept: Some(ACCEPT),
             form: None,
         };
-        let answer = self.transport.send(request).await?;
+        let answer = self.transport.open(request).await?;
         if let Some(left) = answer.header("ratelimit-remaining") {
             let shown = self.shown(left);
             self.cost.borrow_mut().limited(left, shown);
+        }
+        Ok(answer)
+    }
+
+    /// Asks for something of a repository, with the authorization that the challenges call
+    /// for. `path`: the repository; the body is the caller's to read.
+    pub(super) async fn authorized(
+        &self,
+        method: &Method,
+        what: &str,
+        path: &str,
+    ) -> Result<Opened, Failed> {
+        let endpoint = Endpoint {
+            path: what.to_owned(),
+            ..self.base.clone()
+        };
+        let mut tried = BTreeSet::new();
+        let mut secret = None;
+        if let Some(challenge) = self.challenge_of(&self.base) {
+            tried.insert(self.base.host.clone());
+            secret = self.granted(&challenge, &self.base, path).await?;
+        }
+        let mut answer = self.open(method, endpoint, secret.as_ref()).await?;
+        // Two hosts: the registry itself, and the one that it redirects to.
+        for _ in 0..2 {
+            if answer.status != 401 || !tried.insert(answer.endpoint.host.clone()) {
+                break;
+            }
+            // On a graphdriver the engine heeds the challenge of /v2/ alone.
+            let challenge = match self.store {
+                Store::Graphdriver => self.challenge_of(&answer.endpoint),
+                Store::Containerd | Store::Podman => Challenge::of(&answer.headers),
+            };
+            let Some(challenge) = challenge else { break };
+            self.learn(&answer.endpoint, &challenge);
+            match self.granted(&challenge, &answer.endpoint, path).await? {
+                Some(secret) => answer = self.open(method, answer.endpoint, Some(&secret)).await?,
+                None => break,
+            }
         }
         Ok(answer)
     }

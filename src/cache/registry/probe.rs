@@ -29,7 +29,7 @@ impl Registry<'_> {
             (429 | 500..=599, _) => return Err(format!("it answered {}", answer.status).into()),
             (status, _) => return Ok(Admission::Odd(format!("GET /v2/ answered {status}"))),
         }
-        let Some(challenge) = Challenge::of(&answer) else {
+        let Some(challenge) = Challenge::of(&answer.headers) else {
             let what = "it answered 401 and does not say what it wants";
             return Ok(Admission::Odd(what.into()));
         };

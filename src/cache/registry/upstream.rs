@@ -86,7 +86,7 @@ pub fn of_get(answer: &Answer, pin: Option<&str>, shown: impl Fn(&str) -> String
     Upstream::Digest(digest)
 }
 
-fn refused(status: u16) -> Upstream {
+pub fn refused(status: u16) -> Upstream {
     match status {
         404 => Upstream::Gone,
         401 | 403 => Upstream::Denied(status),
@@ -100,7 +100,7 @@ fn kind(answer: &Answer) -> String {
 }
 
 /// Without parameters, and as it came.
-fn media_type(answer: &Answer) -> &str {
+pub fn media_type(answer: &Answer) -> &str {
     let kind = answer.header("content-type").unwrap_or_default();
     kind.split(';').next().unwrap_or_default().trim()
 }

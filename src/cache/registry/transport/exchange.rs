@@ -1,33 +1,23 @@
 //! One request and its answer over a connection that stands.
 
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Bytes;
+use http_body_util::Full;
+use hyper::Response;
+use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::handshake;
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::cache::registry::transport::message::{Answer, Failed, Request};
+use crate::cache::registry::transport::message::{Failed, Request};
 
-/// The longest answer that is read: a manifest is a few KB, 4 MiB the limit
-/// that registries themselves keep.
-const LONGEST: usize = 4 << 20;
-
-pub async fn exchange<S>(stream: S, request: &Request<'_>) -> Result<Answer, Failed>
+pub async fn exchange<S>(stream: S, request: &Request<'_>) -> Result<Response<Incoming>, Failed>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (mut sender, connection) = handshake(TokioIo::new(stream)).await?;
     // Ends by itself when the answer has been read or given up.
     tokio::spawn(connection);
-    let (head, body) = sender.send_request(encoded(request)?).await?.into_parts();
-    let body = Limited::new(body, LONGEST).collect().await;
-    Ok(Answer {
-        status: head.status.as_u16(),
-        headers: head.headers,
-        body: body.map_err(|error| error.to_string())?.to_bytes(),
-        endpoint: request.endpoint.clone(),
-    })
+    Ok(sender.send_request(encoded(request)?).await?)
 }
 
 fn encoded(request: &Request<'_>) -> Result<hyper::Request<Full<Bytes>>, Failed> {

@@ -11,5 +11,5 @@ mod send;
 mod tls;
 
 pub use endpoint::{Endpoint, Scheme};
-pub use message::{Answer, Failed, Request};
+pub use message::{Answer, Failed, Opened, Request};
 pub use send::Transport;

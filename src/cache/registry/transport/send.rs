@@ -6,20 +6,22 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use hyper::Method;
+use hyper::body::Incoming;
 use hyper::header::LOCATION;
+use hyper::{Method, Response};
 use rustls::pki_types::ServerName;
+use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 
 use crate::cache::registry::transport::connect::{addresses, connect, name_and_port};
 use crate::cache::registry::transport::endpoint::{Endpoint, Scheme};
 use crate::cache::registry::transport::exchange::exchange;
-use crate::cache::registry::transport::message::{Answer, Failed, Request};
+use crate::cache::registry::transport::message::{Answer, Failed, Opened, Request};
 use crate::cache::registry::transport::tls::Certificates;
 use crate::engine::Insecure;
 
-/// How long one request may take, from the name's look-up to the last byte, its
-/// redirects included.
+/// How long one request may take, from the name's look-up to the last byte of an answer
+/// that is read whole, its redirects included.
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// The most that an insecure registry is waited for with TLS, before it is asked in the clear.
@@ -80,19 +82,32 @@ impl Transport {
 
     /// Sends a request, follows its redirects and reads the whole answer.
     pub async fn send(&self, request: Request<'_>) -> Result<Answer, Failed> {
-        let whole = tokio::time::timeout(self.deadline, self.follow(request));
-        whole.await.unwrap_or_else(|_| {
-            Err(Failed {
-                why: format!("no answer within {} s", self.deadline.as_secs()),
-                silent: true,
-            })
-        })
+        self.open(request).await?.whole().await
     }
 
-    async fn follow(&self, mut request: Request<'_>) -> Result<Answer, Failed> {
+    /// Sends a request and follows its redirects. The body is the caller's to read.
+    pub async fn open(&self, request: Request<'_>) -> Result<Opened, Failed> {
+        let asked = (Instant::now(), self.deadline);
+        let answer = tokio::time::timeout(self.deadline, self.follow(request, asked));
+        let late = |_| Err(Failed::silent(self.deadline));
+        answer.await.unwrap_or_else(late)
+    }
+
+    async fn follow(
+        &self,
+        mut request: Request<'_>,
+        asked: (Instant, Duration),
+    ) -> Result<Opened, Failed> {
         let first = request.endpoint.clone();
         for _ in 0..=REDIRECTS {
-            let answer = self.send_once(&request).await?;
+            let (head, body) = self.send_once(&request).await?.into_parts();
+            let answer = Opened {
+                status: head.status.as_u16(),
+                headers: head.headers,
+                body,
+                endpoint: request.endpoint.clone(),
+                asked,
+            };
             let redirect = matches!(answer.status, 301 | 302 | 303 | 307 | 308);
             if !redirect || request.method == Method::POST {
                 return Ok(answer);
@@ -111,7 +126,7 @@ impl Transport {
         Err(format!("more than {REDIRECTS} redirects").into())
     }
 
-    async fn send_once(&self, request: &Request<'_>) -> Result<Answer, Failed> {
+    async fn send_once(&self, request: &Request<'_>) -> Result<Response<Incoming>, Failed> {
         let Endpoint { host, scheme, .. } = &request.endpoint;
         let plain = || self.plain.lock().unwrap_or_else(PoisonError::into_inner);
         let as_the_engine = *scheme == Scheme::AsTheEngine;
