@@ -5,7 +5,6 @@
 //! it cannot unpack.
 
 use std::io;
-use std::ops::ControlFlow;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -43,8 +42,6 @@ pub enum NotLoaded {
     /// One of its files could not be read, or was not what it was to be. The engine loaded
     /// nothing.
     File(io::Error),
-    /// The caller gave it up. The engine loaded nothing, unless it had all bytes.
-    GivenUp,
     Engine(EngineError),
 }
 
@@ -56,28 +53,26 @@ impl Reader {
 }
 
 impl Loader<'_> {
-    /// Sends the files of the image that has this id. `on_bytes` hears several times a
-    /// second how many bytes were sent, and may give the load up.
+    /// Sends the files of the image that has this id. `on_bytes` is told several times a
+    /// second how many bytes were sent. A load whose future is dropped is given up: the
+    /// engine loads nothing, unless it had all bytes.
     pub async fn load(
         &self,
         id: &ImageId,
         parts: Vec<Part>,
-        on_bytes: &mut dyn FnMut(u64) -> ControlFlow<()>,
+        on_bytes: impl Fn(u64),
     ) -> Result<(), NotLoaded> {
         let doing = format!("load image {}", id.short());
         let sent = Sent::default();
+        let _ended = StopAtEnd(&sent);
         let pieces = futures_util::stream::iter(Pieces::of(parts, &sent));
         let request = request().body(bollard::body_try_stream(pieces));
         let request = request.map_err(|why| EngineError::nonsense(&*doing, why))?;
         let answer = post(self.reader, request);
-        let answer = match watched(answer, &sent, on_bytes).await {
-            Ok(answer) => answer,
-            Err(Ended::GivenUp) => return Err(NotLoaded::GivenUp),
-            Err(Ended::Silent) => {
-                let time = humantime::format_duration(SILENT);
-                let why = format!("no sign of life within {time}");
-                return Err(EngineError::new(doing, Failure::Lost, why).into());
-            }
+        let Some(answer) = watched(answer, &sent, on_bytes).await else {
+            let time = humantime::format_duration(SILENT);
+            let why = format!("no sign of life within {time}");
+            return Err(EngineError::new(doing, Failure::Lost, why).into());
         };
         if let Some(error) = sent.failed() {
             return Err(NotLoaded::File(error));
@@ -156,35 +151,34 @@ pub(super) fn answered(doing: &str, why: &str) -> EngineError {
     EngineError::new(doing, Failure::Status(200), why)
 }
 
-enum Ended {
-    GivenUp,
-    Silent,
+/// The connection outlives whoever waits for its answer.
+struct StopAtEnd<'a>(&'a Sent);
+
+impl Drop for StopAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
 }
 
 /// Waits for an answer, as long as bytes are sent or the engine may still unpack them.
 async fn watched<T>(
     answer: impl Future<Output = T>,
     sent: &Sent,
-    on_bytes: &mut dyn FnMut(u64) -> ControlFlow<()>,
-) -> Result<T, Ended> {
+    on_bytes: impl Fn(u64),
+) -> Option<T> {
     let mut answer = pin!(answer);
     let (mut bytes, mut since) = (0, Instant::now());
     loop {
         if let Ok(answer) = tokio::time::timeout(TICK, &mut answer).await {
-            return Ok(answer);
+            return Some(answer);
         }
         if sent.bytes() > bytes {
             (bytes, since) = (sent.bytes(), Instant::now());
         }
-        let ended = if on_bytes(bytes).is_break() {
-            Ended::GivenUp
-        } else if since.elapsed() >= SILENT {
-            Ended::Silent
-        } else {
-            continue;
-        };
-        sent.stop();
-        return Err(ended);
+        on_bytes(bytes);
+        if since.elapsed() >= SILENT {
+            return None;
+        }
     }
 }
 

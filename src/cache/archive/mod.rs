@@ -12,6 +12,7 @@ mod error;
 mod index;
 mod open;
 mod resolve;
+mod send;
 
 pub use blob::Blob;
 pub use descriptor::Descriptor;
@@ -21,6 +22,7 @@ pub use error::{ArchiveError, Damage, Foreign};
 pub use index::Index;
 pub use open::Archive;
 pub use resolve::Resolved;
+pub use send::{Sending, to_containerd, to_graphdriver};
 
 #[cfg(test)]
 pub mod testing;

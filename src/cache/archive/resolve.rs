@@ -14,7 +14,7 @@ use crate::engine::Platform;
 const DEEPEST: usize = 4;
 
 /// Manifests and indexes that are read for one entry.
-const MOST_DOCUMENTS: usize = 256;
+pub const MOST_DOCUMENTS: usize = 256;
 
 /// One image, as an archive describes it. That its blobs are there and whole is not said.
 #[derive(Debug, Clone)]
@@ -48,7 +48,11 @@ impl Archive {
         ArchiveError::damaged(&self.path(&blob.digest), how)
     }
 
-    fn read(&self, blob: &Descriptor, budget: &mut usize) -> Result<Document, ArchiveError> {
+    pub(super) fn read(
+        &self,
+        blob: &Descriptor,
+        budget: &mut usize,
+    ) -> Result<Document, ArchiveError> {
         *budget = budget
             .checked_sub(1)
             .ok_or_else(|| self.damaged(blob, Damage::TooDeep))?;

@@ -12,7 +12,7 @@ use crate::model::reference::Reference;
 impl Registry<'_> {
     pub async fn digest(&self, name: &Reference) -> Upstream {
         let seen = self.try_digest(name).await;
-        seen.unwrap_or_else(|failed| self.failed(failed))
+        seen.unwrap_or_else(|failed| self.failed(&failed))
     }
 
     async fn try_digest(&self, name: &Reference) -> Result<Upstream, Failed> {

@@ -49,7 +49,7 @@ impl Registry<'_> {
             let answer = self.authorized(&Method::GET, &what, name.path()).await?;
             answer.whole().await
         };
-        let answer = asked.await.map_err(|failed| self.failed(failed))?;
+        let answer = asked.await.map_err(|failed| self.failed(&failed))?;
         match of_get(&answer, pin, |text| self.shown(text)) {
             Upstream::Digest(digest) => Ok(Manifest {
                 media_type: media_type(&answer).to_owned(),
@@ -69,7 +69,7 @@ impl Registry<'_> {
     ) -> Result<BlobBody<'_>, Upstream> {
         let what = format!("/v2/{}/blobs/{digest}", name.path());
         let answer = self.authorized(&Method::GET, &what, name.path()).await;
-        let answer = answer.map_err(|failed| self.failed(failed))?;
+        let answer = answer.map_err(|failed| self.failed(&failed))?;
         if answer.status != 200 {
             return Err(refused(answer.status));
         }
@@ -88,7 +88,7 @@ impl Registry<'_> {
         })
     }
 
-    pub(super) fn failed(&self, failed: Failed) -> Upstream {
+    pub(super) fn failed(&self, failed: &Failed) -> Upstream {
         let why = self.shown(&failed.why);
         if failed.silent {
             Upstream::Silent(why)
@@ -102,7 +102,7 @@ impl BlobBody<'_> {
     /// The next piece; `None` once all bytes came.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Upstream> {
         let piece = self.piece().await;
-        piece.map_err(|failed| self.registry.failed(failed))
+        piece.map_err(|failed| self.registry.failed(&failed))
     }
 
     async fn piece(&mut self) -> Result<Option<Bytes>, Failed> {
