@@ -20,6 +20,7 @@ mod fake_recorded;
 mod images;
 mod in_use;
 mod left_behind;
+mod loads;
 mod other_engines;
 mod promises;
 mod race_loops;
