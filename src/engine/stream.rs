@@ -28,11 +28,13 @@ pub struct Message {
 }
 
 /// How much of a layer is done, in bytes while it is downloaded.
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct Progress {
     pub current: Option<i64>,
     pub total: Option<i64>,
+    /// Of what; bytes where it is missing.
+    pub units: Option<String>,
 }
 
 /// An error inside a stream.
@@ -135,6 +137,16 @@ pub struct Amount {
     pub done: u64,
     /// At least `done`.
     pub total: u64,
+    /// Of `total`, what is not unpacked yet, as far as the engine tells.
+    pub packed: u64,
+}
+
+impl Amount {
+    /// What it will still take of the disk at least: unpacked, no layer is smaller.
+    pub fn coming(&self) -> u64 {
+        let rest = self.total.saturating_sub(self.done);
+        rest.saturating_add(self.packed)
+    }
 }
 
 /// What a pull's messages say.
@@ -200,21 +212,34 @@ impl Pulled {
             && (self.layers.len() < LAYERS || self.layers.contains_key(id))
         {
             *self.layers.entry(id.to_owned()).or_default() |= fetching;
-            self.count(id, status, message.progress);
+            self.count(id, status, message.progress.as_ref());
         }
     }
 
-    fn count(&mut self, id: &str, status: &str, progress: Option<Progress>) {
+    fn count(&mut self, id: &str, status: &str, progress: Option<&Progress>) {
         let bytes = |number: Option<i64>| number.and_then(|it| u64::try_from(it).ok());
+        let current = bytes(progress.and_then(|it| it.current));
         if status == "Downloading" {
-            let Progress { current, total } = progress.unwrap_or_default();
+            let total = bytes(progress.and_then(|it| it.total)).unwrap_or(0);
             let known = self.amounts.entry(id.to_owned()).or_default();
-            known.done = known.done.max(bytes(current).unwrap_or(0));
-            known.total = known.total.max(bytes(total).unwrap_or(0)).max(known.done);
-        } else if status == "Download complete"
-            && let Some(known) = self.amounts.get_mut(id)
-        {
-            known.done = known.total;
+            known.done = known.done.max(current.unwrap_or(0));
+            known.total = known.total.max(total).max(known.done);
+            known.packed = known.total;
+            return;
+        }
+        let Some(known) = self.amounts.get_mut(id) else {
+            return;
+        };
+        match status {
+            "Download complete" => known.done = known.total,
+            // A containerd store counts seconds here.
+            "Extracting" => {
+                let bytes = progress.is_some_and(|it| it.units.is_none());
+                let unpacked = current.filter(|_| bytes).unwrap_or(known.total);
+                known.packed = known.packed.min(known.total.saturating_sub(unpacked));
+            }
+            "Pull complete" => (known.done, known.packed) = (known.total, 0),
+            _ => {}
         }
     }
 
@@ -224,6 +249,7 @@ impl Pulled {
         each.fold(Amount::default(), |sum, one| Amount {
             done: sum.done.saturating_add(one.done),
             total: sum.total.saturating_add(one.total),
+            packed: sum.packed.saturating_add(one.packed),
         })
     }
 
@@ -314,6 +340,32 @@ mod tests {
     #[test]
     fn a_layer_too_small_to_be_seen_downloading_was_fetched_all_the_same() {
         assert_eq!(pulled(CONTAINERD_SMALL).fetched(), 1);
+    }
+
+    #[test]
+    fn what_has_come_and_what_is_still_to_come_is_counted_until_it_is_unpacked() {
+        let amount = |more: &str| {
+            let begun = r#"{"id":"a","status":"Downloading","progressDetail":{"current":30,"total":100}}
+                {"id":"b","status":"Downloading","progressDetail":{"current":5,"total":10}}"#;
+            let amount = pulled(&format!("{begun}{more}")).amount();
+            (amount.done, amount.total, amount.coming())
+        };
+        let said = |id: &str, status: &str, detail: &str| {
+            format!(r#"{{"id":"{id}","status":"{status}","progressDetail":{detail}}}"#)
+        };
+        assert_eq!(amount(""), (35, 110, 75 + 110));
+        let complete = said("a", "Download complete", r#"{"hidecounts":true}"#);
+        assert_eq!(amount(&complete), (105, 110, 5 + 110));
+        let half = complete.clone() + &said("a", "Extracting", r#"{"current":50,"total":100}"#);
+        assert_eq!(amount(&half), (105, 110, 5 + 60));
+        let seconds = complete + &said("a", "Extracting", r#"{"current":1,"units":"s"}"#);
+        assert_eq!(amount(&seconds), (105, 110, 5 + 10));
+        assert_eq!(
+            amount(&said("a", "Pull complete", "{}")),
+            (105, 110, 5 + 10)
+        );
+        let odd = said("c", "Downloading", r#"{"current":-1,"total":-1}"#);
+        assert_eq!(amount(&odd), (35, 110, 75 + 110));
     }
 
     #[test]

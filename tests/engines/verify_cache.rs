@@ -4,6 +4,7 @@
 mod docker_config;
 mod empty;
 mod names;
+mod restore;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -16,18 +16,41 @@ use crate::cache::restore::left_out::LeftOut;
 use crate::cache::restore::room;
 
 /// How often the disk is measured, and a signal looked for.
-const TICK: Duration = Duration::from_millis(200);
+const TICK: Duration = Duration::from_millis(100);
 
 pub struct Limits<'a> {
     info: &'a Info,
     policy: &'a Policy,
     /// Where the engine puts what comes: downloads and images.
-    folders: Vec<PathBuf>,
+    places: Vec<Place>,
     asked: &'a AskedToEnd,
     until: Option<Instant>,
     /// Bytes that the run may bring.
     most: u64,
     brought: u64,
+}
+
+/// A folder, and what was free there when it was last measured.
+struct Place {
+    path: PathBuf,
+    free: Cell<Option<u64>>,
+}
+
+impl Place {
+    fn new(path: PathBuf) -> Self {
+        let free = Cell::default();
+        Self { path, free }
+    }
+
+    /// What is written between two measurements counts as if it were written once more.
+    fn reached(&self, limits: &Limits<'_>, coming: Bytes) -> Option<LeftOut> {
+        let disk = disk::read(&self.path).ok()?;
+        let free = disk.free().0;
+        let before = self.free.replace(Some(free)).unwrap_or(free);
+        let coming = Bytes(coming.0.max(before.saturating_sub(free)));
+        let (engine, policy) = (&limits.info.facts, &limits.policy.disk);
+        room::reached(&disk, engine, policy, coming).map(LeftOut::Disk)
+    }
 }
 
 impl<'a> Limits<'a> {
@@ -45,7 +68,7 @@ impl<'a> Limits<'a> {
         Self {
             info,
             policy,
-            folders,
+            places: folders.into_iter().map(Place::new).collect(),
             asked,
             until: monotonic().checked_add(policy.restore.max_run),
             most: most(policy.restore.max_share, size),
@@ -75,11 +98,8 @@ impl<'a> Limits<'a> {
             (all > self.most).then_some(LeftOut::Share(Bytes(self.most)))
         });
         limit.or_else(|| {
-            let rest = Bytes(coming.total.saturating_sub(coming.done));
-            let disks = self.folders.iter().filter_map(|path| disk::read(path).ok());
-            let (engine, limits) = (&self.info.facts, &self.policy.disk);
-            let mut reached = disks.filter_map(|disk| room::reached(&disk, engine, limits, rest));
-            reached.next().map(LeftOut::Disk)
+            let mut places = self.places.iter();
+            places.find_map(|place| place.reached(self, Bytes(coming.coming())))
         })
     }
 

@@ -29,7 +29,7 @@ mod machine;
 pub mod other;
 mod registry;
 mod room;
-mod slow_line;
+pub mod slow_line;
 mod swarm;
 
 pub use buildkit::Build;
