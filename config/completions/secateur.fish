@@ -64,6 +64,7 @@ complete -c secateur -n "__fish_secateur_using_subcommand prune" -s q -l quiet -
 complete -c secateur -n "__fish_secateur_using_subcommand prune" -s h -l help -d 'Print help'
 complete -c secateur -n "__fish_secateur_using_subcommand verify-cache" -l record -d 'Write what is here now to FILE, for --against' -r -F
 complete -c secateur -n "__fish_secateur_using_subcommand verify-cache" -l against -d 'Check that what FILE recorded is still here' -r -F
+complete -c secateur -n "__fish_secateur_using_subcommand verify-cache" -l archive -d 'The archive of this run [default: archive.dir]' -r -f -a "(__fish_complete_directories)"
 complete -c secateur -n "__fish_secateur_using_subcommand verify-cache" -l user-config -d 'The deploying user\'s ~/.docker [default: yours]' -r -F
 complete -c secateur -n "__fish_secateur_using_subcommand verify-cache" -l metrics -d 'Write metrics for node_exporter to this .prom file' -r -F
 complete -c secateur -n "__fish_secateur_using_subcommand verify-cache" -l policy -d 'Policy [default: /etc/secateur/policy.toml]' -r -F

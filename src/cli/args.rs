@@ -194,6 +194,9 @@ pub struct VerifyCacheArgs {
     /// Read every layer out of the engine and hash it
     #[arg(long)]
     pub deep: bool,
+    /// The archive of this run [default: archive.dir]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub archive: Option<PathBuf>,
     /// Treat "unknown" as broken
     #[arg(long)]
     pub strict: bool,

@@ -142,7 +142,8 @@ async fn check(
             follow: args.follow,
         };
         let (host, progress) = ((&reader, &info, &asked), &mut progress);
-        let work = restore::bring_back(host, known, &promises, &mut registries, state, progress);
+        let from = (args.archive.as_deref(), &mut registries, &mut context.notes);
+        let work = restore::bring_back(host, from, known, &promises, state, progress);
         let came = Box::pin(work).await?;
         findings.refusals = came.refusals;
         if came.each.is_empty() && !findings.refusals.is_empty() {

@@ -4,15 +4,12 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::lab::image::{Archive, sha256, tar};
 use crate::lab::index::HERE;
+use crate::lab::layout::{blob, blobs};
 use crate::lab::{Engine, Kind};
-
-fn blob(bytes: &[u8]) -> String {
-    format!("blobs/sha256/{}", sha256(bytes))
-}
 
 /// As `docker save` of 25 and later writes it for a graphdriver, without these layers.
 fn docker_form(archive: &Archive, layers: &[Vec<u8>], without: &[usize]) -> Vec<u8> {
@@ -34,18 +31,7 @@ fn docker_form(archive: &Archive, layers: &[Vec<u8>], without: &[usize]) -> Vec<
 
 /// An OCI layout of this image, without these layers, and the digest of its manifest.
 fn layout(archive: &Archive, name: Option<&str>, without: &[usize]) -> (Vec<u8>, String) {
-    const OCI: &str = "application/vnd.oci.image";
-    let config = archive.config_for(HERE);
-    let described = |kind: &str, bytes: &[u8]| {
-        json!({"mediaType": format!("{OCI}.{kind}"), "digest": format!("sha256:{}", sha256(bytes)),
-            "size": bytes.len()})
-    };
-    let layers = archive.layers().iter();
-    let layers: Vec<Value> = layers.map(|it| described("layer.v1.tar", it)).collect();
-    let manifest = json!({"schemaVersion": 2, "mediaType": format!("{OCI}.manifest.v1+json"),
-        "config": described("config.v1+json", &config), "layers": layers});
-    let manifest = manifest.to_string().into_bytes();
-    let mut top = described("manifest.v1+json", &manifest);
+    let (mut top, blobs) = blobs(archive);
     let digest = top["digest"].as_str().expect("a digest").to_owned();
     if let Some(name) = name {
         top["annotations"] = json!({"io.containerd.image.name": name});
@@ -57,12 +43,11 @@ fn layout(archive: &Archive, name: Option<&str>, without: &[usize]) -> (Vec<u8>,
             br#"{"imageLayoutVersion":"1.0.0"}"#,
         ),
         ("index.json".to_owned(), index.as_bytes()),
-        (blob(&manifest), &manifest),
-        (blob(&config), &config),
     ];
-    let sent = archive.layers().iter().enumerate();
-    let sent = sent.filter(|(number, _)| !without.contains(number));
-    files.extend(sent.map(|(_, layer)| (blob(layer), layer.as_slice())));
+    // Manifest and configuration come first.
+    let sent = blobs.iter().enumerate();
+    let sent = sent.filter(|(number, _)| *number < 2 || !without.contains(&(number - 2)));
+    files.extend(sent.map(|(_, bytes)| (blob(bytes), bytes.as_slice())));
     let files: Vec<(&str, &[u8])> = files.iter().map(|(n, b)| (&**n, *b)).collect();
     (tar(&files), digest)
 }

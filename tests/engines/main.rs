@@ -27,6 +27,7 @@ mod race_loops;
 mod races;
 mod recording;
 mod refusals;
+mod restore_archive;
 mod reviewed;
 mod seen;
 mod state;

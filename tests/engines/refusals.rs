@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use crate::lab::image::{Archive, tar};
-use crate::lab::{Engine, Kind, Pull, Registry, SlowLine, wait_until};
+use crate::lab::{Engine, Kind, Pull, Registry, SlowLine, wait_minutes, wait_until};
 use crate::support::scene::{Deploy, Running, due, due_behind_a_proxy, left_names, tags, untagged};
 use crate::support::{EAGER, NOTHING, Secateur, dangling, ids, refusals, with_lock};
 use serde_json::Value;
@@ -469,23 +469,6 @@ fn nothing_is_removed_beside_a_classic_build_and_the_build_ends_well() {
             scope.spawn(move || classic_build(kind));
         }
     });
-}
-
-/// As [`wait_until`], for what takes a minute in itself: a sign that changed
-/// less than that ago is live.
-#[track_caller]
-fn wait_minutes<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    let start = Instant::now();
-    loop {
-        if let Some(answer) = ask() {
-            return answer;
-        }
-        assert!(
-            start.elapsed() < Duration::from_secs(240),
-            "waited for four minutes: {what}"
-        );
-        std::thread::sleep(Duration::from_millis(500));
-    }
 }
 
 /// What a pull leaves when its engine is killed, and what of that is still

@@ -21,6 +21,7 @@ use crate::model::reference::Reference;
 /// What is sent, and how long it is.
 pub struct Sending {
     pub parts: Vec<Part>,
+    blobs: Vec<Descriptor>,
     /// Bytes of all blobs.
     pub bytes: u64,
 }
@@ -29,11 +30,34 @@ impl Sending {
     fn of(first: Vec<Part>, archive: &Arc<Archive>, blobs: &[&Descriptor]) -> Self {
         let mut known = BTreeSet::new();
         let each = blobs.iter().filter(|blob| known.insert(&blob.digest));
-        let each: Vec<Part> = each.map(|blob| part(archive, blob)).collect();
+        let each: Vec<Descriptor> = each.copied().cloned().collect();
+        let parts = each.iter().map(|blob| part(archive, blob));
         Self {
-            bytes: each.iter().map(|part| part.size).sum(),
-            parts: first.into_iter().chain(each).collect(),
+            bytes: each.iter().map(|blob| blob.size).sum(),
+            parts: first.into_iter().chain(parts).collect(),
+            blobs: each,
         }
+    }
+
+    /// Reads all blobs, whatever comes of them then. A containerd store keeps half of what
+    /// it was sent for hours, and for a minute that looks like a pull of somebody's.
+    ///
+    /// # Errors
+    ///
+    /// As [`Archive::blob`], and where a blob's bytes are not its digest.
+    pub async fn check(&self, archive: &Archive) -> Result<(), ArchiveError> {
+        let mut piece = vec![0; 256 << 10];
+        for blob in &self.blobs {
+            let mut read = archive.blob(&blob.digest, blob.size)?;
+            loop {
+                match read.read(&mut piece) {
+                    Ok(0) => break,
+                    Ok(_) => tokio::task::yield_now().await,
+                    Err(error) => return Err(read.error(error)),
+                }
+            }
+        }
+        Ok(())
     }
 }
 
@@ -146,6 +170,9 @@ mod tests {
         sending.parts.into_iter().map(read).collect()
     }
 
+    /// What is said of a blob, and what was done to it.
+    type Spoilt = (&'static str, fn(&std::path::Path));
+
     fn one(layout: &Layout) -> (Arc<Archive>, Entry, Resolved) {
         let archive = layout.open().unwrap();
         let entry = archive.entries().next().unwrap().clone();
@@ -223,10 +250,10 @@ mod tests {
 
     #[test]
     fn a_blob_that_is_damaged_or_a_link_ends_what_is_sent() {
-        let spoil: [(&str, fn(&std::path::Path)); 3] = [
+        let spoil: [Spoilt; 3] = [
             ("is damaged", |path| std::fs::write(path, "tWo").unwrap()),
             ("has 2 bytes, wanted 3", |path| {
-                std::fs::write(path, "tw").unwrap()
+                std::fs::write(path, "tw").unwrap();
             }),
             ("is no plain file", |path| {
                 std::fs::rename(path, path.with_extension("real")).unwrap();

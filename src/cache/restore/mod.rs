@@ -4,12 +4,13 @@
 //! | question | module |
 //! |---|---|
 //! | what becomes of each promise, and in which order | `order`, pure |
-//! | from where | `source` |
+//! | from where | `source`, `from_archive`, `from_registry` |
 //! | whether anything may be brought now | `guards` |
 //! | what a run may take of the disk, of time, and of what it brings | `limits` |
 //! | what is done, image by image | `run` |
 
 mod brought;
+pub mod from_archive;
 pub mod from_registry;
 mod guards;
 pub mod left_out;

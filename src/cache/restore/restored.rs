@@ -7,6 +7,7 @@ use crate::model::kinds::kinds;
 
 kinds! {
     pub enum From {
+        Archive = "archive",
         Registry = "registry",
         /// The image was here: only its tag was set.
         Here = "here",

@@ -44,6 +44,8 @@ pub struct Came {
     /// refused before its first image.
     pub each: Vec<Option<Result<Restored, LeftOut>>>,
     pub refusals: Vec<Refusal>,
+    /// What could not be used of the sources, fit to print.
+    pub notes: Vec<String>,
 }
 
 /// A run that has begun.
@@ -86,6 +88,7 @@ impl Restore<'_> {
             return Ok(Came {
                 each: Vec::new(),
                 refusals: running.refusals,
+                notes: Vec::new(),
             });
         }
         let (mut each, mut number) = (Vec::new(), 0);
@@ -99,9 +102,12 @@ impl Restore<'_> {
                 }
             });
         }
+        let sources = running.run.sources.iter_mut();
+        let notes = sources.flat_map(Source::take_notes).collect();
         Ok(Came {
             each,
             refusals: running.refusals,
+            notes,
         })
     }
 }

@@ -20,6 +20,7 @@ pub(super) fn restored(out: &mut Screen, line: &Line) {
 fn came(restored: &Restored) -> String {
     let time = shown(restored.took);
     match restored.from {
+        From::Archive => format!("from the archive, {} in {time}", restored.bytes),
         From::Registry => format!("from its registry, {} in {time}", restored.bytes),
         From::Here => format!("it was here, and its tag is set again, {time}"),
     }

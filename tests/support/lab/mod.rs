@@ -25,6 +25,7 @@ pub mod image;
 mod images;
 pub mod index;
 mod kind;
+pub mod layout;
 mod machine;
 pub mod other;
 mod registry;
@@ -58,6 +59,23 @@ pub fn wait_until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
             "waited for a minute: {what}"
         );
         std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// As [`wait_until`], for what takes a minute in itself: a sign that changed
+/// less than that ago is live.
+#[track_caller]
+pub fn wait_minutes<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(
+            start.elapsed() < Duration::from_secs(240),
+            "waited for four minutes: {what}"
+        );
+        std::thread::sleep(Duration::from_millis(500));
     }
 }
 

@@ -1,0 +1,321 @@
+//! Brings images out of an archive, by loading them into the engine without a name.
+
+use std::cell::Cell;
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::Arc;
+
+use crate::engine::{
+    Amount, Descriptor, EngineError, Failure, Info, NotLoaded, Platform, Reader, Share,
+};
+use crate::guard::Undisturbed;
+use crate::model::reference::Reference;
+use crate::model::{Bytes, ImageId, Store};
+
+use crate::cache::archive::{
+    Archive, ArchiveError, Digest, Entry, Resolved, Sending, to_containerd, to_graphdriver,
+};
+use crate::cache::promise::Wanted;
+use crate::cache::restore::brought::{Brought, Missed};
+use crate::cache::restore::left_out::LeftOut;
+use crate::cache::restore::limits::Limits;
+use crate::cache::restore::order::Target;
+
+pub struct FromArchive<'a> {
+    reader: &'a Reader,
+    info: &'a Info,
+    archive: Arc<Archive>,
+    platform: Platform,
+    /// Tags are brought as their registries have them now.
+    follow: bool,
+    /// What the engine has of other images; `None` before it is asked.
+    here: Option<Here>,
+    /// What could not be used of the archive, fit to print.
+    notes: Vec<String>,
+}
+
+/// Content that needs not be sent.
+enum Here {
+    /// The DiffIDs of each image's layers, lowest first.
+    Layers(Vec<Vec<String>>),
+    /// Blobs of layers of images of the archive.
+    Blobs(BTreeSet<Digest>),
+}
+
+/// One image of the archive, as this engine will have it.
+struct Found {
+    entry: Entry,
+    image: Resolved,
+    id: ImageId,
+}
+
+impl<'a> FromArchive<'a> {
+    pub fn new(
+        reader: &'a Reader,
+        info: &'a Info,
+        archive: Archive,
+        platform: Platform,
+        follow: bool,
+    ) -> Self {
+        Self {
+            reader,
+            info,
+            archive: Arc::new(archive),
+            platform,
+            follow,
+            here: None,
+            notes: Vec::new(),
+        }
+    }
+
+    pub fn take_notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notes)
+    }
+
+    pub async fn bring(
+        &mut self,
+        undisturbed: &Undisturbed,
+        limits: &Limits<'_>,
+        target: &Target,
+        on_amount: &mut dyn FnMut(Amount),
+    ) -> Result<Brought, Missed> {
+        let found = self.find(target)?;
+        let name = match &target.wanted {
+            Wanted::Name(name) if name.is_digest() => Some(name),
+            Wanted::Name(_) | Wanted::Id(_) => None,
+        };
+        if let Some(name) = name
+            && self.info.facts.store != Store::Containerd
+        {
+            let why = "promised by digest, which this engine takes from a registry alone";
+            self.notes.push(format!("archive: {name}: {why}"));
+            return Err(Missed::Not(LeftOut::Nameless(why)));
+        }
+        if self.is_here(&found.id).await? {
+            if let Some(name) = name {
+                let root = descriptor(&found.entry);
+                let loader = self.reader.loader(undisturbed);
+                let named = loader.name_by_digest(std::slice::from_ref(name), &root);
+                let failed = |error: EngineError| LeftOut::Failed(error.to_string());
+                named.await.map_err(|error| Missed::Not(failed(error)))?;
+            }
+            let bytes = Bytes(0);
+            return Ok(Brought {
+                id: found.id,
+                bytes,
+            });
+        }
+        // A digest reference is only loaded with its image: given to it later, it would stand
+        // beside the record that the engine keeps of a nameless one, and hide it.
+        if name.is_none() {
+            self.learn().await?;
+            let part = self
+                .sending(&found, None, true)
+                .map_err(|why| self.unusable(&why))?;
+            let whole = self
+                .sending(&found, None, false)
+                .map_err(|why| self.unusable(&why))?;
+            if part.bytes < whole.bytes {
+                let loaded = self
+                    .load(undisturbed, limits, &found, part, on_amount)
+                    .await?;
+                // What was here may have gone meanwhile.
+                if let Ok(brought) = loaded {
+                    return Ok(brought);
+                }
+            }
+        }
+        let whole = self.sending(&found, name, false);
+        let whole = whole.map_err(|why| self.unusable(&why))?;
+        let loaded = self
+            .load(undisturbed, limits, &found, whole, on_amount)
+            .await?;
+        loaded.map_err(|why| Missed::Not(LeftOut::Failed(why)))
+    }
+
+    /// The exact image that is meant, and no other of its name.
+    fn find(&mut self, target: &Target) -> Result<Found, Missed> {
+        let not = |why: &str| Err(Missed::Not(LeftOut::Failed(why.to_owned())));
+        let entry = match &target.wanted {
+            Wanted::Name(name) if target.is_open() && !self.follow => self.archive.named(name),
+            _ => {
+                let digests = target.digests.iter().filter_map(|it| it.parse().ok());
+                let mut digests = digests.filter_map(|it| self.archive.with_digest(&it));
+                let by_id = || self.archive.with_id(target.id.as_ref()?);
+                digests.next().or_else(by_id)
+            }
+        };
+        let Some(entry) = entry.cloned() else {
+            return not("the archive does not have it");
+        };
+        let image = match self.archive.resolve(&entry, &self.platform) {
+            Ok(image) => image,
+            Err(why) => return Err(self.unusable(&why)),
+        };
+        let id = match self.info.facts.store {
+            Store::Graphdriver => image.config.digest.as_id(),
+            Store::Containerd => entry.descriptor.digest.as_id(),
+            Store::Podman => return not("an archive is loaded into Docker alone"),
+        };
+        let by_digest = self.info.facts.store == Store::Containerd && target.id.is_none();
+        let digests = &target.digests;
+        if target.id.as_ref().is_some_and(|wanted| wanted != id)
+            || by_digest && !target.is_open() && !digests.iter().any(|it| it == id.as_str())
+        {
+            return not("the archive has it in a form of which this engine makes another image");
+        }
+        let id = id.clone();
+        Ok(Found { entry, image, id })
+    }
+
+    /// Whether the image is here, and all of it.
+    async fn is_here(&self, id: &ImageId) -> Result<bool, EngineError> {
+        if self.reader.inspect(id).await?.is_none() {
+            return Ok(false);
+        }
+        let held = self.reader.held(self.info).await?;
+        let share = held.get(id).and_then(|held| held.share(&self.platform));
+        Ok(share.is_none_or(|share| share == Share::All))
+    }
+
+    /// Asks the engine what it has, once.
+    async fn learn(&mut self) -> Result<(), EngineError> {
+        if self.here.is_some() {
+            return Ok(());
+        }
+        self.here = Some(if self.info.facts.store == Store::Containerd {
+            let held = self.reader.held(self.info).await?;
+            let is_whole = |entry: &&Entry| {
+                let held = held.get(entry.descriptor.digest.as_id());
+                held.and_then(|held| held.share(&self.platform)) == Some(Share::All)
+            };
+            let whole = self.archive.entries().filter(is_whole);
+            let images = whole.filter_map(|entry| self.archive.resolve(entry, &self.platform).ok());
+            let layers = images.flat_map(|image| image.layers);
+            Here::Blobs(layers.map(|layer| layer.digest).collect())
+        } else {
+            let mut all = Vec::new();
+            for id in self.reader.images(self.info).await?.keys() {
+                match self.reader.described(id).await {
+                    Ok(image) => all.extend(image.layers),
+                    Err(error) if error.kind == Failure::NotFound => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            Here::Layers(all)
+        });
+        Ok(())
+    }
+
+    /// What is sent of an image. `in_part`: without what is known to be here.
+    fn sending(
+        &self,
+        found: &Found,
+        name: Option<&Reference>,
+        in_part: bool,
+    ) -> Result<Sending, ArchiveError> {
+        let here = self.here.as_ref().filter(|_| in_part);
+        if self.info.facts.store == Store::Containerd {
+            let none = BTreeSet::new();
+            let here = match here {
+                Some(Here::Blobs(blobs)) => blobs,
+                Some(Here::Layers(_)) | None => &none,
+            };
+            return to_containerd(&self.archive, &found.entry, &found.image, name, here);
+        }
+        let here = match here {
+            Some(Here::Layers(all)) => all.iter().map(|it| alike(it, &found.image.diff_ids)).max(),
+            Some(Here::Blobs(_)) | None => None,
+        };
+        Ok(to_graphdriver(
+            &self.archive,
+            &found.image,
+            here.unwrap_or(0),
+        ))
+    }
+
+    /// The inner error is the engine's, fit to print: it did not take what it was sent.
+    async fn load(
+        &mut self,
+        undisturbed: &Undisturbed,
+        limits: &Limits<'_>,
+        found: &Found,
+        sending: Sending,
+        on_amount: &mut dyn FnMut(Amount),
+    ) -> Result<Result<Brought, String>, Missed> {
+        let total = sending.bytes;
+        let amount = Cell::new(Amount { done: 0, total });
+        // Headers and the like are sent beside the blobs.
+        let on_bytes = |sent: u64| {
+            let done = sent.min(total);
+            amount.set(Amount { done, total });
+        };
+        let loader = self.reader.loader(undisturbed);
+        let is_checked = self.info.facts.store == Store::Containerd;
+        let archive = Arc::clone(&self.archive);
+        let load = async {
+            if is_checked {
+                let checked = sending.check(&archive).await;
+                checked.map_err(|why| NotLoaded::File(io::Error::other(why)))?;
+            }
+            loader.load(&found.id, sending.parts, on_bytes).await
+        };
+        let loaded = limits.watch(Box::pin(load), &amount, on_amount).await;
+        match loaded.map_err(Missed::Limit)? {
+            Ok(()) => {}
+            Err(NotLoaded::File(error)) => {
+                let why = error.to_string();
+                self.notes.push(format!("archive: {why}"));
+                return Err(Missed::Not(LeftOut::Failed(why)));
+            }
+            Err(NotLoaded::Engine(error)) => {
+                if error.kind == Failure::Lost {
+                    self.reader.info().await?;
+                }
+                return Ok(Err(error.to_string()));
+            }
+        }
+        if !self.is_here(&found.id).await? {
+            return Ok(Err("it was loaded, and is not here whole".to_owned()));
+        }
+        match &mut self.here {
+            Some(Here::Layers(all)) => {
+                let ids = found.image.diff_ids.iter();
+                all.push(ids.map(|id| id.as_str().to_owned()).collect());
+            }
+            Some(Here::Blobs(blobs)) => {
+                let layers = found.image.layers.iter();
+                blobs.extend(layers.map(|layer| layer.digest.clone()));
+            }
+            None => {}
+        }
+        Ok(Ok(Brought {
+            id: found.id.clone(),
+            bytes: Bytes(total),
+        }))
+    }
+
+    fn unusable(&mut self, why: &ArchiveError) -> Missed {
+        let why = why.to_string();
+        self.notes.push(format!("archive: {why}"));
+        Missed::Not(LeftOut::Failed(why))
+    }
+}
+
+/// For the engine, which takes it as it is.
+fn descriptor(entry: &Entry) -> Descriptor {
+    let root = &entry.descriptor;
+    Descriptor {
+        media_type: root.media_type.clone(),
+        digest: root.digest.as_id().clone(),
+        size: root.size,
+    }
+}
+
+/// How many of the lowest layers are the same.
+fn alike(one: &[String], other: &[Digest]) -> usize {
+    let pairs = one.iter().zip(other);
+    pairs
+        .take_while(|(one, other)| one.as_str() == other.as_str())
+        .count()
+}
