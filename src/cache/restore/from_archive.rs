@@ -260,8 +260,8 @@ impl<'a> FromArchive<'a> {
             }
             loader.load(&found.id, sending.parts, on_bytes).await
         };
-        let loaded = limits.watch(Box::pin(load), &amount, on_amount).await;
-        match loaded.map_err(Missed::Limit)? {
+        let done = limits.watch(Box::pin(load), &amount, on_amount).await;
+        match done.map_err(Missed::Limit)? {
             Ok(()) => {}
             Err(NotLoaded::File(error)) => {
                 let why = error.to_string();
