@@ -41,6 +41,7 @@ kinds! {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Check {
     pub kind: Kind,
     pub status: Status,

@@ -34,10 +34,11 @@ pub struct Line {
 
 /// A check of a registry that was wanted, where no registry can be asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct NotAsked {
     pub kind: Kind,
-    /// Fit to print.
-    pub why: &'static str,
+    /// Why; fit to print.
+    pub message: &'static str,
 }
 
 impl Line {

@@ -238,12 +238,12 @@ impl Run<'_> {
 
     /// The checks of a registry that were wanted, where no registry is asked.
     fn not_asked(&self, promise: &Promise) -> Vec<NotAsked> {
-        let Some(why) = not_asked(promise, &self.here, &self.held) else {
+        let Some(message) = not_asked(promise, &self.here, &self.held) else {
             return Vec::new();
         };
         let current = self.checks.compares_digests().then_some(Kind::Current);
         let kinds = std::iter::once(Kind::Authenticated).chain(current);
-        kinds.map(|kind| NotAsked { kind, why }).collect()
+        kinds.map(|kind| NotAsked { kind, message }).collect()
     }
 }
 

@@ -13,10 +13,11 @@ use crate::model::lost::Lost;
 use crate::model::reference::Reference;
 
 /// The format of each line.
-const SCHEMA: &str = "secateur/journal/1";
+pub(crate) const SCHEMA: &str = "secateur/journal/2";
 
 /// One line of the journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Record {
     schema: String,
     pub at: DateTime<Utc>,
@@ -31,6 +32,7 @@ pub struct Record {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum What {
     /// The image is about to be removed.
@@ -44,7 +46,9 @@ pub enum What {
         /// What shows since when it is unneeded.
         evidence: Option<String>,
         /// At least so much is freed.
-        reclaimable_bytes: u64,
+        // As `secateur/journal/1` had it.
+        #[serde(alias = "reclaimable_bytes")]
+        reclaimable_bytes_at_least: u64,
     },
     Outcome {
         result: RemovalResult,
@@ -70,6 +74,7 @@ pub enum What {
 
 /// Why an image stayed, where a later step acts on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Because {
     /// It gained a name, or an image built on it, while its last name was dropped.
@@ -82,6 +87,7 @@ pub enum Because {
 
 /// How a removal ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum RemovalResult {
     Removed,
@@ -303,7 +309,7 @@ mod tests {
             class: "untagged".into(),
             unneeded_since: None,
             evidence: None,
-            reclaimable_bytes: 1,
+            reclaimable_bytes_at_least: 1,
         };
         Record::new("r", at(0), id(n), what).of("e")
     }
@@ -316,7 +322,7 @@ mod tests {
             .iter()
             .flat_map(Record::to_line)
             .collect();
-        lines.extend_from_slice(b"{\"schema\":\"secateur/journal/1\",\"at\":\"20");
+        lines.extend_from_slice(b"{\"schema\":\"secateur/journal/2\",\"at\":\"20");
         assert_eq!(
             pending(&lines, "e").into_keys().collect::<Vec<_>>(),
             [id(2), id(3)]

@@ -7,6 +7,7 @@ use crate::model::text::{Untrusted, escape};
 
 /// Where a service names an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Spec {
     /// What the service runs now.
@@ -18,6 +19,7 @@ pub enum Spec {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ServiceImage {
     /// The service, by name; by id where only a task of it is left.
     pub service: Untrusted,
@@ -28,6 +30,7 @@ pub struct ServiceImage {
 
 /// A service whose update, or a task of which, has not come to its end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(from = "WrittenDeploy")]
 pub struct Deploy {
     /// The service, by name; by id where only a task of it is left.
@@ -40,6 +43,7 @@ pub struct Deploy {
 
 /// A host that an older secateur saved has words alone; no plan reads them.
 #[derive(Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(untagged)]
 enum WrittenDeploy {
     Words(String),
@@ -72,6 +76,7 @@ impl From<WrittenDeploy> for Deploy {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Swarm {
     Inactive,
@@ -89,6 +94,7 @@ pub enum Swarm {
 
 /// What the engine itself tells of deploys and builds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AtWork {
     pub swarm: Swarm,
     /// The records of BuildKit's cache that builds under way use: their ids, fit to print.

@@ -6,6 +6,7 @@ use crate::model::id::ImageId;
 use crate::model::text::Untrusted;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Container {
     pub id: Untrusted,
     pub name: Untrusted,

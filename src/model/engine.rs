@@ -9,6 +9,7 @@ use crate::model::conditions::disk::Disk;
 use crate::model::text::Untrusted;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Store {
     /// overlay2 and its kind: the store of Docker up to 28 by default.
@@ -54,6 +55,7 @@ pub enum Measure {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct EngineFacts {
     /// The engine makes it up once for each data root.
     pub id: Untrusted,

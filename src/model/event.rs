@@ -8,6 +8,7 @@ use crate::model::text::Untrusted;
 /// Something that happened since the last survey, by the engine's memory, and that
 /// shows that an image was wanted then.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Event {
     pub at: DateTime<Utc>,
     /// The image by id or by name, as the engine gave it.
@@ -19,6 +20,7 @@ pub struct Event {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum EventKind {
     /// An image event: tagged, untagged, built, and what no other kind is.

@@ -16,6 +16,7 @@ use crate::model::reference::Reference;
 /// Dates that the engine or its files give. Such a date can make an image younger,
 /// never older.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Dates {
     /// When it was built, by the clock of whoever built it.
     pub created: Option<DateTime<Utc>>,
@@ -63,6 +64,7 @@ impl From<Incomplete> for String {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Image {
     pub id: ImageId,
     /// Without names that only secateur gives.

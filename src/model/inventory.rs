@@ -15,12 +15,14 @@ use crate::model::image::Image;
 use crate::model::observed::Observed;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Inventory {
     /// By the host's wall clock.
     pub taken_at: DateTime<Utc>,
     pub engine: EngineFacts,
     /// With intermediate ones.
     #[serde(with = "by_id")]
+    #[cfg_attr(test, schemars(with = "Vec<Image>"))]
     pub images: BTreeMap<ImageId, Image>,
     /// In any state.
     pub containers: Vec<Container>,

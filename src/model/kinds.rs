@@ -22,6 +22,16 @@ macro_rules! kinds {
             }
         }
 
+        #[cfg(test)]
+        impl schemars::JsonSchema for $Kind {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($Kind).into()
+            }
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!({"enum": [$($name),+]})
+            }
+        }
+
         impl serde::Serialize for $Kind {
             fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
                 to.serialize_str(self.name())

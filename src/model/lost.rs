@@ -8,6 +8,7 @@ use crate::model::reference::Reference;
 use crate::model::text::{Untrusted, escape_up_to};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Lost {
     /// A tag or digest reference.
@@ -23,6 +24,7 @@ pub enum Lost {
 
 /// Has the id, too: another container may get the name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ContainerName {
     /// Whole; 12 digits are shown.
     pub id: Untrusted,

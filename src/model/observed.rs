@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// Unknown is never read as "no", "none" or "old".
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Observed<T> {
     Known(T),

@@ -8,6 +8,7 @@ use crate::policy::model::Policy;
 use crate::policy::pattern::NamePattern;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Unmatched {
     /// Where the rule stands, such as `keep.images`.
     pub key: &'static str,

@@ -15,7 +15,7 @@ pub fn intent(run: &str, at: DateTime<Utc>, engine: &str, entry: &Entry) -> Reco
         class: entry.class().name().to_owned(),
         unneeded_since: unneeded.map(|unneeded| unneeded.since),
         evidence: unneeded.map(|unneeded| unneeded.evidence.words().to_owned()),
-        reclaimable_bytes: entry.reclaimable().0,
+        reclaimable_bytes_at_least: entry.reclaimable().0,
     };
     Record::new(run, at, image.id.clone(), what).of(engine)
 }

@@ -16,4 +16,6 @@ pub use live::{Survey, engine, survey};
 pub use no_survey::NoSurvey;
 pub use notes::{names_away, no_rollbacks, notes};
 pub use order::{Found, Sources, survey_of};
+#[cfg(test)]
+pub(crate) use saved::SAVED;
 pub use saved::{LONGEST_SAVED, SavedHost};

@@ -12,13 +12,19 @@ use crate::survey::live::Survey;
 /// A host as `--save-inventory` writes it: what was seen, and what was
 /// remembered, so that a policy can be tried out without either.
 #[derive(serde::Serialize, serde::Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SavedHost {
     schema: String,
     inventory: Inventory,
+    /// Another version may write it in another form.
+    #[cfg_attr(
+        test,
+        schemars(with = "std::collections::BTreeMap<String, serde_json::Value>")
+    )]
     ledger: Ledger,
 }
 
-const SAVED: &str = "secateur/inventory/1";
+pub(crate) const SAVED: &str = "secateur/inventory/1";
 
 /// The ledger alone may have 64 MiB.
 pub const LONGEST_SAVED: u64 = 256 << 20;

@@ -78,7 +78,7 @@ impl Review {
 #[track_caller]
 fn refused_as(ran: &Ran, words: &str) {
     let outcome = ran.json();
-    assert_eq!(outcome["schema"], "secateur/outcome/1", "{outcome:#}");
+    assert_eq!(outcome["schema"], "secateur/outcome/2", "{outcome:#}");
     assert_eq!(outcome["result"], "refused", "{outcome:#}");
     for list in ["refusals", "removed", "skipped", "failed"] {
         assert_eq!(outcome[list], json!([]), "{outcome:#}");

@@ -562,7 +562,7 @@ fn systemds_journal_has_each_fact_once_with_its_fields() {
         journal
             .lines()
             .iter()
-            .any(|line| line.contains("secateur/outcome/1"))
+            .any(|line| line.contains("secateur/outcome/2"))
     );
 
     // Elsewhere than under systemd there is the report alone, whatever the variable says.

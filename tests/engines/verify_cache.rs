@@ -653,7 +653,7 @@ fn a_layer_that_is_gone_or_damaged_is_found_and_named_by_deep_alone() {
             let layer = damage.inflict(&host.engine, &app);
             let shallow = host.verify(0, &[&app]);
             assert!(
-                shallow["not_looked"]
+                shallow["not_checked"]
                     .as_array()
                     .unwrap()
                     .contains(&json!("whole")),

@@ -5,12 +5,15 @@
 //! sends), `registries` (one that never answers), `memory` (what is remembered of
 //! which engine), `newest` (what the newest engines tell, and no longer tell), `promises`
 //! (what verify-cache promises, and its lists), `files` (what is named and is no file),
-//! `screens` (how wide and how coloured a report is), `terminals` (stopped runs, and output that nobody reads) and `bounds` (how much memory a run takes).
+//! `screens` (how wide and how coloured a report is), `documents` (JSON, held against its
+//! schema), `terminals` (stopped runs, and output that nobody reads) and `bounds` (how much
+//! memory a run takes).
 
 mod answers;
 mod bounds;
 mod bytes;
 mod contexts;
+mod documents;
 mod files;
 mod labels;
 mod memory;

@@ -9,6 +9,7 @@ pub mod lab;
 pub mod page;
 pub mod proxy;
 pub mod scene;
+pub mod schema;
 pub mod strace;
 
 use std::fs;
@@ -103,9 +104,13 @@ impl Ran {
         }
     }
 
-    /// The report, of `--format json`.
+    /// The report, of `--format json`. It is as its schema says.
+    #[track_caller]
     pub fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+        let document = serde_json::from_str(&self.stdout);
+        let document = document.unwrap_or_else(|error| panic!("{error}: {self:?}"));
+        schema::check(&document);
+        document
     }
 
     /// Fails with the whole output unless the program ended so.

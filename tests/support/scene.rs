@@ -81,6 +81,7 @@ impl Secateur {
         let text = fs::read_to_string(self.state().join("journal.jsonl")).expect("the journal");
         text.lines()
             .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}")))
+            .inspect(super::schema::check)
             .collect()
     }
 

@@ -244,12 +244,12 @@ impl<'a> FromArchive<'a> {
         on_amount: &mut dyn FnMut(Amount),
     ) -> Result<Result<Brought, String>, Missed> {
         let total = sending.bytes;
-        let amount = Cell::new(Amount { done: 0, total });
+        // The engine unpacks at the end, and tells nothing of it.
+        let packed = total;
+        let sent = |done| Amount { done, total, packed };
+        let amount = Cell::new(sent(0));
         // Headers and the like are sent beside the blobs.
-        let on_bytes = |sent: u64| {
-            let done = sent.min(total);
-            amount.set(Amount { done, total });
-        };
+        let on_bytes = |bytes: u64| amount.set(sent(bytes.min(total)));
         let loader = self.reader.loader(undisturbed);
         let is_checked = self.info.facts.store == Store::Containerd;
         let archive = Arc::clone(&self.archive);

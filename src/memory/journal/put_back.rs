@@ -55,7 +55,7 @@ mod tests {
             class: "digest-pinned".into(),
             unneeded_since: None,
             evidence: None,
-            reclaimable_bytes: 1,
+            reclaimable_bytes_at_least: 1,
         };
         Record::new(run, at(0), id(1), what).of("e")
     }

@@ -8,6 +8,7 @@ use crate::model::bytes::Bytes;
 
 /// Room on a file system in one unit (bytes or inodes), as `df` counts it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Room {
     pub used: u64,
     /// For an unprivileged process; room that is reserved for root is neither used nor
@@ -29,6 +30,7 @@ impl Room {
 
 /// The file system that holds the images.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Disk {
     pub path: PathBuf,
     pub bytes: Room,

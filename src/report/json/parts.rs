@@ -12,14 +12,16 @@ use crate::model::text::{escape, escape_json};
 use crate::report::context::Context;
 
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct PolicyPart {
     source: Option<String>,
     fingerprint: String,
 }
 
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct EnginePart<'a> {
-    /// Raw, because programs compare it. [`written`] escapes it as JSON.
+    /// Raw, because programs compare it.
     id: &'a str,
     version: String,
     store: String,
@@ -27,6 +29,7 @@ pub(crate) struct EnginePart<'a> {
 }
 
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[expect(clippy::struct_field_names, reason = "the contract calls it so")]
 pub(crate) struct Message {
     kind: &'static str,
@@ -38,6 +41,7 @@ pub(crate) struct Message {
     #[serde(skip_serializing_if = "Option::is_none")]
     held_seconds: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(with = "Option<chrono::DateTime<chrono::Utc>>"))]
     ready_at: Option<String>,
 }
 

@@ -167,9 +167,9 @@ fn checks(out: &mut Screen, line: &Line, verbose: bool) {
     if !fine.is_empty() {
         wrapped(out, "         ok             ", &fine.join(", "));
     }
-    for NotAsked { kind, why } in &line.not_asked {
+    for NotAsked { kind, message } in &line.not_asked {
         let what = format!("         {:14} ", kind.name());
-        wrapped(out, &what, &format!("not asked: {why}"));
+        wrapped(out, &what, &format!("not asked: {message}"));
     }
 }
 

@@ -137,7 +137,7 @@ impl Host {
     /// What a run that was cut off wrote before it named the tagged image.
     fn open_intent(&self) -> Vec<u8> {
         let intent = json!({
-            "schema": "secateur/journal/1",
+            "schema": "secateur/journal/2",
             "at": "2026-01-02T03:04:05Z",
             "run": "20260102T030405000Z-1",
             "id": self.named_twice.0,
@@ -146,7 +146,7 @@ impl Host {
             "class": "untagged",
             "unneeded_since": null,
             "evidence": null,
-            "reclaimable_bytes": 1,
+            "reclaimable_bytes_at_least": 1,
         });
         format!("{intent}\n").into_bytes()
     }
@@ -159,7 +159,7 @@ impl Host {
             .replace("20260102T030405000Z-1", "20260102T030405000Z-0")
             .replace(&self.named_twice.0, &another);
         let outcome = json!({
-            "schema": "secateur/journal/1",
+            "schema": "secateur/journal/2",
             "at": "2026-01-02T03:04:05Z",
             "run": "20260102T030405000Z-0",
             "id": another,

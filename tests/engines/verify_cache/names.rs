@@ -14,7 +14,7 @@ fn not_asked(report: &Value, image: &str) -> Vec<(String, String)> {
     let parts = line["not_asked"].as_array().expect("not_asked");
     let parts = parts
         .iter()
-        .map(|part| (text(&part["kind"]), text(&part["why"])));
+        .map(|part| (text(&part["kind"]), text(&part["message"])));
     parts.collect()
 }
 

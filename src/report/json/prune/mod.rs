@@ -4,4 +4,8 @@ mod outcome;
 mod plan;
 
 pub use outcome::outcome;
+#[cfg(test)]
+pub(crate) use outcome::{OUTCOME, OutcomeDocument};
 pub use plan::plan;
+#[cfg(test)]
+pub(crate) use plan::{PLAN, PlanDocument};

@@ -1,8 +1,7 @@
-//! `secateur/outcome/1`.
+//! `secateur/outcome/2`.
 
 use serde::Serialize;
 
-use crate::decide::plan::Unneeded;
 use crate::model::conditions::Disk;
 use crate::model::reference::Reference;
 use crate::model::{EngineFacts, ImageId, Observed};
@@ -14,10 +13,14 @@ use crate::report::json::parts::{
 };
 use crate::report::wording::ending;
 
+pub(crate) const OUTCOME: &str = "secateur/outcome/2";
+
 #[derive(Serialize)]
-struct OutcomeDocument<'a> {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct OutcomeDocument<'a> {
     schema: &'static str,
     run: &'a str,
+    #[cfg_attr(test, schemars(with = "chrono::DateTime<chrono::Utc>"))]
     generated_at: String,
     result: &'static str,
     ended_because: Option<String>,
@@ -36,28 +39,27 @@ struct OutcomeDocument<'a> {
 }
 
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct RemovedPart<'a> {
     id: &'a ImageId,
     names: &'a [Reference],
     had_tags: &'a [Reference],
     class: &'static str,
-    reclaimable_bytes: u64,
-    evidence: Option<EvidencePart>,
+    reclaimable_bytes_at_least: u64,
+    #[cfg_attr(test, schemars(with = "Option<chrono::DateTime<chrono::Utc>>"))]
+    unneeded_since: Option<String>,
+    evidence: Option<&'static str>,
 }
 
 #[derive(Serialize)]
-struct EvidencePart {
-    unneeded_since: String,
-    by: &'static str,
-}
-
-#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct Skipped<'a> {
     id: &'a ImageId,
     reason: &'a str,
 }
 
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct Failed<'a> {
     id: &'a ImageId,
     error: &'a str,
@@ -65,6 +67,7 @@ struct Failed<'a> {
 }
 
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct CollateralPart<'a> {
     what: String,
     with: &'a ImageId,
@@ -72,6 +75,7 @@ struct CollateralPart<'a> {
 }
 
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct DiskMeasure {
     used_percent: Option<f64>,
     free_bytes: Option<u64>,
@@ -82,7 +86,7 @@ pub fn outcome(outcome: &Outcome, facts: Option<&EngineFacts>, context: &Context
     let failed = outcome.failed.iter().map(|stayed| (stayed, false));
     let unconfirmed = outcome.unconfirmed.iter().map(|stayed| (stayed, true));
     written(&OutcomeDocument {
-        schema: "secateur/outcome/1",
+        schema: OUTCOME,
         run: &outcome.run,
         generated_at: time(outcome.started),
         result: outcome.result(),
@@ -125,17 +129,14 @@ pub fn outcome(outcome: &Outcome, facts: Option<&EngineFacts>, context: &Context
 }
 
 fn removed(removed: &Removed) -> RemovedPart<'_> {
-    let evidence = |Unneeded { since, evidence }| EvidencePart {
-        unneeded_since: time(since),
-        by: evidence.words(),
-    };
     RemovedPart {
         id: &removed.id,
         names: &removed.names,
         had_tags: &removed.had_tags,
         class: removed.class.name(),
-        reclaimable_bytes: removed.reclaimable.0,
-        evidence: removed.unneeded.map(evidence),
+        reclaimable_bytes_at_least: removed.reclaimable.0,
+        unneeded_since: removed.unneeded.map(|unneeded| time(unneeded.since)),
+        evidence: removed.unneeded.map(|unneeded| unneeded.evidence.words()),
     }
 }
 

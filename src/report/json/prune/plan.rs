@@ -16,9 +16,13 @@ use crate::report::json::parts::{
 };
 use crate::report::wording;
 
+pub(crate) const PLAN: &str = "secateur/plan/1";
+
 #[derive(Serialize)]
-struct PlanDocument<'a> {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct PlanDocument<'a> {
     schema: &'static str,
+    #[cfg_attr(test, schemars(with = "chrono::DateTime<chrono::Utc>"))]
     generated_at: String,
     policy: PolicyPart,
     engine: EnginePart<'a>,
@@ -32,6 +36,7 @@ struct PlanDocument<'a> {
 }
 
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct DiskPart {
     used_percent: Option<f64>,
     path: Option<PathBuf>,
@@ -44,6 +49,7 @@ struct DiskPart {
 
 /// A store that the engine had before.
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct LeftBehindPart {
     path: String,
     records: String,
@@ -55,6 +61,7 @@ struct LeftBehindPart {
 }
 
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct ImagePart<'a> {
     id: &'a ImageId,
     names: Vec<String>,
@@ -66,19 +73,24 @@ struct ImagePart<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     held_back: Option<&'static str>,
     reasons: Vec<Message>,
+    #[cfg_attr(test, schemars(with = "Option<chrono::DateTime<chrono::Utc>>"))]
     unneeded_since: Option<String>,
+    #[cfg_attr(test, schemars(with = "Option<chrono::DateTime<chrono::Utc>>"))]
     first_seen_at: Option<String>,
+    #[cfg_attr(test, schemars(with = "Option<chrono::DateTime<chrono::Utc>>"))]
     last_used_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     evidence: Option<&'static str>,
 }
 
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct Summary {
     keep: usize,
     candidate: usize,
     remove: usize,
     reclaimable_bytes_at_least: u64,
+    #[cfg_attr(test, schemars(with = "Option<chrono::DateTime<chrono::Utc>>"))]
     next_candidate_at: Option<String>,
 }
 
@@ -91,7 +103,7 @@ pub fn plan(plan: &Plan, context: &Context) -> String {
             .count()
     };
     written(&PlanDocument {
-        schema: "secateur/plan/1",
+        schema: PLAN,
         generated_at: time(plan.now()),
         policy: policy(context),
         engine: engine(plan.engine()),

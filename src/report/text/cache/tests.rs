@@ -178,9 +178,9 @@ fn a_narrow_terminal_has_no_line_that_is_wider() {
 #[test]
 fn what_no_registry_was_asked_about_is_said_where_lines_are_folded_too() {
     let kind = Kind::Authenticated;
-    let why = "it was built here";
+    let message = "it was built here";
     let line = |n| Line {
-        not_asked: vec![NotAsked { kind, why }],
+        not_asked: vec![NotAsked { kind, message }],
         ..line(&format!("app:{n}"), Status::Ok, "")
     };
     let seen = text((0..30).map(line).collect());
