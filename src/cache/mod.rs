@@ -30,7 +30,7 @@ pub mod registry;
 pub mod restore;
 pub mod run;
 mod state;
-mod step;
+pub mod step;
 
 pub use check::{Check, Kind, Status};
 pub use state::State;

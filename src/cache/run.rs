@@ -105,6 +105,10 @@ impl Run<'_> {
         let largest = self.largest(promises);
         let room = room::check(&folders, &self.info.facts, self.policy.room, largest);
         let on_step = &mut *self.on_step;
+        on_step(Step::Asking {
+            done: 0,
+            of: promises.len(),
+        });
         let mut on_answer = |done, of| on_step(Step::Asking { done, of });
         let digests = self.checks.compares_digests();
         let ask = registries.ask(promises, &self.here, &self.held, digests, &mut on_answer);
@@ -218,9 +222,15 @@ impl Run<'_> {
         }
         let on_step = &mut *self.on_step;
         let mut on_bytes = |bytes| {
-            let bytes = Bytes(bytes);
-            on_step(Step::Reading { number, of, bytes });
+            on_step(Step::Reading {
+                number,
+                of,
+                bytes: Bytes(bytes),
+                of_bytes: image.size.known().copied(),
+            });
         };
+        // What was told last may be of a pull or another image, and the first bytes may take.
+        on_bytes(0);
         let work = whole::check(self.reader, self.info, image, &mut on_bytes);
         let Some(check) = self.asked.unless(work).await.transpose()? else {
             let why = "not read: the run was asked to end";

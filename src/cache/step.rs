@@ -19,6 +19,8 @@ pub enum Step {
         number: usize,
         of: usize,
         bytes: Bytes,
+        /// By the engine's list; what is read may be a little more.
+        of_bytes: Option<Bytes>,
     },
     Restoring {
         number: usize,
@@ -35,8 +37,14 @@ impl fmt::Display for Step {
         match self {
             Self::Asking { done, of } => write!(f, "asking registries: {done} of {of} images"),
             Self::Pulling { number, of } => write!(f, "pulling {number} of {of} images"),
-            Self::Reading { number, of, bytes } => {
-                write!(f, "reading {number} of {of} images: {bytes}")
+            Self::Reading {
+                number,
+                of,
+                bytes,
+                of_bytes,
+            } => {
+                write!(f, "reading {number} of {of} images: {bytes}")?;
+                of_bytes.map_or(Ok(()), |all| write!(f, " of {all}"))
             }
             Self::Restoring {
                 number,

@@ -109,8 +109,8 @@ pub(super) async fn shown<T>(
     work: impl Future<Output = T>,
 ) -> T {
     let mut untold = progress.is_for_the_log();
+    progress.show(|| "reading the engine".to_owned());
     let done = meanwhile(work, |took| {
-        progress.show(|| format!("reading the engine: {} s", took.as_secs()));
         if took >= LONG && std::mem::take(&mut untold) {
             let limit = humantime::format_duration(policy.limits.max_answer);
             let line = format!(

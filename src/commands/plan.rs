@@ -41,8 +41,12 @@ pub(crate) async fn plan(global: &Global, args: &PlanArgs) -> Result<Exit, Fault
         context.notes.extend(survey::names_away(&inventory));
         (plan, ledger, inventory)
     } else {
-        let reader = connect(global, &policy).await?;
-        let info = survey::engine(&reader, &policy).await?;
+        let reached = async {
+            let reader = connect(global, &policy).await?;
+            let info = survey::engine(&reader, &policy).await?;
+            Ok::<_, Fault>((reader, info))
+        };
+        let (reader, info) = patient(global, &policy, Box::pin(reached)).await?;
         let folder = state_dir(global)?;
         let dir = StateDir::find(&folder).map_err(|error| state_fault(&error))?;
         let memory = state::read(dir.as_ref(), &info.facts.key())?;

@@ -74,7 +74,7 @@ pub(super) async fn bring_back(
         asked,
         sources,
         record: &mut |id, what| state.record(&[Record::new(&run, clock::now(), id, what)], true),
-        on_step: &mut |step| progress.show(|| step.to_string()),
+        on_step: &mut |step| progress.step(step),
     };
     let mut came = work.restore(promises).await?;
     notes.append(&mut came.notes);

@@ -85,8 +85,12 @@ async fn check(
     // Files are wrong whether there is an engine or not.
     let (lists, notes) = lists::read(&policy.promised)?;
     context.notes.extend(notes);
-    let reader = connect(global, policy).await?;
-    let info = survey::engine(&reader, policy).await?;
+    let reached = async {
+        let reader = connect(global, policy).await?;
+        let info = survey::engine(&reader, policy).await?;
+        Ok::<_, Fault>((reader, info))
+    };
+    let (reader, info) = patient(global, policy, Box::pin(reached)).await?;
     let now = clock::read().map_err(|error| Fault::new(Exit::State, format!("{error:#}")))?;
     let mut findings = Findings::new(now.wall, info.facts.clone(), args.strict);
     let mut state = match args.restore.then(|| open_state(global, context)) {
@@ -167,7 +171,7 @@ async fn check(
         held,
         restored,
         asked: &asked,
-        on_step: &mut |step| progress.show(|| step.to_string()),
+        on_step: &mut |step| progress.step(step),
     };
     let checked = Box::pin(run.check(&promises, registries, findings));
     let Ran { findings, pulls } = checked.await?;

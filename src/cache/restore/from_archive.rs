@@ -246,7 +246,11 @@ impl<'a> FromArchive<'a> {
         let total = sending.bytes;
         // The engine unpacks at the end, and tells nothing of it.
         let packed = total;
-        let sent = |done| Amount { done, total, packed };
+        let sent = |done| Amount {
+            done,
+            total,
+            packed,
+        };
         let amount = Cell::new(sent(0));
         // Headers and the like are sent beside the blobs.
         let on_bytes = |bytes: u64| amount.set(sent(bytes.min(total)));

@@ -164,6 +164,7 @@ async fn survey_and_prune(
                     asked,
                 },
             };
+            progress.show(|| "removing".to_owned());
             let mut on_progress =
                 |done, of| progress.show(|| format!("removing: {done} of {of} images"));
             let mut host = LiveHost {

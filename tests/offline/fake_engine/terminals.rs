@@ -2,7 +2,7 @@
 //! another run waiting, and SIGTERM ends each.
 
 use std::fs::{self, File};
-use std::io::{PipeReader, Write};
+use std::io::{PipeReader, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
@@ -153,6 +153,119 @@ fn a_terminal_or_pipe_that_nobody_reads_holds_up_no_run_and_no_deploy() {
         wait_until("both locks are free", || are_free(&locks).then_some(()));
         assert_eq!(run.ends_on_sigterm(), Some(SIGTERM));
         host.is_whole_but_for(&litter);
+    }
+}
+
+/// What somebody sees who reads a terminal.
+struct Watched {
+    terminal: File,
+    seen: Vec<u8>,
+}
+
+impl Watched {
+    fn new(terminal: OwnedFd) -> Watched {
+        fcntl(&terminal, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).expect("its flags");
+        Watched {
+            terminal: File::from(terminal),
+            seen: Vec::new(),
+        }
+    }
+
+    /// Whether it goes on: it ends with an error when nobody else has it.
+    fn read(&mut self) -> bool {
+        let mut piece = [0; 4096];
+        match self.terminal.read(&mut piece) {
+            Ok(count) => {
+                self.seen.extend_from_slice(&piece[..count]);
+                count > 0
+            }
+            Err(error) => error.kind() == std::io::ErrorKind::WouldBlock,
+        }
+    }
+
+    /// Waits for these words, and forgets what came up to them.
+    fn shows(&mut self, words: &str) {
+        wait_until(words, || {
+            self.read();
+            let seen = String::from_utf8_lossy(&self.seen);
+            let end = seen.find(words)? + words.len();
+            self.seen = seen.as_bytes()[end..].to_vec();
+            Some(())
+        });
+    }
+
+    fn to_the_end(mut self) -> String {
+        wait_until("its end", || (!self.read()).then_some(()));
+        String::from_utf8(self.seen).expect("UTF-8")
+    }
+}
+
+#[test]
+fn on_a_terminal_what_is_waited_for_is_told_until_it_comes_and_gone_before_the_report() {
+    for (args, method, part, told) in [
+        (&["plan"][..], "GET", "/info", "reading the engine ("),
+        (
+            &["prune"],
+            "GET",
+            "/containers/json",
+            "reading the engine (",
+        ),
+        (&["prune"], "DELETE", "/images/", "removing"),
+        (
+            &["verify-cache", "gone:1"],
+            "GET",
+            "/info",
+            "reading the engine (",
+        ),
+    ] {
+        let (host, _) = host();
+        let gate = Gate::before(&host, method, part);
+        let ends = openpty(None, None).expect("a terminal");
+        let mut watched = Watched::new(ends.master);
+        let mut command = host.secateur.command(args);
+        let _run = Run::of(command.stdout(Stdio::null()).stderr(ends.slave));
+        drop(command);
+        gate.wait();
+        watched.shows(told);
+        // It goes on as long as that takes: seconds are counted.
+        watched.shows("2 s)");
+        gate.open();
+        let rest = watched.to_the_end();
+        let (_, after) = rest.rsplit_once(" s)").unwrap_or(("", &rest));
+        let mut left = after.split('\r').filter(|line| !line.trim().is_empty());
+        let warned = left.all(|line| line.contains("warning"));
+        assert!(warned, "{args:?} {part}: {rest:?}");
+        assert!(after.contains(&format!("\r{:78}\r", "")), "{rest:?}");
+    }
+}
+
+#[test]
+fn without_a_terminal_and_with_quiet_nothing_of_it_is_written() {
+    for quiet in [false, true] {
+        let (host, _) = host();
+        let gate = Gate::before(&host, "GET", "/info");
+        let mut args = vec!["plan"];
+        args.extend(quiet.then_some("--quiet"));
+        let mut command = host.secateur.command(&args);
+        let ends = openpty(None, None).expect("a terminal");
+        let both = if quiet {
+            ends.slave.into()
+        } else {
+            Stdio::piped()
+        };
+        let mut run = Run::of(command.stdout(Stdio::null()).stderr(both));
+        drop(command);
+        gate.wait();
+        // Nothing that does not come can be awaited: it would have come after 0.8 s.
+        std::thread::sleep(std::time::Duration::from_millis(1500));
+        gate.open();
+        let mut seen = Vec::new();
+        let mut stderr: Box<dyn Read> = match run.0.stderr.take() {
+            Some(pipe) => Box::new(pipe),
+            None => Box::new(File::from(ends.master)),
+        };
+        let _ = stderr.read_to_end(&mut seen);
+        assert_eq!(String::from_utf8_lossy(&seen), "", "quiet: {quiet}");
     }
 }
 
