@@ -13,6 +13,7 @@ mod fake_engine;
 mod made;
 mod manual;
 mod map;
+mod picture;
 mod trust;
 
 use support::{fake, lab};

@@ -194,7 +194,7 @@ impl Watched {
         });
     }
 
-    fn to_the_end(mut self) -> String {
+    fn rest(mut self) -> String {
         wait_until("its end", || (!self.read()).then_some(()));
         String::from_utf8(self.seen).expect("UTF-8")
     }
@@ -230,7 +230,7 @@ fn on_a_terminal_what_is_waited_for_is_told_until_it_comes_and_gone_before_the_r
         // It goes on as long as that takes: seconds are counted.
         watched.shows("2 s)");
         gate.open();
-        let rest = watched.to_the_end();
+        let rest = watched.rest();
         let (_, after) = rest.rsplit_once(" s)").unwrap_or(("", &rest));
         let mut left = after.split('\r').filter(|line| !line.trim().is_empty());
         let warned = left.all(|line| line.contains("warning"));
