@@ -73,3 +73,27 @@ fn left(done: Bytes, total: Bytes, took: Duration) -> Option<Duration> {
     let seconds = took.as_secs_f64() * rest as f64 / done.0 as f64;
     speaks.then(|| Duration::try_from_secs_f64(seconds).ok())?
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_long_it_will_take_is_told_once_the_speed_is_known() {
+        let step = |done, total, seconds| {
+            let step = Step::Restoring {
+                number: 3,
+                of: 12,
+                done: Bytes(done),
+                total: Bytes(total),
+                took: Duration::from_secs(seconds),
+            };
+            step.to_string()
+        };
+        let told = "bringing back 3 of 12 images: 100 B of 400 B, 30 s left";
+        assert_eq!(step(100, 400, 10), told);
+        for silent in [step(100, 400, 1), step(0, 400, 10), step(400, 400, 10)] {
+            assert!(!silent.contains("left"), "{silent}");
+        }
+    }
+}

@@ -1,5 +1,6 @@
+use crate::model::Bytes;
 use crate::model::conditions::LockKind;
-use crate::policy::Policy;
+use crate::policy::{DEFAULT, Policy, Share};
 
 fn error(text: &str) -> String {
     Policy::parse(text, "p.toml").map_or_else(|e| e.to_string(), |_| "accepted".into())
@@ -355,4 +356,29 @@ fn what_is_promised_and_never_promised_does_not_meet() {
         let seen = said(text);
         assert!(seen.contains(wanted), "{text}: {seen}");
     }
+}
+
+#[test]
+fn what_restore_may_cost_has_defaults_and_bounds() {
+    let restore = |text: &str| {
+        let policy = Policy::parse(&format!("[age]\nmin_age = \"1d\"\n[restore]\n{text}"), "p");
+        policy.map(|it| it.restore).map_err(|it| it.to_string())
+    };
+    let usual = restore("").unwrap();
+    assert_eq!(usual.max_share, Share::Percent(10.0));
+    assert_eq!((usual.max_cpu_pressure, usual.min_pulls_left), (20.0, 20));
+    assert_eq!(usual.busy_labels[0].text(), "ci.run");
+    assert_eq!(usual.max_run, std::time::Duration::from_mins(30));
+    let shipped = Policy::parse(DEFAULT, "p").unwrap().restore;
+    assert_eq!(shipped, usual);
+    let share = |text: &str| restore(&format!("max_share = {text:?}")).map(|it| it.max_share);
+    assert_eq!(share(" 12.5 %"), Ok(Share::Percent(12.5)));
+    assert_eq!(share("20GiB"), Ok(Share::Size(Bytes(20 << 30))));
+    for odd in ["101%", "-1%", "1e1%", "%", "much", "NaN%"] {
+        let why = share(odd).unwrap_err();
+        assert!(why.contains("restore.max_share"), "{odd}: {why}");
+    }
+    assert!(restore("busy_labels = []").unwrap().busy_labels.is_empty());
+    assert!(restore("max_cpu_pressure = 101").is_err());
+    assert!(restore("max_run = \"0s\"").is_err());
 }

@@ -3,7 +3,8 @@
 //! (how an answer comes), `answers` (what it says), `labels` (what builders may
 //! write), `removals` (what becomes of a removal), `refusals` (what a refused run
 //! sends), `registries` (one that never answers), `memory` (what is remembered of
-//! which engine), `newest` (what the newest engines tell, and no longer tell), `promises`
+//! which engine), `restore` (what is brought back), `newest` (what the newest engines
+//! tell, and no longer tell), `promises`
 //! (what verify-cache promises, and its lists), `files` (what is named and is no file),
 //! `screens` (how wide and how coloured a report is), `documents` (JSON, held against its
 //! schema), `terminals` (stopped runs, and output that nobody reads) and `bounds` (how much
@@ -22,6 +23,7 @@ mod promises;
 mod refusals;
 mod registries;
 mod removals;
+mod restore;
 mod screens;
 mod terminals;
 

@@ -71,3 +71,33 @@ pub fn is_busy(container: &Labelled, rule: &LabelRule, here: &BTreeMap<ImageId, 
     let inherited = image.and_then(|image| image.labels.get(&rule.key));
     inherited.is_none_or(|inherited| inherited.raw() != cut(value))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::text::Untrusted;
+    use crate::testing::{id, image};
+
+    #[test]
+    fn a_label_that_the_image_has_as_well_is_not_the_containers_own() {
+        let mut job = image(1);
+        let label = ("ci.run".to_owned(), Untrusted::new("image"));
+        job.labels = [label].into();
+        let here: BTreeMap<ImageId, Image> = [(id(1), job), (id(2), image(2))].into();
+        let busy = |image: u64, value: &str, rule: &str| {
+            let container = Labelled {
+                name: Untrusted::new("job"),
+                image: Some(id(image)),
+                value: Untrusted::new(value),
+            };
+            let text = format!("[age]\nmin_age = \"1d\"\n[restore]\nbusy_labels = [{rule:?}]");
+            let policy = Policy::parse(&text, "test").unwrap();
+            is_busy(&container, &policy.restore.busy_labels[0], &here)
+        };
+        assert!(!busy(1, "image", "ci.run"));
+        assert!(busy(1, "own", "ci.run"));
+        assert!(busy(2, "image", "ci.run"));
+        assert!(busy(3, "image", "ci.run"), "its image is not here");
+        assert!(busy(2, "own", "ci.run=own") && !busy(2, "own", "ci.run=other"));
+    }
+}

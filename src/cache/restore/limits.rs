@@ -135,3 +135,15 @@ fn most(share: Share, size: u64) -> u64 {
         Share::Percent(percent) => (size as f64 * percent / 100.0) as u64,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_is_one_of_the_whole_file_system() {
+        assert_eq!(most(Share::Percent(10.0), 1000), 100);
+        assert_eq!(most(Share::Percent(0.0), 1000), 0);
+        assert_eq!(most(Share::Size(Bytes(7)), 1000), 7);
+    }
+}

@@ -57,3 +57,80 @@ pub fn reached(
     (then.used_percent() > most)
         .then(|| format!("it would be more than {most} % full (disk.start_above_percent)"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{disk, inventory};
+
+    fn limits(start: f64, stop: f64, min_free: Option<u64>) -> DiskLimits {
+        DiskLimits {
+            start_above_percent: start,
+            stop_below_percent: stop,
+            min_free: min_free.map(Bytes),
+        }
+    }
+
+    /// Of an engine with this driver, on a disk of 100 bytes.
+    fn refused(driver: &str, used: Option<u64>, limits: &DiskLimits) -> Option<NoRoom> {
+        let mut engine = inventory([]).engine;
+        engine.driver = crate::model::text::Untrusted::new(driver);
+        let unknown = || Observed::Unknown("EACCES".to_owned());
+        let seen = used.map_or_else(unknown, |used| Observed::Known(disk(used)));
+        before(&seen, &engine, limits)
+    }
+
+    #[test]
+    fn a_disk_that_a_prune_would_go_on_with_is_not_brought_to() {
+        let usual = limits(85.0, 75.0, None);
+        assert_eq!(refused("overlay2", Some(75), &usual), None);
+        let above = refused("overlay2", Some(76), &usual);
+        assert!(matches!(above, Some(NoRoom::Above { limit: 75.0, .. })));
+        let free = limits(85.0, 75.0, Some(31));
+        let below = refused("overlay2", Some(70), &free);
+        assert!(matches!(
+            below,
+            Some(NoRoom::Below {
+                free: Bytes(30),
+                ..
+            })
+        ));
+        // 0 is no threshold.
+        assert_eq!(refused("overlay2", Some(99), &limits(0.0, 0.0, None)), None);
+        assert_eq!(refused("overlay2", None, &limits(0.0, 0.0, None)), None);
+    }
+
+    #[test]
+    fn a_disk_that_cannot_be_judged_is_not_brought_to() {
+        let unclear = |found: Option<NoRoom>| matches!(found, Some(NoRoom::Unclear(_)));
+        let usual = limits(85.0, 75.0, None);
+        assert!(unclear(refused("overlay2", None, &usual)));
+        assert!(unclear(refused("zfs", Some(1), &usual)));
+        assert!(unclear(refused(
+            "devicemapper",
+            Some(1),
+            &limits(85.0, 75.0, Some(1))
+        )));
+        // Of zfs what is free tells enough, where it is asked for.
+        assert_eq!(refused("zfs", Some(99), &limits(85.0, 75.0, Some(1))), None);
+    }
+
+    #[test]
+    fn what_is_coming_counts_before_it_is_there() {
+        let engine = inventory([]).engine;
+        let why = |used, coming, limits: &DiskLimits| {
+            reached(&disk(used), &engine, limits, Bytes(coming))
+        };
+        let usual = limits(85.0, 75.0, None);
+        assert_eq!(why(80, 5, &usual), None);
+        assert!(
+            why(80, 6, &usual)
+                .unwrap()
+                .contains("disk.start_above_percent")
+        );
+        let free = limits(0.0, 0.0, Some(10));
+        assert_eq!(why(80, 10, &free), None);
+        assert!(why(80, 11, &free).unwrap().contains("disk.min_free"));
+        assert!(why(80, u64::MAX, &usual).is_some());
+    }
+}

@@ -134,6 +134,17 @@ fn what_baseline_or_ledger_remember_is_brought_by_its_digest_and_the_baseline_co
 }
 
 #[test]
+fn which_image_a_tag_led_to_is_known_also_after_surveys_that_did_not_find_it() {
+    let host = Host::promising(APP).seen(vec![pulled(1)]);
+    let host = host.seen(vec![]).seen(vec![image(7)]);
+    let known = [bring("app:1", &[hash(1001)], Some(id(1)))];
+    assert_eq!(host.tasks(false), known);
+    let text = host.ledger.to_json().unwrap();
+    let read = Ledger::from_json(&text, &host.engine().key()).unwrap();
+    assert_eq!(read, host.ledger);
+}
+
+#[test]
 fn a_tag_is_followed_only_where_that_is_asked_for() {
     let host = Host::promising(APP).recorded(vec![pulled(1)]);
     assert_eq!(host.tasks(true), [bring("app:1", &[], None)]);

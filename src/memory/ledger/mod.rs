@@ -5,7 +5,6 @@
 
 mod evidence;
 mod faded;
-mod last;
 mod names;
 mod observe;
 mod sighting;
@@ -15,9 +14,10 @@ mod sum;
 mod tests;
 mod then;
 mod uses;
+mod was;
 
 pub use faded::{Faded, Printed};
-pub use last::Last;
 pub use sighting::Sighting;
 pub use stored::{FORMAT, Ledger, Unusable, file_of, is_file_of_one};
 pub use uses::{Use, Uses};
+pub use was::Was;

@@ -89,6 +89,7 @@ impl Ledger {
     #[must_use]
     pub fn without_names(mut self) -> Self {
         self.gone = BTreeMap::new();
+        self.gone_as = BTreeMap::new();
         self.uses = Uses::default();
         for sighting in self.images.values_mut() {
             sighting.forget(|_| true);

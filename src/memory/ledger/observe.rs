@@ -126,6 +126,8 @@ impl Ledger {
         let uses = uses.and(&seen.containers, &seen.events, &seen.images, now);
         names::fade(&mut images, seen, names::Limits::USUAL);
         let gone = names::gone(self, &images, now);
+        let led = |name: &Reference| Some((name.clone(), self.last_with(name)?));
+        let gone_as = gone.keys().filter_map(led).collect();
         Self {
             format: FORMAT,
             engine: seen.engine.key(),
@@ -136,6 +138,7 @@ impl Ledger {
             standing: self.standing.clone(),
             held_locks: BTreeMap::new(),
             gone,
+            gone_as,
             uses,
         }
     }

@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use crate::memory::ledger::sighting::Sighting;
 use crate::memory::ledger::sum;
 use crate::memory::ledger::uses::Uses;
+use crate::memory::ledger::was::Was;
 use crate::model::ImageId;
 use crate::model::conditions::{ClockReading, Standing};
 use crate::model::reference::Reference;
@@ -65,6 +66,9 @@ pub struct Ledger {
     /// Shown by verify-cache; no decision rests on it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) gone: BTreeMap<Reference, DateTime<Utc>>,
+    /// Which image each of them led to then, where that is known.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) gone_as: BTreeMap<Reference, Was>,
     /// On which days each name ran. Only verify-cache goes by it.
     #[serde(default, skip_serializing_if = "Uses::is_empty")]
     pub(super) uses: Uses,
@@ -117,6 +121,7 @@ impl Ledger {
             standing: Standing::new(),
             held_locks: BTreeMap::new(),
             gone: BTreeMap::new(),
+            gone_as: BTreeMap::new(),
             uses: Uses::default(),
         }
     }
@@ -224,6 +229,21 @@ impl Ledger {
 
     pub fn uses(&self) -> &Uses {
         &self.uses
+    }
+
+    /// The image that this tag was last seen with, as far as the ledger goes back.
+    pub fn last_with(&self, tag: &Reference) -> Option<Was> {
+        let seen = |(id, sighting): (&ImageId, &Sighting)| {
+            let at = *sighting.tags.get(tag)?;
+            Some((at, id.clone()))
+        };
+        let last = self.images.iter().filter_map(seen).max();
+        let was = |(_, id): (_, ImageId)| {
+            let digests = self.images.get(&id)?.digests_then.clone();
+            Some(Was { id, digests })
+        };
+        let here = last.and_then(was);
+        here.or_else(|| self.gone_as.get(tag).cloned())
     }
 
     /// When a tag that no image had at the last survey was last seen.

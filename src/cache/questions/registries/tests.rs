@@ -150,3 +150,41 @@ fn a_registry_that_hangs_is_given_up_after_four_silences_and_all_after_the_runs_
     assert!(checks[0].message.contains("was not asked"), "{checks:?}");
     assert_eq!(host.told.try_iter().count(), 0);
 }
+
+#[test]
+fn a_registry_that_refuses_the_credentials_is_sent_them_once_whatever_is_asked_of_it() {
+    let mut host = Host::new("login", Store::Containerd, WRONG);
+    let name = |name: &str| format!("{}/{name}", host.address).parse().unwrap();
+    let [app, db]: [Reference; 2] = [name("a/app:1"), name("b/db:1")];
+    for name in [&app, &db] {
+        let offer = block_on(host.registries.offer(name));
+        assert!(matches!(&offer, Offer::Denied(why) if why.contains("refuses the credentials")));
+    }
+    let checks = host.asked(&["a/app:1", "b/db:1"], true);
+    assert!(checks.iter().all(|check| check.status == Status::Broken));
+    let told: Vec<_> = host.told.try_iter().collect();
+    let sent = told.iter().filter(|line| line.ends_with("Basic")).count();
+    assert_eq!(sent, 1, "{told:#?}");
+    assert!(
+        told.iter().all(|line| !line.starts_with("HEAD")),
+        "{told:#?}"
+    );
+}
+
+#[test]
+fn what_a_registry_offers_is_had_gone_limited_or_not_known() {
+    let mut host = Host::new("anybody", Store::Containerd, None);
+    let address = host.address.clone();
+    let mut offer = |name: &str| {
+        let name = format!("{address}/{name}").parse().unwrap();
+        block_on(host.registries.offer(&name))
+    };
+    assert_eq!(offer("a/app:1"), Offer::Has(None));
+    assert_eq!(offer("many/app:1"), Offer::Limited);
+    assert_eq!(offer("busy/app:1"), Offer::Unknown);
+    let pin = format!("a/app@sha256:{}", "b".repeat(64));
+    assert_eq!(offer(&pin), Offer::Unknown, "it has another digest");
+    let asked = host.registries.asked();
+    assert_eq!(asked.len(), 1, "one line a registry");
+    assert_eq!(asked[0].cost.heads, 4);
+}
