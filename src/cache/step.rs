@@ -1,7 +1,6 @@
 //! What a run of verify-cache is doing, for whoever waits for it.
 
 use std::fmt;
-use std::time::Duration;
 
 use crate::model::Bytes;
 
@@ -28,7 +27,6 @@ pub enum Step {
         done: Bytes,
         /// As far as the engine tells.
         total: Bytes,
-        took: Duration,
     },
 }
 
@@ -51,49 +49,10 @@ impl fmt::Display for Step {
                 of,
                 done,
                 total,
-                took,
-            } => {
-                write!(
-                    f,
-                    "bringing back {number} of {of} images: {done} of {total}"
-                )?;
-                match left(*done, *total, *took) {
-                    Some(left) => write!(f, ", {} s left", left.as_secs()),
-                    None => Ok(()),
-                }
-            }
-        }
-    }
-}
-
-/// By the speed so far; `None` while it says little.
-fn left(done: Bytes, total: Bytes, took: Duration) -> Option<Duration> {
-    let rest = total.0.saturating_sub(done.0);
-    let speaks = took >= Duration::from_secs(2) && done.0 > 0 && rest > 0;
-    let seconds = took.as_secs_f64() * rest as f64 / done.0 as f64;
-    speaks.then(|| Duration::try_from_secs_f64(seconds).ok())?
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn how_long_it_will_take_is_told_once_the_speed_is_known() {
-        let step = |done, total, seconds| {
-            let step = Step::Restoring {
-                number: 3,
-                of: 12,
-                done: Bytes(done),
-                total: Bytes(total),
-                took: Duration::from_secs(seconds),
-            };
-            step.to_string()
-        };
-        let told = "bringing back 3 of 12 images: 100 B of 400 B, 30 s left";
-        assert_eq!(step(100, 400, 10), told);
-        for silent in [step(100, 400, 1), step(0, 400, 10), step(400, 400, 10)] {
-            assert!(!silent.contains("left"), "{silent}");
+            } => write!(
+                f,
+                "bringing back {number} of {of} images: {done} of {total}"
+            ),
         }
     }
 }

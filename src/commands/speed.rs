@@ -17,15 +17,23 @@ pub(crate) struct Speed {
 impl Speed {
     /// In words that follow those of the step; empty where no bytes come.
     pub(crate) fn of(&mut self, step: Step, now: Instant) -> String {
-        let Step::Reading {
-            number,
-            bytes,
-            of_bytes,
-            ..
-        } = step
-        else {
-            self.since = None;
-            return String::new();
+        let (number, bytes, of_bytes) = match step {
+            Step::Reading {
+                number,
+                bytes,
+                of_bytes,
+                ..
+            } => (number, bytes, of_bytes),
+            Step::Restoring {
+                number,
+                done,
+                total,
+                ..
+            } => (number, done, Some(total)),
+            Step::Asking { .. } | Step::Pulling { .. } => {
+                self.since = None;
+                return String::new();
+            }
         };
         let same = self.since.filter(|(of, _)| *of == number);
         let (_, since) = *self.since.insert(same.unwrap_or((number, now)));

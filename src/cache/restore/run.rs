@@ -1,7 +1,5 @@
 //! One run: each image in turn, as long as nothing speaks against it.
 
-use std::time::Instant;
-
 use crate::engine::{Amount, Info, Reader};
 use crate::exit::Fault;
 use crate::guard::{Cause, Refusal, Undisturbed};
@@ -204,9 +202,8 @@ impl Running<'_> {
         target: &Target,
         (number, of): (usize, usize),
     ) -> Result<Result<(From, Brought), LeftOut>, Fault> {
-        let begun = monotonic();
         let on_step = &mut *self.run.on_step;
-        let mut on_amount = |amount| on_step(restoring(number, of, amount, begun));
+        let mut on_amount = |amount| on_step(restoring(number, of, amount));
         let mut missed = None;
         for source in &mut self.run.sources {
             let work = source.bring(undisturbed, &self.limits, target, &mut on_amount);
@@ -248,12 +245,11 @@ impl Running<'_> {
     }
 }
 
-fn restoring(number: usize, of: usize, amount: Amount, begun: Instant) -> Step {
+fn restoring(number: usize, of: usize, amount: Amount) -> Step {
     Step::Restoring {
         number,
         of,
         done: Bytes(amount.done),
         total: Bytes(amount.total),
-        took: monotonic() - begun,
     }
 }
