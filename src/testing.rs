@@ -115,6 +115,7 @@ pub fn line(name: &str) -> crate::cache::findings::Line {
         checks: Vec::new(),
         not_asked: Vec::new(),
         restored: None,
+        saved: None,
     }
 }
 

@@ -77,6 +77,7 @@ complete -c secateur -n "__fish_secateur_using_subcommand verify-cache" -l redep
 complete -c secateur -n "__fish_secateur_using_subcommand verify-cache" -l restore -d 'Bring back what is promised and not here'
 complete -c secateur -n "__fish_secateur_using_subcommand verify-cache" -l follow -d 'With these two: take tags as they are upstream now'
 complete -c secateur -n "__fish_secateur_using_subcommand verify-cache" -l deep -d 'Read every layer out of the engine and hash it'
+complete -c secateur -n "__fish_secateur_using_subcommand verify-cache" -l save -d 'Write what is promised and here into the archive'
 complete -c secateur -n "__fish_secateur_using_subcommand verify-cache" -l strict -d 'Treat "unknown" as broken'
 complete -c secateur -n "__fish_secateur_using_subcommand verify-cache" -s v -l verbose -d 'Every image, with every reason'
 complete -c secateur -n "__fish_secateur_using_subcommand verify-cache" -s q -l quiet -d 'A report of a few lines; log only errors'

@@ -1,6 +1,8 @@
 //! All answers of a run: its result, its exit code, and the order of the report, worst
 //! first.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
@@ -8,6 +10,7 @@ use crate::exit::Exit;
 use crate::guard::Refusal;
 use crate::model::EngineFacts;
 
+use crate::cache::archive::{Saved, Written};
 use crate::cache::check::{Check, Kind, Status};
 use crate::cache::checks::room::Room;
 use crate::cache::promise::{By, ByKind, Wanted};
@@ -30,6 +33,8 @@ pub struct Line {
     pub not_asked: Vec<NotAsked>,
     /// What `--restore` did about it, where it was not here.
     pub restored: Option<Result<Restored, LeftOut>>,
+    /// Where images were saved.
+    pub saved: Option<Saved>,
 }
 
 /// A check of a registry that was wanted, where no registry can be asked.
@@ -48,6 +53,11 @@ impl Line {
             .map(|check| check.status)
             .min()
             .unwrap_or(Status::Unknown)
+    }
+
+    /// Whether nothing is to be said of it.
+    pub fn is_fine(&self) -> bool {
+        self.status() == Status::Ok && !self.saved.as_ref().is_some_and(Saved::is_fault)
     }
 }
 
@@ -100,6 +110,13 @@ impl Findings {
             .sort_by(|a, b| (a.status(), &a.image).cmp(&(b.status(), &b.image)));
     }
 
+    /// Notes what became of saving each promised image.
+    pub fn saved(&mut self, saved: &BTreeMap<Wanted, Saved>) {
+        for line in &mut self.images {
+            line.saved = saved.get(&line.image).cloned();
+        }
+    }
+
     /// How many promised images have such an answer.
     pub fn count(&self, status: Status) -> usize {
         let any = |line: &&Line| line.checks.iter().any(|check| check.status == status);
@@ -130,6 +147,24 @@ impl Findings {
         lines.filter(|line| !line.not_asked.is_empty()).count()
     }
 
+    /// How many promised images are here and could not be saved.
+    pub fn unsaved(&self) -> usize {
+        let saved = self.images.iter().filter_map(|line| line.saved.as_ref());
+        saved.filter(|saved| saved.is_fault()).count()
+    }
+
+    /// What was written into the archive; none where nothing was to be saved.
+    pub fn written(&self) -> Option<Written> {
+        let saved = self.images.iter().filter_map(|line| line.saved.as_ref());
+        saved.fold(None, |sum, saved| {
+            let sum = sum.unwrap_or_default();
+            Some(match saved {
+                Saved::Kept(written) => sum.and(*written),
+                Saved::Not(_) => sum,
+            })
+        })
+    }
+
     /// The answers that are about no single image.
     pub fn of_store(&self) -> impl Iterator<Item = &Check> {
         let room = self.room.iter().map(|room| &room.check);
@@ -155,9 +190,11 @@ impl Findings {
             .count()
     }
 
-    /// Whether any promise is not kept.
+    /// Whether any promise is not kept, or an image that is here could not be saved.
     pub fn is_broken(&self) -> bool {
-        self.worst() == Status::Broken || (self.strict && self.worst() == Status::Unknown)
+        self.unsaved() > 0
+            || self.worst() == Status::Broken
+            || (self.strict && self.worst() == Status::Unknown)
     }
 
     /// The word in JSON.

@@ -138,6 +138,7 @@ impl Run<'_> {
                 checks,
                 not_asked: self.not_asked(promise),
                 restored: restored.next().flatten(),
+                saved: None,
             });
         }
         findings.store = Some(lasting);

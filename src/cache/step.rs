@@ -28,6 +28,11 @@ pub enum Step {
         /// As far as the engine tells.
         total: Bytes,
     },
+    Saving {
+        number: usize,
+        of: usize,
+        bytes: Bytes,
+    },
 }
 
 impl fmt::Display for Step {
@@ -53,6 +58,9 @@ impl fmt::Display for Step {
                 f,
                 "bringing back {number} of {of} images: {done} of {total}"
             ),
+            Self::Saving { number, of, bytes } => {
+                write!(f, "saving {number} of {of} images: {bytes}")
+            }
         }
     }
 }

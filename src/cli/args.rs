@@ -160,6 +160,7 @@ Examples:
   secateur verify-cache --deep postgres:16       every layer, byte for byte
   secateur verify-cache --redeploy               as the next deploy will pull
   secateur verify-cache --restore                bring back what is missing
+  secateur verify-cache --save --archive /mnt/x  keep what is promised there
   secateur verify-cache --registry --user-config /home/deploy/.docker
 
 Each check is ok, broken, moved (something newer is upstream) or unknown.
@@ -194,6 +195,9 @@ pub struct VerifyCacheArgs {
     /// Read every layer out of the engine and hash it
     #[arg(long)]
     pub deep: bool,
+    /// Write what is promised and here into the archive
+    #[arg(long)]
+    pub save: bool,
     /// The archive of this run [default: archive.dir]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub archive: Option<PathBuf>,

@@ -11,6 +11,7 @@ mod progress;
 mod prune;
 mod restore;
 mod reviewed;
+mod save;
 mod speed;
 mod start;
 mod state_folder;

@@ -30,6 +30,7 @@ impl Speed {
                 total,
                 ..
             } => (number, done, Some(total)),
+            Step::Saving { number, bytes, .. } => (number, bytes, None),
             Step::Asking { .. } | Step::Pulling { .. } => {
                 self.since = None;
                 return String::new();

@@ -10,6 +10,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::join;
 
 use crate::cache::Status;
+use crate::cache::archive::Save;
 use crate::cache::checks::gone::Past;
 use crate::cache::findings::Findings;
 use crate::cache::promise::baseline::Baseline;
@@ -23,6 +24,7 @@ use crate::commands::output::{Began, columns, log, patient, tell, write_metrics,
 use crate::commands::own_run::{open_state, other_run};
 use crate::commands::progress::Progress;
 use crate::commands::restore;
+use crate::commands::save;
 use crate::commands::start::{connect, policy, state_dir, warnings};
 use crate::engine::{Held, Info, Reader};
 use crate::exit::{Exit, Fault};
@@ -30,6 +32,7 @@ use crate::host::clock;
 use crate::host::files::{StateDir, read_named};
 use crate::host::journald::Priority;
 use crate::host::signals::Signals;
+use crate::memory::clock::Clock;
 use crate::memory::ledger::{Ledger, Uses};
 use crate::memory::state;
 use crate::memory::state::state_fault;
@@ -82,7 +85,9 @@ async fn check(
     let signals = args.restore.then(signals).transpose()?;
     let asked = signals.as_ref().map(Signals::asked_to_end);
     let asked = asked.unwrap_or_default();
-    // Files are wrong whether there is an engine or not.
+    // What is wrong with files and folders is so whether there is an engine or not.
+    let archive = args.archive.as_deref().or(policy.archive.dir.as_deref());
+    let save_to = args.save.then(|| save::folder(archive)).transpose()?;
     let (lists, notes) = lists::read(&policy.promised)?;
     context.notes.extend(notes);
     let reached = async {
@@ -146,7 +151,7 @@ async fn check(
             follow: args.follow,
         };
         let (host, progress) = ((&reader, &info, &asked), &mut progress);
-        let from = (args.archive.as_deref(), &mut registries, &mut context.notes);
+        let from = (archive, &mut registries, &mut context.notes);
         let work = restore::bring_back(host, from, known, &promises, state, progress);
         let came = Box::pin(work).await?;
         findings.refusals = came.refusals;
@@ -156,6 +161,7 @@ async fn check(
         restored = came.each;
         (here, held) = list(&reader, &info).await?;
     }
+    let clock_is_sound = Clock::between(past.ledger.clock(), &now) == Clock::Sound;
     let run = Run {
         checks: Checks {
             registry: args.registry,
@@ -174,7 +180,24 @@ async fn check(
         on_step: &mut |step| progress.step(step),
     };
     let checked = Box::pin(run.check(&promises, registries, findings));
-    let Ran { findings, pulls } = checked.await?;
+    let Ran {
+        mut findings,
+        pulls,
+    } = checked.await?;
+    if let Some(folder) = save_to {
+        let save = Save {
+            reader: &reader,
+            info: &info,
+            policy,
+            // A pull may have moved a tag.
+            here: &images(&reader, &info).await?,
+            at: findings.at,
+            clock_is_sound,
+            on_step: &mut |step| progress.step(step),
+        };
+        let saved = Box::pin(save.all(folder, &promises)).await;
+        findings.saved(&saved.map_err(save::unsaved)?);
+    }
     progress.clear();
     if let Some(path) = &args.record {
         let only = (!args.images.is_empty()).then_some(promises.as_slice());

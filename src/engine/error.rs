@@ -67,7 +67,7 @@ impl EngineError {
         }
     }
 
-    pub(super) fn nonsense(doing: impl Into<String>, why: impl fmt::Display) -> Self {
+    pub fn nonsense(doing: impl Into<String>, why: impl fmt::Display) -> Self {
         Self::new(doing, Failure::Nonsense, escape(&why.to_string()))
     }
 

@@ -8,9 +8,9 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
-use tempfile::TempPath;
 
 use crate::host::file_date::modified;
+use crate::host::files::draft::remove;
 use crate::host::files::error::FileError;
 use crate::host::files::state_dir::StateDir;
 use crate::host::files::trust::check_open_file;
@@ -93,8 +93,8 @@ impl RunLock {
         Err(FileError::io("lock", path)(replaced))
     }
 
-    /// Removes what [`crate::host::files::write_atomic`] left in our folder when it
-    /// was killed half-way, and returns how many files that were. Another run's
+    /// Removes what [`crate::host::files::write_atomic`] or a
+    /// [`crate::host::files::Draft`] left in our folder when it was killed half-way, and returns how many files that were. Another run's
     /// temporary file is no left-over, so this takes the lock.
     ///
     /// # Errors
@@ -104,9 +104,7 @@ impl RunLock {
         let mut names = dir.names()?;
         names.retain(|name| name.ends_with(TEMPORARY));
         for path in names.iter().map(|name| dir.file(name)) {
-            TempPath::try_from_path(&path)
-                .and_then(TempPath::close)
-                .map_err(FileError::io("remove", &path))?;
+            remove(&path)?;
         }
         Ok(names.len())
     }

@@ -29,6 +29,8 @@ pub(super) struct PolicyFile {
     #[serde(default)]
     pub(super) restore: RestoreFile,
     #[serde(default)]
+    pub(super) archive: ArchiveFile,
+    #[serde(default)]
     pub(super) room: RoomFile,
 }
 
@@ -158,6 +160,18 @@ pub(super) struct RestoreFile {
     pub(super) min_pulls_left: Option<Spanned<u32>>,
     #[cfg_attr(test, schemars(with = "form::Age"))]
     pub(super) max_run: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize, Default)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct ArchiveFile {
+    #[cfg_attr(test, schemars(with = "form::AbsolutePath"))]
+    pub(super) dir: Option<Spanned<String>>,
+    #[cfg_attr(test, schemars(with = "form::Size"))]
+    pub(super) max_size: Option<Spanned<String>>,
+    #[cfg_attr(test, schemars(with = "form::Compress"))]
+    pub(super) compress: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize, Default)]

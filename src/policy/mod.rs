@@ -18,8 +18,8 @@ mod value;
 mod wording;
 
 pub use model::{
-    DEFAULT, DeployLock, DiskLimits, Guard, LabelRule, Limits, Policy, Promised, Pulls,
-    RestoreLimits, RoomLimits, Share,
+    Archive, ArchiveLimits, Compress, DEFAULT, DeployLock, DiskLimits, Guard, LabelRule, Limits,
+    Policy, Promised, Pulls, RestoreLimits, RoomLimits, Share,
 };
 pub use pattern::NamePattern;
 pub use retain::{DigestPinned, Retain, Retention, Term};

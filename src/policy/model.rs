@@ -39,6 +39,8 @@ pub struct Policy {
     pub promised: Promised,
     /// What `verify-cache --restore` may cost the host.
     pub restore: RestoreLimits,
+    /// Where images are saved.
+    pub archive: Archive,
     /// When verify-cache says that there is little room, or none.
     pub room: RoomLimits,
 }
@@ -87,6 +89,27 @@ pub enum Share {
     /// Of the file system that holds the images.
     Percent(f64),
     Size(Bytes),
+}
+
+/// `[archive]`: where images are saved, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Archive {
+    pub dir: Option<PathBuf>,
+    pub limits: ArchiveLimits,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ArchiveLimits {
+    /// Of all blobs.
+    pub max_size: Bytes,
+    /// Of layers that the engine gives uncompressed.
+    pub compress: Compress,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compress {
+    None,
+    Gzip,
 }
 
 /// How full the file system of the images may be for the next deploy, in percent (bytes

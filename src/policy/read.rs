@@ -1,5 +1,6 @@
 //! From the policy as it is typed to a valid one. It has no default for `age.min_age`.
 
+mod archive;
 mod cache;
 mod restore;
 mod retain;
@@ -67,6 +68,7 @@ fn validate(file: PolicyFile) -> Result<Policy, Unplaced> {
             .transpose()?,
         promised: cache::read(&file.cache)?,
         restore: restore::read(&file.restore)?,
+        archive: archive::read(&file.archive)?,
         room: room(&file.room)?,
     };
     policy.retain = retain::read(&file.retain, &policy)?;

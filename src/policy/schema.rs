@@ -76,6 +76,7 @@ form! {
     AbsolutePath: {"type": "string", "pattern": "^/"}
     PathPattern: {"type": "string", "pattern": "^/([^*]*/)?[^/]*/*$"}
     LockKind: {"enum": ["flock", "exists"]}
+    Compress: {"enum": ["none", "gzip"]}
     Pulls: {"enum": ["require", "best-effort"]}
 }
 

@@ -8,6 +8,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod archive;
 mod buildkit;
 mod ci_teardown;
 mod crash;

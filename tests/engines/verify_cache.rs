@@ -681,7 +681,7 @@ fn a_layer_that_is_gone_or_damaged_is_found_and_named_by_deep_alone() {
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Damage {
+pub enum Damage {
     Removed,
     /// With its link and its list of lower layers: the engine cannot even
     /// describe the image then.
@@ -691,7 +691,7 @@ enum Damage {
 
 impl Damage {
     /// A blob of the containerd store is one file and has no folder.
-    fn of(kind: Kind) -> &'static [Damage] {
+    pub fn of(kind: Kind) -> &'static [Damage] {
         if kind.containerd() {
             &[Damage::Removed, Damage::Flipped]
         } else {
@@ -700,7 +700,7 @@ impl Damage {
     }
 
     /// Behind the engine's back; returns the digest that names the layer.
-    fn inflict(self, engine: &Engine, image: &str) -> String {
+    pub fn inflict(self, engine: &Engine, image: &str) -> String {
         let inspect = engine.inspect(image);
         let diffs = inspect["RootFS"]["Layers"].as_array().unwrap();
         if engine.kind().containerd() {

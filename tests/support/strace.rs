@@ -9,8 +9,13 @@ use super::{Ran, Secateur};
 
 /// `prune` as strace runs it, with these options; and strace's log.
 pub fn traced_prune(secateur: &Secateur, options: &[&str]) -> (Ran, String) {
+    traced(secateur, &["prune", "--format", "json"], options)
+}
+
+/// The program with these arguments as strace runs it, with these options; and strace's log.
+pub fn traced(secateur: &Secateur, args: &[&str], options: &[&str]) -> (Ran, String) {
     let log = secateur.dir().join("strace.log");
-    let command = secateur.command(&["prune", "--format", "json"]);
+    let command = secateur.command(args);
     let mut strace = Command::new("strace");
     strace
         .args(["-f", "-qq", "-y", "-s", "60", "-e", "signal=none", "-o"])

@@ -20,6 +20,9 @@ pub const REGISTRY_DIGEST: &str = "invalid.secateur.registry-digest";
 /// When a save first saw that nobody promises the image any more (RFC 3339, UTC).
 pub const UNPROMISED_SINCE: &str = "invalid.secateur.unpromised-since";
 
+/// At the second of two entries for one name: see [`crate::cache::archive::Entry::alias`].
+pub const ALIAS: &str = "invalid.secateur.alias";
+
 #[derive(Debug, Default, Deserialize)]
 pub struct Annotations {
     #[serde(rename = "org.opencontainers.image.ref.name")]
@@ -34,6 +37,8 @@ pub struct Annotations {
     pub registry_digest: Option<String>,
     #[serde(rename = "invalid.secateur.unpromised-since")]
     pub unpromised_since: Option<String>,
+    #[serde(rename = "invalid.secateur.alias")]
+    pub alias: Option<String>,
     /// `attestation-manifest` where BuildKit tells about another manifest.
     #[serde(rename = "vnd.docker.reference.type")]
     pub refers: Option<String>,

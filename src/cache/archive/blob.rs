@@ -54,8 +54,13 @@ impl Archive {
 
     /// Whether a plain file of that size is there. Its bytes are not read.
     pub fn has(&self, blob: &Descriptor) -> bool {
-        let meta = std::fs::symlink_metadata(self.path(&blob.digest));
-        meta.is_ok_and(|meta| meta.is_file() && meta.len() == blob.size)
+        self.holds(&blob.digest, blob.size)
+    }
+
+    /// The same, with the size in bytes.
+    pub fn holds(&self, digest: &Digest, size: u64) -> bool {
+        let meta = std::fs::symlink_metadata(self.path(digest));
+        meta.is_ok_and(|meta| meta.is_file() && meta.len() == size)
     }
 
     /// All bytes of a manifest, an index or a configuration.

@@ -7,6 +7,9 @@ use crate::cache::archive::digest::Digest;
 use crate::cache::archive::error::Damage;
 use crate::model::text::json_error;
 
+pub const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
+pub const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
+
 /// In bytes. Registries take no longer manifest, index or configuration.
 pub const LONGEST_DOCUMENT: u64 = 4 << 20;
 

@@ -7,10 +7,11 @@ use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::cache::archive::annotations::{
-    Annotations, IMAGE_ID, IMAGE_NAME, REF_NAME, REGISTRY_DIGEST, SAVED, UNPROMISED_SINCE,
+    ALIAS, Annotations, IMAGE_ID, IMAGE_NAME, REF_NAME, REGISTRY_DIGEST, SAVED, UNPROMISED_SINCE,
 };
 use crate::cache::archive::descriptor::Descriptor;
 use crate::cache::archive::digest::Digest;
+use crate::cache::archive::document::{INDEX_TYPE, MANIFEST_TYPE};
 use crate::model::ImageId;
 use crate::model::reference::Reference;
 
@@ -40,17 +41,38 @@ pub struct Ours {
 }
 
 impl Entry {
-    /// `None` for what does not read as an entry.
-    pub(super) fn read(raw: Box<RawValue>) -> Result<Self, Box<RawValue>> {
+    /// `None` for an [alias](Entry::alias); the error is what does not read as an entry.
+    pub(super) fn read(raw: Box<RawValue>) -> Result<Option<Self>, Box<RawValue>> {
         let Ok((descriptor, annotations)) = Descriptor::annotated(raw.get()) else {
             return Err(raw);
         };
-        Ok(Self {
+        Ok(annotations.alias.is_none().then(|| Self {
             descriptor,
             name: name(&annotations),
             ours: Ours::read(&annotations),
             raw,
-        })
+        }))
+    }
+
+    /// skopeo finds no name of an entry that has one of docker's own media types, as images
+    /// have that an overlay2 engine pushed. It takes the same manifest under OCI's type.
+    /// containerd must be told the true type, or a push fails: of two entries for one
+    /// name the later counts there, so this one comes before.
+    pub(super) fn alias(&self) -> Option<Box<RawValue>> {
+        let kind = match self.descriptor.media_type.raw() {
+            "application/vnd.docker.distribution.manifest.v2+json" => MANIFEST_TYPE,
+            "application/vnd.docker.distribution.manifest.list.v2+json" => INDEX_TYPE,
+            _ => return None,
+        };
+        let name = self.name.as_ref().filter(|_| self.ours.is_some())?;
+        let name = name.to_string();
+        let raw = to_raw_value(&json!({
+            "mediaType": kind,
+            "digest": self.descriptor.digest,
+            "size": self.descriptor.size,
+            "annotations": {REF_NAME: name, IMAGE_NAME: name, ALIAS: "true"},
+        }));
+        Some(raw.expect("strings and numbers are JSON"))
     }
 
     /// One of ours.

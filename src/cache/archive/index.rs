@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 
+use crate::cache::archive::document::INDEX_TYPE;
 use crate::cache::archive::entry::Entry;
 use crate::cache::archive::error::Damage;
 use crate::model::text::json_error;
@@ -48,7 +49,10 @@ impl Index {
             .map_err(unreadable)?
             .unwrap_or_default();
         let items = manifests.into_iter().map(Entry::read);
-        let manifests = items.map(|read| read.map_or_else(Item::Odd, Item::Entry));
+        let manifests = items.filter_map(|read| match read {
+            Ok(entry) => entry.map(Item::Entry),
+            Err(raw) => Some(Item::Odd(raw)),
+        });
         Ok(Self {
             fields,
             manifests: manifests.collect(),
@@ -75,18 +79,28 @@ impl Index {
                 .expect("the defaults are JSON")
         };
         let schema = given("schemaVersion", "2");
-        let media_type = given("mediaType", r#""application/vnd.oci.image.index.v1+json""#);
+        let media_type = given("mediaType", &format!("\"{INDEX_TYPE}\""));
+        let aliases: Vec<_> = self.entries().filter_map(Entry::alias).collect();
+        let manifests = aliases.iter().map(|alias| &**alias);
+        let manifests = manifests.chain(self.manifests.iter().map(Item::raw));
+        let manifests = manifests.collect();
         let others = self.fields.iter();
         let others = others.filter(|(key, _)| !["schemaVersion", "mediaType"].contains(&&***key));
         let written = Written {
             schema: &schema,
             media_type: &media_type,
-            manifests: self.manifests.iter().map(Item::raw).collect(),
+            manifests,
             others: others
                 .map(|(key, value)| (key.as_str(), &**value))
                 .collect(),
         };
         serde_json::to_vec(&written).expect("it was JSON when it was read")
+    }
+
+    /// Whether it holds what does not read as an entry.
+    pub fn has_odd(&self) -> bool {
+        let mut items = self.manifests.iter();
+        items.any(|item| matches!(item, Item::Odd(_)))
     }
 
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {

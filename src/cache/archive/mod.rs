@@ -6,14 +6,23 @@ mod annotations;
 mod blob;
 mod descriptor;
 mod digest;
+mod docker_form;
 mod document;
 mod entry;
 mod error;
+mod image;
+mod incoming;
 mod index;
 mod offered;
 mod open;
 mod resolve;
+mod save;
+mod saved;
+mod saving;
 mod send;
+mod trim;
+mod unsaved;
+mod writer;
 
 pub use blob::Blob;
 pub use descriptor::Descriptor;
@@ -24,7 +33,10 @@ pub use index::Index;
 pub use offered::{NotOffered, Offer, Offered};
 pub use open::Archive;
 pub use resolve::Resolved;
+pub use saved::{NotSaved, NotSavedKind, Saved, Written};
+pub use saving::Save;
 pub use send::{Sending, to_containerd, to_graphdriver};
+pub use unsaved::Unsaved;
 
 #[cfg(test)]
 pub mod testing;

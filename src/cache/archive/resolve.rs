@@ -38,8 +38,16 @@ impl Archive {
     ///
     /// [`ArchiveError::Damaged`], with the path of the blob.
     pub fn resolve(&self, entry: &Entry, platform: &Platform) -> Result<Resolved, ArchiveError> {
+        self.resolve_from(&entry.descriptor, platform)
+    }
+
+    /// The same, of the manifest or index that an entry names.
+    pub(super) fn resolve_from(
+        &self,
+        root: &Descriptor,
+        platform: &Platform,
+    ) -> Result<Resolved, ArchiveError> {
         let mut budget = MOST_DOCUMENTS;
-        let root = &entry.descriptor;
         let found = self.find(root, platform, &mut Vec::new(), &mut budget)?;
         found.ok_or_else(|| self.damaged(root, Damage::NotFor(platform.to_string())))
     }

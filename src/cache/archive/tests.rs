@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use crate::cache::archive::index::Item;
 use crate::cache::archive::testing::{
     INDEX_TYPE, Layout, MANIFEST_TYPE, amd64, for_platform, named, read, with,
 };
@@ -382,7 +383,35 @@ fn an_entry_of_ours_reads_as_it_was_written() {
     };
     let name: Reference = APP.parse().unwrap();
     let written = Entry::written(descriptor.clone(), Some(name.clone()), ours.clone());
-    let entry = Entry::read(written.raw).unwrap();
+    let entry = Entry::read(written.raw).unwrap().unwrap();
     assert_eq!(entry.descriptor, descriptor);
     assert_eq!((entry.name, entry.ours), (Some(name), Some(ours)));
+}
+
+#[test]
+fn a_name_with_a_media_type_of_dockers_own_is_written_under_ocis_too_and_read_once() {
+    let layout = Layout::empty();
+    let docker = "application/vnd.docker.distribution.manifest.v2+json";
+    let descriptor = with(layout.image("amd64", &["a"]), "mediaType", json!(docker));
+    layout.index(&[named(descriptor.clone(), APP)]);
+    let mut index = layout.open().unwrap().index;
+    let of_others: Value = serde_json::from_slice(&index.to_json()).unwrap();
+    assert_eq!(of_others["manifests"].as_array().unwrap().len(), 1);
+    let ours = Ours {
+        saved: at(0),
+        image_id: None,
+        registry_digest: None,
+        unpromised_since: None,
+    };
+    let entry = Entry::written(read(&descriptor), Some(APP.parse().unwrap()), ours);
+    index.manifests.push(Item::Entry(entry));
+    let written = index.to_json();
+    let json: Value = serde_json::from_slice(&written).unwrap();
+    let types = json["manifests"].as_array().unwrap().iter();
+    let types: Vec<&str> = types.map(|it| it["mediaType"].as_str().unwrap()).collect();
+    assert_eq!(types, [MANIFEST_TYPE, docker, docker]);
+    layout.put("index.json", &written);
+    let archive = layout.open().unwrap();
+    assert_eq!(archive.entries().count(), 2);
+    assert_eq!(archive.index.to_json(), written);
 }

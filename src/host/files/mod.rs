@@ -6,6 +6,7 @@
 
 mod append;
 mod aside;
+pub(super) mod draft;
 pub(super) mod error;
 pub(super) mod folder;
 pub(super) mod kind;
@@ -19,6 +20,7 @@ pub(super) mod write;
 
 pub use append::Appender;
 pub use aside::{keep_as, quarantine};
+pub use draft::{Draft, flush, make_folder, remove, unwritten};
 pub use error::FileError;
 pub use matching::matching;
 pub use of_owner::{OfOther, read_of_owner};

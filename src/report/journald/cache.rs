@@ -20,11 +20,7 @@ pub fn findings(findings: &Findings, context: &Context) -> Vec<JournalEntry> {
     entries.extend(findings.refusals.iter().map(refusal));
     let images = findings.images.iter();
     entries.extend(images.clone().filter_map(restored));
-    entries.extend(
-        images
-            .filter(|line| line.status() != Status::Ok)
-            .map(promise),
-    );
+    entries.extend(images.filter(|line| !line.is_fine()).map(promise));
     // The answers of every image include the store's. Where no image is promised, the
     // store has an entry of its own.
     let alone = findings
@@ -82,6 +78,14 @@ pub fn findings(findings: &Findings, context: &Context) -> Vec<JournalEntry> {
         fields.push(("NOT_ASKED", not_asked.to_string()));
         let _ = write!(message, "; {not_asked} asked of no registry");
     }
+    if let Some(written) = findings.written() {
+        fields.push(("SAVED_BYTES", written.bytes.0.to_string()));
+        fields.push(("NOT_SAVED", findings.unsaved().to_string()));
+        let _ = write!(message, "; {} saved", written.bytes);
+    }
+    if findings.unsaved() > 0 {
+        let _ = write!(message, "; {} not saved", findings.unsaved());
+    }
     entries.push(entry(VERIFIED, priority_of(exit), message, fields));
     named(entries, "verify-cache")
 }
@@ -108,6 +112,11 @@ fn promise(line: &Line) -> JournalEntry {
         .collect();
     let what = line.image.to_string();
     let mut entry = broken(&what, Some(&line.image), line.status(), &wrong);
+    if let Some(saved) = line.saved.as_ref().filter(|saved| saved.is_fault()) {
+        entry.priority = Priority::Error;
+        let _ = write!(entry.message, "{saved}");
+        entry.fields.push(("NOT_SAVED", saved.to_string()));
+    }
     let by = line.by.iter().map(By::words).collect::<Vec<_>>();
     entry.fields.push(("STATE", line.state.name().to_owned()));
     let since = line

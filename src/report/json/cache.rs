@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::cache::archive::{NotSavedKind, Saved};
 use crate::cache::checks::room::{Level, Room};
 use crate::cache::findings::{Findings, Line, NotAsked};
 use crate::cache::promise::{By, ByKind};
@@ -49,6 +50,47 @@ struct ImagePart<'a> {
     not_asked: &'a [NotAsked],
     restored: Option<RestoredPart>,
     not_restored: Option<LeftOutPart>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    saved: Option<SavedPart<'a>>,
+}
+
+/// What was written, or why nothing was.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct SavedPart<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes_written: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    blobs_written: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    milliseconds: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_saved: Option<NotSavedKind>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<&'a str>,
+}
+
+fn saved(saved: &Saved) -> SavedPart<'_> {
+    let part = SavedPart {
+        bytes_written: None,
+        blobs_written: None,
+        milliseconds: None,
+        not_saved: None,
+        message: None,
+    };
+    match saved {
+        Saved::Kept(written) => SavedPart {
+            bytes_written: Some(written.bytes.0),
+            blobs_written: Some(written.blobs),
+            milliseconds: Some(written.milliseconds),
+            ..part
+        },
+        Saved::Not(not) => SavedPart {
+            not_saved: Some(not.kind),
+            message: Some(&not.message),
+            ..part
+        },
+    }
 }
 
 #[derive(Serialize)]
@@ -132,6 +174,7 @@ fn image(line: &Line) -> ImagePart<'_> {
         not_asked: &line.not_asked,
         restored,
         not_restored,
+        saved: line.saved.as_ref().map(saved),
     }
 }
 
@@ -195,6 +238,8 @@ struct Summary {
     unknown: usize,
     /// Counts answers, not images: a broken image may have some as well.
     unknown_answers: usize,
+    /// Promised and here, and to be saved.
+    not_saved: usize,
 }
 
 /// The document of a verify-cache.
@@ -236,6 +281,7 @@ pub fn report(findings: &Findings, context: &Context) -> String {
             moved: images(Status::Moved),
             unknown: images(Status::Unknown),
             unknown_answers: findings.answers(Status::Unknown),
+            not_saved: findings.unsaved(),
         },
     })
 }
@@ -243,6 +289,7 @@ pub fn report(findings: &Findings, context: &Context) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cache::archive::{NotSaved, Written};
     use crate::cache::findings::Line;
     use crate::report::context::PolicySource;
     use crate::testing::{at, inventory};
@@ -257,6 +304,7 @@ mod tests {
             checks,
             state: State::Missing,
             since: Some(at(0)),
+            saved: Some(Saved::Not(NotSaved::new(NotSavedKind::Unfit, "why"))),
             by: vec![
                 By::Policy,
                 By::List {
@@ -296,5 +344,27 @@ mod tests {
         assert_eq!(json["images"][0]["promised_by"], by);
         assert_eq!(json["images"][0]["state"], "missing");
         assert_eq!(json["images"][0]["since"], time(at(0)));
+        let kept = Saved::Kept(Written {
+            bytes: crate::model::Bytes(7),
+            blobs: 2,
+            milliseconds: 3,
+        });
+        let wanted = serde_json::json!({
+            "bytes_written": 7, "blobs_written": 2, "milliseconds": 3,
+        });
+        assert_eq!(serde_json::to_value(saved(&kept)).unwrap(), wanted);
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/verify-cache.md");
+        let page = std::fs::read_to_string(page).expect("the page");
+        let (_, page) = page.split_once("\n## JSON\n").expect("its section");
+        let promised_by = json["images"][0]["promised_by"].as_array().expect("a list");
+        assert_eq!(json["images"][0]["saved"]["not_saved"], "unfit");
+        let image = &json["images"][0];
+        let parts = [&json, &json["summary"], image, &image["saved"]];
+        for part in parts.into_iter().chain(promised_by) {
+            for field in part.as_object().expect("an object").keys() {
+                let told = page.contains(&format!("`{field}`"));
+                assert!(told || page.contains(&format!(".{field}`")), "{field}");
+            }
+        }
     }
 }

@@ -57,6 +57,18 @@ fn found(page: &mut Page, findings: &Findings) {
         "by",
         ByKind::ALL.map(|by| (by.name(), findings.promised_by(by) as f64)),
     );
+    if let Some(written) = findings.written() {
+        page.gauge(
+            "saved_bytes",
+            "What the last run wrote into the archive.",
+            written.bytes.0 as f64,
+        );
+        page.gauge(
+            "unsaved_images",
+            "Promised images that are here and are not in the archive.",
+            findings.unsaved() as f64,
+        );
+    }
     room(page, findings);
     restored(page, findings);
     let mut counts = Vec::new();

@@ -38,10 +38,8 @@ pub fn report(findings: &Findings, context: &Context, verbose: bool) -> String {
         return out.whole();
     }
     out.blank_line();
-    let (fine, others): (Vec<&Line>, Vec<&Line>) = findings
-        .images
-        .iter()
-        .partition(|line| line.status() == Status::Ok);
+    let (fine, others): (Vec<&Line>, Vec<&Line>) =
+        findings.images.iter().partition(|line| line.is_fine());
     for line in others {
         one(&mut out, line, verbose);
     }
@@ -87,7 +85,7 @@ pub fn report(findings: &Findings, context: &Context, verbose: bool) -> String {
 pub fn brief(findings: &Findings, context: &Context) -> String {
     let mut out = Screen::new(context.columns);
     let bad = findings.images.iter().rev();
-    for line in bad.filter(|line| line.status() != Status::Ok) {
+    for line in bad.filter(|line| !line.is_fine()) {
         head(&mut out, line);
         restored(&mut out, line);
         checks(&mut out, line, false);
@@ -170,6 +168,9 @@ fn checks(out: &mut Screen, line: &Line, verbose: bool) {
     for NotAsked { kind, message } in &line.not_asked {
         let what = format!("         {:14} ", kind.name());
         wrapped(out, &what, &format!("not asked: {message}"));
+    }
+    if let Some(saved) = &line.saved {
+        wrapped(out, "         saved          ", &saved.to_string());
     }
 }
 
@@ -272,8 +273,10 @@ fn result(findings: &Findings) -> String {
     }
     let promised = images(all);
     let mut line = if findings.is_broken() {
-        let of_images = format!("{} of {promised}", broken(findings).count());
-        let all = std::iter::once(&*of_images).chain(bad_of_host(findings));
+        let bad = broken(findings).count();
+        let of_images = format!("{bad} of {promised}");
+        let of_images = Some(&*of_images).filter(|_| bad > 0 || findings.unsaved() == 0);
+        let all = of_images.into_iter().chain(bad_of_host(findings));
         let all = all.collect::<Vec<_>>().join(", ");
         let refused = !findings.refusals.is_empty();
         let word = if refused { "refused" } else { "broken" };
@@ -295,6 +298,13 @@ fn result(findings: &Findings) -> String {
         let _ = write!(line, "; {not_asked} asked of no registry");
     }
     line += &counts(findings);
+    if let Some(written) = findings.written() {
+        let _ = write!(line, "; {} saved", written.bytes);
+    }
+    let unsaved = findings.unsaved();
+    if unsaved > 0 {
+        let _ = write!(line, "; {LOUD}{unsaved} not saved{LOUD:#}");
+    }
     line.push('\n');
     line
 }

@@ -233,6 +233,11 @@ impl Engine {
         )
     }
 
+    /// Runs a command of a tree, which sees the engine's folder, to its end.
+    pub fn inside(&self, suite: &str, command: &[&str]) -> std::process::Output {
+        self.room.run(suite, command)
+    }
+
     /// Starts a command in the engine's tree; what it says is appended to `log` beside its files.
     pub(super) fn start_beside(&self, command: &[&str], log: &str) -> Inside {
         self.room.start(self.kind.suite(), command, log)

@@ -52,6 +52,19 @@ impl Export {
         all.map(|(name, hash)| (name.as_str(), hash.as_str()))
     }
 
+    /// Whether the bytes of the file that is under way are kept; known once the first of
+    /// them came.
+    pub fn keeps_bytes(&self) -> bool {
+        let current = self.current.as_ref();
+        current.is_some_and(|current| current.text.is_some())
+    }
+
+    /// The bytes of a JSON file that hashes to this, in hex.
+    pub fn text_of(&self, hash: &str) -> Option<&[u8]> {
+        let mut files = self.hashes().filter(|(_, its)| *its == hash);
+        files.find_map(|(name, _)| self.text(name))
+    }
+
     /// The bytes of a JSON file.
     pub fn text(&self, name: &str) -> Option<&[u8]> {
         self.texts.get(name).map(Vec::as_slice)

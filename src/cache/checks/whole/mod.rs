@@ -7,8 +7,8 @@ mod containerd;
 pub mod export;
 mod failed;
 mod graphdriver;
-mod read;
-mod store;
+pub mod read;
+pub mod store;
 pub mod tar;
 pub mod verdict;
 

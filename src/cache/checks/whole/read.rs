@@ -1,17 +1,17 @@
 //! Reads an export as it comes.
 
 use crate::cache::checks::whole::export::Export;
-use crate::cache::checks::whole::tar;
+use crate::cache::checks::whole::tar::{self, Sink};
 use crate::engine::{EngineError, Reader};
 use crate::model::text::escape;
 use crate::model::{Bytes, Image, Observed};
 
 /// Why an export cannot be compared.
-pub enum Unread {
+pub enum Unread<S = Export> {
     /// It does not read as an image.
     Odd(String),
     /// The engine stopped in the middle: what came, and its words.
-    BrokenOff(Box<Export>, String),
+    BrokenOff(Box<S>, String),
 }
 
 /// `progress` is told the bytes so far.
@@ -20,8 +20,18 @@ pub async fn read(
     image: &Image,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Result<Export, Unread>, EngineError> {
+    read_into(engine, image, Export::default(), progress).await
+}
+
+/// Gives the export to `sink`, to its end or until `sink` wants no more.
+pub async fn read_into<S: Sink>(
+    engine: &Reader,
+    image: &Image,
+    sink: S,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Result<S, Unread<S>>, EngineError> {
     let mut stream = engine.export(&image.id).await?;
-    let mut tar = tar::Reader::new(Export::default());
+    let mut tar = tar::Reader::new(sink);
     let limit = longest(image);
     let mut bytes = 0;
     while let Some(piece) = stream.next().await? {
@@ -29,6 +39,9 @@ pub async fn read(
         progress(bytes);
         if let Err(why) = tar.feed(&piece) {
             return Ok(Err(Unread::Odd(why)));
+        }
+        if tar.sink().is_done() {
+            return Ok(Ok(tar.finish().0));
         }
         if bytes > limit {
             let why = format!(
@@ -39,8 +52,8 @@ pub async fn read(
         }
     }
     Ok(match tar.finish() {
-        (export, None) => Ok(export),
-        (export, Some(rest)) => Err(Unread::BrokenOff(Box::new(export), words(&rest))),
+        (sink, None) => Ok(sink),
+        (sink, Some(rest)) => Err(Unread::BrokenOff(Box::new(sink), words(&rest))),
     })
 }
 

@@ -10,6 +10,10 @@ pub trait Sink {
     /// The next bytes of the entry that began last.
     fn data(&mut self, bytes: &[u8]);
     fn end(&mut self);
+    /// Whether the rest is not wanted.
+    fn is_done(&self) -> bool {
+        false
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

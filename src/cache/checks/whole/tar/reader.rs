@@ -53,6 +53,10 @@ impl<S: Sink> Reader<S> {
         }
     }
 
+    pub fn sink(&self) -> &S {
+        &self.sink
+    }
+
     pub fn feed(&mut self, mut bytes: &[u8]) -> Result<(), String> {
         while !bytes.is_empty() {
             match &mut self.state {

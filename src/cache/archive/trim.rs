@@ -1,0 +1,88 @@
+//! Leaves out what nobody promises any more, and removes its blobs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::cache::archive::digest::Digest;
+use crate::cache::archive::entry::{Entry, Ours};
+use crate::cache::archive::error::ArchiveError;
+use crate::cache::archive::writer::Writer;
+use crate::cache::promise::{Promise, Wanted};
+use crate::engine::Platform;
+
+/// Notes at entries of ours since when nobody promises them, and leaves them out `min_age`
+/// after that. The blobs of what was left out go when the index is written, and only if no
+/// entry leads to them any more; where that cannot be told, all stay.
+pub fn trim(
+    writer: &mut Writer,
+    promises: &[Promise],
+    min_age: Duration,
+    now: DateTime<Utc>,
+    platform: &Platform,
+) -> Result<(), ArchiveError> {
+    let min_age = TimeDelta::from_std(min_age).unwrap_or(TimeDelta::MAX);
+    let is_wanted = |entry: &Entry, ours: &Ours| {
+        promises.iter().any(|promise| match &promise.wanted {
+            Wanted::Name(name) => entry.name.as_ref() == Some(name),
+            Wanted::Id(id) => entry.name.is_none() && ours.image_id.as_ref() == Some(id),
+        })
+    };
+    let (mut noted, mut gone) = (Vec::new(), Vec::new());
+    for entry in writer.archive.entries() {
+        let Some(ours) = &entry.ours else { continue };
+        let since = match ours.unpromised_since {
+            _ if is_wanted(entry, ours) => None,
+            // A moment that is still to come says nothing.
+            Some(since) if since <= now => Some(since),
+            _ => Some(now),
+        };
+        if since.is_some_and(|since| now - since >= min_age) {
+            gone.push(entry.clone());
+        } else if since != ours.unpromised_since {
+            let unpromised_since = since;
+            let ours = Ours {
+                unpromised_since,
+                ..ours.clone()
+            };
+            let (descriptor, name) = (entry.descriptor.clone(), entry.name.clone());
+            noted.push(Entry::written(descriptor, name, ours));
+        }
+    }
+    for entry in noted {
+        writer.put(entry);
+    }
+    if gone.is_empty() {
+        return Ok(());
+    }
+    let blobs = unnamed(writer, &gone);
+    writer.drop(|entry| {
+        let mut same = gone.iter().filter(|gone| gone.name == entry.name);
+        same.any(|gone| gone.descriptor == entry.descriptor)
+    });
+    writer.commit(platform)?;
+    for (digest, size) in blobs {
+        writer.remove(&digest, size)?;
+    }
+    Ok(())
+}
+
+/// The blobs that only these entries lead to; none where some entry cannot be followed.
+fn unnamed(writer: &Writer, gone: &[Entry]) -> BTreeMap<Digest, u64> {
+    let archive = &writer.archive;
+    let is_gone = |entry: &Entry| gone.iter().any(|gone| gone.raw.get() == entry.raw.get());
+    if archive.index.has_odd() {
+        return BTreeMap::new();
+    }
+    let mut kept = BTreeSet::new();
+    for entry in archive.entries().filter(|entry| !is_gone(entry)) {
+        match archive.blobs_of(entry) {
+            Ok(blobs) => kept.extend(blobs.into_iter().map(|blob| blob.digest)),
+            Err(_) => return BTreeMap::new(),
+        }
+    }
+    let blobs = gone.iter().filter_map(|entry| archive.blobs_of(entry).ok());
+    let blobs = blobs.flatten().map(|blob| (blob.digest, blob.size));
+    blobs.filter(|(digest, _)| !kept.contains(digest)).collect()
+}

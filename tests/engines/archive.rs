@@ -1,0 +1,233 @@
+//! `verify-cache --save`: what is promised gets into an archive that others read.
+
+mod crash;
+mod layout;
+mod others;
+
+use crate::lab::image::Archive;
+use crate::lab::{Engine, Kind, Room, wait_until};
+use crate::support::{EAGER, Ran, Secateur, patient};
+use crate::verify_cache::Damage;
+use serde_json::Value;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use self::layout::Layout;
+
+const MIB: usize = 1 << 20;
+
+/// secateur with an archive in this folder.
+struct Saving {
+    secateur: Secateur,
+    folder: PathBuf,
+    /// Lines of its policy: sections before `[cache]`, and more of `[archive]`.
+    general: String,
+    more: String,
+}
+
+impl Saving {
+    fn at(engine: &Engine, folder: &Path) -> Saving {
+        Saving {
+            secateur: Secateur::on(engine),
+            folder: folder.to_owned(),
+            general: patient(),
+            more: String::new(),
+        }
+    }
+
+    /// Beside the policy.
+    fn on(engine: &Engine) -> Saving {
+        let mut saving = Saving::at(engine, Path::new(""));
+        saving.folder = saving.secateur.dir().join("archive");
+        saving
+    }
+
+    fn promise(&self, names: &[&str]) {
+        let (general, more) = (&self.general, &self.more);
+        let folder = self.folder.display().to_string();
+        self.secateur.policy(&format!(
+            "{general}[cache]\nimages = {names:?}\n[archive]\ndir = {folder:?}\n{more}\n"
+        ));
+    }
+
+    fn save(&self) -> Ran {
+        self.secateur
+            .run(&["verify-cache", "--save", "--format", "json"])
+    }
+
+    /// Blobs written by a run that ends with 0.
+    #[track_caller]
+    fn blobs(&self) -> u64 {
+        let report = self.save().ended(0).json();
+        let images = report["images"].as_array().expect("images").iter();
+        let each = images.map(|image| image["saved"]["blobs_written"].as_u64());
+        each.map(|count| count.unwrap_or_else(|| panic!("{report:#}")))
+            .sum()
+    }
+
+    fn layout(&self) -> Layout {
+        Layout::read(&self.folder)
+    }
+}
+
+/// What became of a promised image.
+#[track_caller]
+fn saved<'a>(report: &'a Value, name: &str) -> &'a Value {
+    let name = format!("docker.io/library/{name}");
+    let images = report["images"].as_array().expect("images");
+    let image = images.iter().find(|image| image["image"] == *name);
+    &image.unwrap_or_else(|| panic!("no {name}: {report:#}"))["saved"]
+}
+
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn what_the_archive_has_is_not_written_again() {
+    for (kind, compress) in [
+        (Kind::Overlay20, "none"),
+        (Kind::Overlay20, "gzip"),
+        (Kind::Overlay28, "none"),
+        (Kind::Overlay28, "gzip"),
+        (Kind::Containerd28, "none"),
+    ] {
+        let what = format!("{} {compress}", kind.name());
+        let engine = Engine::start(kind);
+        let mut saving = Saving::on(&engine);
+        saving.more = format!("compress = {compress:?}");
+        saving.promise(&["app:1", "app:2", "web:1"]);
+        let base = Archive::new().noise(MIB);
+        let app = base.clone().noise(1000).tag("app:1").tag("app:2");
+        engine.load(&app);
+        engine.load(&base.clone().tag("web:1"));
+        // Manifest, configuration and layers of both; two of these are shared.
+        assert_eq!(saving.blobs(), 2 + 2 + 3, "{what}");
+        let before = saving.layout();
+        assert_eq!(saving.blobs(), 0, "{what}");
+        assert_eq!(saving.layout().index, before.index, "{what}");
+        engine.load(&app.clone().noise(1000).tag("new:1"));
+        saving.promise(&["app:1", "app:2", "web:1", "new:1"]);
+        assert_eq!(saving.blobs(), 2 + 1, "{what}");
+        let names = ["app:1", "app:2", "web:1", "new:1"];
+        let names = names.map(|name| format!("docker.io/library/{name}"));
+        assert_eq!(saving.layout().names(), names, "{what}");
+        assert_eq!(saving.layout().blobs.len(), 7 + 3, "{what}");
+    }
+}
+
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn one_writer_waits_for_the_other_and_gives_up_with_75() {
+    let engine = Engine::start(Kind::Overlay28);
+    let saving = Saving::on(&engine);
+    saving.promise(&["app:1"]);
+    engine.load(&Archive::new().noise(MIB).tag("app:1"));
+    let both = std::thread::scope(|scope| {
+        let saves = [(); 2].map(|()| scope.spawn(|| saving.blobs()));
+        saves.map(|save| save.join().expect("it ends with 0"))
+    });
+    assert_eq!(both.iter().sum::<u64>(), 4, "{both:?}");
+    saving.layout();
+    let lock = File::open(saving.folder.join(".secateur.lock")).expect("the lock");
+    lock.lock().expect("nobody has it");
+    let ran = saving.save().ended(75);
+    assert!(ran.stderr.contains("another run holds"), "{ran:?}");
+}
+
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn a_full_disk_or_archive_leaves_out_what_does_not_fit_and_names_it() {
+    for kind in Kind::MAIN {
+        let name = kind.name();
+        let engine = Engine::start(kind);
+        engine.load(&Archive::new().noise(MIB).tag("one:1"));
+        engine.load(&Archive::new().noise(8 * MIB).tag("large:1"));
+        engine.load(&Archive::new().noise(1000).tag("small:1"));
+        let room = Room::new(Some("4m"));
+        let mut saving = Saving::at(&engine, &room.dir().join("disk/archive"));
+        for (kind, message) in [
+            ("unwritten", "No space left"),
+            ("too-large", "(archive.max_size)"),
+        ] {
+            saving.promise(&["one:1", "large:1", "small:1"]);
+            let report = saving.save().ended(1).json();
+            assert_eq!(saved(&report, "one:1")["not_saved"], Value::Null, "{name}");
+            let large = saved(&report, "large:1");
+            assert_eq!(large["not_saved"], kind, "{name}: {large}");
+            let said = large["message"].as_str().expect("a text");
+            assert!(said.contains(message), "{name}: {said}");
+            let small = saved(&report, "small:1");
+            assert_eq!(small["not_saved"], "left-out", "{name}: {small}");
+            let layout = saving.layout();
+            assert_eq!(layout.names(), ["docker.io/library/one:1"], "{name}");
+            assert_eq!(layout.blobs.len(), 4, "{name}");
+            saving = Saving::on(&engine);
+            saving.more = "max_size = \"2MiB\"".into();
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn nothing_of_a_damaged_image_gets_into_the_archive() {
+    for kind in Kind::MAIN {
+        for damage in Damage::of(kind) {
+            let what = format!("{} {damage:?}", kind.name());
+            let engine = Engine::start(kind);
+            let saving = Saving::on(&engine);
+            saving.promise(&["app:1", "fine:1"]);
+            engine.load(&Archive::new().noise(3_000_000).tag("app:1"));
+            engine.load(&Archive::new().noise(1000).tag("fine:1"));
+            damage.inflict(&engine, "app:1");
+            let report = saving.save().ended(1).json();
+            let app = saved(&report, "app:1");
+            let kinds = ["unfit", "export"].map(Value::from);
+            assert!(kinds.contains(&app["not_saved"]), "{what}: {report:#}");
+            println!("{what}: {}", app["message"]);
+            assert_eq!(saved(&report, "fine:1")["blobs_written"], 4, "{what}");
+            let layout = saving.layout();
+            assert_eq!(layout.names(), ["docker.io/library/fine:1"], "{what}");
+            assert_eq!(layout.blobs.len(), 4, "{what}");
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn what_nobody_promises_any_more_goes_after_its_age_and_others_keep_theirs() {
+    let engine = Engine::start(Kind::Overlay28);
+    let mut saving = Saving::on(&engine);
+    let base = Archive::new().noise(1000);
+    engine.load(&base.clone().noise(1000).tag("app:1"));
+    engine.load(&base.clone().noise(1000).tag("web:1"));
+    saving.promise(&["app:1", "web:1"]);
+    assert_eq!(saving.blobs(), 2 * 2 + 4);
+    let other = saving.layout().add_of_others("web:1");
+    saving.promise(&["app:1"]);
+    assert_eq!(saving.blobs(), 0);
+    // An hour is not over.
+    assert_eq!(saving.layout().names().len(), 3);
+    saving.general = EAGER.into();
+    saving.promise(&["app:1"]);
+    wait_until("its second is over", || {
+        saving.blobs();
+        (saving.layout().names().len() == 2).then_some(())
+    });
+    let layout = saving.layout();
+    assert!(
+        layout.index["manifests"]
+            .as_array()
+            .unwrap()
+            .contains(&other)
+    );
+    // The other's entry leads to all of them.
+    assert_eq!(layout.blobs.len(), 8);
+    layout.drop_of_others();
+    saving.promise(&["app:1", "web:1"]);
+    assert_eq!(saving.blobs(), 0, "they are still there, named by nobody");
+    saving.promise(&["app:1"]);
+    wait_until("its second is over", || {
+        saving.blobs();
+        (saving.layout().names().len() == 1).then_some(())
+    });
+    // Manifest, configuration and layer of its own.
+    assert_eq!(saving.layout().blobs.len(), 8 - 3);
+}
