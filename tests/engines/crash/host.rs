@@ -136,9 +136,12 @@ impl Host {
 
     /// What a run that was cut off wrote before it named the tagged image.
     fn open_intent(&self) -> Vec<u8> {
+        // The name is given anew before each run of the sweep, and on the containerd store a name
+        // that no intent accounts for may be another run's.
+        let sweep = chrono::Utc::now() + chrono::TimeDelta::days(1);
         let intent = json!({
             "schema": "secateur/journal/2",
-            "at": "2026-01-02T03:04:05Z",
+            "at": sweep.to_rfc3339(),
             "run": "20260102T030405000Z-1",
             "id": self.named_twice.0,
             "event": "intent",
