@@ -1,7 +1,9 @@
-//! What the log of the small world calls an image and a name.
+//! What the log of the small world calls an image and a name, and what goes wrong in it.
 
-use crate::engine::Inspected;
+use crate::engine::{EngineError, Failure, Inspected};
+use crate::guard::{Cause, Refusal};
 use crate::model::ImageId;
+use crate::model::conditions::LockKind;
 use crate::model::reference::Reference;
 
 /// The number that `testing::id` made an id of.
@@ -18,4 +20,22 @@ pub(super) fn short(name: &Reference) -> String {
 
 pub(super) fn nameless(seen: &Inspected) -> bool {
     seen.tags.is_empty() && seen.digests.is_empty() && seen.ours.is_empty()
+}
+
+pub(super) fn broken(kind: Failure) -> EngineError {
+    EngineError {
+        doing: "test".into(),
+        kind,
+        why: format!("{kind:?}"),
+    }
+}
+
+pub(super) fn a_lock() -> Refusal {
+    Cause::DeployLock {
+        path: "/l".into(),
+        kind: LockKind::Flock,
+        holder: None,
+        unclear: None,
+    }
+    .into()
 }

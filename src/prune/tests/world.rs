@@ -12,12 +12,12 @@ use tokio::time::Instant;
 use crate::engine::{
     Claim, Descriptor, Did, Dropped, EngineError, Failure, Inspected, Leads, Meanwhile,
 };
-use crate::guard::{Cause, Refusal};
+use crate::guard::Refusal;
 use crate::memory::journal::{Record, What};
-use crate::model::conditions::{Disk, LockKind};
+use crate::model::conditions::Disk;
 use crate::model::reference::Reference;
 use crate::model::{AtWork, Container, Event, ImageId, Observed, Swarm};
-pub(super) use crate::prune::tests::short::{n, nameless, short};
+pub(super) use crate::prune::tests::short::{a_lock, broken, n, nameless, short};
 use crate::prune::traits::{Engine, Host};
 use crate::testing::{at, disk};
 
@@ -100,14 +100,6 @@ impl Fake {
         acts.retain(|(when, _)| when != line);
         world.before.extend(acts);
         world.log.push(line.to_owned());
-    }
-}
-
-pub(super) fn broken(kind: Failure) -> EngineError {
-    EngineError {
-        doing: "test".into(),
-        kind,
-        why: format!("{kind:?}"),
     }
 }
 
@@ -303,14 +295,4 @@ impl Host for Fake {
         Ok(())
     }
     fn progress(&mut self, _: usize, _: usize) {}
-}
-
-pub(super) fn a_lock() -> Refusal {
-    Cause::DeployLock {
-        path: "/l".into(),
-        kind: LockKind::Flock,
-        holder: None,
-        unclear: None,
-    }
-    .into()
 }
