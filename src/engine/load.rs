@@ -64,7 +64,6 @@ impl Loader<'_> {
     ) -> Result<(), NotLoaded> {
         let doing = format!("load image {}", id.short());
         let sent = Sent::default();
-        let _ended = StopAtEnd(&sent);
         let pieces = futures_util::stream::iter(Pieces::of(parts, &sent));
         let request = request().body(bollard::body_try_stream(pieces));
         let request = request.map_err(|why| EngineError::nonsense(&*doing, why))?;
@@ -149,15 +148,6 @@ pub(super) async fn post(
 pub(super) fn answered(doing: &str, why: &str) -> EngineError {
     let why = format!("the engine answered: {}", escape(why.trim()));
     EngineError::new(doing, Failure::Status(200), why)
-}
-
-/// The connection outlives whoever waits for its answer.
-struct StopAtEnd<'a>(&'a Sent);
-
-impl Drop for StopAtEnd<'_> {
-    fn drop(&mut self) {
-        self.0.stop();
-    }
 }
 
 /// Waits for an answer, as long as bytes are sent or the engine may still unpack them.

@@ -3,7 +3,7 @@
 //! an early end loads nothing.
 
 use std::io::{self, Read};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hyper::body::Bytes;
@@ -45,18 +45,12 @@ pub(super) struct Sent(Arc<State>);
 #[derive(Debug, Default)]
 struct State {
     bytes: AtomicU64,
-    stop: AtomicBool,
     failed: Mutex<Option<io::Error>>,
 }
 
 impl Sent {
     pub(super) fn bytes(&self) -> u64 {
         self.0.bytes.load(Ordering::Relaxed)
-    }
-
-    /// Ends the upload early.
-    pub(super) fn stop(&self) {
-        self.0.stop.store(true, Ordering::Relaxed);
     }
 
     /// Why it ended early, where a file was the reason.
@@ -145,9 +139,6 @@ impl Iterator for Pieces {
     type Item = io::Result<Bytes>;
 
     fn next(&mut self) -> Option<io::Result<Bytes>> {
-        if self.sent.0.stop.load(Ordering::Relaxed) {
-            return Some(Err(io::Error::other("it was given up")));
-        }
         match self.piece() {
             Ok(piece) => {
                 let piece = Bytes::from(piece?);
@@ -157,7 +148,6 @@ impl Iterator for Pieces {
             }
             Err(error) => {
                 let told = io::Error::new(error.kind(), error.to_string());
-                self.sent.stop();
                 let state = &self.sent.0;
                 let mut failed = state.failed.lock().unwrap_or_else(PoisonError::into_inner);
                 failed.get_or_insert(error);
@@ -244,14 +234,5 @@ mod tests {
             assert_eq!(tar.len() as u64, 512 + length, "{why}");
             assert!(failed.as_ref().unwrap().contains(why), "{failed:?}");
         }
-    }
-
-    #[test]
-    fn an_upload_that_was_stopped_ends_with_an_error() {
-        let sent = Sent::default();
-        let mut pieces = Pieces::of(vec![Part::whole("a", &b"xyz"[..])], &sent);
-        assert!(pieces.next().unwrap().is_ok());
-        sent.stop();
-        assert!(pieces.next().unwrap().is_err());
     }
 }

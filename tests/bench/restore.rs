@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use support::lab::image::Archive;
 use support::lab::layout::Layout;
 use support::lab::{Engine, Kind};
-use support::{EAGER, Secateur};
+use support::{EAGER, Secateur, measured};
 
 const IMAGES: usize = 12;
 const RUNS: usize = 3;
@@ -92,24 +92,7 @@ fn restored(engine: &Engine, layout: &Layout) -> (Duration, f64) {
     let secateur = Secateur::at(&engine.host(), &policy);
     let mut command = secateur.command(&["verify-cache", "--restore", "--archive", layout.dir()]);
     command.args((0..IMAGES).map(|n| format!("bench{n}:1")));
-    let start = Instant::now();
-    let mut child = command
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("the program runs");
-    let status = format!("/proc/{}/status", child.id());
-    let mut peak = 0.0_f64;
-    let ended = loop {
-        if let Some(ended) = child.try_wait().expect("a child") {
-            break ended;
-        }
-        let text = fs::read_to_string(&status).unwrap_or_default();
-        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<f64>().ok());
-        peak = peak.max(kib.unwrap_or(0.0) / 1024.0);
-        std::thread::sleep(Duration::from_millis(10));
-    };
+    let (time, peak, ended) = measured(command);
     assert!(ended.success(), "{ended}");
-    (start.elapsed(), peak)
+    (time, peak)
 }

@@ -15,9 +15,9 @@ mod support;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use support::Secateur;
 use support::lab::image::Archive;
 use support::lab::{Engine, Kind};
+use support::{Secateur, measured};
 
 const LAYERS: usize = 8;
 const RUNS: usize = 3;
@@ -69,26 +69,9 @@ fn saved_and_summed(engine: &Engine) -> Duration {
 fn verified(secateur: &Secateur) -> (Duration, f64) {
     let mut command = secateur.command(&["verify-cache", "--deep", "bench:1"]);
     command.args(["--user-config", "/nonexistent"]);
-    let start = Instant::now();
-    let mut child = command
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("the program runs");
-    let status = format!("/proc/{}/status", child.id());
-    let mut peak = 0.0_f64;
-    let ended = loop {
-        if let Some(ended) = child.try_wait().expect("a child") {
-            break ended;
-        }
-        let text = std::fs::read_to_string(&status).unwrap_or_default();
-        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<f64>().ok());
-        peak = peak.max(kib.unwrap_or(0.0) / 1024.0);
-        std::thread::sleep(Duration::from_millis(10));
-    };
+    let (time, peak, ended) = measured(command);
     // 1 on the containerd store, which makes up a digest for a loaded image:
     // its registry, which is not there, is asked.
     assert!(ended.code().is_some_and(|code| code <= 1), "{ended}");
-    (start.elapsed(), peak)
+    (time, peak)
 }

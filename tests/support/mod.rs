@@ -14,7 +14,8 @@ pub mod strace;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -386,4 +387,26 @@ pub fn changes(engine: &Engine) -> Vec<String> {
         })
         .map(str::to_owned)
         .collect()
+}
+
+/// Runs a command to its end: its time, its largest resident size in MiB, and how it ended.
+pub fn measured(mut command: Command) -> (Duration, f64, ExitStatus) {
+    let start = Instant::now();
+    let mut child = command
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the program runs");
+    let status = format!("/proc/{}/status", child.id());
+    let mut peak = 0.0_f64;
+    loop {
+        if let Some(ended) = child.try_wait().expect("a child") {
+            return (start.elapsed(), peak, ended);
+        }
+        let text = fs::read_to_string(&status).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<f64>().ok());
+        peak = peak.max(kib.unwrap_or(0.0) / 1024.0);
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }

@@ -13,10 +13,11 @@ use crate::model::reference::Reference;
 use crate::model::{Bytes, ImageId, Store};
 
 use crate::cache::archive::{
-    Archive, ArchiveError, Digest, Entry, Resolved, Sending, to_containerd, to_graphdriver,
+    Archive, ArchiveError, Entry, Resolved, Sending, to_containerd, to_graphdriver,
 };
 use crate::cache::promise::Wanted;
 use crate::cache::restore::brought::{Brought, Missed};
+use crate::cache::restore::layers_here::LayersHere;
 use crate::cache::restore::left_out::LeftOut;
 use crate::cache::restore::limits::Limits;
 use crate::cache::restore::order::Target;
@@ -29,17 +30,9 @@ pub struct FromArchive<'a> {
     /// Tags are brought as their registries have them now.
     follow: bool,
     /// What the engine has of other images; `None` before it is asked.
-    here: Option<Here>,
+    here: Option<LayersHere>,
     /// What could not be used of the archive, fit to print.
     notes: Vec<String>,
-}
-
-/// Content that needs not be sent.
-enum Here {
-    /// The DiffIDs of each image's layers, lowest first.
-    Layers(Vec<Vec<String>>),
-    /// Blobs of layers of images of the archive.
-    Blobs(BTreeSet<Digest>),
 }
 
 /// One image of the archive, as this engine will have it.
@@ -180,30 +173,10 @@ impl<'a> FromArchive<'a> {
 
     /// Asks the engine what it has, once.
     async fn learn(&mut self) -> Result<(), EngineError> {
-        if self.here.is_some() {
-            return Ok(());
+        if self.here.is_none() {
+            let asked = LayersHere::ask(self.reader, self.info, &self.archive, &self.platform);
+            self.here = Some(asked.await?);
         }
-        self.here = Some(if self.info.facts.store == Store::Containerd {
-            let held = self.reader.held(self.info).await?;
-            let is_whole = |entry: &&Entry| {
-                let held = held.get(entry.descriptor.digest.as_id());
-                held.and_then(|held| held.share(&self.platform)) == Some(Share::All)
-            };
-            let whole = self.archive.entries().filter(is_whole);
-            let images = whole.filter_map(|entry| self.archive.resolve(entry, &self.platform).ok());
-            let layers = images.flat_map(|image| image.layers);
-            Here::Blobs(layers.map(|layer| layer.digest).collect())
-        } else {
-            let mut all = Vec::new();
-            for id in self.reader.images(self.info).await?.keys() {
-                match self.reader.described(id).await {
-                    Ok(image) => all.extend(image.layers),
-                    Err(error) if error.kind == Failure::NotFound => {}
-                    Err(error) => return Err(error),
-                }
-            }
-            Here::Layers(all)
-        });
         Ok(())
     }
 
@@ -217,21 +190,11 @@ impl<'a> FromArchive<'a> {
         let here = self.here.as_ref().filter(|_| in_part);
         if self.info.facts.store == Store::Containerd {
             let none = BTreeSet::new();
-            let here = match here {
-                Some(Here::Blobs(blobs)) => blobs,
-                Some(Here::Layers(_)) | None => &none,
-            };
+            let here = here.and_then(LayersHere::blobs).unwrap_or(&none);
             return to_containerd(&self.archive, &found.entry, &found.image, name, here);
         }
-        let here = match here {
-            Some(Here::Layers(all)) => all.iter().map(|it| alike(it, &found.image.diff_ids)).max(),
-            Some(Here::Blobs(_)) | None => None,
-        };
-        Ok(to_graphdriver(
-            &self.archive,
-            &found.image,
-            here.unwrap_or(0),
-        ))
+        let lowest = here.map_or(0, |here| here.lowest(&found.image));
+        Ok(to_graphdriver(&self.archive, &found.image, lowest))
     }
 
     /// The inner error is the engine's, fit to print: it did not take what it was sent.
@@ -282,16 +245,8 @@ impl<'a> FromArchive<'a> {
         if !self.is_here(&found.id).await? {
             return Ok(Err("it was loaded, and is not here whole".to_owned()));
         }
-        match &mut self.here {
-            Some(Here::Layers(all)) => {
-                let ids = found.image.diff_ids.iter();
-                all.push(ids.map(|id| id.as_str().to_owned()).collect());
-            }
-            Some(Here::Blobs(blobs)) => {
-                let layers = found.image.layers.iter();
-                blobs.extend(layers.map(|layer| layer.digest.clone()));
-            }
-            None => {}
+        if let Some(here) = &mut self.here {
+            here.add(&found.image);
         }
         Ok(Ok(Brought {
             id: found.id.clone(),
@@ -314,12 +269,4 @@ fn descriptor(entry: &Entry) -> Descriptor {
         digest: root.digest.as_id().clone(),
         size: root.size,
     }
-}
-
-/// How many of the lowest layers are the same.
-fn alike(one: &[String], other: &[Digest]) -> usize {
-    let pairs = one.iter().zip(other);
-    pairs
-        .take_while(|(one, other)| one.as_str() == other.as_str())
-        .count()
 }

@@ -13,6 +13,7 @@ mod brought;
 pub mod from_archive;
 pub mod from_registry;
 mod guards;
+mod layers_here;
 pub mod left_out;
 mod limits;
 mod order;

@@ -143,8 +143,8 @@ fn a_document_or_blob_with_other_bytes_than_its_digest_says_is_no_image() {
     // Nothing for this platform.
     let other = Layout::empty();
     let lone = for_platform(other.image("arm64", &["x"]), "arm64");
-    let list = json!({"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": [lone]});
-    let root = other.blob(INDEX_TYPE, list.to_string());
+    let children = json!({"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": [lone]});
+    let root = other.blob(INDEX_TYPE, children.to_string());
     let (seen, _) = offered(blobs(&other), &root, &empty);
     let Err(NotOffered::Odd(why)) = seen else {
         panic!("{seen:?}")
