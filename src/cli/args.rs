@@ -254,6 +254,19 @@ mod tests {
     }
 
     #[test]
+    fn follow_goes_with_redeploy_or_with_restore_and_these_two_not_together() {
+        let typed = |options: &str| {
+            let line = format!("secateur verify-cache {options}");
+            Cli::try_parse_from(line.split(' ')).map(|_| ())
+        };
+        typed("--redeploy --follow").unwrap();
+        typed("--restore --follow").unwrap();
+        assert!(typed("--follow").is_err());
+        let error = typed("--restore --redeploy").unwrap_err().to_string();
+        assert!(error.contains("cannot be used with"), "{error}");
+    }
+
+    #[test]
     fn a_dash_is_no_file_but_for_the_plan() {
         let typed = |line: &str| Cli::try_parse_from(line.split(' '));
         for line in [
