@@ -382,3 +382,31 @@ fn what_restore_may_cost_has_defaults_and_bounds() {
     assert!(restore("max_cpu_pressure = 101").is_err());
     assert!(restore("max_run = \"0s\"").is_err());
 }
+
+#[test]
+fn an_archive_is_a_folder_with_a_size_and_a_way_to_compress() {
+    let said = |text: &str| with_age(&format!("[archive]\n{text}"));
+    for (text, wanted) in [
+        (
+            "dir = \"/srv/x\"\nmax_size = \"1GiB\"\ncompress = \"gzip\"",
+            "accepted",
+        ),
+        (
+            "dir = \"x\"",
+            "archive.dir: \"x\"; wanted a path that begins with /",
+        ),
+        (
+            "max_size = \"0\"",
+            "archive.max_size is \"0\"; wanted more than that",
+        ),
+        ("max_size = \"x\"", "archive.max_size: \"x\" is no size"),
+        (
+            "compress = \"zstd\"",
+            "archive.compress: \"zstd\"; wanted \"none\" or \"gzip\"",
+        ),
+        ("folder = \"/x\"", "unknown"),
+    ] {
+        let seen = said(text);
+        assert!(seen.contains(wanted), "{text}: {seen}");
+    }
+}

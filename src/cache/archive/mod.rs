@@ -46,3 +46,5 @@ pub mod testing;
     reason = "the tests play the others, whose files come and go"
 )]
 mod tests;
+#[cfg(test)]
+mod writer_tests;

@@ -274,10 +274,16 @@ fn result(findings: &Findings) -> String {
     let promised = images(all);
     let mut line = if findings.is_broken() {
         let bad = broken(findings).count();
-        let of_images = format!("{bad} of {promised}");
-        let of_images = Some(&*of_images).filter(|_| bad > 0 || findings.unsaved() == 0);
-        let all = of_images.into_iter().chain(bad_of_host(findings));
-        let all = all.collect::<Vec<_>>().join(", ");
+        let unsaved = findings.unsaved();
+        let of_images = (bad > 0 || unsaved == 0).then(|| format!("{bad} of {promised}"));
+        let not_saved = (unsaved > 0).then(|| format!("{unsaved} of {promised} not saved"));
+        let of_host = bad_of_host(findings).into_iter().map(str::to_owned);
+        let all: Vec<String> = of_images
+            .into_iter()
+            .chain(not_saved)
+            .chain(of_host)
+            .collect();
+        let all = all.join(", ");
         let refused = !findings.refusals.is_empty();
         let word = if refused { "refused" } else { "broken" };
         format!("{LOUD}{word}{LOUD:#}: {all}")
@@ -300,10 +306,6 @@ fn result(findings: &Findings) -> String {
     line += &counts(findings);
     if let Some(written) = findings.written() {
         let _ = write!(line, "; {} saved", written.bytes);
-    }
-    let unsaved = findings.unsaved();
-    if unsaved > 0 {
-        let _ = write!(line, "; {LOUD}{unsaved} not saved{LOUD:#}");
     }
     line.push('\n');
     line

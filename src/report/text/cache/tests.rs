@@ -1,4 +1,5 @@
 use super::*;
+use crate::cache::archive::{NotSaved, NotSavedKind, Saved, Written};
 use crate::report::PolicySource;
 use crate::testing::{at, inventory};
 
@@ -186,6 +187,29 @@ fn what_no_registry_was_asked_about_is_said_where_lines_are_folded_too() {
     let seen = text((0..30).map(line).collect());
     let last = "held: 30 of 30 images; 30 asked of no registry";
     assert_eq!(seen.lines().last(), Some(last));
+}
+
+#[test]
+fn what_could_not_be_saved_is_shown_before_what_is_fine_and_in_the_last_line() {
+    let saved = |n, saved| Line {
+        saved: Some(saved),
+        ..line(&format!("app:{n}"), Status::Ok, "")
+    };
+    let mut images: Vec<Line> = (0..30)
+        .map(|n| saved(n, Saved::Kept(Written::default())))
+        .collect();
+    let missing = NotSaved::new(NotSavedKind::Missing, "it is not here");
+    images.push(saved(30, Saved::Not(missing)));
+    let seen = text(images.clone());
+    let last = "held: 31 of 31 images; 0 B saved";
+    assert_eq!(seen.lines().last(), Some(last), "{seen}");
+    let full = NotSaved::new(NotSavedKind::TooLarge, "it has 9 GiB");
+    images.push(saved(31, Saved::Not(full)));
+    let seen = text(images);
+    let told = "         saved          not saved: it has 9 GiB\n";
+    assert!(seen.contains(told), "{seen}");
+    let last = "broken: 1 of 32 images not saved; 0 B saved";
+    assert_eq!(seen.lines().last(), Some(last), "{seen}");
 }
 
 #[test]
