@@ -54,11 +54,12 @@ fn main() {
             fs::remove_dir_all(&folder).expect("the archive");
         }
         let piped = saved_and_compressed(&engine, &folder);
-        let copied = copied_by_skopeo(&engine, &folder);
-        println!(
-            "{}: docker save | gzip -1 {piped:.1?}, skopeo copy {copied:.1?}",
-            kind.name()
-        );
+        let copied = match copied_by_skopeo(&engine, &folder) {
+            Some(took) => format!("{took:.1?}"),
+            None => "speaks another API".to_owned(),
+        };
+        let name = kind.name();
+        println!("{name}: docker save | gzip -1 {piped:.1?}, skopeo copy {copied}");
     }
 }
 
@@ -95,7 +96,8 @@ fn saved_and_compressed(engine: &Engine, folder: &Path) -> Duration {
     start.elapsed()
 }
 
-fn copied_by_skopeo(engine: &Engine, folder: &Path) -> Duration {
+/// `None` where the engine's oldest API is newer than skopeo's (1.22 in Debian 12).
+fn copied_by_skopeo(engine: &Engine, folder: &Path) -> Option<Duration> {
     let start = Instant::now();
     for number in 0..IMAGES {
         let from = format!("docker-daemon:{}", name(number));
@@ -110,9 +112,12 @@ fn copied_by_skopeo(engine: &Engine, folder: &Path) -> Duration {
         ];
         let output = engine.inside("bookworm", &[&copy[..], &[&host, &from, &to]].concat());
         let said = String::from_utf8_lossy(&output.stderr);
+        if said.contains("is too old") {
+            return None;
+        }
         assert!(output.status.success(), "{said}");
     }
     let took = start.elapsed();
     fs::remove_dir_all(folder).expect("the copies");
-    took
+    Some(took)
 }
