@@ -1,6 +1,7 @@
 //! What each subcommand does, in which order. Every line hands something on; other
 //! rooms decide.
 
+mod baseline;
 mod dispatch;
 mod explained;
 mod in_time;

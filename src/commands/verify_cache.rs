@@ -2,25 +2,22 @@
 //! writes report and baseline.
 
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use futures_util::future::join;
 
 use crate::cache::Status;
-use crate::cache::archive::Save;
 use crate::cache::checks::gone::Past;
 use crate::cache::findings::Findings;
-use crate::cache::promise::baseline::Baseline;
 use crate::cache::promise::{Sources, lists, promises};
 use crate::cache::questions::Registries;
 use crate::cache::redeploy::nothing_at_work;
 use crate::cache::restore::Known;
-use crate::cache::run::{Checks, Ran, Run, baseline, images};
+use crate::cache::run::{Checks, Ran, Run, images};
 use crate::cli::{Format, Global, VerifyCacheArgs};
-use crate::commands::output::{Began, columns, log, patient, tell, write_metrics, write_readable};
+use crate::commands::baseline;
+use crate::commands::output::{Began, columns, log, patient, tell, write_metrics};
 use crate::commands::own_run::{open_state, other_run};
 use crate::commands::progress::Progress;
 use crate::commands::restore;
@@ -29,14 +26,13 @@ use crate::commands::start::{connect, policy, state_dir, warnings};
 use crate::engine::{Held, Info, Reader};
 use crate::exit::{Exit, Fault};
 use crate::host::clock;
-use crate::host::files::{StateDir, read_named};
+use crate::host::files::StateDir;
 use crate::host::journald::Priority;
 use crate::host::signals::Signals;
 use crate::memory::clock::Clock;
 use crate::memory::ledger::{Ledger, Uses};
 use crate::memory::state;
 use crate::memory::state::state_fault;
-use crate::model::text::escape;
 use crate::model::{Image, ImageId};
 use crate::policy::Policy;
 use crate::report::{Context, journald, json, metrics, text};
@@ -44,9 +40,6 @@ use crate::survey;
 
 type Images = BTreeMap<ImageId, Image>;
 type Helds = BTreeMap<ImageId, Held>;
-
-/// A baseline of 100,000 images has some 40 MB.
-const LONGEST_BASELINE: u64 = 64 << 20;
 
 /// Runs `secateur verify-cache`.
 pub(crate) async fn verify_cache(global: &Global, args: &VerifyCacheArgs) -> Result<Exit, Fault> {
@@ -90,15 +83,11 @@ async fn check(
     let save_to = args.save.then(|| save::folder(archive)).transpose()?;
     let (lists, notes) = lists::read(&policy.promised)?;
     context.notes.extend(notes);
-    let reached = async {
-        let reader = connect(global, policy).await?;
-        let info = survey::engine(&reader, policy).await?;
-        Ok::<_, Fault>((reader, info))
-    };
-    let (reader, info) = patient(global, policy, Box::pin(reached)).await?;
+    let reached = Box::pin(reached(global, policy));
+    let (reader, info) = patient(global, policy, reached).await?;
     let now = clock::read().map_err(|error| Fault::new(Exit::State, format!("{error:#}")))?;
     let mut findings = Findings::new(now.wall, info.facts.clone(), args.strict);
-    let mut state = match args.restore.then(|| open_state(global, context)) {
+    let state = match args.restore.then(|| open_state(global, context)) {
         Some(opened) => match opened? {
             Ok(opened) => Some(opened),
             Err(held) => {
@@ -114,16 +103,10 @@ async fn check(
         Some(state) => restore::past(state, &info, &mut context.notes)?,
         None => past(global, &info.facts.key(), &mut context.notes),
     };
-    let against = args.against.as_deref();
-    let against = against.map(|path| baseline_of(path, &info, &mut context.notes));
-    let against = against.transpose()?;
-    let ran = match policy.promised.recent {
-        Some(time) => {
-            let asked = ran(&reader, &info, &past.ledger, (time, now.wall), &here);
-            Some(patient(global, policy, asked).await?)
-        }
-        None => None,
-    };
+    let against = |path| baseline::read(path, &info, &mut context.notes);
+    let against = args.against.as_deref().map(against).transpose()?;
+    let ran = ran(&reader, &info, &past.ledger, policy, (now.wall, &here));
+    let ran = patient(global, policy, ran).await?;
     let sources = Sources {
         arguments: &args.images,
         policy,
@@ -142,7 +125,7 @@ async fn check(
     let user_config = args.user_config.as_deref();
     let mut registries = Registries::new(&reader, info.facts.store, user_config).await?;
     let mut restored = Vec::new();
-    if let Some(state) = &mut state {
+    if let Some(mut state) = state {
         let known = Known {
             here: &here,
             ledger: &past.ledger,
@@ -152,7 +135,7 @@ async fn check(
         };
         let (host, progress) = ((&reader, &info, &asked), &mut progress);
         let from = (archive, &mut registries, &mut context.notes);
-        let work = restore::bring_back(host, from, known, &promises, state, progress);
+        let work = restore::bring_back(host, from, known, &promises, &mut state, progress);
         let came = Box::pin(work).await?;
         findings.refusals = came.refusals;
         if came.each.is_empty() && !findings.refusals.is_empty() {
@@ -163,12 +146,7 @@ async fn check(
     }
     let clock_is_sound = Clock::between(past.ledger.clock(), &now) == Clock::Sound;
     let run = Run {
-        checks: Checks {
-            registry: args.registry,
-            redeploy: args.redeploy,
-            follow: args.follow,
-            deep: args.deep,
-        },
+        checks: checks(args),
         policy,
         reader: &reader,
         info: &info,
@@ -185,31 +163,37 @@ async fn check(
         pulls,
     } = checked.await?;
     if let Some(folder) = save_to {
-        let save = Save {
-            reader: &reader,
-            info: &info,
-            policy,
-            // A pull may have moved a tag.
-            here: &images(&reader, &info).await?,
-            at: findings.at,
-            clock_is_sound,
-            on_step: &mut |step| progress.step(step),
-        };
-        let saved = Box::pin(save.all(folder, &promises)).await;
-        findings.saved(&saved.map_err(save::unsaved)?);
+        let host = (&reader, &info, policy);
+        let save = save::promised(folder, host, &promises, clock_is_sound, &mut progress);
+        findings.saved(&Box::pin(save).await?);
     }
     progress.clear();
     if let Some(path) = &args.record {
         let only = (!args.images.is_empty()).then_some(promises.as_slice());
-        let baseline = baseline(&reader, &info, findings.at, only, &pulls).await?;
-        context.notes.push(write_baseline(path, &baseline)?);
+        let record = baseline::write(path, &reader, &info, findings.at, only, &pulls);
+        context.notes.push(record.await?);
     }
     Ok(findings)
+}
+
+fn checks(args: &VerifyCacheArgs) -> Checks {
+    Checks {
+        registry: args.registry,
+        redeploy: args.redeploy,
+        follow: args.follow,
+        deep: args.deep,
+    }
 }
 
 fn signals() -> Result<Signals, Fault> {
     Signals::new()
         .map_err(|error| Fault::new(Exit::State, format!("cannot watch for signals: {error}")))
+}
+
+async fn reached(global: &Global, policy: &Policy) -> Result<(Reader, Info), Fault> {
+    let reader = connect(global, policy).await?;
+    let info = survey::engine(&reader, policy).await?;
+    Ok((reader, info))
 }
 
 /// All images, and what the engine tells of each beside the list.
@@ -218,20 +202,24 @@ async fn list(reader: &Reader, info: &Info) -> Result<(Images, Helds), Fault> {
     Ok((here?, held?))
 }
 
-/// What the ledger remembers of days of use, with what runs now and what the engine still
-/// knows to have run within this time.
+/// Where the policy promises what ran of late: what the ledger remembers of days of use,
+/// with what runs now and what the engine still knows to have run within this time.
 async fn ran(
     reader: &Reader,
     info: &Info,
     ledger: &Ledger,
-    (time, now): (Duration, DateTime<Utc>),
-    here: &BTreeMap<ImageId, Image>,
-) -> Result<Uses, Fault> {
+    policy: &Policy,
+    (now, here): (DateTime<Utc>, &Images),
+) -> Result<Option<Uses>, Fault> {
+    let Some(time) = policy.promised.recent else {
+        return Ok(None);
+    };
     let containers = reader.containers(info).await?;
     let since = TimeDelta::from_std(time).ok();
     let since = since.and_then(|time| now.checked_sub_signed(time));
     let events = reader.events(info, since, now).await?;
-    Ok(ledger.uses().clone().and(&containers, &events, here, now))
+    let uses = ledger.uses().clone();
+    Ok(Some(uses.and(&containers, &events, here, now)))
 }
 
 /// What we remember. Where it cannot be read, a note says so, and the images are
@@ -251,28 +239,6 @@ fn past(global: &Global, key: &str, notes: &mut Vec<String>) -> Past {
         ));
         Past::new(Ledger::empty(key), &[])
     })
-}
-
-/// For a comparison with this engine.
-fn baseline_of(path: &Path, info: &Info, notes: &mut Vec<String>) -> Result<Baseline, Fault> {
-    let (baseline, note) = read_baseline(path)?.for_engine(&info.facts);
-    notes.extend(note);
-    Ok(baseline)
-}
-
-fn read_baseline(path: &Path) -> Result<Baseline, Fault> {
-    let fault = |why: String| Fault::new(Exit::Usage, format!("--against: {why}"));
-    let bytes = read_named(path, LONGEST_BASELINE).map_err(|error| fault(error.to_string()))?;
-    let shown = escape(&path.to_string_lossy());
-    Baseline::from_json(&bytes).map_err(|why| fault(format!("{shown}: {why}")))
-}
-
-/// Gives the note that says so.
-fn write_baseline(path: &Path, baseline: &Baseline) -> Result<String, Fault> {
-    write_readable(path, &baseline.to_json(), LONGEST_BASELINE)?;
-    let (count, path) = (baseline.len(), escape(&path.to_string_lossy()));
-    let s = if count == 1 { "" } else { "s" };
-    Ok(format!("recorded {count} image{s} in {path}"))
 }
 
 fn report(global: &Global, findings: &Findings, context: &Context) -> Result<Exit, Fault> {
@@ -300,36 +266,4 @@ fn report(global: &Global, findings: &Findings, context: &Context) -> Result<Exi
         );
     }
     Ok(findings.exit())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_baseline_is_a_plain_file_of_a_size_that_is_read() {
-        let folder = tempfile::tempdir().unwrap();
-        let said = |name: &str| {
-            let path = folder.path().join(name);
-            read_baseline(&path).map(|_| ()).unwrap_err()
-        };
-        let long = std::fs::File::create(folder.path().join("long")).unwrap();
-        long.set_len(LONGEST_BASELINE + 1).unwrap();
-        std::os::unix::fs::symlink("long", folder.path().join("link")).unwrap();
-        for name in ["long", "link"] {
-            let fault = said(name);
-            assert_eq!(fault.exit, Exit::Usage);
-            assert!(
-                fault.message.contains("longer than 67108864 bytes"),
-                "{}",
-                fault.message
-            );
-        }
-        assert!(said("absent").message.contains("No such file"));
-        assert!(said(".").message.contains("a folder"));
-        // Nobody writes into it: a read would wait for ever.
-        let fifo = folder.path().join("fifo");
-        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRUSR).unwrap();
-        assert!(said("fifo").message.contains("FIFO"));
-    }
 }
