@@ -16,7 +16,14 @@ pub fn read() -> Cli {
 }
 
 /// Options of verify-cache that `-h` leaves out.
-const RARE: [&str; 5] = ["archive", "follow", "strict", "user_config", "metrics"];
+const RARE: [&str; 6] = [
+    "save",
+    "archive",
+    "follow",
+    "strict",
+    "user_config",
+    "metrics",
+];
 
 /// The command line for `-h`: its help fits 24 lines. (clap's short help would make its
 /// long one twice as long.)

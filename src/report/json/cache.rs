@@ -353,18 +353,6 @@ mod tests {
             "bytes_written": 7, "blobs_written": 2, "milliseconds": 3,
         });
         assert_eq!(serde_json::to_value(saved(&kept)).unwrap(), wanted);
-        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/verify-cache.md");
-        let page = std::fs::read_to_string(page).expect("the page");
-        let (_, page) = page.split_once("\n## JSON\n").expect("its section");
-        let promised_by = json["images"][0]["promised_by"].as_array().expect("a list");
         assert_eq!(json["images"][0]["saved"]["not_saved"], "unfit");
-        let image = &json["images"][0];
-        let parts = [&json, &json["summary"], image, &image["saved"]];
-        for part in parts.into_iter().chain(promised_by) {
-            for field in part.as_object().expect("an object").keys() {
-                let told = page.contains(&format!("`{field}`"));
-                assert!(told || page.contains(&format!(".{field}`")), "{field}");
-            }
-        }
     }
 }
