@@ -677,6 +677,47 @@ fn the_verify_unit_holds_a_host_to_its_promises_and_alarms_when_one_breaks() {
     assert!(!machine.path("/run/secateur-verify").exists());
 }
 
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn with_the_drop_ins_of_the_page_what_is_promised_comes_back_after_a_prune() {
+    let machine = Machine::boot(None);
+    install(&machine);
+    timers_wait(&machine);
+    registry(&machine);
+    let name = format!("{REGISTRY}/app:1");
+    import(&machine, &name, b"app");
+    machine.ok(&["docker", "push", "--quiet", &name]);
+    let promise = format!("images = [\"{name}\"]");
+    let policy = machine.read(POLICY);
+    let (before, after) = policy.rsplit_once("images = []").expect("[cache] is last");
+    // The disk and the processors of whoever runs this are not looked at.
+    let policy = format!("{before}{promise}{after}")
+        .replace("start_above_percent = 85", "start_above_percent = 0")
+        .replace("stop_below_percent = 75", "stop_below_percent = 0")
+        .replace("max_cpu_pressure = 20", "max_cpu_pressure = 100");
+    machine.write(POLICY, policy);
+    let blocks = page::of("cache.md", "First boot, and after each prune", "");
+    types(&machine, &blocks.first().expect("its commands").text);
+
+    machine.ok(&["docker", "rmi", &name]);
+    assert_eq!(images(&machine), "");
+    let (ended, said) = (start(&machine, "secateur.service"), || {
+        machine.journal("secateur-verify.service")
+    });
+    assert_eq!(ended, ends("0", "inactive"));
+    let back = || {
+        let list = machine.ok(&["docker", "images", "--format", "{{.Repository}}:{{.Tag}}"]);
+        (list == name).then_some(())
+    };
+    wait_until("the image is back", back);
+    wait_until("the unit ended", || {
+        (machine.property("secateur-verify.service", "ActiveState") == "inactive").then_some(())
+    });
+    assert!(said().contains("held: 1 of 1"), "{}", said());
+    let journal = machine.read("/var/lib/secateur/journal.jsonl");
+    assert!(journal.contains("\"event\":\"restored\""), "{journal}");
+}
+
 /// When this unit last ran to its end since the boot, if it did.
 fn ended_at(machine: &Machine, unit: &str) -> Option<u64> {
     let time = machine.property(unit, "ExecMainExitTimestampMonotonic");
