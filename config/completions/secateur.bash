@@ -165,7 +165,7 @@ _secateur() {
             return 0
             ;;
         secateur__subcmd__verify__subcmd__cache)
-            opts="-v -q -h --record --against --registry --redeploy --restore --follow --deep --save --archive --strict --user-config --metrics --policy --host --state-dir --format --verbose --quiet --help"
+            opts="-v -q -h --record --against --registry --redeploy --restore --follow --deep --save --from-registry --archive --strict --user-config --metrics --policy --host --state-dir --format --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

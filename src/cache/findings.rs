@@ -13,7 +13,7 @@ use crate::model::EngineFacts;
 use crate::cache::archive::{Saved, Written};
 use crate::cache::check::{Check, Kind, Status};
 use crate::cache::checks::room::Room;
-use crate::cache::promise::{By, ByKind, Wanted};
+use crate::cache::promise::{By, ByKind, Promise, Wanted};
 use crate::cache::registry::Cost;
 use crate::cache::restore::left_out::LeftOut;
 use crate::cache::restore::restored::Restored;
@@ -47,12 +47,15 @@ pub struct NotAsked {
 }
 
 impl Line {
+    /// The worst answer. Without an engine no check is made: then whether it is in the
+    /// archive.
     pub fn status(&self) -> Status {
-        self.checks
-            .iter()
-            .map(|check| check.status)
-            .min()
-            .unwrap_or(Status::Unknown)
+        let worst = self.checks.iter().map(|check| check.status).min();
+        worst.unwrap_or(match &self.saved {
+            Some(saved) if saved.is_fault() => Status::Broken,
+            Some(_) => Status::Ok,
+            None => Status::Unknown,
+        })
     }
 
     /// Whether nothing is to be said of it.
@@ -72,7 +75,8 @@ pub struct Asked {
 #[derive(Debug, Clone)]
 pub struct Findings {
     pub at: DateTime<Utc>,
-    pub engine: EngineFacts,
+    /// None where no engine was asked.
+    pub engine: Option<EngineFacts>,
     /// What the run did not do, or no more: `--redeploy` and `--restore` ask before each
     /// image.
     pub refusals: Vec<Refusal>,
@@ -90,10 +94,10 @@ pub struct Findings {
 
 impl Findings {
     /// Of no check.
-    pub fn new(at: DateTime<Utc>, engine: EngineFacts, strict: bool) -> Self {
+    pub fn new(at: DateTime<Utc>, engine: impl Into<Option<EngineFacts>>, strict: bool) -> Self {
         Self {
             at,
-            engine,
+            engine: engine.into(),
             refusals: Vec::new(),
             images: Vec::new(),
             store: None,
@@ -102,6 +106,33 @@ impl Findings {
             not_made: Vec::new(),
             strict,
         }
+    }
+
+    /// Of a run that asks no engine, and makes no check.
+    pub fn without_engine(
+        at: DateTime<Utc>,
+        promises: &[Promise],
+        (mut saved, asked): (BTreeMap<Wanted, Saved>, Vec<Asked>),
+        strict: bool,
+    ) -> Self {
+        let line = |promise: &Promise| Line {
+            image: promise.wanted.clone(),
+            by: promise.by.clone(),
+            state: State::Unknown,
+            since: None,
+            checks: Vec::new(),
+            not_asked: Vec::new(),
+            restored: None,
+            saved: saved.remove(&promise.wanted),
+        };
+        let mut findings = Self {
+            images: promises.iter().map(line).collect(),
+            asked,
+            not_made: Kind::ALL.map(|kind| (kind, "")).to_vec(),
+            ..Self::new(at, None, strict)
+        };
+        findings.sort();
+        findings
     }
 
     /// Worst first; among equals by name.
@@ -279,6 +310,27 @@ mod tests {
             findings.room = Some(crate::testing::room(used, None));
             assert_eq!(findings.result(), result, "{used}");
         }
+    }
+
+    #[test]
+    fn without_an_engine_all_is_well_that_is_in_the_archive() {
+        use crate::cache::archive::{NotSaved, NotSavedKind};
+        let name = |text: &str| crate::testing::wanted(text);
+        let promise = |text| Promise::new(name(text), By::Argument);
+        let promises = ["app:1", "db:1", "pr:1"].map(promise);
+        let ended = |db: Saved| {
+            let never = Saved::Not(NotSaved::new(NotSavedKind::Never, ""));
+            let app = Saved::Kept(Written::default());
+            let saved = [("app:1", app), ("db:1", db), ("pr:1", never)];
+            let saved = saved.map(|(text, saved)| (name(text), saved)).into();
+            let found = Findings::without_engine(at(0), &promises, (saved, Vec::new()), true);
+            (found.result(), found.exit(), found.images[0].image.clone())
+        };
+        let kept = ended(Saved::Kept(Written::default()));
+        assert_eq!((kept.0, kept.1), ("held", Exit::Done));
+        let gone = NotSaved::new(NotSavedKind::Registry, "gone");
+        let seen = ended(Saved::Not(gone));
+        assert_eq!(seen, ("broken", Exit::NotAllWell, name("db:1")));
     }
 
     #[test]

@@ -189,7 +189,7 @@ pub struct VerifyCacheArgs {
     /// Bring back what is promised and not here
     #[arg(long, group = "pulls")]
     pub restore: bool,
-    /// With these two: take tags as they are upstream now
+    /// With a pull of any kind: tags as they are upstream
     #[arg(long, requires = "pulls")]
     pub follow: bool,
     /// Read every layer out of the engine and hash it
@@ -198,6 +198,9 @@ pub struct VerifyCacheArgs {
     /// Write what is promised and here into the archive
     #[arg(long)]
     pub save: bool,
+    /// Save from registries; asks no engine, needs no root
+    #[arg(long, group = "pulls", requires = "save", conflicts_with_all = ["deep", "record", "registry"])]
+    pub from_registry: bool,
     /// The archive of this run [default: archive.dir]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub archive: Option<PathBuf>,
@@ -261,9 +264,29 @@ mod tests {
         };
         typed("--redeploy --follow").unwrap();
         typed("--restore --follow").unwrap();
+        typed("--save --from-registry --follow").unwrap();
         assert!(typed("--follow").is_err());
         let error = typed("--restore --redeploy").unwrap_err().to_string();
         assert!(error.contains("cannot be used with"), "{error}");
+    }
+
+    #[test]
+    fn from_registry_goes_with_save_and_with_nothing_that_needs_an_engine() {
+        let typed = |options: &str| {
+            let line = format!("secateur verify-cache --from-registry {options}");
+            Cli::try_parse_from(line.split(' ')).map(|_| ())
+        };
+        typed("--save --against x --strict app:1").unwrap();
+        assert!(typed("app:1").is_err());
+        for other in [
+            "--restore",
+            "--redeploy",
+            "--deep",
+            "--registry",
+            "--record x",
+        ] {
+            assert!(typed(&format!("--save {other}")).is_err(), "{other}");
+        }
     }
 
     #[test]

@@ -16,8 +16,9 @@ pub fn read() -> Cli {
 }
 
 /// Options of verify-cache that `-h` leaves out.
-const RARE: [&str; 6] = [
+const RARE: [&str; 7] = [
     "save",
+    "from_registry",
     "archive",
     "follow",
     "strict",

@@ -24,7 +24,8 @@ pub(super) fn read(path: &Path, info: &Info, notes: &mut Vec<String>) -> Result<
     Ok(baseline)
 }
 
-fn read_any(path: &Path) -> Result<Baseline, Fault> {
+/// For whoever compares names and digests alone.
+pub(super) fn read_any(path: &Path) -> Result<Baseline, Fault> {
     let fault = |why: String| Fault::new(Exit::Usage, format!("--against: {why}"));
     let bytes = read_named(path, LONGEST).map_err(|error| fault(error.to_string()))?;
     let shown = escape(&path.to_string_lossy());

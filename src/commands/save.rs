@@ -3,14 +3,20 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::cache::archive::{Save, Saved, Unsaved};
-use crate::cache::promise::{Promise, Wanted};
+use crate::cache::archive::{Fetch, Save, Saved, Unsaved};
+use crate::cache::findings::Findings;
+use crate::cache::promise::{Promise, Sources, Wanted, lists, promises};
+use crate::cache::questions::Registries;
 use crate::cache::run::images;
+use crate::cli::{Global, VerifyCacheArgs};
+use crate::commands::baseline;
 use crate::commands::progress::Progress;
-use crate::engine::{Info, Reader};
+use crate::engine::{Info, Platform, Reader};
 use crate::exit::{Exit, Fault};
 use crate::host::clock;
+use crate::memory::clock::Clock;
 use crate::policy::Policy;
+use crate::report::Context;
 
 pub(super) fn folder(archive: Option<&Path>) -> Result<&Path, Fault> {
     archive.ok_or_else(|| {
@@ -37,6 +43,58 @@ pub(super) async fn promised(
         on_step: &mut |step| progress.step(step),
     };
     Box::pin(save.all(folder, promises)).await.map_err(unsaved)
+}
+
+/// Saves what is promised from its registries. What the engine alone knows promises
+/// nothing, and then nothing is dropped, either.
+pub(super) async fn from_registry(
+    global: &Global,
+    args: &VerifyCacheArgs,
+    policy: &Policy,
+    context: &mut Context,
+) -> Result<Findings, Fault> {
+    let folder = folder(args.archive.as_deref().or(policy.archive.dir.as_deref()))?;
+    let (lists, notes) = lists::read(&policy.promised)?;
+    context.notes.extend(notes);
+    let against = args
+        .against
+        .as_deref()
+        .map(baseline::read_any)
+        .transpose()?;
+    let sources = Sources {
+        arguments: &args.images,
+        lists: &lists,
+        baseline: against.as_ref(),
+        ..Sources::of(policy)
+    };
+    let promises = promises(&sources, &BTreeMap::new());
+    let promises = promises.map_err(|why| Fault::new(Exit::Usage, why))?;
+    let all_known = policy.promised.recent.is_none();
+    if !all_known {
+        let note = "what ran here of late (cache.recent) is not known without an engine: it is not saved, and nothing is dropped from the archive";
+        context.notes.push(note.to_owned());
+    }
+    let now = clock::read().map_err(|error| Fault::new(Exit::State, format!("{error:#}")))?;
+    let mut progress = Progress::new(global);
+    let fetch = Fetch {
+        registries: &mut Registries::without_engine(args.user_config.as_deref()),
+        policy,
+        platform: Platform::of_this_machine(),
+        follow: args.follow,
+        at: now.wall,
+        may_trim: all_known && Clock::between(None, &now) == Clock::Sound,
+        on_step: &mut |step| progress.step(step),
+    };
+    let fetched = Box::pin(fetch.all(folder, &promises)).await;
+    progress.clear();
+    let fetched = fetched.map_err(unsaved)?;
+    let came = (fetched.saved, fetched.asked);
+    Ok(Findings::without_engine(
+        now.wall,
+        &promises,
+        came,
+        args.strict,
+    ))
 }
 
 fn unsaved(why: Unsaved) -> Fault {

@@ -48,7 +48,7 @@ pub(crate) async fn verify_cache(global: &Global, args: &VerifyCacheArgs) -> Res
         Ok((policy, source)) => {
             let mut context = Context::new(source, warnings(&policy));
             context.columns = columns();
-            let work = Box::pin(check(global, args, &policy, &mut context));
+            let work = Box::pin(found(global, args, &policy, &mut context));
             work.await.map(|findings| (findings, context))
         }
         Err(fault) => Err(fault),
@@ -66,6 +66,19 @@ pub(crate) async fn verify_cache(global: &Global, args: &VerifyCacheArgs) -> Res
         metrics::cache::text(&ran, findings, previous)
     });
     exit
+}
+
+async fn found(
+    global: &Global,
+    args: &VerifyCacheArgs,
+    policy: &Policy,
+    context: &mut Context,
+) -> Result<Findings, Fault> {
+    if args.from_registry {
+        Box::pin(save::from_registry(global, args, policy, context)).await
+    } else {
+        Box::pin(check(global, args, policy, context)).await
+    }
 }
 
 async fn check(

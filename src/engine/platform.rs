@@ -26,6 +26,22 @@ impl Platform {
         })
     }
 
+    /// What this machine runs, where no engine is asked.
+    pub fn of_this_machine() -> Self {
+        let architecture = match std::env::consts::ARCH {
+            "x86_64" => "amd64",
+            "x86" => "386",
+            "aarch64" => "arm64",
+            "powerpc64" => "ppc64le",
+            "loongarch64" => "loong64",
+            same => same,
+        };
+        Self {
+            os: "linux".to_owned(),
+            architecture: architecture.to_owned(),
+        }
+    }
+
     /// Whether images for the other platform run here without emulation.
     pub fn runs(&self, other: &Self) -> bool {
         let pair = (self.architecture.as_str(), other.architecture.as_str());

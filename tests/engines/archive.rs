@@ -1,6 +1,7 @@
 //! `verify-cache --save`: what is promised gets into an archive that others read.
 
 mod crash;
+mod from_registry;
 mod layout;
 mod others;
 

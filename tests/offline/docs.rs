@@ -44,7 +44,7 @@ fn documents() -> BTreeMap<String, String> {
 const BLOCKS: &[(&str, &str, &str, usize, Taken)] = &[
     ("README.md", "Install", "", 2, By("machine/package.rs", "an_operator_gets_by_with_the_commands_of_the_pages")),
     ("README.md", "Working on it", page::INDENTED, 1, Not("tests/run is what runs this")),
-    ("docs/archive.md", "Archive", "sh", 2, Not("tests/engines/archive/others.rs gives these programs folders of its own")),
+    ("docs/archive.md", "Archive", "sh", 3, Not("tests/engines/archive/others.rs gives these programs folders of its own")),
     ("docs/ci-teardown.md", "", page::INDENTED, 1, By("engines/ci_teardown.rs", "what_the_page_tells_a_job_to_label_is_the_runs_own")),
     ("docs/ci-teardown.md", "What a job has to label", "sh", 1, By("engines/ci_teardown.rs", "what_the_page_tells_a_job_to_label_is_the_runs_own")),
     ("docs/ci-teardown.md", "What must stay", "yaml", 2, By("engines/ci_teardown.rs", "what_a_job_deploys_as_the_page_says_is_there_after_its_end")),

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -71,10 +71,29 @@ enum Written {
 }
 
 /// Hashes what is written.
-struct Hashed {
+pub(super) struct Hashed {
     draft: Draft,
     hash: Sha256,
     size: u64,
+}
+
+impl Hashed {
+    /// In the folder where its blob is to be.
+    pub fn begin(folder: &Path) -> Result<Self, FileError> {
+        Ok(Self {
+            draft: Draft::begin(folder)?,
+            hash: Sha256::new(),
+            size: 0,
+        })
+    }
+
+    pub fn finish(self) -> NewBlob {
+        NewBlob {
+            digest: Digest::finished(self.hash),
+            size: self.size,
+            draft: self.draft,
+        }
+    }
 }
 
 impl Write for Hashed {
@@ -110,11 +129,7 @@ impl Written {
             Self::Plain(to) => to,
             Self::Gzip(to) => to.finish()?,
         };
-        Ok(NewBlob {
-            digest: Digest::finished(written.hash),
-            size: written.size,
-            draft: written.draft,
-        })
+        Ok(written.finish())
     }
 }
 
@@ -156,11 +171,7 @@ impl<'a> Incoming<'a> {
     }
 
     fn begun(&self) -> Result<Place, FileError> {
-        let hashed = Hashed {
-            draft: Draft::begin(&self.folder)?,
-            hash: Sha256::new(),
-            size: 0,
-        };
+        let hashed = Hashed::begin(&self.folder)?;
         Ok(Place::Draft(if self.gzip {
             Written::Gzip(Box::new(GzEncoder::new(hashed, Compression::fast())))
         } else {

@@ -32,6 +32,8 @@ kinds! {
         Unfit = "unfit",
         /// The engine gave no export that reads to its end.
         Export = "export",
+        /// Its registry gave no image that reads to its end.
+        Registry = "registry",
         /// With it the archive would be larger than `archive.max_size`.
         TooLarge = "too-large",
         /// One that is promised before it could not be written.

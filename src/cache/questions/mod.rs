@@ -3,11 +3,13 @@
 
 mod answers;
 mod offer;
+mod opened;
 mod patience;
 mod question;
 mod registries;
 
 pub use answers::Answers;
 pub use offer::Offer;
+pub use opened::Opened;
 pub use question::not_asked;
 pub use registries::Registries;

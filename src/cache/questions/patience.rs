@@ -45,10 +45,17 @@ impl Silence {
     pub fn count(&self, upstream: &Upstream) {
         let silent = matches!(upstream, Upstream::Silent(_));
         // Answers that were under way when it was given up do not bring it back.
-        if !silent && self.0.get() < IN_A_ROW {
-            self.0.set(0);
-        } else if silent {
+        if silent {
             self.0.set(self.0.get() + 1);
+        } else {
+            self.end();
+        }
+    }
+
+    /// An answer came, and all of it.
+    pub fn end(&self) {
+        if self.0.get() < IN_A_ROW {
+            self.0.set(0);
         }
     }
 

@@ -1,12 +1,12 @@
 //! Asks the registries of all promised images. Each registry is probed once, and at most
 //! [`AT_ONCE`] requests are under way at a time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use futures_util::stream::{self, StreamExt};
 
-use crate::engine::{EngineError, Held, Reader};
+use crate::engine::{EngineError, Held, Insecure, Reader};
 use crate::model::reference::Reference;
 use crate::model::secret::Credentials;
 use crate::model::text::escape;
@@ -18,6 +18,7 @@ use crate::cache::findings::Asked;
 use crate::cache::promise::{Promise, Wanted};
 use crate::cache::questions::answers::Answers;
 use crate::cache::questions::offer::Offer;
+use crate::cache::questions::opened::Opened;
 use crate::cache::questions::patience::{Patience, Silence};
 use crate::cache::questions::question::{Question, one_of_each_repository};
 use crate::cache::registry::{Admission, Cost, Registry, Transport, Upstream};
@@ -47,6 +48,13 @@ impl Registries {
     ) -> Result<Self, EngineError> {
         let transport = Transport::new(reader.insecure_registries().await?);
         Ok(Self::with(transport, store, Finder::of(user_config)))
+    }
+
+    /// Where no engine is asked: without TLS only this machine's own are spoken to.
+    /// Credentials are sent as a containerd store sends them, to whom asks for some.
+    pub fn without_engine(user_config: Option<&Path>) -> Self {
+        let transport = Transport::new(Insecure::default());
+        Self::with(transport, Store::Containerd, Finder::of(user_config))
     }
 
     fn with(transport: Transport, store: Store, finder: Finder) -> Self {
@@ -147,6 +155,20 @@ impl Registries {
         let cost = registry.cost();
         self.count(domain, &cost);
         Offer::of(&upstream, &cost, self.refused.contains_key(domain))
+    }
+
+    /// Each of these registries by its name, probed once.
+    pub async fn open<'a>(&'a mut self, names: BTreeSet<&str>) -> BTreeMap<String, Opened<'a>> {
+        for &name in &names {
+            let found = self.finder.find(name).await;
+            self.found.insert(name.to_owned(), found);
+        }
+        let mut opened = BTreeMap::new();
+        for (name, found) in &self.found {
+            let registry = Registry::new(&self.transport, name, credentials(found), self.store);
+            opened.insert(name.clone(), Opened::of(registry, name, found).await);
+        }
+        opened
     }
 
     /// Asks the registry of this name.

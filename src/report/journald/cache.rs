@@ -52,10 +52,11 @@ pub fn findings(findings: &Findings, context: &Context) -> Vec<JournalEntry> {
         ("RESULT", word.to_owned()),
         ("EXIT", (exit as u8).to_string()),
         ("POLICY", context.policy.shown()),
-        ("ENGINE", engine(&findings.engine)),
     ];
+    let facts = findings.engine.as_ref();
+    fields.extend(facts.map(|facts| ("ENGINE", engine(facts))));
     let disk = findings.room.as_ref().and_then(|room| room.disk.as_ref());
-    let used = disk.and_then(|disk| findings.engine.used_percent(disk));
+    let used = disk.and_then(|disk| facts?.used_percent(disk));
     fields.extend(used.map(|used| ("DISK_USED_PERCENT", format!("{used:.1}"))));
     // A refused run checked nothing, so it has no counts, not even 0.
     for (name, status) in [

@@ -26,7 +26,7 @@ pub(crate) struct Document<'a> {
     generated_at: String,
     result: &'static str,
     policy: PolicyPart,
-    engine: EnginePart<'a>,
+    engine: Option<EnginePart<'a>>,
     refusals: Vec<Message>,
     notes: &'a [String],
     store: Option<&'a Check>,
@@ -200,14 +200,16 @@ struct LargestPart {
     size_bytes: u64,
 }
 
-fn room<'a>(room: &'a Room, engine: &EngineFacts) -> RoomPart<'a> {
+fn room<'a>(room: &'a Room, engine: Option<&EngineFacts>) -> RoomPart<'a> {
     let disk = room.disk.as_ref();
     RoomPart {
         status: room.check.status,
         level: room.level,
         message: &room.check.message,
         path: disk.map(|disk| escape(&disk.path.to_string_lossy())),
-        used_percent: disk.and_then(|disk| engine.used_percent(disk)).map(rounded),
+        used_percent: disk
+            .and_then(|disk| engine?.used_percent(disk))
+            .map(rounded),
         free_bytes: disk.map(|disk| disk.free().0),
         warn_percent: room.limits.warn_percent,
         crit_percent: room.limits.crit_percent,
@@ -256,11 +258,14 @@ pub fn report(findings: &Findings, context: &Context) -> String {
         generated_at: time(findings.at),
         result: findings.result(),
         policy: policy(context),
-        engine: engine(&findings.engine),
+        engine: findings.engine.as_ref().map(engine),
         refusals: findings.refusals.iter().map(refusal).collect(),
         notes: &context.notes,
         store: findings.store.as_ref(),
-        room: findings.room.as_ref().map(|it| room(it, &findings.engine)),
+        room: findings
+            .room
+            .as_ref()
+            .map(|it| room(it, findings.engine.as_ref())),
         images: findings.images.iter().map(image).collect(),
         registries: findings
             .asked

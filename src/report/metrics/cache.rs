@@ -90,7 +90,8 @@ fn found(page: &mut Page, findings: &Findings) {
 fn room(page: &mut Page, findings: &Findings) {
     let Some(room) = &findings.room else { return };
     if let Some(disk) = &room.disk {
-        let used = findings.engine.used_percent(disk);
+        let engine = findings.engine.as_ref();
+        let used = engine.and_then(|engine| engine.used_percent(disk));
         page.gauges(
             "disk_used_ratio",
             "How full the file system of the images is, bytes or inodes, whichever is fuller: 0 to 1.",

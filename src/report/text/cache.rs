@@ -6,12 +6,13 @@ use std::fmt::Write as _;
 use anstyle::Style;
 
 use crate::cache::checks::room::{Level, Room};
-use crate::cache::findings::{Asked, Findings, Line, NotAsked};
+use crate::cache::findings::{Findings, Line, NotAsked};
 use crate::cache::promise::By;
 use crate::cache::{Check, Kind, State, Status};
 use crate::model::time::second;
 use crate::report::context::Context;
-use crate::report::text::header::{engine_and_policy, refusals};
+use crate::report::text::asked::asked;
+use crate::report::text::header::{engine_and_policy, of_policy, refusals};
 use crate::report::text::layout::{HEAD, LOUD, WARN, blank_after, headed, wrapped};
 use crate::report::text::restored::{counts, restored};
 use crate::report::text::screen::Screen;
@@ -25,7 +26,10 @@ pub fn report(findings: &Findings, context: &Context, verbose: bool) -> String {
     let mut out = Screen::new(context.columns);
     refusals(&mut out, "refused:", &findings.refusals);
     blank_after(&mut out);
-    engine_and_policy(&mut out, &findings.engine, context);
+    match &findings.engine {
+        Some(engine) => engine_and_policy(&mut out, engine, context),
+        None => of_policy(&mut out, context),
+    }
     match &findings.store {
         Some(check) if check.status == Status::Ok => wrapped(&mut out, "store   ", &check.message),
         Some(check) => bad_store(&mut out, check),
@@ -61,21 +65,7 @@ pub fn report(findings: &Findings, context: &Context, verbose: bool) -> String {
     } else {
         out.blank_line();
     }
-    for asked in &findings.asked {
-        wrapped(
-            &mut out,
-            "asked    ",
-            &format!("{}: {}", asked.registry, cost(asked)),
-        );
-    }
-    if !findings.not_made.is_empty() {
-        let list: Vec<String> = findings
-            .not_made
-            .iter()
-            .map(|(kind, option)| format!("{} ({option})", kind.name()))
-            .collect();
-        wrapped(&mut out, "not checked: ", &list.join(", "));
-    }
+    asked(&mut out, findings);
     out.push_str(&result(findings));
     names_of_broken(&mut out, findings);
     out.whole()
@@ -200,26 +190,6 @@ fn style(status: Status) -> Style {
     }
 }
 
-fn cost(asked: &Asked) -> String {
-    let cost = &asked.cost;
-    // Docker Hub documents which requests its limit counts; others do not.
-    let [free, counted] = if asked.registry == "docker.io" {
-        [" (not counted by Docker Hub)", " (counted)"]
-    } else {
-        [""; 2]
-    };
-    let left = cost
-        .left
-        .as_ref()
-        .map(|left| format!("; {left} left of its limit"))
-        .unwrap_or_default();
-    let s = if cost.others == 1 { "" } else { "s" };
-    format!(
-        "{} HEAD{free}, {} GET{counted}, {} other{s}{left}",
-        cost.heads, cost.gets, cost.others
-    )
-}
-
 /// What of the host breaks a promise, in words. Whether the store lasts is told of each
 /// image as well, where there is one.
 fn bad_of_host(findings: &Findings) -> Vec<&'static str> {
@@ -276,7 +246,10 @@ fn result(findings: &Findings) -> String {
         let bad = broken(findings).count();
         let unsaved = findings.unsaved();
         let of_images = (bad > 0 || unsaved == 0).then(|| format!("{bad} of {promised}"));
-        let not_saved = (unsaved > 0).then(|| format!("{unsaved} of {promised} not saved"));
+        // Without an engine these are the broken ones.
+        let told = findings.engine.is_none();
+        let not_saved =
+            (unsaved > 0 && !told).then(|| format!("{unsaved} of {promised} not saved"));
         let of_host = bad_of_host(findings).into_iter().map(str::to_owned);
         let all: Vec<String> = of_images
             .into_iter()

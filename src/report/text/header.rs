@@ -27,6 +27,10 @@ pub(crate) fn engine_and_policy(out: &mut Screen, engine: &EngineFacts, context:
         escape(&engine.root_dir.to_string_lossy())
     );
     wrapped(out, "engine  ", &text);
+    of_policy(out, context);
+}
+
+pub(crate) fn of_policy(out: &mut Screen, context: &Context) {
     wrapped(out, "policy  ", &context.policy.shown());
     notes(out, context);
 }

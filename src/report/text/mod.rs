@@ -1,5 +1,6 @@
 //! Reports for people: as wide as the terminal, at most 80 columns, what needs a person first.
 
+mod asked;
 pub mod cache;
 mod header;
 pub(crate) mod layout;

@@ -1,5 +1,6 @@
 use super::*;
 use crate::cache::archive::{NotSaved, NotSavedKind, Saved, Written};
+use crate::cache::findings::Asked;
 use crate::report::PolicySource;
 use crate::testing::{at, inventory};
 

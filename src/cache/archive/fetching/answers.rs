@@ -1,0 +1,68 @@
+//! What a registry is asked for a promise, and its answers in words.
+
+use std::path::Path;
+
+use crate::cache::archive::offered::NotOffered;
+use crate::cache::archive::saved::{NotSaved, NotSavedKind};
+use crate::cache::promise::Promise;
+use crate::cache::questions::Opened;
+use crate::cache::registry::Upstream;
+use crate::host::files::{FileError, unwritten};
+use crate::model::reference::Reference;
+use crate::model::text::escape;
+
+/// The names by which a registry is asked, in turn: by each digest that is recorded, else
+/// as it is promised.
+pub fn names(promise: &Promise, name: &Reference, follow: bool) -> Vec<Reference> {
+    let recorded = promise.recorded.as_ref();
+    let recorded = recorded.filter(|_| !follow && !name.is_digest());
+    let digests = recorded.map_or(&[][..], |it| &it.digests);
+    let pinned = |digest: &String| format!("{}@{digest}", name.repository()).parse().ok();
+    let pinned: Vec<Reference> = digests.iter().filter_map(pinned).collect();
+    if pinned.is_empty() {
+        vec![name.clone()]
+    } else {
+        pinned
+    }
+}
+
+/// Counts how the registry answered, and says why nothing is saved.
+pub fn answered<T>(
+    from: &Opened<'_>,
+    answer: Result<T, NotOffered>,
+    folder: &Path,
+) -> Result<T, NotSaved> {
+    match answer {
+        Ok(answer) => {
+            from.count(None);
+            Ok(answer)
+        }
+        Err(NotOffered::Said(upstream)) => {
+            from.count(Some(&upstream));
+            Err(from_registry(said(&upstream)))
+        }
+        Err(NotOffered::Odd(why)) => Err(from_registry(format!("its registry: {why}"))),
+        Err(NotOffered::Unkept(error)) => Err(unwritable(&unwritten(folder, error))),
+    }
+}
+
+/// Fit to print.
+pub fn said(upstream: &Upstream) -> String {
+    match upstream {
+        Upstream::Digest(digest) => escape(digest),
+        Upstream::Gone => "its registry does not have it (404)".to_owned(),
+        Upstream::Denied(status) => format!("its registry denies it ({status})"),
+        Upstream::Limited => "its registry allows no more pulls for now (429)".to_owned(),
+        Upstream::NoManifest(why) | Upstream::Silent(why) | Upstream::Unknown(why) => {
+            format!("its registry: {why}")
+        }
+    }
+}
+
+pub fn from_registry(why: impl Into<String>) -> NotSaved {
+    NotSaved::new(NotSavedKind::Registry, why)
+}
+
+pub fn unwritable(error: &FileError) -> NotSaved {
+    NotSaved::new(NotSavedKind::Unwritten, error.to_string())
+}
