@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 use crate::model::text::escape;
 
@@ -152,6 +152,7 @@ pub struct PruneArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("archives").args(["save", "restore"]).multiple(true)))]
 #[command(after_help = "\
 Examples:
   secateur verify-cache                          all that the policy promises
@@ -202,7 +203,7 @@ pub struct VerifyCacheArgs {
     #[arg(long, group = "pulls", requires = "save", conflicts_with_all = ["deep", "record", "registry"])]
     pub from_registry: bool,
     /// The archive of this run [default: archive.dir]
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, requires = "archives")]
     pub archive: Option<PathBuf>,
     /// Treat "unknown" as broken
     #[arg(long)]

@@ -45,6 +45,10 @@ fn run(host: &Host, command: &str, named: &[(&str, &Path)], variables: &[(&str, 
     }
     for (option, path) in named {
         program.arg(option).arg(path);
+        // Alone it is an error of the command line.
+        if *option == "--archive" {
+            program.arg("--save");
+        }
     }
     program.envs(variables.iter().copied());
     Ran::of(program.output().expect("the program runs"))
