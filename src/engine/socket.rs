@@ -1,7 +1,8 @@
 //! The engine's Unix socket: connections that are used again, the agreed API version in
 //! each path (bollard leaves it out, bollard#736), and a limit on how much an engine may
-//! answer. It knows nothing of what is asked, and sends nothing twice.
+//! answer. It knows nothing of what is asked, and sends nothing twice that changes anything.
 
+use std::error::Error as _;
 use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,8 +17,8 @@ use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper::header::HOST;
-use hyper::{Request, Response, Uri};
+use hyper::header::{HOST, HeaderMap};
+use hyper::{Method, Request, Response, Uri};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::UnixStream;
@@ -124,6 +125,8 @@ impl Socket {
         request
             .headers_mut()
             .insert(HOST, hyper::header::HeaderValue::from_static("docker"));
+        let get = (request.method() == Method::GET)
+            .then(|| (request.uri().clone(), request.headers().clone()));
         let mut request = request.map(BodyExt::boxed_unsync);
         while let Some(mut line) = self.idle() {
             line.left.store(longest, Ordering::Relaxed);
@@ -136,7 +139,14 @@ impl Socket {
                     // The engine closed an idle connection before a byte of the
                     // request was written, so nothing is sent twice.
                     Some(unsent) => request = unsent,
-                    None => return Err(error.into_error().into()),
+                    None => {
+                        let error = error.into_error();
+                        // It closed the connection while that was written.
+                        match get.clone().filter(|_| is_broken_pipe(&error)) {
+                            Some((uri, headers)) => request = same(uri, headers)?,
+                            None => return Err(error.into()),
+                        }
+                    }
                 },
             }
         }
@@ -161,6 +171,18 @@ impl Socket {
             lines.push(line);
         }
     }
+}
+
+fn is_broken_pipe(error: &hyper::Error) -> bool {
+    let io = error.source().and_then(|why| why.downcast_ref());
+    io.is_some_and(|io: &io::Error| io.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// A GET once more.
+fn same(uri: Uri, headers: HeaderMap) -> Result<Request<Body>, Bollard> {
+    let mut request = Request::get(uri).body(bollard::body_full(Bytes::new()))?;
+    *request.headers_mut() = headers;
+    Ok(request.map(BodyExt::boxed_unsync))
 }
 
 /// One connection, and how many bytes its answer may still have.

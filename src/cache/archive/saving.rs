@@ -79,6 +79,13 @@ impl Saving<'_, '_> {
             Wanted::Name(name) => Some(name),
             Wanted::Id(_) => None,
         };
+        if let (Some(recorded), Some(name)) = (&promise.recorded, name)
+            && recorded.tells()
+            && !recorded.is(image, &name.repository())
+        {
+            let why = "its name leads to another image than was recorded";
+            return not(NotSavedKind::Missing, why);
+        }
         if let Some(root) = self.is_there(&image.id) {
             self.enter(root, image, name);
             return Ok(Saved::Kept(Written::default()));

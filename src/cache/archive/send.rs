@@ -33,7 +33,9 @@ impl Sending {
         let each: Vec<Descriptor> = each.copied().cloned().collect();
         let parts = each.iter().map(|blob| part(archive, blob));
         Self {
-            bytes: each.iter().map(|blob| blob.size).sum(),
+            bytes: each
+                .iter()
+                .fold(0, |sum, blob| blob.size.saturating_add(sum)),
             parts: first.into_iter().chain(parts).collect(),
             blobs: each,
         }

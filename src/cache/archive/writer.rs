@@ -120,7 +120,9 @@ impl Writer {
     }
 
     /// Puts an entry of ours in the place of that of its name, or of its image where it has
-    /// none. Those of others stay.
+    /// none. Another image that had the name stays without one, for it may be what a
+    /// baseline promises; so its end is noted, and its blobs are known. Entries of others
+    /// stay.
     pub fn put(&mut self, entry: Entry) {
         let same = |other: &Entry| {
             other.ours.is_some()
@@ -131,9 +133,17 @@ impl Writer {
         let place = items
             .iter()
             .position(|item| matches!(item, Item::Entry(other) if same(other)));
-        match place {
-            Some(at) => items[at] = Item::Entry(entry),
-            None => items.push(Item::Entry(entry)),
+        let Some(at) = place else {
+            items.push(Item::Entry(entry));
+            self.is_changed = true;
+            return;
+        };
+        let digest = entry.descriptor.digest.clone();
+        if let Item::Entry(before) = std::mem::replace(&mut items[at], Item::Entry(entry))
+            && before.descriptor.digest != digest
+            && let Some(ours) = before.ours
+        {
+            self.put(Entry::written(before.descriptor, None, ours));
         }
         self.is_changed = true;
     }

@@ -103,6 +103,48 @@ fn entries_and_items_of_others_stay_beside_one_of_ours_for_the_same_name() {
 }
 
 #[test]
+fn an_image_whose_name_went_to_another_stays_until_its_promise_has_ended_for_long_enough() {
+    let layout = Layout::empty();
+    layout.index(&[]);
+    let entry = |layers: &[&str]| {
+        let descriptor = read(&layout.image("amd64", layers));
+        let ours = ours(&layout, None).ours.unwrap();
+        Entry::written(descriptor, Some("app:1".parse().unwrap()), ours)
+    };
+    let mut writer = writer(&layout);
+    let (old, new) = (entry(&["old"]), entry(&["new"]));
+    writer.put(old.clone());
+    for _ in 0..2 {
+        writer.put(new.clone());
+    }
+    let digests = |writer: &Writer| {
+        let entries = writer.archive.entries();
+        let each = entries.map(|it| (it.name.is_some(), it.descriptor.digest.clone()));
+        each.collect::<Vec<_>>()
+    };
+    let (old, new) = (old.descriptor.digest, new.descriptor.digest);
+    assert_eq!(
+        digests(&writer),
+        [(true, new.clone()), (false, old.clone())]
+    );
+    assert!(writer.archive.with_digest(&old).is_some());
+    let promise = Promise::new(wanted("app:1"), By::Policy);
+    for (second, left) in [(0, 2), (59, 2), (60, 1)] {
+        let minute = Duration::from_secs(60);
+        trim(
+            &mut writer,
+            std::slice::from_ref(&promise),
+            minute,
+            at(second),
+            &amd64(),
+        )
+        .unwrap();
+        assert_eq!(digests(&writer).len(), left, "{second}");
+    }
+    assert_eq!(digests(&writer), [(true, new)]);
+}
+
+#[test]
 fn what_a_killed_writer_left_goes_and_a_folder_of_somebody_else_is_not_touched() {
     let layout = Layout::empty();
     for left in [".x.secateur-tmp", "blobs/sha256/.y.secateur-tmp"] {

@@ -145,6 +145,12 @@ impl<'a> FromArchive<'a> {
             Ok(image) => image,
             Err(why) => return Err(self.unusable(&why)),
         };
+        // Sizes that are not those of the files would count for the limits of the run.
+        for layer in &image.layers {
+            if let Err(why) = self.archive.blob(&layer.digest, layer.size) {
+                return Err(self.unusable(&why));
+            }
+        }
         let id = match self.info.facts.store {
             Store::Graphdriver => image.config.digest.as_id(),
             Store::Containerd => entry.descriptor.digest.as_id(),

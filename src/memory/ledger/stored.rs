@@ -231,19 +231,23 @@ impl Ledger {
         &self.uses
     }
 
-    /// The image that this tag was last seen with, as far as the ledger goes back.
+    /// The image that this tag was last seen with, as far as the ledger goes back. An image
+    /// that had it before and is still here is not that one.
     pub fn last_with(&self, tag: &Reference) -> Option<Was> {
+        if let Some(was) = self.gone_as.get(tag) {
+            return Some(was.clone());
+        }
         let seen = |(id, sighting): (&ImageId, &Sighting)| {
             let at = *sighting.tags.get(tag)?;
             Some((at, id.clone()))
         };
-        let last = self.images.iter().filter_map(seen).max();
-        let was = |(_, id): (_, ImageId)| {
-            let digests = self.images.get(&id)?.digests_then.clone();
-            Some(Was { id, digests })
-        };
-        let here = last.and_then(was);
-        here.or_else(|| self.gone_as.get(tag).cloned())
+        let (at, id) = self.images.iter().filter_map(seen).max()?;
+        // Whatever had it since is gone, and nobody knows what that was.
+        if self.gone(tag).is_some_and(|gone| gone > at) {
+            return None;
+        }
+        let digests = self.images.get(&id)?.digests_then.clone();
+        Some(Was { id, digests })
     }
 
     /// When a tag that no image had at the last survey was last seen.

@@ -13,6 +13,31 @@ fn survey(ledger: &Ledger, seen: &Inventory) -> Ledger {
 }
 
 #[test]
+fn a_tag_whose_image_is_gone_was_not_that_of_an_earlier_image_that_is_here() {
+    let at_second = |second, images: &[crate::model::Image]| Inventory {
+        taken_at: at(second),
+        ..inventory(images.to_vec())
+    };
+    let tag: Reference = "app:1".parse().unwrap();
+    let mut ledger = Ledger::empty("e");
+    let was = |ledger: &Ledger| ledger.last_with(&tag).map(|was| was.id);
+    for (second, images, led) in [
+        (0, vec![tagged(1, "app:1")], Some(id(1))),
+        (10, vec![image(1), tagged(2, "app:1")], Some(id(2))),
+        (20, vec![image(1)], Some(id(2))),
+        (30, vec![image(1)], Some(id(2))),
+        (40, vec![image(1), tagged(3, "app:1")], Some(id(3))),
+        (50, vec![image(1)], Some(id(3))),
+    ] {
+        ledger = survey(&ledger, &at_second(second, &images));
+        assert_eq!(was(&ledger), led, "{second}");
+    }
+    // A ledger of before remembers when the tag was lost, and not by which image.
+    ledger.gone_as.clear();
+    assert_eq!(was(&ledger), None);
+}
+
+#[test]
 fn the_first_sight_and_the_last_tag_are_remembered() {
     let mut host = inventory([tagged(1, "app:1")]);
     let first = survey(&Ledger::empty("e"), &host);
