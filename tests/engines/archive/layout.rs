@@ -98,15 +98,26 @@ impl Layout {
         }
     }
 
+    /// How many entries are of what a name led to before.
+    pub fn nameless(&self) -> usize {
+        self.entries().len() - self.names().len() - self.aliases()
+    }
+
+    fn aliases(&self) -> usize {
+        let entries = self.entries().iter();
+        let alias = |entry: &&Value| entry["annotations"]["invalid.secateur.alias"].is_string();
+        entries.filter(alias).count()
+    }
+
     /// In the order of the index.
     pub fn names(&self) -> Vec<&str> {
         let alias = |entry: &&Value| entry["annotations"]["invalid.secateur.alias"].is_string();
         let entries = self.entries().iter().filter(|entry| !alias(entry));
-        let names = entries.map(|entry| {
+        let names = entries.filter_map(|entry| {
             let all = &entry["annotations"];
             let name = &all["io.containerd.image.name"];
             assert_eq!(*name, all["org.opencontainers.image.ref.name"]);
-            name.as_str().expect("a name")
+            name.as_str()
         });
         names.collect()
     }
