@@ -145,6 +145,16 @@ pub(super) fn gone(
     newest.map(|(name, at)| (name.clone(), at)).collect()
 }
 
+/// So many of these names, the newest first.
+pub(super) fn newest(
+    gone: &BTreeMap<Reference, DateTime<Utc>>,
+    most: usize,
+) -> impl Iterator<Item = &Reference> {
+    let mut all: Vec<_> = gone.iter().map(|(name, at)| (*at, name)).collect();
+    all.sort_unstable_by(|a, b| b.cmp(a));
+    all.into_iter().take(most).map(|(_, name)| name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -14,6 +14,9 @@ use crate::model::names::{Names, users};
 use crate::model::reference::Reference;
 use crate::model::{Container, Event, EventKind, Image, ImageId, Inventory};
 
+/// Of so many tags that are gone the image is remembered, too: of the newest.
+const LED: usize = 250;
+
 impl Ledger {
     /// Images that a container mounts by a name that they no longer have, each with
     /// that container. A mount holds the image that had the name when the container
@@ -127,7 +130,7 @@ impl Ledger {
         names::fade(&mut images, seen, names::Limits::USUAL);
         let gone = names::gone(self, &images, now);
         let led = |name: &Reference| Some((name.clone(), self.last_with(name)?));
-        let gone_as = gone.keys().filter_map(led).collect();
+        let gone_as = names::newest(&gone, LED).filter_map(led).collect();
         Self {
             format: FORMAT,
             engine: seen.engine.key(),
