@@ -63,6 +63,12 @@ impl Descriptor {
         serde_json::from_str(json).map(Self::of)
     }
 
+    /// Whether it is, or leads to, what an engine of this platform runs, as far as it says.
+    pub fn may_be_for(&self, platform: &Platform) -> bool {
+        let named = self.platform.as_ref();
+        !self.is_attestation && named.is_none_or(|named| named == platform)
+    }
+
     /// Whether its media type says that it is an index; `None` where it says neither that
     /// nor that it is a manifest.
     pub fn says_index(&self) -> Option<bool> {

@@ -170,11 +170,7 @@ impl Fetching<'_> {
                 Ok(Saved::Kept(written))
             }
             Err(why) => {
-                if matches!(why.kind, NotSavedKind::TooLarge | NotSavedKind::Unwritten) {
-                    let name = name.familiar();
-                    let why = format!("{name}, which is promised before it, was not saved");
-                    self.closed = Some(NotSaved::new(NotSavedKind::LeftOut, why));
-                }
+                self.closed = why.leaves_out(&name.familiar());
                 Ok(Saved::Not(why))
             }
         }

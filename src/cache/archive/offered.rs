@@ -104,10 +104,7 @@ impl Offer<'_> {
                     });
                 }
                 Document::Index(children) => {
-                    let fits = |child: &&Descriptor| {
-                        let named = child.platform.as_ref();
-                        !child.is_attestation && named.is_none_or(|named| named == self.platform)
-                    };
+                    let fits = |child: &&Descriptor| child.may_be_for(self.platform);
                     let child = children.iter().find(fits).ok_or_else(|| {
                         odd(&at.digest, &format!("has no image for {}", self.platform))
                     })?;
@@ -135,8 +132,8 @@ impl Offer<'_> {
             self.blob(name, of, &mut bytes, &mut |_| ()).await?;
             return Ok(bytes);
         }
-        let pinned = format!("{}@{}", name.repository(), of.digest).parse();
-        let pinned: Reference = pinned.map_err(|_| odd(&of.digest, "fits no name"))?;
+        let pinned = name.pinned(of.digest.as_str());
+        let pinned = pinned.ok_or_else(|| odd(&of.digest, "fits no name"))?;
         let manifest = self.registry.manifest(&pinned).await;
         let bytes = manifest.map_err(NotOffered::Said)?.bytes;
         if bytes.len() as u64 == of.size {

@@ -98,10 +98,8 @@ impl Archive {
         }
         indexes.push(from.clone());
         for child in manifests {
-            let named = child.platform.as_ref();
-            let fits = !child.is_attestation && named.is_none_or(|named| named == platform);
             // The manifests of other platforms and variants need not be here.
-            if fits
+            if child.may_be_for(platform)
                 && self.has(&child)
                 && let Some(found) = self.find(&child, platform, indexes, budget)?
             {

@@ -67,6 +67,16 @@ impl NotSaved {
         Self { kind, message }
     }
 
+    /// What becomes of all that is new and promised after this name, where this fills the
+    /// archive or its disk.
+    pub fn leaves_out(&self, name: &impl fmt::Display) -> Option<Self> {
+        let full = matches!(self.kind, NotSavedKind::TooLarge | NotSavedKind::Unwritten);
+        full.then(|| {
+            let why = format!("{name}, which is promised before it, was not saved");
+            Self::new(NotSavedKind::LeftOut, why)
+        })
+    }
+
     /// Whether it should have been saved.
     pub fn is_fault(&self) -> bool {
         !matches!(self.kind, NotSavedKind::Missing | NotSavedKind::Never)

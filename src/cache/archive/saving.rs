@@ -104,16 +104,7 @@ impl Saving<'_, '_> {
                 Saved::Kept(written)
             }
             Err(why) => {
-                let closes = matches!(why.kind, NotSavedKind::TooLarge | NotSavedKind::Unwritten);
-                if closes {
-                    self.closed = Some(NotSaved::new(
-                        NotSavedKind::LeftOut,
-                        format!(
-                            "{}, which is promised before it, was not saved",
-                            promise.wanted
-                        ),
-                    ));
-                }
+                self.closed = why.leaves_out(&promise.wanted);
                 Saved::Not(why)
             }
         };

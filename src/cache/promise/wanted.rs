@@ -61,11 +61,9 @@ pub fn with_all_digests(
 ) -> BTreeMap<ImageId, Image> {
     if store == Store::Containerd {
         for image in here.values_mut() {
-            let digest = |tag: &Reference| format!("{}@{}", tag.repository(), image.id);
-            let all = image.tags.iter().map(digest);
-            image
-                .digests
-                .extend(all.filter_map(|name| name.parse().ok()));
+            let all = image.tags.iter();
+            let all = all.filter_map(|tag| tag.pinned(image.id.as_str()));
+            image.digests.extend(all);
         }
     }
     here

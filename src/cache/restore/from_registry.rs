@@ -156,7 +156,7 @@ fn names(target: &Target) -> Result<Vec<Reference>, LeftOut> {
     if target.is_open() {
         return Ok(vec![name.clone()]);
     }
-    let pinned = |digest: &String| format!("{}@{digest}", name.repository()).parse().ok();
+    let pinned = |digest: &String| name.pinned(digest);
     let pinned: Vec<Reference> = target.digests.iter().filter_map(pinned).collect();
     if pinned.is_empty() {
         let why = "it was built or loaded here: no registry is known to have it";

@@ -142,6 +142,11 @@ impl Reference {
         format!("{}/{}", self.0.domain, self.0.path)
     }
 
+    /// The image of this digest in the same repository; `None` for what is no digest.
+    pub fn pinned(&self, digest: &str) -> Option<Self> {
+        format!("{}@{digest}", self.repository()).parse().ok()
+    }
+
     /// `None` where it has no tag.
     pub fn without_digest(&self) -> Option<Self> {
         self.0.tag.as_ref()?;

@@ -17,7 +17,7 @@ pub fn names(promise: &Promise, name: &Reference, follow: bool) -> Vec<Reference
     let recorded = promise.recorded.as_ref();
     let recorded = recorded.filter(|_| !follow && !name.is_digest());
     let digests = recorded.map_or(&[][..], |it| &it.digests);
-    let pinned = |digest: &String| format!("{}@{digest}", name.repository()).parse().ok();
+    let pinned = |digest: &String| name.pinned(digest);
     let pinned: Vec<Reference> = digests.iter().filter_map(pinned).collect();
     if pinned.is_empty() {
         vec![name.clone()]
