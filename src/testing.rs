@@ -2,10 +2,15 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::model::conditions::{ClockReading, Disk, Room};
+use crate::memory::ledger::Ledger;
+use crate::model::conditions::{ClockReading, Disk, Usage};
 use crate::model::reference::Reference;
 use crate::model::text::Untrusted;
 use crate::model::{AtWork, Bytes, Dates, EngineFacts, Image, ImageId, Inventory, Observed, Store};
+
+/// An engine's answer to GET /info.
+pub const INFO: &str =
+    r#"{"ID":"E","Containers":0,"Images":0,"Driver":"overlay2","DockerRootDir":"/var/lib/docker"}"#;
 
 /// Runs a future on one thread, as the program does.
 pub fn block_on<T>(future: impl Future<Output = T>) -> T {
@@ -23,6 +28,13 @@ pub fn folder_of_ours() -> tempfile::TempDir {
         .permissions(std::fs::Permissions::from_mode(0o700))
         .tempdir()
         .unwrap()
+}
+
+/// A ledger as its file has it.
+pub fn json_of(ledger: &Ledger) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    ledger.write_to(&mut bytes).unwrap();
+    bytes
 }
 
 /// So many seconds after a fixed moment.
@@ -97,7 +109,7 @@ pub fn pinned(n: u64, repository: &str) -> Image {
 pub fn disk(used: u64) -> Disk {
     Disk {
         path: "/".into(),
-        bytes: Room {
+        bytes: Usage {
             used,
             available: 100 - used,
         },
@@ -115,6 +127,7 @@ pub fn line(name: &str) -> crate::cache::findings::Line {
         checks: Vec::new(),
         not_asked: Vec::new(),
         restored: None,
+        repair: None,
         saved: None,
     }
 }

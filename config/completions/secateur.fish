@@ -76,7 +76,7 @@ complete -c secateur -n "__fish_secateur_using_subcommand verify-cache" -l regis
 complete -c secateur -n "__fish_secateur_using_subcommand verify-cache" -l redeploy -d 'Pull as a deploy does; broken if anything is fetched'
 complete -c secateur -n "__fish_secateur_using_subcommand verify-cache" -l restore -d 'Bring back what is promised and not here'
 complete -c secateur -n "__fish_secateur_using_subcommand verify-cache" -l follow -d 'With a pull of any kind: tags as they are upstream'
-complete -c secateur -n "__fish_secateur_using_subcommand verify-cache" -l deep -d 'Read every layer out of the engine and hash it'
+complete -c secateur -n "__fish_secateur_using_subcommand verify-cache" -l deep -d 'Hash every layer; with --save all of the archive, too'
 complete -c secateur -n "__fish_secateur_using_subcommand verify-cache" -l save -d 'Write what is promised and here into the archive'
 complete -c secateur -n "__fish_secateur_using_subcommand verify-cache" -l from-registry -d 'Save from registries; asks no engine, needs no root'
 complete -c secateur -n "__fish_secateur_using_subcommand verify-cache" -l strict -d 'Treat "unknown" as broken'

@@ -1,4 +1,4 @@
-//! One answer about one image.
+//! The answer of one check.
 
 use std::time::Duration;
 
@@ -7,13 +7,13 @@ use serde::Serialize;
 use crate::model::kinds::kinds;
 
 kinds! {
-    /// What a check found; worst first.
+    /// Worst first.
     pub enum Status {
         /// The promise is not kept.
         Broken = "broken",
-        /// The check could not be made: no pass, and no fault of the cache.
+        /// The check could not be made: neither a pass nor a fault of the cache.
         Unknown = "unknown",
-        /// The tag leads to a newer image, upstream or here: no fault.
+        /// The tag leads to a newer image, in the registry or here: no fault.
         Moved = "moved",
         /// The promise is kept.
         Ok = "ok",
@@ -21,19 +21,19 @@ kinds! {
 }
 
 kinds! {
-    /// What a check asks.
+    /// The question that a check answers.
     pub enum Kind {
-        /// Is it here, under its name and with its digest?
+        /// Is the image here, under its name and with its digest?
         Present = "present",
         /// Is every layer here, and does it have its digest?
         Whole = "whole",
-        /// Does the store outlive a restart?
+        /// Does the store survive a restart?
         Lasting = "lasting",
         /// Is there space for the next deploy?
         Room = "room",
-        /// Does the registry let the deploying user in?
+        /// Does the registry accept the deploying user's credentials?
         Authenticated = "authenticated",
-        /// Is the registry's digest the one here?
+        /// Is the registry's digest the one that is here?
         Current = "current",
         /// Does a deploy's pull fetch no layer?
         Reused = "reused",
@@ -65,7 +65,11 @@ impl Check {
 
     #[must_use]
     pub fn took(mut self, time: Duration) -> Self {
-        self.milliseconds = Some(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+        self.milliseconds = Some(milliseconds(time));
         self
     }
+}
+
+pub fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

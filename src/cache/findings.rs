@@ -1,5 +1,4 @@
-//! All answers of a run: its result, its exit code, and the order of the report, worst
-//! first.
+//! The result of a run: all checks, the exit code, and the order of the report, worst first.
 
 use std::collections::BTreeMap;
 
@@ -16,24 +15,25 @@ use crate::cache::checks::room::Room;
 use crate::cache::promise::{By, ByKind, Promise, Wanted};
 use crate::cache::registry::Cost;
 use crate::cache::restore::left_out::LeftOut;
+use crate::cache::restore::repair::Repair;
 use crate::cache::restore::restored::Restored;
 use crate::cache::state::State;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
     pub image: Wanted,
-    /// Who promised it.
     pub by: Vec<By>,
     pub state: State,
-    /// The last moment that showed it in another state; of a ready image, the first that
-    /// showed it here.
+    /// The last time that it was in another state; for a ready image, the first time that it was
+    /// here.
     pub since: Option<DateTime<Utc>>,
     pub checks: Vec<Check>,
-    /// The checks of a registry that were wanted and not made.
+    /// The registry checks that were asked for and not made.
     pub not_asked: Vec<NotAsked>,
-    /// What `--restore` did about it, where it was not here.
+    /// The result of `--restore`, if the image was not here.
     pub restored: Option<Result<Restored, LeftOut>>,
-    /// Where images were saved.
+    /// How to repair it, if it is damaged and `--restore` was given.
+    pub repair: Option<Repair>,
     pub saved: Option<Saved>,
 }
 
@@ -47,8 +47,8 @@ pub struct NotAsked {
 }
 
 impl Line {
-    /// The worst answer. Without an engine no check is made: then whether it is in the
-    /// archive.
+    /// The worst check. Without an engine there are no checks, and the answer is whether the
+    /// image is in the archive.
     pub fn status(&self) -> Status {
         let worst = self.checks.iter().map(|check| check.status).min();
         worst.unwrap_or(match &self.saved {
@@ -58,13 +58,13 @@ impl Line {
         })
     }
 
-    /// Whether nothing is to be said of it.
+    /// Whether there is nothing to report.
     pub fn is_fine(&self) -> bool {
         self.status() == Status::Ok && !self.saved.as_ref().is_some_and(Saved::is_fault)
     }
 }
 
-/// What one registry was asked.
+/// What asking one registry cost.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asked {
     /// Fit to print.
@@ -75,25 +75,22 @@ pub struct Asked {
 #[derive(Debug, Clone)]
 pub struct Findings {
     pub at: DateTime<Utc>,
-    /// None where no engine was asked.
+    /// `None` if no engine was asked.
     pub engine: Option<EngineFacts>,
-    /// What the run did not do, or no more: `--redeploy` and `--restore` ask before each
-    /// image.
+    /// What the run refused to do: `--redeploy` and `--restore` check the host before each image.
     pub refusals: Vec<Refusal>,
     pub images: Vec<Line>,
-    /// Of the store itself, also where nothing is promised.
+    /// The check of the store, made even if nothing is promised.
     pub store: Option<Check>,
-    /// Whether the next deploy has room.
     pub room: Option<Room>,
     pub asked: Vec<Asked>,
-    /// The checks that nobody asked for, each with the option that does.
+    /// The checks that were not asked for, each with its option.
     pub not_made: Vec<(Kind, &'static str)>,
-    /// Whether `unknown` is a fault, too.
+    /// Whether `unknown` also counts as a fault.
     pub strict: bool,
 }
 
 impl Findings {
-    /// Of no check.
     pub fn new(at: DateTime<Utc>, engine: impl Into<Option<EngineFacts>>, strict: bool) -> Self {
         Self {
             at,
@@ -108,7 +105,7 @@ impl Findings {
         }
     }
 
-    /// Of a run that asks no engine, and makes no check.
+    /// A run without an engine, and so without checks.
     pub fn without_engine(
         at: DateTime<Utc>,
         promises: &[Promise],
@@ -123,6 +120,7 @@ impl Findings {
             checks: Vec::new(),
             not_asked: Vec::new(),
             restored: None,
+            repair: None,
             saved: saved.remove(&promise.wanted),
         };
         let mut findings = Self {
@@ -135,56 +133,57 @@ impl Findings {
         findings
     }
 
-    /// Worst first; among equals by name.
+    /// Worst first, then by name.
     pub fn sort(&mut self) {
         self.images
             .sort_by(|a, b| (a.status(), &a.image).cmp(&(b.status(), &b.image)));
     }
 
-    /// Notes what became of saving each promised image.
+    /// Adds the results of saving.
     pub fn saved(&mut self, saved: &BTreeMap<Wanted, Saved>) {
         for line in &mut self.images {
             line.saved = saved.get(&line.image).cloned();
         }
     }
 
-    /// How many promised images have such an answer.
+    /// The number of promised images with such a check.
     pub fn count(&self, status: Status) -> usize {
         let any = |line: &&Line| line.checks.iter().any(|check| check.status == status);
         self.images.iter().filter(any).count()
     }
 
-    /// How many promised images are in this state.
+    /// The number of promised images in this state.
     pub fn in_state(&self, state: State) -> usize {
         let images = self.images.iter();
         images.filter(|line| line.state == state).count()
     }
 
-    /// How many images these promise; an image that several promise counts for each.
+    /// The number of images promised by this source; an image with several sources counts for
+    /// each.
     pub fn promised_by(&self, kind: ByKind) -> usize {
         let by = |line: &&Line| line.by.iter().any(|by| by.kind() == kind);
         self.images.iter().filter(by).count()
     }
 
-    /// How many answers are such.
+    /// The number of checks with this status.
     pub fn answers(&self, status: Status) -> usize {
         let checks = self.images.iter().flat_map(|line| &line.checks);
         checks.filter(|check| check.status == status).count()
     }
 
-    /// How many promised images lack a check of a registry that was wanted.
+    /// The number of promised images without a registry check that was asked for.
     pub fn not_asked(&self) -> usize {
         let lines = self.images.iter();
         lines.filter(|line| !line.not_asked.is_empty()).count()
     }
 
-    /// How many promised images are here and could not be saved.
+    /// The number of promised images that are here and could not be saved.
     pub fn unsaved(&self) -> usize {
         let saved = self.images.iter().filter_map(|line| line.saved.as_ref());
         saved.filter(|saved| saved.is_fault()).count()
     }
 
-    /// What was written into the archive; none where nothing was to be saved.
+    /// What was written to the archive; `None` if nothing was to be saved.
     pub fn written(&self) -> Option<Written> {
         let saved = self.images.iter().filter_map(|line| line.saved.as_ref());
         saved.fold(None, |sum, saved| {
@@ -196,24 +195,24 @@ impl Findings {
         })
     }
 
-    /// The answers that are about no single image.
+    /// The checks that are about no single image.
     pub fn of_store(&self) -> impl Iterator<Item = &Check> {
         let room = self.room.iter().map(|room| &room.check);
         self.store.iter().chain(room)
     }
 
-    /// Whether the checks were made: a run that is refused at its beginning makes none.
+    /// Whether checks were made: a run that is refused at its start makes none.
     pub fn is_checked(&self) -> bool {
         self.store.is_some()
     }
 
-    /// What was brought back, or had its tag set again.
+    /// The images that were brought back, or tagged again.
     pub fn restored(&self) -> impl Iterator<Item = &Restored> {
         let each = self.images.iter().filter_map(|line| line.restored.as_ref());
         each.filter_map(|came| came.as_ref().ok())
     }
 
-    /// How many images `--restore` left out.
+    /// The number of images that `--restore` left out.
     pub fn left_out(&self) -> usize {
         let lines = self.images.iter();
         lines
@@ -221,14 +220,14 @@ impl Findings {
             .count()
     }
 
-    /// Whether any promise is not kept, or an image that is here could not be saved.
+    /// Whether a promise is broken, or an image that is here could not be saved.
     pub fn is_broken(&self) -> bool {
         self.unsaved() > 0
             || self.worst() == Status::Broken
             || (self.strict && self.worst() == Status::Unknown)
     }
 
-    /// The word in JSON.
+    /// As in JSON.
     pub fn result(&self) -> &'static str {
         if !self.refusals.is_empty() {
             "refused"

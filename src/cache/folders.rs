@@ -4,7 +4,7 @@ use crate::engine::Info;
 use crate::host::storage;
 use crate::model::Store;
 
-/// Those that an image of this store needs after a restart.
+/// The folders that images of this store need after a restart.
 pub fn store_folders(info: &Info) -> Vec<storage::Storage> {
     let facts = &info.facts;
     let layers = match facts.store {

@@ -1,61 +1,84 @@
-//! Has the engine pull a promised image the way a deploy does, while nothing else is at
-//! work. Images are not pulled that are promised by id, that were never in a registry, and
-//! whose tag moved upstream without --follow.
+//! Lets the engine pull a promised image as a deploy does, while nothing else works on the
+//! images. It does not pull images that are promised by id, were never in a registry, or whose
+//! tag moved upstream without --follow.
 
-use crate::engine::{Failure, Info, Reader};
-use crate::exit::{Exit, Fault};
-use crate::guard::{Refusal, Undisturbed, undisturbed};
+use crate::engine::{Amount, Info, Reader};
+use crate::exit::Fault;
+use crate::guard::{Activity, Refusal, Undisturbed, undisturbed};
 use crate::host::clock::{monotonic, read as clock};
-use crate::host::signals::AskedToEnd;
+use crate::host::signals::EndRequest;
 use crate::memory::ledger::Ledger;
 use crate::model::Image;
 use crate::model::reference::Reference;
-use crate::model::secret::Credentials;
 use crate::policy::Policy;
 use crate::survey::watch::Watch;
 
 use crate::cache::check::{Check, Kind, Status};
 use crate::cache::checks::reused::{self, Expected};
 use crate::cache::promise::{Promise, Wanted};
+use crate::cache::pull::pull;
 use crate::cache::questions::{Answers, Registries};
 
-/// The proof that nothing is at work on the images now, or all that is.
+/// Proof that nothing works on the images now, or all activity that was found. Waits for a deploy
+/// that holds its lock only for a moment.
 pub async fn nothing_at_work(
     reader: &Reader,
     info: &Info,
     policy: &Policy,
     ledger: &Ledger,
 ) -> Result<Result<Undisturbed, Vec<Refusal>>, Fault> {
+    let watch = Watch::new(policy, &info.facts, EndRequest::default());
     let at_work = reader.at_work(info).await?;
-    let now = clock().map_err(|error| Fault::new(Exit::State, format!("{error:#}")))?;
-    let watch = Watch::new(policy, &info.facts, AskedToEnd::default());
-    Ok(undisturbed(policy, &watch.activity(&now, ledger, at_work)))
+    let mut activity = watch.activity(&clock()?, ledger, at_work);
+    if watch
+        .wait_for_locks(std::slice::from_mut(&mut activity))
+        .await
+    {
+        // That deploy may have started something meanwhile.
+        let at_work = reader.at_work(info).await?;
+        activity = Activity {
+            locks: activity.locks,
+            ..watch.activity(&clock()?, ledger, at_work)
+        };
+    }
+    Ok(undisturbed(policy, &activity))
 }
 
 pub struct Redeploy<'a> {
     pub reader: &'a Reader,
+    pub info: &'a Info,
+    pub policy: &'a Policy,
+    pub ledger: &'a Ledger,
     pub registries: &'a Registries,
     pub answers: &'a Answers,
-    /// Pull tags that moved, too.
+    /// Pull even tags that moved.
     pub follow: bool,
 }
 
 impl Redeploy<'_> {
-    /// Pulls one promised image, or says why not.
+    /// Pulls one promised image, or reports why not. Checks the host anew each time, because a
+    /// deploy may have started. `on_amount` is called with the progress.
     pub async fn pull(
         &self,
-        undisturbed: &Undisturbed,
         promise: &Promise,
         image: Option<&Image>,
+        on_amount: &mut dyn FnMut(Amount),
     ) -> Result<Check, Fault> {
+        let asked = nothing_at_work(self.reader, self.info, self.policy, self.ledger);
+        let undisturbed = match asked.await? {
+            Ok(undisturbed) => undisturbed,
+            Err(refusals) => {
+                let why = refusals.first().map(Refusal::message).unwrap_or_default();
+                let why = format!("not pulled: {why}");
+                return Ok(Check::new(Kind::Reused, Status::Unknown, why));
+            }
+        };
         let current = self.answers.status(promise, Kind::Current);
         let refused = self.registries.refuses(&promise.wanted);
         let name = match name_to_pull(promise, image.is_some(), current, self.follow, refused) {
             Ok(name) => name,
             Err(check) => return Ok(check),
         };
-        let credentials = self.registries.credentials(name);
-        let auth = credentials.map(|found| found.for_engine(Registries::server(name)));
         let started = monotonic();
         let expected = if current == Some(Status::Moved) {
             Expected::NewImage
@@ -64,22 +87,20 @@ impl Redeploy<'_> {
         };
         let recorded = promise.recorded.as_ref();
         let recorded = recorded.and_then(|recorded| recorded.pull_milliseconds);
-        let clear = |text: &str| Credentials::cleared(credentials, text);
-        let puller = self.reader.puller(undisturbed);
-        match puller.pull(name, auth.as_ref(), clear, |_| ()).await {
-            Ok(done) => Ok(reused::check(&done, expected, started.elapsed(), recorded)),
-            Err(error) => {
-                if error.kind == Failure::Lost {
-                    self.reader.info().await?;
-                }
-                Ok(Check::new(Kind::Reused, Status::Broken, error.to_string()))
-            }
-        }
+        let tell = |now| {
+            on_amount(now);
+            Ok::<_, Fault>(())
+        };
+        let host = (self.reader, self.registries);
+        Ok(match pull(host, &undisturbed, name, tell).await? {
+            Ok(pulled) => reused::check(&pulled, expected, started.elapsed(), recorded),
+            Err(why) => Check::new(Kind::Reused, Status::Broken, why),
+        })
     }
 }
 
-/// The name to pull, or why it is not pulled. `current`: what its registry said; `None`:
-/// it was never in one. `refused`: the registry refuses the credentials.
+/// The name to pull, or the check that says why not. `current`: the registry's answer; `None` if
+/// the image was never in one. `refused`: the registry refuses the credentials.
 fn name_to_pull(
     promise: &Promise,
     here: bool,
@@ -104,7 +125,7 @@ fn name_to_pull(
             Status::Moved,
             "not pulled: the tag went on, and a pull would move it here, too (--follow pulls it)",
         ),
-        // The registry may refuse secateur and let the engine pull.
+        // A registry that refuses secateur may still let the engine pull.
         Some(status @ (Status::Unknown | Status::Broken)) if here => not(
             status,
             "not pulled: whether the tag went on is not known, and a pull would move it here, too",
@@ -141,7 +162,7 @@ mod tests {
         );
         assert_eq!(status(false, Some(Status::Broken), false), None);
         assert_eq!(status(true, None, false), Some(Status::Unknown));
-        // Each pull would send a wrong password once more.
+        // Each pull would send the wrong password again.
         for here in [true, false] {
             let check = name_to_pull(&promise, here, Some(Status::Ok), true, true).unwrap_err();
             assert_eq!(check.status, Status::Broken);

@@ -1,4 +1,4 @@
-//! One run over all promises: which checks are made, and in which order.
+//! Runs the checks over all promises, in order.
 
 use std::collections::BTreeMap;
 
@@ -14,30 +14,29 @@ use crate::cache::folders::store_folders;
 use crate::cache::promise::baseline::Baseline;
 use crate::cache::promise::{Promise, Wanted, with_all_digests};
 use crate::cache::questions::{Answers, Registries, not_asked};
-use crate::cache::redeploy::{Redeploy, nothing_at_work};
+use crate::cache::redeploy::Redeploy;
 use crate::cache::restore::left_out::LeftOut;
 use crate::cache::restore::restored::Restored;
 use crate::cache::state;
 use crate::cache::step::Step;
-use crate::engine::{Held, Info, Reader};
+use crate::engine::{Amount, Info, Reader, StoredContent};
 use crate::exit::Fault;
-use crate::guard::Refusal;
-use crate::host::signals::AskedToEnd;
+use crate::host::signals::EndRequest;
 use crate::model::{Bytes, Image, ImageId};
 use crate::policy::Policy;
 
-/// Which checks are made beside those that always are.
+/// The optional checks.
 #[derive(Debug, Clone, Copy)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is an option of its own"
 )]
 pub struct Checks {
-    /// Compare with the registry's digests.
+    /// Compare digests with the registry's.
     pub registry: bool,
-    /// Pull as a deploy does. Compares digests, too.
+    /// Pull as a deploy does. Also compares digests.
     pub redeploy: bool,
-    /// Pull tags that moved, too.
+    /// Pull even tags that moved.
     pub follow: bool,
     /// Read and hash every layer.
     pub deep: bool,
@@ -48,7 +47,7 @@ impl Checks {
         self.registry || self.redeploy
     }
 
-    /// The kinds that are left out, each with the option that asks for it.
+    /// The kinds of checks that were not asked for, each with its option.
     pub fn left_out(self) -> Vec<(Kind, &'static str)> {
         [
             (self.deep, Kind::Whole, "--deep"),
@@ -62,42 +61,41 @@ impl Checks {
     }
 }
 
-/// All images of the engine, with every digest by which they may be promised.
+/// All images of the engine, with every digest that a promise may name.
 pub async fn images(reader: &Reader, info: &Info) -> Result<BTreeMap<ImageId, Image>, Fault> {
     let list = reader.images(info).await?;
     Ok(with_all_digests(list, info.facts.store))
 }
 
-/// One run, and what it rests on.
 pub struct Run<'a> {
     pub checks: Checks,
     pub policy: &'a Policy,
     pub reader: &'a Reader,
     pub info: &'a Info,
     pub past: &'a Past,
-    /// As [`images`] gives them.
+    /// From [`images`].
     pub here: BTreeMap<ImageId, Image>,
-    /// What the engine tells of each of them beside the list.
-    pub held: BTreeMap<ImageId, Held>,
+    /// Details that the engine's list lacks.
+    pub held: BTreeMap<ImageId, StoredContent>,
     pub on_step: &'a mut dyn FnMut(Step),
-    /// What `--restore` did about each promise, in their order; empty without it.
+    /// The result of `--restore` for each promise, in order; empty without it.
     pub restored: Vec<Option<Result<Restored, LeftOut>>>,
-    /// A run that is asked to end asks no registry, and reads no layer.
-    pub asked: &'a AskedToEnd,
+    /// If the run is asked to end, it asks no registry and reads no layer.
+    pub asked: &'a EndRequest,
 }
 
-/// What a run found, and how long each pull took, in milliseconds.
 pub struct Ran {
     pub findings: Findings,
+    /// Milliseconds of each pull.
     pub pulls: BTreeMap<Wanted, u64>,
 }
 
 impl Run<'_> {
-    /// Checks all promises. `findings` are those of no check.
+    /// Checks all promises, and adds the results to `findings`.
     pub async fn check(
         mut self,
         promises: &[Promise],
-        mut registries: Registries,
+        registries: &mut Registries,
         mut findings: Findings,
     ) -> Result<Ran, Fault> {
         let folders = store_folders(self.info);
@@ -113,9 +111,9 @@ impl Run<'_> {
         let digests = self.checks.compares_digests();
         let ask = registries.ask(promises, &self.here, &self.held, digests, &mut on_answer);
         let answers = Box::pin(self.asked.unless(ask)).await.unwrap_or_default();
-        // Pulls come before layers are read, which takes long: the answers of the
-        // registries must still be true.
-        let (reused, pulls) = self.pull_all(promises, &registries, &answers).await?;
+        // Pulls come before the reading of layers, which takes long: the registries' answers must
+        // still be valid.
+        let (reused, pulls) = self.pull_all(promises, registries, &answers).await?;
         let mut reused = reused.into_iter();
         let mut restored = std::mem::take(&mut self.restored).into_iter();
         let mut read = BTreeMap::new();
@@ -138,6 +136,7 @@ impl Run<'_> {
                 checks,
                 not_asked: self.not_asked(promise),
                 restored: restored.next().flatten(),
+                repair: None,
                 saved: None,
             });
         }
@@ -149,7 +148,6 @@ impl Run<'_> {
         Ok(Ran { findings, pulls })
     }
 
-    /// Of the promised images that are here.
     fn largest(&self, promises: &[Promise]) -> Option<Largest> {
         let sized = promises.iter().filter_map(|promise| {
             let image = promise.wanted.find(&self.here)?;
@@ -160,7 +158,7 @@ impl Run<'_> {
         sized.max_by_key(|largest| largest.size.0)
     }
 
-    /// One answer for each promise, or none at all without --redeploy.
+    /// One check for each promise; none without --redeploy.
     async fn pull_all(
         &mut self,
         promises: &[Promise],
@@ -173,14 +171,19 @@ impl Run<'_> {
         }
         let redeploy = Redeploy {
             reader: self.reader,
+            info: self.info,
+            policy: self.policy,
+            ledger: &self.past.ledger,
             registries,
             answers,
             follow: self.checks.follow,
         };
+        let (of, on_step) = (promises.len(), &mut *self.on_step);
         for (number, promise) in (1..).zip(promises) {
-            let of = promises.len();
-            (self.on_step)(Step::Pulling { number, of });
-            let check = self.reused(&redeploy, promise).await?;
+            let mut on_amount = |amount| on_step(Step::Pulling { number, of, amount });
+            on_amount(Amount::default());
+            let image = promise.wanted.find(&self.here);
+            let check = Box::pin(redeploy.pull(promise, image, &mut on_amount)).await?;
             if let Some(time) = check.milliseconds {
                 pulls.insert(promise.wanted.clone(), time);
             }
@@ -189,22 +192,7 @@ impl Run<'_> {
         Ok((reused, pulls))
     }
 
-    /// Refused anew before each pull: a deploy may have begun meanwhile.
-    async fn reused(&self, redeploy: &Redeploy<'_>, promise: &Promise) -> Result<Check, Fault> {
-        match nothing_at_work(self.reader, self.info, self.policy, &self.past.ledger).await? {
-            Ok(undisturbed) => {
-                let image = promise.wanted.find(&self.here);
-                redeploy.pull(&undisturbed, promise, image).await
-            }
-            Err(refusals) => {
-                let why = refusals.first().map(Refusal::message).unwrap_or_default();
-                let why = format!("not pulled: {why}");
-                Ok(Check::new(Kind::Reused, Status::Unknown, why))
-            }
-        }
-    }
-
-    /// Reads each image once: two names may lead to it.
+    /// Reads each image once, even if several names lead to it.
     async fn whole(
         &mut self,
         promise: &Promise,
@@ -230,7 +218,7 @@ impl Run<'_> {
                 of_bytes: image.size.known().copied(),
             });
         };
-        // What was told last may be of a pull or another image, and the first bytes may take.
+        // The last step may show another image or a pull, and the first bytes may take long.
         on_bytes(0);
         let work = whole::check(self.reader, self.info, image, &mut on_bytes);
         let Some(check) = self.asked.unless(work).await.transpose()? else {
@@ -241,13 +229,13 @@ impl Run<'_> {
         Ok(check)
     }
 
-    /// What the engine says to be missing of a promised image.
+    /// What the engine lacks of a promised image.
     fn lacks(&self, promise: &Promise) -> Option<Lacks> {
         let image = promise.wanted.find(&self.here)?;
         Lacks::of(self.held.get(&image.id)?, self.reader.platform()?)
     }
 
-    /// The checks of a registry that were wanted, where no registry is asked.
+    /// The registry checks that were asked for and cannot be made.
     fn not_asked(&self, promise: &Promise) -> Vec<NotAsked> {
         let Some(message) = not_asked(promise, &self.here, &self.held) else {
             return Vec::new();
@@ -258,7 +246,7 @@ impl Run<'_> {
     }
 }
 
-/// What is here now, after any pull: all images, or only the promised ones.
+/// The images after any pull: all, or only the promised ones.
 pub async fn baseline(
     reader: &Reader,
     info: &Info,

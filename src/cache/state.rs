@@ -1,5 +1,4 @@
-//! In which state a promised image is, in the word that a person expects, and since when,
-//! as far as ledger or baseline tell.
+//! The state of a promised image in one word, and since when, if ledger or baseline tell.
 
 use std::collections::BTreeMap;
 
@@ -14,21 +13,21 @@ use crate::model::{Image, ImageId};
 kinds! {
     /// Worst first.
     pub enum State {
-        /// Nothing is here by this name.
+        /// No image here has this name.
         Missing = "missing",
-        /// It is here, and not whole. Only `--deep` can tell.
+        /// It is here, but damaged. Only `--deep` finds this out.
         Damaged = "damaged",
-        /// The name leads to another image than the promised one: here, or, which only
-        /// `--registry` can tell, in its registry.
+        /// The name leads to another image than the promised one: here, or in its registry, which
+        /// only `--registry` finds out.
         Stale = "stale",
-        /// It is here, and whether it is the promised one cannot be told.
+        /// It is here, and may or may not be the promised image.
         Unknown = "unknown",
         Ready = "ready",
     }
 }
 
-/// By what the checks of this run found. The moment is the last that showed it
-/// otherwise; for a ready image, the first that showed it here.
+/// The state, from the checks of this run. The time is the last one at which it was in another
+/// state; for a ready image, the first at which it was here.
 pub fn of(
     promise: &Promise,
     here: &BTreeMap<ImageId, Image>,
@@ -53,7 +52,7 @@ pub fn of(
     }
 }
 
-/// When the name was last seen to lead to the recorded image.
+/// The last time that the name led to the recorded image.
 fn promised_until(promise: &Promise, past: &Past) -> Option<DateTime<Utc>> {
     let recorded = promise.recorded.as_ref()?;
     let sighting = recorded.id.as_ref().and_then(|id| past.ledger.sighting(id));
@@ -66,7 +65,7 @@ fn promised_until(promise: &Promise, past: &Past) -> Option<DateTime<Utc>> {
 
 fn here_since(promise: &Promise, image: &Image, past: &Past) -> Option<DateTime<Utc>> {
     let first = past.ledger.sighting(&image.id).map(|seen| seen.first_seen);
-    // Recorded and as recorded, or it would not be ready.
+    // A ready image that was recorded is the recorded one.
     let recorded = promise.recorded.as_ref().map(|recorded| recorded.at);
     [first, recorded].into_iter().flatten().min()
 }
@@ -83,7 +82,7 @@ mod tests {
     use chrono::TimeDelta;
 
     /// The state of `app:1`, promised by the policy, seen from second 10 to 20 if `seen`, and
-    /// recorded at 15 if `recorded`, where these images are here at second 30.
+    /// recorded at 15 if `recorded`, with the images `now` at second 30.
     fn state(
         seen: bool,
         recorded: bool,

@@ -20,8 +20,8 @@ Exit codes:
   69 engine   70 something unplanned went   74 state
   75 refused for now (no failure)   77 permission   78 policy";
 
-/// With the commit, where the build was given one. A tarball has none, and a build script
-/// that asks git would rebuild everything after each commit.
+/// With the commit, if the build was given one. A tarball has none, and a build script that
+/// asks git would rebuild everything after each commit.
 static VERSION: LazyLock<String> = LazyLock::new(|| version(option_env!("SECATEUR_COMMIT")));
 
 fn version(commit: Option<&str>) -> String {
@@ -84,7 +84,6 @@ pub enum Command {
 }
 
 impl Command {
-    /// As it is typed.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Plan(_) => "plan",
@@ -193,14 +192,14 @@ pub struct VerifyCacheArgs {
     /// With a pull of any kind: tags as they are upstream
     #[arg(long, requires = "pulls")]
     pub follow: bool,
-    /// Read every layer out of the engine and hash it
+    /// Hash every layer; with --save all of the archive, too
     #[arg(long)]
     pub deep: bool,
     /// Write what is promised and here into the archive
     #[arg(long)]
     pub save: bool,
     /// Save from registries; asks no engine, needs no root
-    #[arg(long, group = "pulls", requires = "save", conflicts_with_all = ["deep", "record", "registry"])]
+    #[arg(long, group = "pulls", requires = "save", conflicts_with_all = ["record", "registry"])]
     pub from_registry: bool,
     /// The archive of this run [default: archive.dir]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, requires = "archives")]
@@ -215,7 +214,7 @@ pub struct VerifyCacheArgs {
     pub metrics: MetricsFile,
 }
 
-/// A path, but not `-`: whoever types that means a stream.
+/// A path, but not `-`, which means a stream.
 fn file() -> impl TypedValueParser<Value = PathBuf> {
     OsStringValueParser::new().try_map(|text| {
         if text == "-" {
@@ -277,15 +276,9 @@ mod tests {
             let line = format!("secateur verify-cache --from-registry {options}");
             Cli::try_parse_from(line.split(' ')).map(|_| ())
         };
-        typed("--save --against x --strict app:1").unwrap();
+        typed("--save --against x --strict --deep app:1").unwrap();
         assert!(typed("app:1").is_err());
-        for other in [
-            "--restore",
-            "--redeploy",
-            "--deep",
-            "--registry",
-            "--record x",
-        ] {
+        for other in ["--restore", "--redeploy", "--registry", "--record x"] {
             assert!(typed(&format!("--save {other}")).is_err(), "{other}");
         }
     }

@@ -1,9 +1,8 @@
-//! Hints for options and commands that other tools have and secateur has not.
+//! Hints for options and commands that other tools have and secateur does not.
 
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue};
 
-/// Words that are unknown here, and what to use instead.
 const INSTEAD: &[(&[&str], &str)] = &[
     (
         &["--dry-run", "-n"],
@@ -44,7 +43,7 @@ const INSTEAD: &[(&[&str], &str)] = &[
     ),
 ];
 
-/// The same error, with a hint where there is one.
+/// Adds a hint, if there is one.
 pub(crate) fn with_hint(mut error: clap::Error) -> clap::Error {
     let kinds = [ContextKind::InvalidArg, ContextKind::InvalidSubcommand];
     let typed = kinds.iter().find_map(|kind| match error.get(*kind) {

@@ -1,4 +1,4 @@
-//! What the command line may say. It does nothing.
+//! The definition of the command line.
 
 mod args;
 mod hints;

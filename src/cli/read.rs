@@ -1,4 +1,4 @@
-//! Reads the command line, and says what is wrong with it.
+//! Reads the command line.
 
 use clap::builder::Resettable;
 use clap::{Arg, ArgAction, Command, CommandFactory, FromArgMatches};
@@ -6,7 +6,7 @@ use clap::{Arg, ArgAction, Command, CommandFactory, FromArgMatches};
 use crate::cli::args::Cli;
 use crate::cli::hints::with_hint;
 
-/// What was typed. Where that asks for help, or is wrong, the program ends here.
+/// If the command line asks for help or is wrong, the program ends here.
 pub fn read() -> Cli {
     let short = std::env::args_os().any(|arg| arg == "-h");
     let command = if short { brief() } else { Cli::command() };

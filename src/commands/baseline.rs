@@ -12,7 +12,7 @@ use crate::commands::output::write_readable;
 use crate::engine::{Info, Reader};
 use crate::exit::{Exit, Fault};
 use crate::host::files::read_named;
-use crate::model::text::escape;
+use crate::model::text::escape_path;
 
 /// A baseline of 100,000 images has some 40 MB.
 const LONGEST: u64 = 64 << 20;
@@ -24,15 +24,15 @@ pub(super) fn read(path: &Path, info: &Info, notes: &mut Vec<String>) -> Result<
     Ok(baseline)
 }
 
-/// For whoever compares names and digests alone.
+/// For comparing only names and digests.
 pub(super) fn read_any(path: &Path) -> Result<Baseline, Fault> {
     let fault = |why: String| Fault::new(Exit::Usage, format!("--against: {why}"));
     let bytes = read_named(path, LONGEST).map_err(|error| fault(error.to_string()))?;
-    let shown = escape(&path.to_string_lossy());
+    let shown = escape_path(path);
     Baseline::from_json(&bytes).map_err(|why| fault(format!("{shown}: {why}")))
 }
 
-/// Writes what is here now, and gives the note that says so.
+/// Writes what is here now, and returns a note for the report.
 pub(super) async fn write(
     path: &Path,
     reader: &Reader,
@@ -43,7 +43,7 @@ pub(super) async fn write(
 ) -> Result<String, Fault> {
     let baseline = baseline(reader, info, at, only, pulls).await?;
     write_readable(path, &baseline.to_json(), LONGEST)?;
-    let (count, path) = (baseline.len(), escape(&path.to_string_lossy()));
+    let (count, path) = (baseline.len(), escape_path(path));
     let s = if count == 1 { "" } else { "s" };
     Ok(format!("recorded {count} image{s} in {path}"))
 }

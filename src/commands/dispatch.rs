@@ -8,7 +8,6 @@ use crate::commands::prune::prune;
 use crate::commands::verify_cache::verify_cache;
 use crate::exit::{Exit, Fault};
 
-/// Runs the program.
 pub fn main() -> Exit {
     let cli = cli::read();
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -90,7 +90,7 @@ fn is_of_repository(entry: &Entry, text: &str) -> bool {
         return false;
     }
     let image = entry.image();
-    let names = image.tags.iter().chain(&image.digests);
+    let names = image.names();
     let mut names = names.chain(entry.had_tags());
     names.any(|name| name.repository() == repository)
 }

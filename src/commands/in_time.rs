@@ -1,15 +1,15 @@
-//! Waiting for an engine, with a limit, and cut short where the run is asked to end.
+//! Waits for an engine, with a time limit, until the run is asked to end.
 
 use std::time::Duration;
 
 use crate::exit::{Exit, Fault};
-use crate::host::signals::AskedToEnd;
+use crate::host::signals::EndRequest;
 
-/// What this work gives; `None` where the run is asked to end before. Work that takes
-/// longer than `limit` is a fault, in the words of `late`.
+/// The result of `work`; `None` if the run is asked to end before. Longer than `limit` is a
+/// fault with the message `late`.
 pub(crate) async fn in_time<T>(
     limit: Duration,
-    asked: &AskedToEnd,
+    asked: &EndRequest,
     work: impl Future<Output = Result<T, Fault>>,
     late: impl FnOnce() -> String,
 ) -> Result<Option<T>, Fault> {

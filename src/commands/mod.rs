@@ -1,5 +1,4 @@
-//! What each subcommand does, in which order. Every line hands something on; other
-//! rooms decide.
+//! What each subcommand does, in which order. Other rooms decide.
 
 mod baseline;
 mod dispatch;

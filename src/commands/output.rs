@@ -1,5 +1,5 @@
-//! Where report, journal entries, metrics and log lines go. Decides which of them is
-//! wanted where; `report` makes the words.
+//! Writes report, journal entries, metrics and log lines. Decides which of them goes where;
+//! `report` words them.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -14,12 +14,11 @@ use crate::guard::Refusal;
 use crate::host::clock;
 use crate::host::files::write_atomic;
 use crate::host::journald::{Journal, JournalEntry, Priority, is_read_by_journal};
-use crate::memory::state::state_fault;
+use crate::model::text::escape_path;
 use crate::policy::Policy;
 use crate::report::metrics::{PreviousFile, Ran};
 use crate::report::{COLUMNS, journald, metrics};
 
-/// When a command began.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Began {
     monotonic: Instant,
@@ -51,11 +50,10 @@ impl Began {
     }
 }
 
-/// Writes entries where systemd's journal reads stderr, and the report to stdout. Where
-/// the same journal reads stdout, too, the text report is left out, for it would say
-/// everything twice; --verbose says more, and writes it. Returns whether the entries
-/// were written.
-pub(crate) fn tell(
+/// Writes entries if systemd's journal reads stderr, and the report to stdout. If the same
+/// journal also reads stdout, it leaves out the text report, which would repeat everything,
+/// unless --verbose asks for more. Returns whether the entries were written.
+pub(crate) fn publish(
     global: &Global,
     report: impl FnOnce() -> String,
     entries: impl FnOnce() -> Vec<JournalEntry>,
@@ -65,11 +63,11 @@ pub(crate) fn tell(
     if said && again && is_read_by_journal(io::stdout()) {
         return Ok(said);
     }
-    say(&report(), global.format).map(|()| said)
+    write_report(&report(), global.format).map(|()| said)
 }
 
 /// Writes the report. A reader that went away (`| head`) is no error.
-pub(crate) fn say(report: &str, format: Format) -> Result<(), Fault> {
+pub(crate) fn write_report(report: &str, format: Format) -> Result<(), Fault> {
     let written = match format {
         Format::Text => anstream::stdout().write_all(report.as_bytes()),
         Format::Json => io::stdout().write_all(report.as_bytes()),
@@ -83,48 +81,48 @@ pub(crate) fn say(report: &str, format: Format) -> Result<(), Fault> {
     }
 }
 
-/// Of the terminal that the report goes to; elsewhere as many as a report has at most.
+/// The width of the terminal; without one, the widest report.
 pub(crate) fn columns() -> usize {
     let size = terminal_size::terminal_size_of(io::stdout());
     size.map_or(COLUMNS, |(width, _)| usize::from(width.0))
 }
 
-/// After this long, people are told that the engine is still being read.
 const LONG: Duration = Duration::from_secs(10);
 
-/// Waits for what the engine is asked. Where it takes long people are told: on a
-/// terminal by a line that counts, elsewhere by one line in the log.
-pub(crate) async fn patient<T>(
+/// Waits for the engine. If that takes long, it tells people: on a terminal with a line that
+/// counts, elsewhere with one line in the log.
+pub(crate) async fn with_progress<T>(
     global: &Global,
     policy: &Policy,
     work: impl Future<Output = T>,
 ) -> T {
-    shown(&mut Progress::new(global), policy, work).await
+    with_kept_progress(&mut Progress::new(global), policy, work).await
 }
 
-/// The same, where what is shown stays: locks are held, and nothing waits for a reader.
-pub(super) async fn shown<T>(
+/// As [`with_progress`], with a progress that stays. Locks are held, so it must not wait for a
+/// reader.
+pub(super) async fn with_kept_progress<T>(
     progress: &mut Progress,
     policy: &Policy,
     work: impl Future<Output = T>,
 ) -> T {
     let mut untold = progress.is_for_the_log();
     progress.show(|| "reading the engine".to_owned());
-    let done = meanwhile(work, |took| {
+    let done = ticking(work, |took| {
         if took >= LONG && std::mem::take(&mut untold) {
             let limit = humantime::format_duration(policy.limits.max_answer);
             let line = format!(
                 "the engine answers slowly: it is being read for {} s; each answer may take {limit} (limits.max_answer)",
                 LONG.as_secs()
             );
-            progress.aside(move || log(Priority::Notice, &line));
+            progress.run_beside(move || log(Priority::Notice, &line));
         }
     });
     done.await
 }
 
-/// Waits for this, and tells five times a second for how long.
-async fn meanwhile<T>(work: impl Future<Output = T>, mut tell: impl FnMut(Duration)) -> T {
+/// Waits for `work`, and calls `tell` five times a second with the time so far.
+async fn ticking<T>(work: impl Future<Output = T>, mut tell: impl FnMut(Duration)) -> T {
     const TICK: Duration = Duration::from_millis(200);
     let mut work = std::pin::pin!(work);
     let mut took = Duration::ZERO;
@@ -137,7 +135,7 @@ async fn meanwhile<T>(work: impl Future<Output = T>, mut tell: impl FnMut(Durati
     }
 }
 
-/// Says why a command ended without a report.
+/// Writes why a command ended without a report.
 pub(crate) fn fault(fault: &Fault, command: &str) {
     let entry = journald::fault(fault, command);
     let said = Journal::of_stderr().is_some_and(|journal| journal.write(&[entry]).is_ok());
@@ -159,8 +157,8 @@ pub(crate) fn log(priority: Priority, line: &str) {
     let _ = writeln!(anstream::stderr(), "{mark}secateur: {line}");
 }
 
-/// Writes metrics, if they are asked for. A file that cannot be written is only a
-/// warning: the images count for more.
+/// Writes metrics to `path`, if there is one. A failure is only a warning: the images matter
+/// more.
 pub(crate) fn write_metrics(
     global: &Global,
     path: Option<&Path>,
@@ -178,11 +176,11 @@ pub(crate) fn write_metrics(
     }
 }
 
-/// Writes a file that secateur reads again, or nothing if it would not.
+/// Writes a file that secateur reads again, unless it is too long for that.
 pub(super) fn write_readable(path: &Path, bytes: &[u8], longest: u64) -> Result<(), Fault> {
     let length = bytes.len() as u64;
     if length > longest {
-        let shown = crate::model::text::escape(&path.to_string_lossy());
+        let shown = escape_path(path);
         return Err(Fault::new(
             Exit::State,
             format!(
@@ -190,7 +188,7 @@ pub(super) fn write_readable(path: &Path, bytes: &[u8], longest: u64) -> Result<
             ),
         ));
     }
-    write_atomic(path, bytes).map_err(|error| state_fault(&error))
+    write_atomic(path, bytes).map_err(Fault::from)
 }
 
 #[cfg(test)]
@@ -218,7 +216,7 @@ mod tests {
             "it"
         };
         assert_eq!(
-            meanwhile(work, |took| told.push(took.as_millis())).await,
+            ticking(work, |took| told.push(took.as_millis())).await,
             "it"
         );
         assert_eq!(told, [200, 400, 600]);

@@ -1,5 +1,5 @@
-//! What a run begins with that changes something: its name, and the state folder under the
-//! run lock.
+//! The beginning of a run that changes something: its name, and the state folder under the run
+//! lock.
 
 use chrono::{DateTime, Utc};
 
@@ -13,8 +13,8 @@ use crate::memory::state::State;
 use crate::policy::Policy;
 use crate::report::Context;
 
-/// Opens the state folder, and notes there which policy file is used. The inner error
-/// says who else holds the run lock.
+/// Opens the state folder, and records the policy file there. The inner error tells who else
+/// holds the run lock.
 pub(crate) fn open_state(
     global: &Global,
     context: &Context,
@@ -32,7 +32,7 @@ pub(crate) fn other_run(policy: &Policy, held: &HeldBy) -> Refusal {
     Refusal::lasting(other, held.since, clock::now(), after)
 }
 
-/// Unique: when the run began, and its process.
+/// Unique: the time when the run began, and its pid.
 pub(crate) fn name_of_run(began: DateTime<Utc>) -> String {
     let began = began.format("%Y%m%dT%H%M%S%3fZ");
     format!("{began}-{}", std::process::id())

@@ -3,7 +3,7 @@
 
 use crate::cli::{Format, Global, PlanArgs};
 use crate::commands::explained::meant;
-use crate::commands::output::{columns, patient, say, write_readable};
+use crate::commands::output::{columns, with_progress, write_readable, write_report};
 use crate::commands::reviewed::LONGEST_PLAN;
 use crate::commands::start::{
     connect, own_record, policy, policy_of_any_host, removal_warnings, state_dir, trust,
@@ -11,11 +11,10 @@ use crate::commands::start::{
 use crate::commands::unmatched::unmatched;
 use crate::decide::{alternatives, decide};
 use crate::exit::{Exit, Fault};
-use crate::guard::against;
+use crate::guard::all_refusals;
 use crate::host::files::StateDir;
-use crate::host::signals::AskedToEnd;
+use crate::host::signals::EndRequest;
 use crate::memory::state;
-use crate::memory::state::state_fault;
 use crate::report::Context;
 use crate::report::text::prune::Shown;
 use crate::report::{json, text};
@@ -30,50 +29,39 @@ pub(crate) async fn plan(global: &Global, args: &PlanArgs) -> Result<Exit, Fault
     };
     let mut context = Context::new(source, removal_warnings(&policy));
     context.columns = columns();
-    let (plan, ledger, inventory) = if let Some(path) = &args.inventory {
+    let trust = trust(args.trust_engine_dates);
+    let (inventory, ledger, plan, activities) = if let Some(path) = &args.inventory {
         let (inventory, ledger) = SavedHost::read(path)?;
-        let plan = decide(&policy, &inventory, &ledger, trust(args.trust_engine_dates));
-        context.refusals = against(&policy, &[], &plan);
-        context.unmatched = unmatched(&policy, &plan, &[]);
-        context
-            .notes
-            .extend(survey::no_rollbacks(&policy, &inventory));
-        context.notes.extend(survey::names_away(&inventory));
-        (plan, ledger, inventory)
+        let plan = decide(&policy, &inventory, &ledger, trust);
+        (inventory, ledger, plan, Vec::new())
     } else {
-        let reached = async {
-            let reader = connect(global, &policy).await?;
-            let info = survey::engine(&reader, &policy).await?;
-            Ok::<_, Fault>((reader, info))
-        };
-        let (reader, info) = patient(global, &policy, Box::pin(reached)).await?;
+        let connecting = Box::pin(connect(global, &policy));
+        let (reader, info) = with_progress(global, &policy, connecting).await?;
         let folder = state_dir(global)?;
-        let dir = StateDir::find(&folder).map_err(|error| state_fault(&error))?;
+        let dir = StateDir::find(&folder)?;
         let memory = state::read(dir.as_ref(), &info.facts.key())?;
-        let survey = survey::survey(
-            &reader,
-            info,
-            &policy,
-            &memory,
-            trust(args.trust_engine_dates),
-            AskedToEnd::default(),
-        );
-        let survey = patient(global, &policy, survey).await?;
+        let asked = EndRequest::default();
+        let survey = survey::survey(&reader, info, &policy, &memory, trust, asked);
+        let survey = with_progress(global, &policy, survey).await?;
         context.notes.extend(own_record(&folder));
-        context
-            .notes
-            .extend(survey::notes(&memory, &survey.activities));
-        let lost = survey::no_rollbacks(&policy, &survey.inventory);
-        context.notes.extend(lost);
-        context.notes.extend(survey::names_away(&survey.inventory));
+        let notes = survey::notes(&memory, &survey.activities);
+        context.notes.extend(notes);
         context.left_behind = survey.watch.left_behind();
-        context.refusals = against(&policy, &survey.activities, &survey.plan);
-        context.unmatched = unmatched(&policy, &survey.plan, &survey.activities);
         if let Some(path) = &args.save_inventory {
             write_readable(path, &SavedHost::of(&survey).to_json(), LONGEST_SAVED)?;
         }
-        (survey.plan, survey.ledger, survey.inventory)
+        (
+            survey.inventory,
+            survey.ledger,
+            survey.plan,
+            survey.activities,
+        )
     };
+    let no_rollbacks = survey::no_rollbacks(&policy, &inventory);
+    context.notes.extend(no_rollbacks);
+    context.notes.extend(survey::untied_names(&inventory));
+    context.refusals = all_refusals(&policy, &activities, &plan);
+    context.unmatched = unmatched(&policy, &plan, &activities);
     let on_stdout = args
         .out
         .as_ref()
@@ -91,14 +79,14 @@ pub(crate) async fn plan(global: &Global, args: &PlanArgs) -> Result<Exit, Fault
         global.format
     };
     let report = match (explained, format) {
-        // Every image of the host is in a document, whatever is explained.
+        // A document has every image of the host, whatever is explained.
         (_, Format::Json) => json::prune::plan(&plan, &context),
         (Some(entries), Format::Text) => {
             text::prune::explain(&plan, &ledger, &entries, context.columns)
         }
         (None, Format::Text) if global.quiet => text::prune::plan_in_brief(&plan, &context),
         (None, Format::Text) => {
-            // To decide twice more is worth it only where it is told.
+            // Two more decisions are worth it only if the report shows them.
             let short = plan.wants_more_than(plan.frees()).is_some();
             let others = || alternatives(&policy, &inventory, &ledger, &plan);
             let shown = Shown {
@@ -109,6 +97,6 @@ pub(crate) async fn plan(global: &Global, args: &PlanArgs) -> Result<Exit, Fault
             text::prune::plan(&plan, &context, &shown)
         }
     };
-    say(&report, format)?;
+    write_report(&report, format)?;
     Ok(Exit::Done)
 }

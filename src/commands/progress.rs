@@ -1,6 +1,6 @@
-//! How far a run is, on stderr: one line that changes, on a terminal, within the first
-//! second and until the end. It decides whether to write, and never waits for a reader: a
-//! run that holds locks goes on beside a terminal that is stopped.
+//! The progress of a run on stderr: on a terminal, one changing line from the first second to
+//! the end. It never waits for a reader: a run that holds locks goes on even if its terminal is
+//! stopped.
 
 use std::io::{IsTerminal, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -12,72 +12,69 @@ use crate::cli::Global;
 use crate::commands::speed::Speed;
 use crate::host::clock::monotonic;
 
-/// From when on a line is shown, and how often it is drawn anew.
+/// When the line first appears, and how often it is redrawn.
 const SOON: Duration = Duration::from_millis(800);
 const TICK: Duration = Duration::from_millis(200);
 
-/// Columns of a line. A wider one would leave its beginning behind.
+/// Columns of the line. A wider one would wrap and leave its beginning behind.
 const WIDTH: usize = 78;
 
-/// How far a run is. What is shown goes at the end; that waits until all is written.
+/// Dropping it removes the line, and waits until everything is written.
 pub struct Progress {
     quiet: bool,
     on_terminal: bool,
     since: Instant,
     speed: Speed,
-    aside: Option<Aside>,
+    writer: Option<Writer>,
 }
 
 impl Progress {
-    /// For a run that begins now.
     pub fn new(global: &Global) -> Self {
         Self {
             quiet: global.quiet,
             on_terminal: std::io::stderr().is_terminal(),
             since: monotonic(),
             speed: Speed::default(),
-            aside: None,
+            writer: None,
         }
     }
 
-    /// Whether something is to be told once, in the log, for there is no terminal.
+    /// Whether to write a line to the log instead, because there is no terminal.
     pub fn is_for_the_log(&self) -> bool {
         !self.quiet && !self.on_terminal
     }
 
-    /// What the run does from now on. It is shown until something else is, with the
-    /// seconds that the run has taken.
+    /// Shows what the run does from now on, with the seconds that the run has taken.
     pub fn show(&mut self, line: impl FnOnce() -> String) {
         if self.on_terminal && !self.quiet {
             let since = self.since;
-            self.thread().shows(line(), since);
+            self.writer().show(line(), since);
         }
     }
 
-    /// The same, with the speed of bytes that come.
+    /// As [`Self::show`], with the speed of a transfer.
     pub fn step(&mut self, step: Step) {
         let speed = self.speed.of(step, monotonic());
         self.show(|| format!("{step}{speed}"));
     }
 
-    /// Does this beside the run, or not at all where what came before is not done.
-    pub fn aside(&mut self, write: impl FnOnce() + Send + 'static) {
-        self.thread().does(write);
+    /// Runs `write` on the thread; skips it if the thread is still busy with the last one.
+    pub fn run_beside(&mut self, write: impl FnOnce() + Send + 'static) {
+        self.writer().queue(write);
     }
 
-    fn thread(&mut self) -> &Aside {
-        self.aside.get_or_insert_with(Aside::new)
+    fn writer(&mut self) -> &Writer {
+        self.writer.get_or_insert_with(Writer::new)
     }
 
-    /// Takes the line away. It waits until that is done: no lock may be held.
+    /// Removes the line, and waits for that: no lock may be held.
     pub fn clear(&mut self) {
-        self.aside = None;
+        self.writer = None;
     }
 }
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// What the thread is to write.
 #[derive(Default)]
 struct Wanted {
     job: Option<Job>,
@@ -85,13 +82,13 @@ struct Wanted {
     over: bool,
 }
 
-/// Writes on a thread of its own. Dropping it waits for the last.
-struct Aside {
+/// Writes on a thread of its own. Dropping it waits for the thread.
+struct Writer {
     wanted: Arc<(Mutex<Wanted>, Condvar)>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Aside {
+impl Writer {
     fn new() -> Self {
         let wanted = Arc::new((Mutex::default(), Condvar::new()));
         let given = Arc::clone(&wanted);
@@ -103,28 +100,28 @@ impl Aside {
         }
     }
 
-    /// Left out where one waits that has not begun.
-    fn does(&self, job: impl FnOnce() + Send + 'static) {
-        self.wants(|wanted| {
+    /// Skipped if another job waits.
+    fn queue(&self, job: impl FnOnce() + Send + 'static) {
+        self.update(|wanted| {
             wanted.job.get_or_insert_with(|| Box::new(job));
         });
     }
 
-    fn shows(&self, line: String, since: Instant) {
-        self.wants(|wanted| wanted.line = Some((line, since)));
+    fn show(&self, line: String, since: Instant) {
+        self.update(|wanted| wanted.line = Some((line, since)));
     }
 
-    /// The thread never writes while it has this lock.
-    fn wants(&self, what: impl FnOnce(&mut Wanted)) {
+    /// The thread never writes while it holds this lock.
+    fn update(&self, what: impl FnOnce(&mut Wanted)) {
         let (wanted, news) = &*self.wanted;
         what(&mut locked(wanted));
         news.notify_one();
     }
 }
 
-impl Drop for Aside {
+impl Drop for Writer {
     fn drop(&mut self) {
-        self.wants(|wanted| wanted.over = true);
+        self.update(|wanted| wanted.over = true);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
@@ -135,7 +132,7 @@ fn locked(wanted: &Mutex<Wanted>) -> MutexGuard<'_, Wanted> {
     wanted.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Writes what is wanted, until it is over; then takes the line away.
+/// Writes until it is over, then removes the line.
 fn write((wanted, news): &(Mutex<Wanted>, Condvar)) {
     let mut shown = false;
     loop {
@@ -172,20 +169,20 @@ mod tests {
     fn what_waits_for_a_reader_holds_up_nobody_until_the_end() {
         let (reads, blocked) = channel::<()>();
         let (wrote, written) = channel();
-        let aside = Aside::new();
+        let writer = Writer::new();
         let first = wrote.clone();
-        aside.does(move || {
+        writer.queue(move || {
             first.send(0).unwrap();
             let _ = blocked.recv();
         });
         assert_eq!(written.recv(), Ok(0));
         for number in 1..=100 {
             let wrote = wrote.clone();
-            aside.does(move || wrote.send(number).unwrap());
-            aside.shows("a line".into(), monotonic());
+            writer.queue(move || wrote.send(number).unwrap());
+            writer.show("a line".into(), monotonic());
         }
         drop((reads, wrote));
-        drop(aside);
+        drop(writer);
         assert_eq!(written.iter().collect::<Vec<_>>(), [1]);
     }
 }

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use crate::decide::plan::{Entry, HeldBack, KeepReason, Plan, Verdict};
 use crate::exit::{Exit, Fault};
 use crate::host::files::read_trusted_through_links;
+use crate::model::text::escape_path;
 use crate::model::time::span;
 use crate::model::{EngineFacts, ImageId};
 use crate::prune::outcome::Stayed;
@@ -53,7 +54,7 @@ pub(crate) struct Reviewed {
 }
 
 impl Reviewed {
-    /// What of a new plan was reviewed, and what was reviewed and is not in the new plan.
+    /// The reviewed part of a new plan, and the reviewed images that it does not remove.
     pub(crate) fn restrict(&self, plan: Plan) -> (Plan, Vec<Stayed>) {
         let changed = self.changed(&plan);
         (
@@ -92,7 +93,7 @@ fn first_reason(entry: &Entry) -> String {
     reason.unwrap_or_else(|| "it is kept".to_owned())
 }
 
-/// Why nothing is removed by a reviewed plan.
+/// Why a reviewed plan removes nothing.
 #[derive(Debug)]
 pub(crate) enum NoReview {
     /// It may not be carried out. Fit to print.
@@ -101,8 +102,8 @@ pub(crate) enum NoReview {
     Fault(Fault),
 }
 
-/// Reads a reviewed plan and checks it. The file commands removals, so it is an error
-/// where anybody else could have written it.
+/// Reads a reviewed plan and checks it. The file causes removals, so it is an error if anybody
+/// else could have written it.
 pub(crate) fn read(
     path: &Path,
     engine: &EngineFacts,
@@ -110,7 +111,7 @@ pub(crate) fn read(
     now: DateTime<Utc>,
     max_age: Duration,
 ) -> Result<Reviewed, NoReview> {
-    let shown = crate::model::text::escape(&path.to_string_lossy());
+    let shown = escape_path(path);
     let bytes = read_trusted_through_links(path, LONGEST_PLAN)
         .map_err(|error| NoReview::Fault(Fault::new(error.exit(Exit::State), error.to_string())))?;
     let refuse = |why: String| {

@@ -1,11 +1,12 @@
-//! `verify-cache --save`: where it saves to, and how it ends where it saved nothing.
+//! `verify-cache --save`: where it saves to, and its faults.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::cache::archive::{Fetch, Save, Saved, Unsaved};
 use crate::cache::findings::Findings;
-use crate::cache::promise::{Promise, Sources, Wanted, lists, promises};
+use crate::cache::promise::lists::{self, Listed};
+use crate::cache::promise::{Promise, Sources, Wanted, promises};
 use crate::cache::questions::Registries;
 use crate::cache::run::images;
 use crate::cli::{Global, VerifyCacheArgs};
@@ -18,6 +19,17 @@ use crate::memory::clock::Clock;
 use crate::policy::Policy;
 use crate::report::Context;
 
+/// The names in the lists of the policy.
+pub(super) fn listed(policy: &Policy, context: &mut Context) -> Result<Vec<Listed>, Fault> {
+    let (lists, notes) = lists::read(&policy.promised)?;
+    context.notes.extend(notes);
+    Ok(lists)
+}
+
+pub(super) fn archive<'a>(args: &'a VerifyCacheArgs, policy: &'a Policy) -> Option<&'a Path> {
+    args.archive.as_deref().or(policy.archive.dir.as_deref())
+}
+
 pub(super) fn folder(archive: Option<&Path>) -> Result<&Path, Fault> {
     archive.ok_or_else(|| {
         let message = "--save: where to? Name the archive's folder with --archive, or in the policy ([archive] dir)";
@@ -25,13 +37,13 @@ pub(super) fn folder(archive: Option<&Path>) -> Result<&Path, Fault> {
     })
 }
 
-/// Saves what is promised and here now: a restore or a pull may just have brought it.
+/// Saves promised images that are here now, also those that were just restored or pulled.
 pub(super) async fn promised(
     folder: &Path,
     (reader, info, policy): (&Reader, &Info, &Policy),
     promises: &[Promise],
-    clock_is_sound: bool,
-    progress: &mut Progress,
+    (deep, clock_is_sound): (bool, bool),
+    (progress, notes): (&mut Progress, &mut Vec<String>),
 ) -> Result<BTreeMap<Wanted, Saved>, Fault> {
     let save = Save {
         reader,
@@ -39,23 +51,26 @@ pub(super) async fn promised(
         policy,
         here: &images(reader, info).await?,
         at: clock::now(),
+        deep,
         clock_is_sound,
         on_step: &mut |step| progress.step(step),
     };
-    Box::pin(save.all(folder, promises)).await.map_err(unsaved)
+    let all = Box::pin(save.all(folder, promises)).await;
+    let all = all.map_err(unsaved)?;
+    notes.extend(all.damage);
+    Ok(all.each)
 }
 
-/// Saves what is promised from its registries. What the engine alone knows promises
-/// nothing, and then nothing is dropped, either.
+/// Saves promised images from their registries. Without an engine, promises of `cache.recent`
+/// are unknown; then nothing is dropped from the archive.
 pub(super) async fn from_registry(
     global: &Global,
     args: &VerifyCacheArgs,
     policy: &Policy,
     context: &mut Context,
 ) -> Result<Findings, Fault> {
-    let folder = folder(args.archive.as_deref().or(policy.archive.dir.as_deref()))?;
-    let (lists, notes) = lists::read(&policy.promised)?;
-    context.notes.extend(notes);
+    let folder = folder(archive(args, policy))?;
+    let lists = listed(policy, context)?;
     let against = args
         .against
         .as_deref()
@@ -74,13 +89,14 @@ pub(super) async fn from_registry(
         let note = "what ran here of late (cache.recent) is not known without an engine: it is not saved, and nothing is dropped from the archive";
         context.notes.push(note.to_owned());
     }
-    let now = clock::read().map_err(|error| Fault::new(Exit::State, format!("{error:#}")))?;
+    let now = clock::read()?;
     let mut progress = Progress::new(global);
     let fetch = Fetch {
         registries: &mut Registries::without_engine(args.user_config.as_deref()),
         policy,
         platform: Platform::of_this_machine(),
         follow: args.follow,
+        deep: args.deep,
         at: now.wall,
         may_trim: all_known && Clock::between(None, &now) == Clock::Sound,
         on_step: &mut |step| progress.step(step),
@@ -88,7 +104,8 @@ pub(super) async fn from_registry(
     let fetched = Box::pin(fetch.all(folder, &promises)).await;
     progress.clear();
     let fetched = fetched.map_err(unsaved)?;
-    let came = (fetched.saved, fetched.asked);
+    context.notes.extend(fetched.saved.damage);
+    let came = (fetched.saved.each, fetched.asked);
     Ok(Findings::without_engine(
         now.wall,
         &promises,

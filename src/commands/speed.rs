@@ -1,21 +1,22 @@
-//! How fast bytes come, and how long the rest of them takes.
+//! The speed of a transfer, and how long the rest takes.
 
+use std::mem::{Discriminant, discriminant};
 use std::time::{Duration, Instant};
 
 use crate::cache::step::Step;
 use crate::model::Bytes;
 
-/// Since when a speed is worth telling.
+/// The time after which a speed is shown.
 const SPEAKS: Duration = Duration::from_secs(1);
 
-/// Of the image that is read or pulled now.
+/// Of the current step with the current image.
 #[derive(Debug, Default)]
 pub(crate) struct Speed {
-    since: Option<(usize, Instant)>,
+    since: Option<((Discriminant<Step>, usize), Instant)>,
 }
 
 impl Speed {
-    /// In words that follow those of the step; empty where no bytes come.
+    /// Fit to follow the step's words; empty for a step without bytes.
     pub(crate) fn of(&mut self, step: Step, now: Instant) -> String {
         let (number, bytes, of_bytes) = match step {
             Step::Reading {
@@ -24,20 +25,19 @@ impl Speed {
                 of_bytes,
                 ..
             } => (number, bytes, of_bytes),
-            Step::Restoring {
-                number,
-                done,
-                total,
-                ..
-            } => (number, done, Some(total)),
+            Step::Pulling { number, amount, .. } | Step::Restoring { number, amount, .. } => {
+                (number, Bytes(amount.done), Some(Bytes(amount.total)))
+            }
             Step::Saving { number, bytes, .. } => (number, bytes, None),
-            Step::Asking { .. } | Step::Pulling { .. } => {
+            Step::ReadingArchive { bytes, of_bytes } => (0, bytes, Some(of_bytes)),
+            Step::Asking { .. } => {
                 self.since = None;
                 return String::new();
             }
         };
-        let same = self.since.filter(|(of, _)| *of == number);
-        let (_, since) = *self.since.insert(same.unwrap_or((number, now)));
+        let doing = (discriminant(&step), number);
+        let same = self.since.filter(|(did, _)| *did == doing);
+        let (_, since) = *self.since.insert(same.unwrap_or((doing, now)));
         let took = now.saturating_duration_since(since);
         let Some(each) = per_second(bytes, took) else {
             return String::new();
@@ -51,7 +51,7 @@ impl Speed {
     }
 }
 
-/// `None` while it says little.
+/// `None` before [`SPEAKS`].
 fn per_second(bytes: Bytes, took: Duration) -> Option<Bytes> {
     let milliseconds = u64::try_from(took.as_millis()).ok()?;
     let each = bytes.0.saturating_mul(1000).checked_div(milliseconds)?;
@@ -80,7 +80,15 @@ mod tests {
         // The next image begins anew.
         assert_eq!(speed.of(step(2, 1), at(5)), "");
         assert_eq!(speed.of(step(2, 30), at(8)), ", 10.0 MiB/s, 7 s left");
+        // So does what is done with it next.
+        let saving = |mib| Step::Saving {
+            number: 2,
+            of: 2,
+            bytes: Bytes(mib * MIB),
+        };
+        assert_eq!(speed.of(saving(0), at(9)), "");
+        assert_eq!(speed.of(saving(4), at(11)), ", 2.0 MiB/s");
         let asking = Step::Asking { done: 1, of: 2 };
-        assert_eq!(speed.of(asking, at(9)), "");
+        assert_eq!(speed.of(asking, at(12)), "");
     }
 }

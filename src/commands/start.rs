@@ -1,5 +1,4 @@
-//! What a command starts from: the policy, the state folder, the engine. Decides
-//! where each is looked for, in the order of the contract.
+//! The policy, the state folder and the engine of a command. Decides where each is looked for.
 
 use std::path::{Path, PathBuf};
 
@@ -8,23 +7,24 @@ use crate::commands::output::log;
 use crate::commands::state_folder;
 use crate::commands::state_folder::Sources;
 use crate::decide::Trust;
-use crate::engine::{Address, Environment, Reader};
+use crate::engine::{Address, Environment, Info, Reader};
 use crate::exit::{Exit, Fault};
 use crate::host::files::{StateDir, read_trusted_through_links};
 use crate::host::journald::Priority;
 use crate::host::user;
 use crate::host::variables;
-use crate::memory::state::{last_policy, state_fault};
-use crate::model::text::escape;
+use crate::memory::state::last_policy;
+use crate::model::text::escape_path;
 use crate::policy::Policy;
 use crate::report::PolicySource;
+use crate::survey;
 
 const POLICY_PATH: &str = "/etc/secateur/policy.toml";
 
 /// In bytes.
 const LONGEST_POLICY: u64 = 1 << 20;
 
-pub(crate) async fn connect(global: &Global, policy: &Policy) -> Result<Reader, Fault> {
+pub(crate) async fn connect(global: &Global, policy: &Policy) -> Result<(Reader, Info), Fault> {
     let warn = |why: &str| {
         if !global.quiet {
             log(Priority::Warning, &format!("warning: {why}"));
@@ -32,16 +32,16 @@ pub(crate) async fn connect(global: &Global, policy: &Policy) -> Result<Reader, 
     };
     let environment = Environment::read().map_err(usage)?;
     let address = Address::resolve(global.host.as_deref(), &environment, warn)?;
-    Ok(Reader::connect(&address, policy.limits.max_answer).await?)
+    let (reader, info) = Reader::connect(&address, policy.limits.max_answer).await?;
+    Ok((reader, survey::on_this_host(info, policy)))
 }
 
-/// The policy for this host. Where no file is named or there, the built-in one
-/// counts, unless the last run here used a file: without it, all its keep rules
-/// would be gone.
+/// The policy for this host. Without a policy file the built-in one counts, unless the last run
+/// here used a file: without it, all its keep rules would be gone.
 pub(crate) fn policy(global: &Global) -> Result<(Policy, PolicySource), Fault> {
     let (policy, source) = policy_of_any_host(global)?;
     if source.file.is_none() {
-        let dir = StateDir::find(&state_dir(global)?).map_err(|error| state_fault(&error))?;
+        let dir = StateDir::find(&state_dir(global)?)?;
         if let Some(last) = last_policy(dir.as_ref())? {
             return Err(Fault::new(Exit::Policy, last.is_gone(POLICY_PATH)));
         }
@@ -49,7 +49,7 @@ pub(crate) fn policy(global: &Global) -> Result<(Policy, PolicySource), Fault> {
     Ok((policy, source))
 }
 
-/// The same for a saved host, of which no last run is known.
+/// As [`policy`] for a saved host, which has no last run.
 pub(crate) fn policy_of_any_host(global: &Global) -> Result<(Policy, PolicySource), Fault> {
     let named = global
         .policy
@@ -59,7 +59,7 @@ pub(crate) fn policy_of_any_host(global: &Global) -> Result<(Policy, PolicySourc
     let path = asked.unwrap_or(Path::new(POLICY_PATH));
     let bytes = read_trusted_through_links(path, LONGEST_POLICY)
         .map_err(|error| Fault::new(error.exit(Exit::Policy), format!("policy: {error}")))?;
-    let name = escape(&path.to_string_lossy());
+    let name = escape_path(path);
     let (text, file) = match bytes {
         Some(bytes) => {
             let text = String::from_utf8(bytes).map_err(|error| {
@@ -86,7 +86,6 @@ pub(crate) fn policy_of_any_host(global: &Global) -> Result<(Policy, PolicySourc
     ))
 }
 
-/// Warnings of every command.
 pub(crate) fn warnings(policy: &Policy) -> Vec<String> {
     let short = policy.min_age < std::time::Duration::from_hours(1);
     let age = humantime::format_duration(policy.min_age);
@@ -94,7 +93,6 @@ pub(crate) fn warnings(policy: &Policy) -> Vec<String> {
     short.then_some(warning).into_iter().collect()
 }
 
-/// Warnings of the commands that plan or make removals.
 pub(crate) fn removal_warnings(policy: &Policy) -> Vec<String> {
     warnings(policy)
         .into_iter()
@@ -102,18 +100,18 @@ pub(crate) fn removal_warnings(policy: &Policy) -> Vec<String> {
         .collect()
 }
 
-/// A policy file that names no lock is easily written by mistake.
+/// `lock = []` is easily written by mistake.
 fn unguarded(policy: &Policy) -> Option<String> {
     let note = "the policy names no deploy lock (guard.lock): deploys are not guarded";
     policy.guard.locks.is_empty().then(|| note.to_owned())
 }
 
-/// A plan of another user than root rests on that user's own record, with other ages.
+/// A user other than root has a ledger of its own, with other ages.
 pub(crate) fn own_record(dir: &Path) -> Option<String> {
     let others = Path::new(state_folder::SYSTEM);
     let own = dir != others && !user::is_root() && others.is_dir();
     own.then(|| {
-        let dir = escape(&dir.to_string_lossy());
+        let dir = escape_path(dir);
         format!("these ages are of {dir}; those of the timer: sudo secateur plan")
     })
 }

@@ -1,5 +1,5 @@
-//! Where state is kept if --state-dir is not given. Decides from the environment
-//! alone; the folder never depends on where the program was started.
+//! The state folder without --state-dir. Decides from the environment alone; the folder never
+//! depends on the working folder.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -9,10 +9,9 @@ use crate::host::user;
 use crate::host::variables;
 use crate::model::text::quoted;
 
-/// Where the runs of the timer keep state.
+/// The state folder of the timer's runs.
 pub(crate) const SYSTEM: &str = "/var/lib/secateur";
 
-/// The parts of the environment that decide.
 #[derive(Debug, Default)]
 pub(crate) struct Sources {
     pub root: bool,
@@ -31,7 +30,7 @@ impl Sources {
         }
     }
 
-    /// The folder, or why there is none, fit to print.
+    /// The error is fit to print.
     pub fn folder(self) -> Result<PathBuf, String> {
         if let Some(list) = self.state_directory {
             return of_systemd(list.as_os_str());
@@ -55,7 +54,7 @@ impl Sources {
     }
 }
 
-/// systemd gives a list where a unit has several; ours is the one named secateur.
+/// systemd gives a list if a unit has several; ours is the one named secateur.
 fn of_systemd(list: &OsStr) -> Result<PathBuf, String> {
     let folders: Vec<PathBuf> = list
         .as_bytes()

@@ -8,7 +8,7 @@ use crate::guard::Activity;
 use crate::model::conditions::{LockKind, LockState};
 use crate::policy::{Policy, Unmatched};
 
-/// Of a saved host no activity is known, and then nothing is said of locks.
+/// `activities` is empty for a saved host; then locks are left out.
 pub(crate) fn unmatched(policy: &Policy, plan: &Plan, activities: &[Activity]) -> Vec<Unmatched> {
     let mut found = policy.unmatched(&plan.entries().iter().map(Entry::image));
     found.extend(
@@ -25,8 +25,8 @@ pub(crate) fn unmatched(policy: &Policy, plan: &Plan, activities: &[Activity]) -
 /// be misspelt.
 fn locks(policy: &Policy, activity: &Activity) -> Vec<Unmatched> {
     let absent = |path: &Path| {
-        let mut sights = activity.locks.iter();
-        sights.any(|sight| sight.path == path && sight.state == LockState::Absent)
+        let mut readings = activity.locks.iter();
+        readings.any(|reading| reading.path == path && reading.state == LockState::Absent)
     };
     let patterns = policy.guard.locks.iter().filter(|lock| {
         let last = lock.path.file_name().unwrap_or_default();
@@ -72,13 +72,13 @@ mod tests {
             |(path, kind)| format!("[[guard.lock]]\npath = \"{here}/{path}\"\nkind = \"{kind}\"\n");
         let text = "[age]\nmin_age = \"1d\"\n".to_owned() + &locks_at.map(table).concat();
         let policy = Policy::parse(&text, "test").unwrap();
-        let sights = policy.guard.locks.iter();
-        let sights = sights.flat_map(|it| deploy_lock::read(&it.path, it.kind));
+        let readings = policy.guard.locks.iter();
+        let readings = readings.flat_map(|it| deploy_lock::read(&it.path, it.kind));
         let activity = Activity {
             at: at(0),
             clock: Clock::between(None, &clock(0, 0, "a")),
-            locks: sights.collect(),
-            standing: crate::model::conditions::Standing::new(),
+            locks: readings.collect(),
+            causes_since: crate::model::conditions::CausesSince::new(),
             pulls: crate::model::conditions::PullSigns::default(),
             at_work: crate::model::AtWork::idle(),
         };

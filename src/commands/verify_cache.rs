@@ -1,7 +1,7 @@
-//! `secateur verify-cache`: reads policy and baseline, has the promises checked, and
-//! writes report and baseline.
+//! `secateur verify-cache`: reads policy and baseline, has the promises checked, and writes
+//! report and baseline.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -9,21 +9,22 @@ use futures_util::future::join;
 
 use crate::cache::Status;
 use crate::cache::checks::gone::Past;
+use crate::cache::checks::present::Lacks;
 use crate::cache::findings::Findings;
-use crate::cache::promise::{Sources, lists, promises};
+use crate::cache::promise::{Sources, promises};
 use crate::cache::questions::Registries;
 use crate::cache::redeploy::nothing_at_work;
 use crate::cache::restore::Known;
-use crate::cache::run::{Checks, Ran, Run, images};
+use crate::cache::run::{Checks, Run, images};
 use crate::cli::{Format, Global, VerifyCacheArgs};
 use crate::commands::baseline;
-use crate::commands::output::{Began, columns, log, patient, tell, write_metrics};
+use crate::commands::output::{Began, columns, log, publish, with_progress, write_metrics};
 use crate::commands::own_run::{open_state, other_run};
 use crate::commands::progress::Progress;
 use crate::commands::restore;
 use crate::commands::save;
 use crate::commands::start::{connect, policy, state_dir, warnings};
-use crate::engine::{Held, Info, Reader};
+use crate::engine::{Info, Reader, StoredContent};
 use crate::exit::{Exit, Fault};
 use crate::host::clock;
 use crate::host::files::StateDir;
@@ -32,16 +33,14 @@ use crate::host::signals::Signals;
 use crate::memory::clock::Clock;
 use crate::memory::ledger::{Ledger, Uses};
 use crate::memory::state;
-use crate::memory::state::state_fault;
+use crate::memory::state::State;
 use crate::model::{Image, ImageId};
 use crate::policy::Policy;
 use crate::report::{Context, journald, json, metrics, text};
-use crate::survey;
 
 type Images = BTreeMap<ImageId, Image>;
-type Helds = BTreeMap<ImageId, Held>;
+type StoredContents = BTreeMap<ImageId, StoredContent>;
 
-/// Runs `secateur verify-cache`.
 pub(crate) async fn verify_cache(global: &Global, args: &VerifyCacheArgs) -> Result<Exit, Fault> {
     let began = Began::now();
     let done = match policy(global) {
@@ -87,39 +86,33 @@ async fn check(
     policy: &Policy,
     context: &mut Context,
 ) -> Result<Findings, Fault> {
-    // Only a run that changes something is asked to end, and not simply ended.
-    let signals = args.restore.then(signals).transpose()?;
+    // Only a run that changes something handles signals; any other simply ends.
+    let signals = args.restore.then(Signals::new).transpose()?;
     let asked = signals.as_ref().map(Signals::asked_to_end);
     let asked = asked.unwrap_or_default();
-    // What is wrong with files and folders is so whether there is an engine or not.
-    let archive = args.archive.as_deref().or(policy.archive.dir.as_deref());
+    // Faults of files and folders are reported even without an engine.
+    let archive = save::archive(args, policy);
     let save_to = args.save.then(|| save::folder(archive)).transpose()?;
-    let (lists, notes) = lists::read(&policy.promised)?;
-    context.notes.extend(notes);
-    let reached = Box::pin(reached(global, policy));
-    let (reader, info) = patient(global, policy, reached).await?;
-    let now = clock::read().map_err(|error| Fault::new(Exit::State, format!("{error:#}")))?;
+    let lists = save::listed(policy, context)?;
+    let connecting = Box::pin(connect(global, policy));
+    let (reader, info) = with_progress(global, policy, connecting).await?;
+    let now = clock::read()?;
     let mut findings = Findings::new(now.wall, info.facts.clone(), args.strict);
-    let state = match args.restore.then(|| open_state(global, context)) {
-        Some(opened) => match opened? {
-            Ok(opened) => Some(opened),
-            Err(held) => {
-                findings.refusals = vec![other_run(policy, &held)];
-                return Ok(findings);
-            }
-        },
-        None => None,
+    let opened = args.restore.then(|| open_state(global, context));
+    let state = match opened.transpose()?.transpose() {
+        Ok(state) => state,
+        Err(held) => {
+            findings.refusals = vec![other_run(policy, &held)];
+            return Ok(findings);
+        }
     };
     let listed = Box::pin(list(&reader, &info));
-    let (mut here, mut held) = patient(global, policy, listed).await?;
-    let past = match &state {
-        Some(state) => restore::past(state, &info, &mut context.notes)?,
-        None => past(global, &info.facts.key(), &mut context.notes),
-    };
+    let (mut here, mut held) = with_progress(global, policy, listed).await?;
+    let past = past(global, state.as_ref(), &info, &mut context.notes)?;
     let against = |path| baseline::read(path, &info, &mut context.notes);
     let against = args.against.as_deref().map(against).transpose()?;
     let ran = ran(&reader, &info, &past.ledger, policy, (now.wall, &here));
-    let ran = patient(global, policy, ran).await?;
+    let ran = with_progress(global, policy, ran).await?;
     let sources = Sources {
         arguments: &args.images,
         policy,
@@ -141,6 +134,7 @@ async fn check(
     if let Some(mut state) = state {
         let known = Known {
             here: &here,
+            in_part: &in_part(&reader, &held),
             ledger: &past.ledger,
             store: info.facts.store,
             policy,
@@ -170,14 +164,15 @@ async fn check(
         asked: &asked,
         on_step: &mut |step| progress.step(step),
     };
-    let checked = Box::pin(run.check(&promises, registries, findings));
-    let Ran {
-        mut findings,
-        pulls,
-    } = checked.await?;
+    let ran = Box::pin(run.check(&promises, &mut registries, findings)).await?;
+    let (mut findings, pulls) = (ran.findings, ran.pulls);
+    let (host, from) = ((&reader, &info, policy), (archive, &mut registries));
+    let repairs = restore::repairs(host, from, (global, args), &mut findings);
+    Box::pin(repairs).await?;
     if let Some(folder) = save_to {
-        let host = (&reader, &info, policy);
-        let save = save::promised(folder, host, &promises, clock_is_sound, &mut progress);
+        let how = (args.deep, clock_is_sound);
+        let told = (&mut progress, &mut context.notes);
+        let save = save::promised(folder, host, &promises, how, told);
         findings.saved(&Box::pin(save).await?);
     }
     progress.clear();
@@ -198,25 +193,22 @@ fn checks(args: &VerifyCacheArgs) -> Checks {
     }
 }
 
-fn signals() -> Result<Signals, Fault> {
-    Signals::new()
-        .map_err(|error| Fault::new(Exit::State, format!("cannot watch for signals: {error}")))
-}
-
-async fn reached(global: &Global, policy: &Policy) -> Result<(Reader, Info), Fault> {
-    let reader = connect(global, policy).await?;
-    let info = survey::engine(&reader, policy).await?;
-    Ok((reader, info))
-}
-
-/// All images, and what the engine tells of each beside the list.
-async fn list(reader: &Reader, info: &Info) -> Result<(Images, Helds), Fault> {
+/// All images, and what the store holds of each.
+async fn list(reader: &Reader, info: &Info) -> Result<(Images, StoredContents), Fault> {
     let (here, held) = Box::pin(join(images(reader, info), reader.held(info))).await;
     Ok((here?, held?))
 }
 
-/// Where the policy promises what ran of late: what the ledger remembers of days of use,
-/// with what runs now and what the engine still knows to have run within this time.
+/// Images whose content is incomplete.
+fn in_part(reader: &Reader, held: &StoredContents) -> BTreeSet<ImageId> {
+    let lacks = |held: &StoredContent| Lacks::of(held, reader.platform()?);
+    let some = held.iter();
+    let some = some.filter(|(_, held)| matches!(lacks(held), Some(Lacks::Part(_))));
+    some.map(|(id, _)| id.clone()).collect()
+}
+
+/// For `cache.recent`: the days of use in the ledger, with what runs now and what the engine
+/// still knows to have run within this time.
 async fn ran(
     reader: &Reader,
     info: &Info,
@@ -235,23 +227,32 @@ async fn ran(
     Ok(Some(uses.and(&containers, &events, here, now)))
 }
 
-/// What we remember. Where it cannot be read, a note says so, and the images are
-/// checked all the same.
-fn past(global: &Global, key: &str, notes: &mut Vec<String>) -> Past {
+/// Reads the memory. If it cannot be read and nothing is to be restored, a note says so, and
+/// the images are checked all the same.
+fn past(
+    global: &Global,
+    state: Option<&State>,
+    info: &Info,
+    notes: &mut Vec<String>,
+) -> Result<Past, Fault> {
+    if let Some(state) = state {
+        return restore::past(state, info, notes);
+    }
+    let key = &info.facts.key();
     let read = || -> Result<Past, Fault> {
-        let dir = StateDir::find(&state_dir(global)?).map_err(|error| state_fault(&error))?;
+        let dir = StateDir::find(&state_dir(global)?)?;
         let memory = state::read(dir.as_ref(), key)?;
         let history = |dir| state::history(dir, key);
         let journal = dir.as_ref().map(history).transpose()?;
         Ok(Past::new(memory.ledger, &journal.unwrap_or_default()))
     };
-    read().unwrap_or_else(|fault| {
+    Ok(read().unwrap_or_else(|fault| {
         notes.push(format!(
             "what was here before is not known: {}",
             fault.message
         ));
         Past::new(Ledger::empty(key), &[])
-    })
+    }))
 }
 
 fn report(global: &Global, findings: &Findings, context: &Context) -> Result<Exit, Fault> {
@@ -260,7 +261,7 @@ fn report(global: &Global, findings: &Findings, context: &Context) -> Result<Exi
         Format::Text => text::cache::report(findings, context, global.verbose),
         Format::Json => json::cache::report(findings, context),
     };
-    let in_journal = tell(global, report, || {
+    let in_journal = publish(global, report, || {
         journald::cache::findings(findings, context)
     })?;
     let unknown = findings.answers(Status::Unknown);

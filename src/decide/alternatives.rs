@@ -1,5 +1,5 @@
-//! What other settings would let go on this host, for a person whose disk is full and
-//! whose plan is not enough. Nothing is decided by it.
+//! What other settings would remove on this host, for a person whose disk is full and whose
+//! plan is not enough. They change no decision.
 
 use crate::decide::plan::{Entry, Plan, Verdict};
 use crate::decide::{Trust, decide};
@@ -15,16 +15,16 @@ pub enum Setting {
     DigestPinned,
 }
 
-/// What one of them would let go beside what may go anyway.
+/// What this setting would make removable besides what already is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Alternative {
     pub setting: Setting,
     pub images: usize,
-    /// At most, for an inspection of each image may still keep it.
+    /// At most: an inspection may still keep some of the images.
     pub frees: Bytes,
 }
 
-/// Those that would let anything go.
+/// Those that would make any more image removable.
 pub fn alternatives(
     policy: &Policy,
     inventory: &Inventory,

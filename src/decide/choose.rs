@@ -1,19 +1,17 @@
-//! Which candidates this run removes, and when it has removed enough. Decides
-//! by the disk and the limits alone; why an image is a candidate is no matter
-//! here.
+//! Which candidates this run removes, and when it has removed enough. Decides by the disk and
+//! the limits alone, not by why an image is a candidate.
 
 use crate::decide::plan::{Entry, HeldBack, Plan, Pressure, Target, Verdict};
 use crate::model::conditions::Disk;
 use crate::model::{Bytes, Inventory, Measure, Observed};
 use crate::policy::{DiskLimits, Policy};
 
-/// Which candidates this run removes: oldest unneeded first, then by id, until
-/// the disk has what it asks for. What the engine did not let go the last time is
-/// tried after all others, and no space is expected of it: one such image must
-/// not keep all others here.
+/// Chooses the longest unneeded first, then by id, until the disk has enough. Images that the
+/// engine refused to remove the last time come after all others and count as freeing nothing:
+/// one such image must not keep all others.
 pub(super) fn choose(policy: &Policy, inventory: &Inventory, mut entries: Vec<Entry>) -> Plan {
     let pressure = match (&inventory.disk, inventory.engine.measure()) {
-        // The disk plays no part where every candidate is to go.
+        // The disk does not matter where every candidate is to go.
         _ if every_candidate_goes(&policy.disk) => Pressure::Asked {
             why: ALWAYS.to_owned(),
             wanted: None,
@@ -75,13 +73,13 @@ const ONLY_FREE: &str = "the driver zfs keeps each layer in a file system of its
 const NOT_THERE: &str = "the driver devicemapper keeps images in a pool of its own, so neither \
     disk.start_above_percent nor disk.min_free can be judged";
 
-/// Whether these limits ask for nothing that a disk could answer.
+/// Whether the limits want every candidate gone, whatever the disk has.
 fn every_candidate_goes(limits: &DiskLimits) -> bool {
     limits.start_above_percent == 0.0 && limits.stop_below_percent == 0.0
 }
 
-/// Whether this disk asks for space, by these limits. What is crossed is what is
-/// to be reached again: a run that only `disk.min_free` started does not go on to
+/// Whether this disk needs space, by these limits. Only a threshold that was crossed must be
+/// reached again: a run that `disk.min_free` alone started does not go on to
 /// `disk.stop_below_percent`.
 pub fn pressure(limits: &DiskLimits, disk: &Disk) -> Pressure {
     let percent = disk.used_percent();
@@ -116,7 +114,7 @@ pub fn pressure(limits: &DiskLimits, disk: &Disk) -> Pressure {
     }
 }
 
-/// Whether a disk of which only the free space is known asks for more of it.
+/// As [`pressure`], for a disk of which only the free space is known.
 fn by_free(limits: &DiskLimits, disk: &Disk) -> Pressure {
     let free = disk.free();
     let Some(min) = limits.min_free else {
@@ -138,7 +136,7 @@ fn by_free(limits: &DiskLimits, disk: &Disk) -> Pressure {
     }
 }
 
-/// That this much free space is too little, in words.
+/// In words, where the free space is too little.
 fn below(free: Bytes, min: Bytes) -> Option<String> {
     (free < min).then(|| format!("{free} free, below {min} (disk.min_free)"))
 }

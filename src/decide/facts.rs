@@ -14,19 +14,18 @@ use crate::memory::ledger::{Ledger, Sighting};
 use crate::model::names::{User, users};
 use crate::model::reference::Reference;
 use crate::model::{Image, ImageId, Inventory, Store};
-use crate::policy::{DigestPinned, Policy, Retention, Term};
+use crate::policy::{DigestPinned, Effective, Policy, Retention};
 
-/// Whose word counts for the age of untagged images.
+/// Which dates count for the age of untagged images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trust {
-    /// Our own memory; the engine's dates can only make an image younger.
+    /// The ledger's; the engine's dates can only make an image younger.
     OwnMemory,
-    /// For untagged images, the newest of the engine's own dates: for the day
-    /// when the disk is full and there is no memory yet.
+    /// The newest of the engine's own dates: for the day when the disk is full and there is no
+    /// ledger yet.
     EngineDates,
 }
 
-/// What the rules go by, gathered once.
 pub(super) struct Facts<'a> {
     pub(super) policy: &'a Policy,
     pub(super) inventory: &'a Inventory,
@@ -49,7 +48,7 @@ impl<'a> Facts<'a> {
         let images = inventory.images.values();
         let tags_in_use: BTreeSet<_> = images.clone().flat_map(|image| &image.tags).collect();
         let mut users = users(inventory);
-        for (id, container) in ledger.mounted_once(inventory) {
+        for (id, container) in ledger.mounted_by_lost_name(inventory) {
             users.entry(id).or_default().push(User::Mount(container));
         }
         Self {
@@ -82,14 +81,13 @@ impl<'a> Facts<'a> {
         let by_tag_too = self.inventory.engine.store != Store::Containerd;
         match (image.tags.is_empty(), image.digests.is_empty()) {
             (false, _) => Class::Tagged,
-            // Whoever asked for it by digest may do so again, whatever tag it had beside
-            // that.
+            // Whoever asked for it by digest may do so again, whatever tag it had as well.
             (true, _) if asked() => Class::DigestPinned,
             (true, true) => Class::Untagged,
             (true, false) if by_tag_too && superseded() => Class::Superseded,
-            // Also where its tag is nobody's now: whoever untagged it may
-            // still know the digest. And on the containerd store, where a pull by tag
-            // leaves no digest reference.
+            // Also where no image has its tag now: whoever untagged it may still know the
+            // digest. And on the containerd store, where a pull by tag leaves no digest
+            // reference.
             (true, false) => Class::DigestPinned,
         }
     }
@@ -102,14 +100,14 @@ impl<'a> Facts<'a> {
         had.into_iter().map(|(tag, _)| tag.clone()).collect()
     }
 
-    /// Everything that says when this image was last wanted.
+    /// Every date at which this image was wanted.
     pub(super) fn evidence(&self, image: &Image, class: Class) -> Vec<Unneeded> {
         let at = |evidence, since: Option<DateTime<Utc>>| {
             since.map(|since| Unneeded { since, evidence })
         };
         let seen = self.sighting(image);
-        // The one exception to "our memory counts": asked for, for untagged
-        // images alone, when they were first seen does not count.
+        // With `Trust::EngineDates`, and for untagged images alone, the date at which the
+        // ledger first saw the image does not count.
         let by_engine = self.trust == Trust::EngineDates && class == Class::Untagged;
         let first_seen = seen.map(|s| s.first_seen).filter(|_| !by_engine);
         [
@@ -134,15 +132,16 @@ impl<'a> Facts<'a> {
     }
 
     /// How long it must have been unneeded.
-    pub(super) fn wanted_age(&self, image: &Image, class: Class) -> Term<'a, Duration> {
+    pub(super) fn wanted_age(&self, image: &Image, class: Class) -> Effective<'a, Duration> {
         let Retention {
             min_age,
             digest_pinned,
             ..
         } = self.retention(image);
         match (class, digest_pinned.value) {
-            // Only our memory tells it from a superseded image, so it stays no shorter.
-            (Class::DigestPinned, DigestPinned::After(age)) if age > min_age.value => Term {
+            // Only the ledger distinguishes it from a superseded image, so it stays at least as
+            // long.
+            (Class::DigestPinned, DigestPinned::After(age)) if age > min_age.value => Effective {
                 value: age,
                 rule: digest_pinned.rule,
             },

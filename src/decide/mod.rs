@@ -1,7 +1,6 @@
-//! The decision: which images stay, and why; which may go; which this run
-//! removes. Pure and total: policy, inventory, ledger in, plan out. It reads
-//! no clock, asks nobody and cannot fail. A keep rule can only keep more; what
-//! is not known keeps.
+//! The decision: which images stay, and why; which may go; which this run removes. Pure and
+//! total: policy, inventory, ledger in, plan out. It reads no clock, asks nobody and cannot
+//! fail. A keep rule can only keep more, and an unknown fact keeps the image.
 
 mod alternatives;
 mod choose;
@@ -25,8 +24,8 @@ pub use alternatives::{Alternative, Setting, alternatives};
 pub use choose::pressure;
 pub use facts::Trust;
 
-/// Decides for every image of the inventory. `ledger` is the memory *after*
-/// this look ([`Ledger::observe`]).
+/// Decides for every image of the inventory. `ledger` is the one *after* this survey
+/// ([`Ledger::observe`]).
 pub fn decide(policy: &Policy, inventory: &Inventory, ledger: &Ledger, trust: Trust) -> Plan {
     let facts = Facts::new(policy, inventory, ledger, trust);
     let entries = inventory

@@ -1,32 +1,30 @@
-//! Whose rollback an image is: which images carried a tag before the one that
-//! has it now, and in which order.
+//! Which images are rollbacks: those that had a tag before the image that has it now, and in
+//! which order.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::memory::ledger::{Ledger, Printed, Sighting};
+use crate::memory::ledger::{FingerprintIndex, Ledger, Sighting};
 use crate::model::reference::Reference;
 use crate::model::{Image, ImageId, Inventory, Store};
 
-/// That an image carried a tag before the one that has it now.
 pub(super) struct Rollback<'a> {
     pub(super) tag: &'a Reference,
     /// 1 for the newest.
     pub(super) rank: usize,
-    /// Whether no more is known than that it may have carried the tag then.
+    /// It may have had the tag; more is not known.
     pub(super) perhaps: bool,
 }
 
-/// For each tag that an image carries now: who carried it before, newest first,
-/// numbered from 1.
+/// For each tag that an image has now: which images had it before, newest first.
 pub(super) fn rollbacks<'a>(
     inventory: &'a Inventory,
     ledger: &'a Ledger,
     tags_in_use: &BTreeSet<&'a Reference>,
 ) -> BTreeMap<&'a ImageId, Vec<Rollback<'a>>> {
     let mut before: BTreeMap<&Reference, Vec<(DateTime<Utc>, &ImageId)>> = BTreeMap::new();
-    let mut perhaps = faded(inventory, ledger, tags_in_use);
+    let mut perhaps = by_fingerprint(inventory, ledger, tags_in_use);
     for (id, sighting) in ledger.sightings() {
         let Some(image) = inventory.images.get(id) else {
             continue;
@@ -38,7 +36,7 @@ pub(super) fn rollbacks<'a>(
         for (tag, last) in sighting.perhaps.iter().filter(|(tag, _)| moved(tag)) {
             perhaps.push((tag, *last, id));
         }
-        // That store dates the moment at which it lost a tag; not which one.
+        // That store dates the moment at which the image lost a tag, but not which one.
         let lost = tag_time(image)
             .filter(|_| inventory.engine.store == Store::Containerd && image.tags.is_empty())
             .map(|at| ledger.by_this_clock(at));
@@ -49,15 +47,15 @@ pub(super) fn rollbacks<'a>(
         );
     }
     let mut ranks: BTreeMap<&ImageId, Vec<Rollback<'a>>> = BTreeMap::new();
-    // For each tag, when others carried it last.
+    // For each tag, the moments at which other images last had it.
     let mut moments: BTreeMap<&Reference, Vec<DateTime<Utc>>> = BTreeMap::new();
     for (tag, images) in &mut before {
         images.sort_unstable_by(|a, b| b.cmp(a));
         let of_tag = moments.entry(tag).or_default();
         of_tag.extend(images.iter().map(|(last, _)| *last));
         of_tag.dedup();
-        // Images last seen with the tag at the same look cannot be told apart
-        // by age: they share a rank, and all of them stay.
+        // Images last seen with the tag at the same survey cannot be told apart by age: they
+        // share a rank, and all of them stay.
         let mut rank = 0;
         let mut newer = None;
         for (last, id) in images {
@@ -72,7 +70,7 @@ pub(super) fn rollbacks<'a>(
                 .push(Rollback { tag, rank, perhaps });
         }
     }
-    // What may have carried it keeps its own place, and takes nobody else's.
+    // An image that may have had the tag gets a rank of its own and moves no other.
     for (tag, last, id) in perhaps {
         let known = moments.get(tag).map_or(&[][..], Vec::as_slice);
         let rank = 1 + known.partition_point(|at| *at >= last);
@@ -89,28 +87,28 @@ pub(super) fn rollbacks<'a>(
     ranks
 }
 
-/// What may have carried a tag once, as far as the fingerprints of its names
-/// tell. When, nobody knows any more, but no later than it had any name: it may be
-/// the newest that did until then.
-fn faded<'a>(
+/// Images that may have had a tag, by the fingerprints of their names. When is not known, only
+/// that it was before `last_tagged`: so each of them may be the newest until then.
+fn by_fingerprint<'a>(
     inventory: &'a Inventory,
     ledger: &'a Ledger,
     tags_in_use: &BTreeSet<&'a Reference>,
 ) -> Vec<(&'a Reference, DateTime<Utc>, &'a ImageId)> {
-    let known = |seen: &Sighting| !seen.faded.is_empty() && !seen.faded.is_any();
-    let faded: Vec<_> = ledger.sightings().filter(|(_, seen)| known(seen)).collect();
-    if faded.is_empty() {
+    let known = |seen: &Sighting| !seen.fingerprints.is_empty() && !seen.fingerprints.is_any();
+    let forgotten: Vec<_> = ledger.sightings().filter(|(_, seen)| known(seen)).collect();
+    if forgotten.is_empty() {
         return Vec::new();
     }
-    let in_use = Printed::of(tags_in_use.iter().copied());
+    let in_use = FingerprintIndex::of(tags_in_use.iter().copied());
     let mut found = Vec::new();
-    for (id, sighting) in faded {
+    for (id, sighting) in forgotten {
         let Some(image) = inventory.images.get(id) else {
             continue;
         };
-        let had = sighting.faded.among(&in_use).into_iter();
+        let had = sighting.fingerprints.among(&in_use).into_iter();
         let had = had.filter(|tag| !image.tags.contains(*tag));
-        // Of two at one moment nobody knows which came first.
+        // Later than an image that had the tag at the same moment: which came first is not
+        // known.
         let until = sighting.last_tagged();
         let until = until.and_then(|at| at.checked_add_signed(TimeDelta::nanoseconds(1)));
         let until = until.unwrap_or(DateTime::<Utc>::MAX_UTC);
@@ -119,11 +117,10 @@ fn faded<'a>(
     found
 }
 
-/// When a tag was last set on it, or, on the containerd store, when it lost its last
-/// one.
+/// When a tag was last set, or, on the containerd store, when the last one was lost.
 pub(super) fn tag_time(image: &Image) -> Option<DateTime<Utc>> {
-    let looked = image.last_tag_time.as_ref();
-    let at = looked.and_then(|looked| looked.known().copied().flatten());
-    // A run that was cut off gave it a name of ours: that tag wants nothing.
+    let inspected = image.last_tag_time.as_ref();
+    let at = inspected.and_then(|inspected| inspected.known().copied().flatten());
+    // A run that was cut off gave it a name of ours: that tag shows no need.
     at.filter(|at| image.ours.is_empty() || image.ours_until.is_none_or(|ours| *at > ours))
 }

@@ -1,6 +1,5 @@
-//! The keep rules: one function each, and their table. Each decides whether
-//! one fact keeps one image; a rule can only keep, never remove. An image may
-//! go only when no rule speaks.
+//! The keep rules: one function each, and their table. A rule can only keep an image, never
+//! remove it; an image may go only when no rule keeps it.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -10,12 +9,11 @@ use crate::decide::retention::has;
 use crate::memory::ledger::Sighting;
 use crate::model::names::User;
 use crate::model::{Image, Observed, Store, Swarm};
-use crate::policy::{DigestPinned, Term};
+use crate::policy::{DigestPinned, Effective};
 
 pub(super) type Rule = fn(&Facts<'_>, &Image, Class, Option<Unneeded>) -> Vec<KeepReason>;
 
-/// Every keep rule, in the order in which reasons are reported. An image may
-/// go only when none of them speaks.
+/// In the order in which reasons are reported.
 pub(super) const RULES: [Rule; 9] = [
     incomplete,
     tagged,
@@ -112,7 +110,7 @@ fn keep_label(facts: &Facts<'_>, image: &Image, _: Class, _: Option<Unneeded>) -
 
 fn previous(facts: &Facts<'_>, image: &Image, _: Class, _: Option<Unneeded>) -> Vec<KeepReason> {
     let ranks = facts.rollbacks.get(&image.id).into_iter().flatten();
-    let Term {
+    let Effective {
         value: previous,
         rule,
     } = facts.retention(image).previous;
@@ -124,7 +122,7 @@ fn previous(facts: &Facts<'_>, image: &Image, _: Class, _: Option<Unneeded>) -> 
             perhaps: rollback.perhaps,
             retain: rule.map(str::to_owned),
         });
-    let any = |seen: &Sighting| seen.faded.is_any() && previous > 0;
+    let any = |seen: &Sighting| seen.fingerprints.is_any() && previous > 0;
     let unknown = facts.sighting(image).filter(|seen| any(seen)).map(|_| {
         let why = "it had more names than are remembered, so it may be a rollback";
         KeepReason::Incomplete(why.to_owned())
@@ -140,11 +138,11 @@ fn digest_pinned(
 ) -> Vec<KeepReason> {
     let why = match (class, facts.inventory.engine.store) {
         (Class::Tagged | Class::Untagged, _) => None,
-        // What a service would start here, or roll back to, it cannot be asked.
+        // A worker cannot be asked what a service would start here, or roll back to.
         _ if facts.inventory.at_work.swarm == Swarm::Worker => {
             Some("a Swarm worker: only a manager tells what services want".to_owned())
         }
-        // There, dropping a digest reference also takes the tag beside it. On the
+        // On the podman store, dropping a digest reference also takes the tag beside it. On the
         // containerd store what went is put back.
         (Class::Superseded | Class::DigestPinned, Store::Podman) if !image.digests.is_empty() => {
             Some("on the podman store that is a name of its own, and stays".to_owned())
@@ -156,14 +154,14 @@ fn digest_pinned(
         }
         (Class::Superseded, _) => None,
         (Class::DigestPinned, _) => match facts.retention(image).digest_pinned {
-            Term {
+            Effective {
                 value: DigestPinned::Keep,
                 rule,
             } => {
                 let key = key_of("age.digest_pinned = \"keep\"", rule);
                 Some(format!("cache for the next deploy ({key})"))
             }
-            Term {
+            Effective {
                 value: DigestPinned::After(_),
                 ..
             } => None,
@@ -180,7 +178,8 @@ fn not_restorable(image: &Image) -> Option<String> {
     let why = match &image.restorable {
         Some(Observed::Known(())) => return None,
         Some(Observed::Unknown(why)) => why,
-        // What is not inspected yet is asked later; a host that was saved long ago, never.
+        // An image that is not inspected yet is asked about later; one of an old saved host,
+        // never.
         None => {
             image.last_tag_time.as_ref()?;
             "that was not asked"
@@ -198,7 +197,7 @@ fn age(
     unneeded: Option<Unneeded>,
 ) -> Vec<KeepReason> {
     let now = facts.inventory.taken_at;
-    let Term {
+    let Effective {
         value: wanted,
         rule,
     } = facts.wanted_age(image, class);
@@ -213,13 +212,13 @@ fn age(
     match facts.sighting(image) {
         _ if by_engine => {}
         Some(seen) if seen.first_seen < now => {}
-        // A memory that starts now, or in the future, is none.
+        // A ledger that starts now, or in the future, shows no age.
         Some(_) | None => reasons.push(KeepReason::FirstSeen {
             ready_at: ready(now),
         }),
     }
-    // Of the engine's dates this one tells when the image came here; without
-    // it, what was built long ago and loaded a minute ago would count as old.
+    // Of the engine's dates this one alone tells when the image came here: without it, an image
+    // built long ago and loaded a minute ago would count as old.
     let store = facts.inventory.engine.store;
     if by_engine && store == Store::Graphdriver && image.dates.stored.is_none() {
         reasons.push(KeepReason::AgeUnknown(

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::decide::plan::{KeepKind, KeepReason, Pressure, Target};
-use crate::model::conditions::{Disk, Room};
+use crate::model::conditions::{Disk, Usage};
 use crate::model::text::Untrusted;
 use crate::model::{
     Bytes, Container, Event, EventKind, ImageId, Observed, ServiceImage, Spec, Store, Swarm,
@@ -43,11 +43,11 @@ impl Story {
     }
 
     /// This is what the host looks like at that second.
-    fn look(self, second: i64, host: &Inventory) -> Story {
+    fn survey(self, second: i64, host: &Inventory) -> Story {
         self.look_after_jump(0, second, host)
     }
 
-    /// The clock jumped ahead by so many seconds since the last look.
+    /// The clock jumped ahead by so many seconds since the last survey.
     fn look_after_jump(mut self, by: i64, second: i64, host: &Inventory) -> Story {
         let seen = Inventory {
             taken_at: at(second),
@@ -69,8 +69,8 @@ impl Story {
     }
 }
 
-/// One look with a tag at image 1 and one at which image 9 has it, with images and
-/// events of the time between; then nothing for long. Which ones are rollbacks?
+/// One survey with the tag on image 1 and one with it on image 9, with images and events in
+/// between; then nothing for long. Which ones are rollbacks?
 #[track_caller]
 fn rollbacks_after(of: Store, came: &[Image], events: &[Event]) -> Vec<u64> {
     let mut first = inventory([tagged(1, "app:1")]);
@@ -84,9 +84,9 @@ fn rollbacks_after(of: Store, came: &[Image], events: &[Event]) -> Vec<u64> {
         ..second.clone()
     };
     let story = Story::begins()
-        .look(0, &first)
-        .look(100, &second)
-        .look(1000, &quiet);
+        .survey(0, &first)
+        .survey(100, &second)
+        .survey(1000, &quiet);
     let one = Policy::parse("[age]\nmin_age = \"10s\"\ndigest_pinned = \"10s\"", "t").unwrap();
     let plan = story.decide(&one, &quiet);
     let is = |n: &u64| kinds(&plan, *n).contains(&"previous");
@@ -99,7 +99,7 @@ fn rollbacks_after(of: Store, came: &[Image], events: &[Event]) -> Vec<u64> {
 }
 
 #[test]
-fn of_two_loads_between_two_looks_the_first_is_kept_as_a_rollback() {
+fn of_two_loads_between_two_surveys_the_first_is_kept_as_a_rollback() {
     let load = |n| {
         event(
             EventKind::Loaded,
@@ -110,14 +110,14 @@ fn of_two_loads_between_two_looks_the_first_is_kept_as_a_rollback() {
     for store in [Store::Graphdriver, Store::Containerd] {
         let after = |images: &[Image], events: &[Event]| rollbacks_after(store, images, events);
         assert_eq!(after(&[image(2)], &[load(2), load(9)]), [1, 2], "{store}");
-        // Neither came with the tag: the stage of a build, and what was here before.
+        // Neither got the tag: the stage of a build, and an image that was here before.
         assert_eq!(after(&[image(2)], &[load(9)]), [1], "{store}");
         assert_eq!(after(&[image(2)], &[load(2)]), [1], "{store}");
     }
 }
 
 #[test]
-fn of_two_pulls_between_two_looks_the_first_is_kept_as_a_rollback() {
+fn of_two_pulls_between_two_surveys_the_first_is_kept_as_a_rollback() {
     let pull = |name: &str, second| event(EventKind::Pulled, name, second);
     let twice = [pull("app:1", 50), pull("app:1", 60)];
     let after =
@@ -130,7 +130,7 @@ fn of_two_pulls_between_two_looks_the_first_is_kept_as_a_rollback() {
     );
     let others = [pull("app:1", 50), pull("app:2", 60)];
     assert_eq!(after(&[image(2)], &others), [1]);
-    // A graphdriver store keeps the digest of what a pull brought.
+    // A graphdriver store keeps the digest of a pulled image.
     let after = |images: &[Image]| rollbacks_after(Store::Graphdriver, images, &twice);
     assert_eq!(after(&[pinned(2, "app")]), [1, 2]);
     assert_eq!(after(&[pinned(2, "other"), image(3)]), [1]);
@@ -149,9 +149,9 @@ fn what_is_pulled_again_and_again_and_is_here_makes_no_new_image_a_rollback_of_i
     let built = [nginx.clone(), image(2)];
     let quiet = of_containerd(&built, &[]);
     let story = Story::begins()
-        .look(0, &of_containerd(&[nginx], &[]))
-        .look(100, &of_containerd(&built, &[poll(50), poll(60)]))
-        .look(1000, &quiet);
+        .survey(0, &of_containerd(&[nginx], &[]))
+        .survey(100, &of_containerd(&built, &[poll(50), poll(60)]))
+        .survey(1000, &quiet);
     let one = Policy::parse("[age]\nmin_age = \"10s\"", "t").unwrap();
     assert_eq!(kinds(&story.decide(&one, &quiet), 2), [""; 0]);
 }
@@ -163,10 +163,10 @@ fn a_rollback_that_is_no_more_than_possible_goes_when_the_tag_moves_again() {
     second.events = [2, 3].map(load).to_vec();
     let third = inventory([image(1), image(2), image(3), tagged(4, "app:1")]);
     let story = Story::begins()
-        .look(0, &inventory([tagged(1, "app:1")]))
-        .look(100, &second)
-        .look(200, &third)
-        .look(1000, &third);
+        .survey(0, &inventory([tagged(1, "app:1")]))
+        .survey(100, &second)
+        .survey(200, &third)
+        .survey(1000, &third);
     let one = Policy::parse("[age]\nmin_age = \"10s\"", "t").unwrap();
     let plan = story.decide(&one, &third);
     let left = [1, 2, 3].map(|n| kinds(&plan, n));
@@ -175,7 +175,7 @@ fn a_rollback_that_is_no_more_than_possible_goes_when_the_tag_moves_again() {
 
 #[test]
 fn what_the_containerd_store_dates_last_is_a_rollback_and_takes_no_others_place() {
-    // Image 1 had the tag, lost it, and had it again between the last two looks.
+    // Image 1 had the tag, lost it, and had it again between the last two surveys.
     let host = |n: u64, lost: Option<i64>| {
         let mut images: Vec<_> = (1..n).map(image).collect();
         images.push(tagged(n, "app:1"));
@@ -190,11 +190,11 @@ fn what_the_containerd_store_dates_last_is_a_rollback_and_takes_no_others_place(
     // The engine's dates do not move along when the clock jumps ahead.
     for jump in [0, 60, 100_000] {
         let story = Story::begins()
-            .look(0, &host(1, None))
-            .look(100, &host(2, None))
-            .look(200, &host(3, None))
+            .survey(0, &host(1, None))
+            .survey(100, &host(2, None))
+            .survey(200, &host(3, None))
             .look_after_jump(jump, 300 + jump, &host(3, None))
-            .look(1000 + jump, &host(3, None));
+            .survey(1000 + jump, &host(3, None));
         let plan = story.decide(&one, &host(3, Some(150)));
         let both = [1, 2].map(|n| kinds(&plan, n));
         assert_eq!(both, [["previous"]; 2], "{jump}");
@@ -213,10 +213,10 @@ fn an_image_is_needed_when_one_is_built_on_it_and_after_that_one_went() {
     let stages = inventory([image(1), chain(2, 1)]);
     let built = inventory([image(1), chain(2, 1), chain(3, 2)]);
     let story = Story::begins()
-        .look(0, &stages)
-        .look(100, &stages)
-        .look(200, &built)
-        .look(205, &stages);
+        .survey(0, &stages)
+        .survey(100, &stages)
+        .survey(200, &built)
+        .survey(205, &stages);
     let plan = story.decide(&policy(""), &stages);
     assert_eq!(kinds(&plan, 2), ["too-young"]);
     let unneeded = plan.entry(&id(2)).unwrap().unneeded().unwrap();
@@ -224,7 +224,7 @@ fn an_image_is_needed_when_one_is_built_on_it_and_after_that_one_went() {
     assert_eq!(newest, (at(200), crate::decide::plan::Evidence::BuiltOn));
     let at_last = story.ledger.sighting(&id(1)).unwrap().built_on;
     assert_eq!(at_last, Some(at(200)), "the stage below it, too");
-    let story = story.look(210, &stages);
+    let story = story.survey(210, &stages);
     let plan = story.decide(&policy(""), &stages);
     assert_eq!(plan.entry(&id(2)).unwrap().verdict(), Verdict::Remove);
 }
@@ -232,8 +232,8 @@ fn an_image_is_needed_when_one_is_built_on_it_and_after_that_one_went() {
 /// Seen first at second 0 and decided at second 100.
 fn old(policy: &Policy, host: &Inventory) -> Plan {
     Story::begins()
-        .look(0, host)
-        .look(100, host)
+        .survey(0, host)
+        .survey(100, host)
         .decide(policy, host)
 }
 
@@ -273,7 +273,7 @@ fn service(image: &str, spec: Spec) -> Swarm {
 fn an_untagged_image_goes_when_it_is_old_and_not_a_moment_before() {
     let host = inventory([image(1)]);
     let ready = |second| {
-        let story = Story::begins().look(0, &host).look(second, &host);
+        let story = Story::begins().survey(0, &host).survey(second, &host);
         story
             .decide(&policy(""), &host)
             .entry(&id(1))
@@ -285,11 +285,11 @@ fn an_untagged_image_goes_when_it_is_old_and_not_a_moment_before() {
 }
 
 #[test]
-fn nothing_goes_on_the_first_look_however_old_its_dates() {
+fn nothing_goes_on_the_first_survey_however_old_its_dates() {
     let mut ancient = image(1);
     ancient.dates.created = Some(at(-1_000_000));
     let host = inventory([ancient]);
-    let plan = Story::begins().look(0, &host).decide(&policy(""), &host);
+    let plan = Story::begins().survey(0, &host).decide(&policy(""), &host);
     assert_eq!(kinds(&plan, 1), ["first-seen"]);
 }
 
@@ -355,25 +355,25 @@ fn the_age_counts_from_the_last_moment_with_a_tag_and_the_last_use() {
     let before = inventory([tagged(1, "app:1")]);
     let host = inventory([image(1)]);
     let story = Story::begins()
-        .look(0, &before)
-        .look(50, &before)
-        .look(59, &host);
+        .survey(0, &before)
+        .survey(50, &before)
+        .survey(59, &host);
     assert_eq!(kinds(&story.decide(&policy(""), &host), 1), ["too-young"]);
     // It may have lost the tag only just before second 59.
-    let story = story.look(68, &host);
+    let story = story.survey(68, &host);
     assert_eq!(kinds(&story.decide(&policy(""), &host), 1), ["too-young"]);
-    let story = story.look(69, &host);
+    let story = story.survey(69, &host);
     assert_eq!(story.decide(&policy(""), &host).removals().len(), 1);
 
     let mut used = host.clone();
     used.containers.push(container(id(1).as_str()));
     let story = Story::begins()
-        .look(0, &host)
-        .look(50, &used)
-        .look(59, &host)
-        .look(68, &host);
+        .survey(0, &host)
+        .survey(50, &used)
+        .survey(59, &host)
+        .survey(68, &host);
     assert_eq!(kinds(&story.decide(&policy(""), &host), 1), ["too-young"]);
-    let story = story.look(69, &host);
+    let story = story.survey(69, &host);
     assert_eq!(story.decide(&policy(""), &host).removals().len(), 1);
 }
 
@@ -388,26 +388,26 @@ fn a_digest_only_image_is_pinned_until_memory_saw_its_tag_move() {
     before.tags.insert("app:1".parse().unwrap());
     let moved = inventory([pinned(1, "app"), tagged(2, "app:1")]);
     let story = Story::begins()
-        .look(0, &inventory([before.clone()]))
-        .look(90, &moved)
-        .look(100, &moved);
+        .survey(0, &inventory([before.clone()]))
+        .survey(90, &moved)
+        .survey(100, &moved);
     let plan = story.decide(&policy(""), &moved);
     assert_eq!(plan.entry(&id(1)).unwrap().class(), Class::Superseded);
     assert_eq!(plan.removals().len(), 1);
 
-    // Its tag is nobody's now: whoever untagged it may still know the digest.
+    // No image has its tag now: whoever untagged it may still know the digest.
     let untagged = inventory([pinned(1, "app")]);
     let story = Story::begins()
-        .look(0, &inventory([before]))
-        .look(90, &untagged)
-        .look(100, &untagged);
+        .survey(0, &inventory([before]))
+        .survey(90, &untagged)
+        .survey(100, &untagged);
     assert_eq!(
         kinds(&story.decide(&policy(""), &untagged), 1),
         ["digest-pinned"]
     );
 }
 
-/// Its tag has moved to image 2, and `asked` is what one look in between showed.
+/// Its tag has moved to image 2, and `asked` is what one survey in between showed.
 fn pinned_beside_a_tag(asked: impl Fn(&mut Inventory)) -> Plan {
     let mut before = pinned(1, "app");
     before.tags.insert("app:1".parse().unwrap());
@@ -417,10 +417,10 @@ fn pinned_beside_a_tag(asked: impl Fn(&mut Inventory)) -> Plan {
     asked(&mut shown);
     let moved = inventory([pinned(1, "app"), tagged(2, "app:1")]);
     let story = Story::begins()
-        .look(0, &first)
-        .look(10, &shown)
-        .look(20, &moved)
-        .look(1000, &moved);
+        .survey(0, &first)
+        .survey(10, &shown)
+        .survey(20, &moved)
+        .survey(1000, &moved);
     story.decide(&policy(""), &moved)
 }
 
@@ -437,13 +437,13 @@ fn rollbacks_beside_lost_names(many: usize) -> Vec<u64> {
     };
     let mut story = Story::begins();
     for (second, carries) in (0..).zip([1, 1, 2, 2, 3, 3, 4]) {
-        story = story.look(second, &host(carries, 0));
+        story = story.survey(second, &host(carries, 0));
     }
     let after = host(4, 0);
     let story = story
-        .look(10, &host(4, many))
-        .look(11, &after)
-        .look(1000, &after);
+        .survey(10, &host(4, many))
+        .survey(11, &after)
+        .survey(1000, &after);
     let one = Policy {
         previous: 1,
         ..policy("")
@@ -547,10 +547,10 @@ fn a_digest_that_leads_to_another_image_by_now_pinned_the_one_that_it_led_to() {
     moved.containers.push(used);
     let after = inventory([image(1), with(2)]);
     let story = Story::begins()
-        .look(0, &before)
-        .look(10, &moved)
-        .look(20, &after)
-        .look(1000, &after);
+        .survey(0, &before)
+        .survey(10, &moved)
+        .survey(20, &after)
+        .survey(1000, &after);
     let plan = story.decide(&policy(""), &after);
     assert_eq!(kinds(&plan, 1), ["digest-pinned"]);
     assert_eq!(kinds(&plan, 2), ["digest-pinned"]);
@@ -563,9 +563,9 @@ fn what_was_asked_for_by_digest_is_pinned_on_the_containerd_store_and_may_go_by_
     let mut used = host.clone();
     used.containers.push(container(&format!("app@{}", id(1))));
     let story = Story::begins()
-        .look(0, &used)
-        .look(10, &host)
-        .look(1000, &host);
+        .survey(0, &used)
+        .survey(10, &host)
+        .survey(1000, &host);
     let plan = story.decide(&policy(""), &host);
     assert_eq!(kinds(&plan, 1), ["digest-pinned"]);
     assert_eq!(kinds(&plan, 2), [""; 0]);
@@ -660,8 +660,8 @@ fn the_containerd_store_lets_digest_references_go_by_the_age_of_what_is_pinned()
         let before = host([pinned(1, "app"), with_tag, image(3)]);
         let after = host([pinned(1, "app"), pinned(2, "app"), tagged(3, "app:1")]);
         let goes = |age| {
-            let story = Story::begins().look(0, &before).look(1, &after);
-            let plan = story.look(age, &after).decide(&policy, &after);
+            let story = Story::begins().survey(0, &before).survey(1, &after);
+            let plan = story.survey(age, &after).decide(&policy, &after);
             let free = plan.entries().iter();
             let free = free.filter(|entry| entry.verdict() != Verdict::Keep);
             free.map(|entry| entry.image().id.clone())
@@ -680,10 +680,10 @@ fn rollbacks_are_kept_newest_first_and_ties_stay_together() {
         inventory(images)
     };
     let story = (1..=4_u32).fold(Story::begins(), |story, n| {
-        story.look(i64::from(n), &moved(n.into()))
+        story.survey(i64::from(n), &moved(n.into()))
     });
     let host = moved(4);
-    let story = story.look(100, &host);
+    let story = story.survey(100, &host);
     let kept = |previous: u32| {
         let text = format!("[age]\nmin_age = \"10s\"\n[keep]\nprevious = {previous}");
         let plan = story.decide(&Policy::parse(&text, "t").unwrap(), &host);
@@ -695,7 +695,7 @@ fn rollbacks_are_kept_newest_first_and_ties_stay_together() {
     assert_eq!(kept(1), [3]);
     assert_eq!(kept(2), [2, 3]);
 
-    // Two images that carried one tag at the same last look share a rank.
+    // Two images that carried one tag at the same last survey share a rank.
     let both = inventory([tagged(1, "a:1"), tagged(2, "b:1")]);
     let mut one = both.clone();
     one.images
@@ -705,9 +705,9 @@ fn rollbacks_are_kept_newest_first_and_ties_stay_together() {
         .insert("a:1".parse().unwrap());
     let after = inventory([image(1), image(2), tagged(3, "a:1"), tagged(4, "b:1")]);
     let story = Story::begins()
-        .look(0, &one)
-        .look(90, &after)
-        .look(100, &after);
+        .survey(0, &one)
+        .survey(90, &after)
+        .survey(100, &after);
     let policy = Policy::parse("[age]\nmin_age = \"10s\"", "t").unwrap();
     let plan = story.decide(&policy, &after);
     assert_eq!((kinds(&plan, 1).len(), kinds(&plan, 2).len()), (1, 2));
@@ -723,7 +723,7 @@ fn engine_dates_count_for_untagged_images_alone_and_only_when_asked() {
     let mut digest_only = pinned(2, "app");
     digest_only.dates.created = Some(at(-100));
     let host = inventory([untagged, digest_only, image(3), unreadable]);
-    let ledger = Story::begins().look(0, &host).ledger;
+    let ledger = Story::begins().survey(0, &host).ledger;
     let short = Policy::parse("[age]\nmin_age = \"10s\"\ndigest_pinned = \"10s\"", "t").unwrap();
     let plan = decide(&short, &host, &ledger, Trust::EngineDates);
     assert_eq!(plan.entry(&id(1)).unwrap().verdict(), Verdict::Remove);
@@ -780,7 +780,7 @@ fn every_reason() -> Plan {
     host.images.get_mut(&id(7)).unwrap().tags.clear();
     host.images.insert(id(20), tagged(20, "roll:1"));
     host.images.insert(id(10), image(10));
-    let story = Story::begins().look(0, &before).look(100, &host);
+    let story = Story::begins().survey(0, &before).survey(100, &host);
     let text =
         "[age]\nmin_age = \"10s\"\n[keep]\nimages = [\"kept.example/*\"]\nlabels = [\"keep=yes\"]";
     story.decide(&Policy::parse(text, "t").unwrap(), &host)
@@ -852,9 +852,9 @@ fn podman_and_old_containerd_stores_are_only_looked_at() {
 #[test]
 fn the_disk_decides_how_many_go_and_the_oldest_go_first() {
     let story = Story::begins()
-        .look(0, &inventory([image(3)]))
-        .look(1, &inventory([image(3), image(1)]))
-        .look(2, &inventory([image(3), image(1), image(2)]));
+        .survey(0, &inventory([image(3)]))
+        .survey(1, &inventory([image(3), image(1)]))
+        .survey(2, &inventory([image(3), image(1), image(2)]));
     let host = |used| {
         let mut host = inventory([image(3), image(1), image(2)]);
         for image in host.images.values_mut() {
@@ -865,7 +865,7 @@ fn the_disk_decides_how_many_go_and_the_oldest_go_first() {
             ..host
         }
     };
-    let story = story.look(100, &host(90));
+    let story = story.survey(100, &host(90));
     let goes = |used, policy: &Policy| {
         let plan = story.decide(policy, &host(used));
         plan.removals()
@@ -919,8 +919,8 @@ fn a_disk_that_does_not_tell_how_full_it_is_has_no_room_by_that() {
     let host = |driver| {
         let mut host = inventory([image(1), image(2)]);
         host.engine.driver = Untrusted::new(driver);
-        // As measured of the folder of a pool that is all but full.
-        let bytes = Room {
+        // As measured on the folder of an almost full pool.
+        let bytes = Usage {
             used: 128 << 10,
             available: gib(65),
         };
@@ -929,7 +929,7 @@ fn a_disk_that_does_not_tell_how_full_it_is_has_no_room_by_that() {
     };
     let decide = |driver, text: &str| {
         let host = host(driver);
-        let story = Story::begins().look(0, &host).look(100, &host);
+        let story = Story::begins().survey(0, &host).survey(100, &host);
         let plan = story.decide(&policy(text), &host);
         (plan.pressure().clone(), plan.removals().len())
     };
@@ -979,8 +979,8 @@ fn an_image_that_the_engine_does_not_let_go_keeps_no_other_here() {
     };
     let goes = |resists| {
         let story = Story::begins()
-            .look(0, &host(resists))
-            .look(100, &host(resists));
+            .survey(0, &host(resists))
+            .survey(100, &host(resists));
         let plan = story.decide(&policy(""), &host(resists));
         plan.removals()
             .map(|entry| entry.image().id.clone())
@@ -992,11 +992,11 @@ fn an_image_that_the_engine_does_not_let_go_keeps_no_other_here() {
 
 #[test]
 fn inodes_count_as_bytes_do() {
-    let full = Room {
+    let full = Usage {
         used: 90,
         available: 10,
     };
-    let empty = Room {
+    let empty = Usage {
         used: 10,
         available: 90,
     };
@@ -1081,7 +1081,7 @@ fn all_that_asks_for_space_is_named() {
 #[test]
 fn few_inodes_do_not_hold_up_the_end_of_a_run_that_min_free_started() {
     let limits = policy("[disk]\nmin_free = \"40B\"").disk;
-    let inodes = Room {
+    let inodes = Usage {
         used: 80,
         available: 20,
     };
@@ -1119,7 +1119,7 @@ fn hosts() -> impl Strategy<Value = (Vec<Inventory>, Policy)> {
         image.parent = parent.then(|| id((n + 1) % 6));
         (image, used)
     });
-    let look = prop::collection::vec(one, 0..6).prop_map(|images| {
+    let survey = prop::collection::vec(one, 0..6).prop_map(|images| {
         let mut host = inventory(images.iter().map(|(image, _)| image.clone()));
         let used = images.iter().filter(|(_, used)| *used);
         host.containers = used
@@ -1150,10 +1150,10 @@ fn hosts() -> impl Strategy<Value = (Vec<Inventory>, Policy)> {
         }
         Policy::parse(&text, "t").unwrap()
     });
-    (prop::collection::vec(look, 1..6), policy)
+    (prop::collection::vec(survey, 1..6), policy)
 }
 
-/// A plain reading of `[[retain]]` for an image with these names: the most of all.
+/// A naive implementation of `[[retain]]` for an image with these names: the longest of all.
 fn longest(policy: &Policy, names: &BTreeSet<String>) -> (Duration, usize, DigestPinned) {
     let rules: Vec<_> = policy
         .retain
@@ -1182,12 +1182,12 @@ fn longest(policy: &Policy, names: &BTreeSet<String>) -> (Duration, usize, Diges
     (min_age, previous, *pinned.last().unwrap())
 }
 
-/// A second reading of the rules, written for plainness and nothing else.
-fn naive(policy: &Policy, looks: &[Inventory], step: i64) -> BTreeSet<ImageId> {
-    let last = looks.len() - 1;
-    let here = |n: usize, image: &ImageId| looks[n].images.get(image);
+/// A second, naive implementation of the rules.
+fn naive(policy: &Policy, surveys: &[Inventory], step: i64) -> BTreeSet<ImageId> {
+    let last = surveys.len() - 1;
+    let here = |n: usize, image: &ImageId| surveys[n].images.get(image);
     let used = |n: usize, image: &ImageId| {
-        looks[n]
+        surveys[n]
             .containers
             .iter()
             .any(|c| c.image.raw() == image.as_str())
@@ -1206,10 +1206,14 @@ fn naive(policy: &Policy, looks: &[Inventory], step: i64) -> BTreeSet<ImageId> {
         let tags_then: BTreeSet<_> = (first..=last)
             .flat_map(|n| &here(n, &image.id).unwrap().tags)
             .collect();
-        let carried_now: BTreeSet<_> = looks[last].images.values().flat_map(|i| &i.tags).collect();
+        let carried_now: BTreeSet<_> = surveys[last]
+            .images
+            .values()
+            .flat_map(|i| &i.tags)
+            .collect();
         let moved = tags_then.iter().any(|tag| carried_now.contains(*tag));
         // There a pull by tag leaves no digest reference.
-        let moved = moved && looks[last].engine.store != Store::Containerd;
+        let moved = moved && surveys[last].engine.store != Store::Containerd;
         let is_pinned = !image.digests.is_empty() && !moved;
         let names: BTreeSet<String> = tags_then
             .iter()
@@ -1223,7 +1227,7 @@ fn naive(policy: &Policy, looks: &[Inventory], step: i64) -> BTreeSet<ImageId> {
             (true, DigestPinned::After(age)) => min_age.max(age),
             (false, _) => min_age,
         };
-        // Also the look that finds it unwanted for the first time: it was
+        // Also the survey that finds it unwanted for the first time: it was
         // wanted up to some moment before.
         let has_tag = |n: usize| !here(n, &image.id).unwrap().tags.is_empty();
         let wanted_at = (first..=last)
@@ -1248,7 +1252,7 @@ fn naive(policy: &Policy, looks: &[Inventory], step: i64) -> BTreeSet<ImageId> {
                     .rev()
                     .find(|n| here(*n, other).unwrap().tags.contains(*tag))
             };
-            let before: Vec<_> = looks[last]
+            let before: Vec<_> = surveys[last]
                 .images
                 .values()
                 .filter(|i| !i.tags.contains(*tag))
@@ -1262,7 +1266,7 @@ fn naive(policy: &Policy, looks: &[Inventory], step: i64) -> BTreeSet<ImageId> {
         });
         image.tags.is_empty()
             && !used(last, &image.id)
-            && !looks[last]
+            && !surveys[last]
                 .images
                 .values()
                 .any(|i| i.parent.as_ref() == Some(&image.id))
@@ -1271,7 +1275,7 @@ fn naive(policy: &Policy, looks: &[Inventory], step: i64) -> BTreeSet<ImageId> {
             && first < last
             && unneeded >= i64::try_from(age.as_secs()).unwrap()
     };
-    looks[last]
+    surveys[last]
         .images
         .values()
         .filter(|image| may_go(image))
@@ -1279,14 +1283,14 @@ fn naive(policy: &Policy, looks: &[Inventory], step: i64) -> BTreeSet<ImageId> {
         .collect()
 }
 
-fn removed(policy: &Policy, looks: &[Inventory], step: i64) -> (Plan, Story) {
-    let story = looks
+fn removed(policy: &Policy, surveys: &[Inventory], step: i64) -> (Plan, Story) {
+    let story = surveys
         .iter()
         .enumerate()
-        .fold(Story::begins(), |story, (n, look)| {
-            story.look(i64::try_from(n).unwrap() * step, look)
+        .fold(Story::begins(), |story, (n, survey)| {
+            story.survey(i64::try_from(n).unwrap() * step, survey)
         });
-    (story.decide(policy, looks.last().unwrap()), story)
+    (story.decide(policy, surveys.last().unwrap()), story)
 }
 
 fn ids(plan: &Plan) -> BTreeSet<ImageId> {
@@ -1300,15 +1304,15 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_plan_is_what_a_naive_reading_of_the_policy_gives((looks, policy) in hosts(), step in 1..20i64) {
-        let (plan, _) = removed(&policy, &looks, step);
-        prop_assert_eq!(ids(&plan), naive(&policy, &looks, step));
+    fn the_plan_is_what_a_naive_reading_of_the_policy_gives((surveys, policy) in hosts(), step in 1..20i64) {
+        let (plan, _) = removed(&policy, &surveys, step);
+        prop_assert_eq!(ids(&plan), naive(&policy, &surveys, step));
     }
 
     #[test]
-    fn every_image_is_in_the_plan_once_and_every_kept_one_has_a_reason((looks, policy) in hosts(), step in 1..20i64) {
-        let (plan, _) = removed(&policy, &looks, step);
-        let here: Vec<_> = looks.last().unwrap().images.keys().cloned().collect();
+    fn every_image_is_in_the_plan_once_and_every_kept_one_has_a_reason((surveys, policy) in hosts(), step in 1..20i64) {
+        let (plan, _) = removed(&policy, &surveys, step);
+        let here: Vec<_> = surveys.last().unwrap().images.keys().cloned().collect();
         let listed: Vec<_> = plan.entries().iter().map(|entry| entry.image().id.clone()).collect();
         prop_assert_eq!(listed, here);
         for entry in plan.entries() {
@@ -1317,25 +1321,25 @@ proptest! {
     }
 
     #[test]
-    fn less_knowledge_never_removes_more((looks, policy) in hosts(), step in 1..20i64) {
-        let (_, story) = removed(&policy, &looks, step);
-        let now = Inventory { taken_at: at(story.now), ..looks.last().unwrap().clone() };
+    fn less_knowledge_never_removes_more((surveys, policy) in hosts(), step in 1..20i64) {
+        let (_, story) = removed(&policy, &surveys, step);
+        let now = Inventory { taken_at: at(story.now), ..surveys.last().unwrap().clone() };
         let empty = decide(&policy, &now, &Ledger::empty("e"), Trust::OwnMemory);
         prop_assert_eq!(ids(&empty), BTreeSet::new());
-        // Forgetting the first looks makes an image younger. What it also
+        // Forgetting the first surveys makes an image younger. What it also
         // forgets is which images are rollbacks, and that a digest reference once
         // had a tag: as one that is pinned it stays for as long, or longer; and which names
         // it had, by which a rule meant it.
         let policy = Policy { previous: 0, retain: Vec::new(), ..policy };
-        let (plan, _) = removed(&policy, &looks, step);
-        let (fewer, _) = removed(&policy, &looks[looks.len() / 2..], step);
+        let (plan, _) = removed(&policy, &surveys, step);
+        let (fewer, _) = removed(&policy, &surveys[surveys.len() / 2..], step);
         prop_assert!(ids(&fewer).is_subset(&ids(&plan)));
     }
 
     #[test]
-    fn protecting_an_image_never_removes_another((looks, policy) in hosts(), step in 1..20i64, n in 0..6u64) {
-        let (plan, _) = removed(&policy, &looks, step);
-        let mut used = looks.clone();
+    fn protecting_an_image_never_removes_another((surveys, policy) in hosts(), step in 1..20i64, n in 0..6u64) {
+        let (plan, _) = removed(&policy, &surveys, step);
+        let mut used = surveys.clone();
         used.last_mut().unwrap().containers.push(container(id(n).as_str()));
         let (kept, _) = removed(&policy, &used, step);
         let mut expected = ids(&plan);
@@ -1344,19 +1348,19 @@ proptest! {
     }
 
     #[test]
-    fn a_longer_age_never_removes_more((looks, policy) in hosts(), step in 1..20i64, more in 1..30u64) {
-        let (plan, _) = removed(&policy, &looks, step);
+    fn a_longer_age_never_removes_more((surveys, policy) in hosts(), step in 1..20i64, more in 1..30u64) {
+        let (plan, _) = removed(&policy, &surveys, step);
         let longer = Policy { min_age: policy.min_age + Duration::from_secs(more), ..policy };
-        let (fewer, _) = removed(&longer, &looks, step);
+        let (fewer, _) = removed(&longer, &surveys, step);
         prop_assert!(ids(&fewer).is_subset(&ids(&plan)));
     }
 
     #[test]
-    fn one_more_rule_never_removes_more((looks, policy) in hosts(), (_, other) in hosts(), step in 1..20i64) {
+    fn one_more_rule_never_removes_more((surveys, policy) in hosts(), (_, other) in hosts(), step in 1..20i64) {
         let none = Policy { retain: Vec::new(), ..policy.clone() };
         let mut more = policy.clone();
         more.retain.extend(other.retain);
-        let [none, some, more] = [none, policy, more].map(|policy| ids(&removed(&policy, &looks, step).0));
+        let [none, some, more] = [none, policy, more].map(|policy| ids(&removed(&policy, &surveys, step).0));
         prop_assert!(some.is_subset(&none));
         prop_assert!(more.is_subset(&some));
     }
@@ -1368,7 +1372,7 @@ fn what_other_settings_would_let_go_is_counted_and_nothing_that_goes_anyway() {
     old.dates.created = Some(at(-1000));
     old.dates.stored = Some(at(-1000));
     let host = inventory([tagged(1, "app:1"), old, pinned(3, "app")]);
-    let story = Story::begins().look(0, &host);
+    let story = Story::begins().survey(0, &host);
     let policy = Policy::parse("[age]\nmin_age = \"5s\"", "t").unwrap();
     let told = |story: &Story| {
         let plan = story.decide(&policy, &host);
@@ -1382,6 +1386,6 @@ fn what_other_settings_would_let_go_is_counted_and_nothing_that_goes_anyway() {
             .collect::<Vec<_>>()
     };
     assert_eq!(told(&story), [(Setting::EngineDates, 1)]);
-    let later = story.look(100, &host);
+    let later = story.survey(100, &host);
     assert_eq!(told(&later), [(Setting::DigestPinned, 1)]);
 }

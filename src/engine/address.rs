@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::engine::context::context;
 use crate::engine::environment::{AddressError, Environment};
 use crate::exit::Exit;
-use crate::model::text::escape;
+use crate::model::text::{escape, escape_path};
 
 /// Where docker listens by default.
 const DEFAULT: &str = "/var/run/docker.sock";
@@ -21,7 +21,7 @@ pub struct Address {
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "unix://{}", escape(&self.socket.to_string_lossy()))
+        write!(f, "unix://{}", escape_path(&self.socket))
     }
 }
 

@@ -1,22 +1,22 @@
-//! How long an answer, and how heavy what is kept of it, may become.
+//! Limits on the length of an answer and on the memory for what is kept of it.
 
 use std::cell::Cell;
 
 use crate::engine::info::Info;
 
-/// Longest list in bytes, beside [`LONGEST_ITEM`] for each image and container that the
-/// engine counts: 100,000 images with a kilobyte of labels each.
+/// Longest list in bytes, plus [`LONGEST_ITEM`] for each image and container that the engine
+/// counts: 100,000 images with a kilobyte of labels each.
 const LONGEST_LIST: usize = 96 << 20;
 
-/// Longest item of a list in bytes: an image whose builder wrote a bill of materials into
-/// its labels. All its containers and events carry them, too.
+/// Longest item of a list in bytes: an image with a bill of materials in its labels. All its
+/// containers and events carry them, too.
 pub(super) const LONGEST_ITEM: usize = 4 << 20;
 
-/// An engine remembers so many events.
+/// Events that an engine remembers.
 const EVENTS: usize = 256;
 
-/// Bytes that one survey may keep, whatever the engine counts. The decision, the memory
-/// and the report take some three times as much again.
+/// Bytes that one survey may keep, whatever the engine counts. Decision, ledger and report take
+/// some three times as much again.
 const KEPT: usize = 8 << 20;
 
 /// Bytes that it may also keep for each image and container that the engine counts.
@@ -25,14 +25,14 @@ const KEPT_EACH: usize = 8 << 10;
 /// Bytes that it may keep at most, even if the engine counts billions.
 const KEPT_AT_MOST: usize = 384 << 20;
 
-/// How much one survey may still keep: one for all of its lists, for they are read at the
+/// How much one survey may still keep. All of its lists share one, because they are read at the
 /// same time.
 #[derive(Debug)]
 pub(super) struct Allowance {
     left: Cell<usize>,
     of: usize,
-    /// How long each list may be in bytes. Its length alone takes no memory: an image with
-    /// long labels makes it long.
+    /// Bytes of each list, at most. Length alone takes no memory, and long labels make a list
+    /// long.
     pub(super) longest: usize,
 }
 

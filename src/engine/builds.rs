@@ -25,7 +25,7 @@ struct Usage {
 struct BuildUsage {
     #[serde(default, deserialize_with = "records")]
     items: Vec<BuildRecord>,
-    /// How many are in use, also where none is listed.
+    /// Also where no record is listed.
     #[serde(default)]
     active_count: i64,
 }
@@ -39,20 +39,19 @@ struct BuildRecord {
     in_use: bool,
 }
 
-/// At most so many records are named.
+/// Records that are named, at most.
 const NAMED: usize = 20;
 
-/// What an engine tells of BuildKit's cache.
 #[derive(Debug)]
 pub(super) struct BuildCache {
-    /// The ids of records that builds under way use.
+    /// Ids of records that running builds use.
     pub(super) in_use: Observed<Vec<String>>,
-    /// Whether there is any record.
+    /// There is at least one record.
     pub(super) any: bool,
 }
 
-/// The first record, and the first few that are in use: the list is long, and one is
-/// enough to refuse.
+/// Keeps the first record and the first few in use: the list is long, and one is enough to
+/// refuse.
 fn records<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<BuildRecord>, D::Error> {
     let (mut left, mut first) = (NAMED, true);
     some_of(from, |record: BuildRecord| {
@@ -66,13 +65,12 @@ fn records<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<BuildRecord>, D::Er
 
 impl Reader {
     /// The ids of build records in use. Before API 1.42 an engine can only be asked for all of
-    /// /system/df, which hangs on large hosts: there, the files of a build's pull are the
+    /// /system/df, which hangs on large hosts; there, the files that a build pulls are the
     /// sign.
     pub async fn builds(&self) -> Result<Observed<Vec<String>>, EngineError> {
         Ok(self.build_cache().await?.in_use)
     }
 
-    /// The same, with what else there is in the cache.
     pub(super) async fn build_cache(&self) -> Result<BuildCache, EngineError> {
         if self.api < (1, 42) || self.podman {
             return Ok(BuildCache {
@@ -93,7 +91,7 @@ impl Reader {
     }
 }
 
-/// The ids of those in use; `?` where the engine tells no id.
+/// An id is `?` where the engine gives none.
 fn under_way(usage: Usage) -> BuildCache {
     let (items, active) = usage
         .build_cache_usage

@@ -43,8 +43,8 @@ impl Weighed for Container {
     }
 }
 
-/// The fields that are read of an entry: a field or a state that a later engine adds must
-/// not spoil the list.
+/// Only the fields that are used: a field or state that a later engine adds must not spoil the
+/// list.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Listed {
@@ -54,14 +54,14 @@ struct Listed {
     image: Option<String>,
     #[serde(rename = "ImageID")]
     image_id: Option<String>,
-    image_manifest_descriptor: Option<Descriptor>,
+    image_manifest_descriptor: Option<ManifestDescriptor>,
     state: Option<String>,
     #[serde(default, rename = "Mounts", deserialize_with = "image_mounts")]
     image_mounts: Vec<Untrusted>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
-struct Descriptor {
+struct ManifestDescriptor {
     digest: Option<String>,
 }
 
@@ -88,8 +88,8 @@ fn container(summary: Listed, podman: bool) -> Result<Container, String> {
         .and_then(|descriptor| descriptor.digest);
     let image = summary.image.unwrap_or_default();
     let none = podman && image.is_empty() && summary.image_id.as_deref() == Some(NO_IMAGE);
-    // An id that does not parse may be any image's: no list is better than one that
-    // leaves out a use.
+    // An id that does not parse may be any image's: an error is better than a list that misses
+    // a use.
     let image_ids = summary
         .image_id
         .iter()

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use futures_util::future::{join, join4};
 
 use crate::engine::allowance::Allowance;
+use crate::engine::builds::BuildCache;
 use crate::engine::error::EngineError;
 use crate::engine::info::Info;
 use crate::engine::reader::Reader;
-use crate::model::{AtWork, Container, Image, ImageId};
+use crate::model::{AtWork, Container, Image, ImageId, Swarm};
 
 #[derive(Debug)]
 pub struct Contents {
@@ -18,8 +19,8 @@ pub struct Contents {
 }
 
 impl Reader {
-    /// Reads all that a decision rests on but the events. Those are to be asked for
-    /// afterwards, for what happens while the lists are read may be in none of them.
+    /// Reads everything that a decision needs except the events. Ask for those afterwards,
+    /// because an event during the reading may be in none of the lists.
     pub async fn contents(&self, info: &Info) -> Result<Contents, EngineError> {
         let allowance = Allowance::of(info);
         let (images, containers, swarm, builds) = Box::pin(join4(
@@ -33,22 +34,22 @@ impl Reader {
         Ok(Contents {
             images: images?,
             containers: containers?,
-            at_work: AtWork {
-                swarm: swarm?,
-                builds: builds.in_use,
-                built_here: builds.any,
-            },
+            at_work: at_work(swarm?, builds),
         })
     }
 
-    /// Deploys and builds under way, and what Swarm wants.
+    /// Deploys and builds under way, and the images of Swarm's services.
     pub async fn at_work(&self, info: &Info) -> Result<AtWork, EngineError> {
         let (swarm, builds) = join(self.swarm(info), self.build_cache()).await;
         let builds = builds?;
-        Ok(AtWork {
-            swarm: swarm?,
-            builds: builds.in_use,
-            built_here: builds.any,
-        })
+        Ok(at_work(swarm?, builds))
+    }
+}
+
+fn at_work(swarm: Swarm, builds: BuildCache) -> AtWork {
+    AtWork {
+        swarm,
+        builds: builds.in_use,
+        built_here: builds.any,
     }
 }

@@ -1,5 +1,5 @@
-//! Which docker context is current, and which engine it leads to, by docker's own files.
-//! They are read as docker reads them.
+//! The current docker context and its engine, read from docker's own files as docker reads
+//! them.
 
 use std::path::Path;
 
@@ -8,14 +8,14 @@ use sha2::{Digest as _, Sha256};
 
 use crate::engine::environment::{AddressError, Environment};
 use crate::host::files::read_named;
-use crate::model::text::{escape, json_error};
+use crate::model::text::{escape_path, json_error};
 
 /// Longest config.json or meta.json that is read, in bytes.
 pub(super) const LONGEST: u64 = 1 << 20;
 
-/// The current docker context and its host, where it is not the default one. As in docker,
-/// a config.json that cannot be read is a warning, and the context is the default one; a
-/// context that cannot be read is an error.
+/// The current docker context and its host; `None` for the default one. As in docker, a
+/// config.json that cannot be read is a warning, and the context is the default one; a context
+/// that cannot be read is an error.
 pub(super) fn context(
     environment: &Environment,
     warn: impl FnOnce(&str),
@@ -48,8 +48,8 @@ pub(super) fn context(
     }
 }
 
-/// The context that config.json names. An empty or missing file names none. docker ignores
-/// what follows the first value, and the case of keys.
+/// The context in config.json; `None` for an empty or missing file. docker ignores anything
+/// after the first value, and the case of keys.
 fn current_context(path: &Path) -> Result<Option<String>, String> {
     let bytes = match read_named(path, LONGEST) {
         Ok(bytes) => bytes,
@@ -57,7 +57,7 @@ fn current_context(path: &Path) -> Result<Option<String>, String> {
         Err(error) => return Err(error.to_string()),
     };
     let mut values = serde_json::Deserializer::from_slice(&bytes).into_iter::<Value>();
-    let damaged = |why: &str| format!("{}: {why}", escape(&path.to_string_lossy()));
+    let damaged = |why: &str| format!("{}: {why}", escape_path(path));
     let no_json = |error: serde_json::Error| damaged(&json_error(&error));
     match values.next().transpose().map_err(no_json)? {
         None => Ok(None),
@@ -76,7 +76,7 @@ fn host_of(folder: &Path, name: &str) -> Result<Option<String>, String> {
     let path = folder.join(hash).join("meta.json");
     let bytes = read_named(&path, LONGEST).map_err(|error| error.to_string())?;
     let damaged = |why: &str| {
-        let path = escape(&path.to_string_lossy());
+        let path = escape_path(&path);
         format!("{path}: {why}; make it anew with `docker context create`")
     };
     let meta: Value =
@@ -95,7 +95,7 @@ fn host_of(folder: &Path, name: &str) -> Result<Option<String>, String> {
     }
 }
 
-/// A field of an object, by its name in whatever case.
+/// A field of an object, whatever the case of its name.
 fn field<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
     let is_it = |(key, _): &(&String, &Value)| key.eq_ignore_ascii_case(name);
     object.iter().find(is_it).map(|(_, value)| value)

@@ -1,10 +1,10 @@
-//! Whether Swarm deploys to this node. Decides by the states of a service's update and of
-//! its tasks what is under way, and what Swarm calls under way for ever though nothing of it
-//! can move. docs/refusals.md has the table.
+//! Whether Swarm deploys to this node. Decides by the states of a service's update and tasks
+//! what is under way, and what Swarm will report as under way for ever though nothing of it can
+//! move. docs/refusals.md has the table.
 //!
-//! A removal threatens a deploy while it pulls. A task pulls before it is `ready`: from
-//! then on its container is here and keeps its image. Whatever the states, the images of
-//! every spec and task are kept.
+//! A removal threatens a deploy while it pulls. A task pulls before it is `ready`: after that
+//! its container is here and keeps its image. Whatever the states, the images of every spec and
+//! task are kept.
 
 use std::collections::BTreeSet;
 
@@ -14,11 +14,11 @@ use crate::model::text::{Untrusted, escape};
 /// The state of an update.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Update {
-    /// There was none, or it is over.
+    /// There was none, or it has ended.
     Over,
-    /// Swarm has stopped it after a failure and does not go on with it.
+    /// Swarm stopped it after a failure and does not continue it.
     Paused(String),
-    /// Swarm says that it goes on. Also any state that is not known here.
+    /// Swarm continues it; also any unknown state.
     Going(String),
 }
 
@@ -34,12 +34,9 @@ impl Update {
 
 /// Where a task is to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Place {
-    /// On this node.
+pub(super) enum Placement {
     Here,
-    /// On another.
     Elsewhere,
-    /// No node was found for it yet.
     Nowhere,
 }
 
@@ -48,40 +45,40 @@ pub(super) struct ListedTask<'a> {
     pub(super) id: &'a str,
     pub(super) state: &'a str,
     pub(super) desired: &'a str,
-    /// Swarm gives an error; for a task that waits, why no node is fit for it.
+    /// Swarm reports an error; for a waiting task, why no node is fit for it.
     pub(super) given_up: bool,
-    pub(super) place: Place,
-    /// 0 where its service has a task on each node.
+    pub(super) place: Placement,
+    /// 0 for a service with a task on each node.
     pub(super) slot: u64,
     pub(super) force_update: u64,
     pub(super) images: &'a [String],
 }
 
-/// How far a task is, as far as it matters here.
+/// How far a task is, as far as it matters for pulls.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Way {
-    /// Its container was here. The next task in its place with the same images, all named
-    /// by their digests, has nothing to pull.
+pub(super) enum Stage {
+    /// Its container was here. The next task in its place with the same images, all by digest,
+    /// has nothing to pull.
     WasHere { place: String },
-    /// On its way on this node, before its container is here. `again`: its place, where an
+    /// Under way on this node, before its container exists. `again`: its place, where an
     /// earlier task may have pulled all its images.
     Comes {
         id: String,
         state: String,
         again: Option<String>,
     },
-    /// On its way, and pulls nothing here: it is on another node, on none yet, or its
-    /// container is here.
+    /// Under way, but pulls nothing here: it is on another node, on none yet, or its container
+    /// exists.
     Moves,
-    /// It waits for a fit node, and Swarm has found none.
+    /// It waits, because Swarm finds no fit node.
     GivenUp,
 }
 
-impl Way {
-    /// `None` for a task that is over or has reached the state that it is to have.
+impl Stage {
+    /// `None` for a task that has ended or has its desired state.
     pub(super) fn of(task: &ListedTask<'_>) -> Option<Self> {
-        // It runs, has run, or is to end: nothing more is pulled for it. A task that was
-        // told to end while it pulled is `shutdown`, too, and never had a container.
+        // It runs, has run, or must end: nothing more is pulled for it. A task that was told to
+        // end while it pulled is `shutdown`, too, and never had a container.
         let container = match task.state {
             "running" | "complete" | "failed" => Some(true),
             "shutdown" | "rejected" | "remove" | "orphaned" => Some(false),
@@ -96,7 +93,7 @@ impl Way {
             )
         };
         if let Some(container) = container {
-            let was_here = container && task.place == Place::Here;
+            let was_here = container && task.place == Placement::Here;
             return was_here.then(|| Self::WasHere { place: place() });
         }
         let ends = ["shutdown", "failed", "rejected", "remove", "orphaned"];
@@ -107,10 +104,9 @@ impl Way {
             return Some(Self::GivenUp);
         }
         Some(match (task.place, task.state) {
-            (Place::Elsewhere | Place::Nowhere, _) | (Place::Here, "ready" | "starting") => {
-                Self::Moves
-            }
-            (Place::Here, state) => Self::Comes {
+            (Placement::Elsewhere | Placement::Nowhere, _)
+            | (Placement::Here, "ready" | "starting") => Self::Moves,
+            (Placement::Here, state) => Self::Comes {
                 id: task.id.chars().take(12).collect(),
                 state: state.to_owned(),
                 again: task.images.iter().all(|image| is_pinned(image)).then(place),
@@ -129,38 +125,40 @@ impl Way {
     }
 }
 
-/// An engine asks no registry for an image that is here under such a name.
+/// An engine does not ask a registry for an image that it has under such a name.
 fn is_pinned(image: &str) -> bool {
     image.contains("@sha256:")
 }
 
-/// At most so many of a service's tasks are named.
+/// Tasks of a service that are named, at most.
 const NAMED: usize = 3;
 
-/// The deploy that a service's update and tasks make up, unless all of them are over.
-pub(super) fn deploy(service: String, update: Option<&Update>, ways: &[Way]) -> Option<Deploy> {
-    let earlier = ways.iter().filter_map(|way| match way {
-        Way::WasHere { place } => Some(place.as_str()),
-        Way::Comes { .. } | Way::Moves | Way::GivenUp => None,
+/// The deploy that consists of a service's update and tasks; `None` if they have all ended.
+pub(super) fn deploy(service: String, update: Option<&Update>, stages: &[Stage]) -> Option<Deploy> {
+    let earlier = stages.iter().filter_map(|one| match one {
+        Stage::WasHere { place } => Some(place.as_str()),
+        Stage::Comes { .. } | Stage::Moves | Stage::GivenUp => None,
     });
     let earlier: BTreeSet<&str> = earlier.collect();
     let was_here = |again: &Option<String>| {
         let place = again.as_deref();
         place.is_some_and(|place| earlier.contains(place))
     };
-    let comes = ways.iter().filter_map(|way| match way {
-        Way::Comes { id, state, again } if !was_here(again) => Some((id.as_str(), state.as_str())),
-        Way::Comes { .. } | Way::WasHere { .. } | Way::Moves | Way::GivenUp => None,
+    let comes = stages.iter().filter_map(|one| match one {
+        Stage::Comes { id, state, again } if !was_here(again) => {
+            Some((id.as_str(), state.as_str()))
+        }
+        Stage::Comes { .. } | Stage::WasHere { .. } | Stage::Moves | Stage::GivenUp => None,
     });
     let comes: Vec<(&str, &str)> = comes.collect();
-    let given_up = ways.contains(&Way::GivenUp);
-    // Also a task that is not waited for here.
-    let moves = |way: &Way| matches!(way, Way::Moves | Way::Comes { .. });
+    let given_up = stages.contains(&Stage::GivenUp);
+    // Also a task that needs no waiting here.
+    let moves = |one: &Stage| matches!(one, Stage::Moves | Stage::Comes { .. });
     let (state, goes_on) = match update.unwrap_or(&Update::Over) {
         Update::Over => (None, false),
         Update::Paused(state) => (Some(state), false),
         // Between two steps of an update no task moves.
-        Update::Going(state) => (Some(state), !given_up || ways.iter().any(moves)),
+        Update::Going(state) => (Some(state), !given_up || stages.iter().any(moves)),
     };
     let mut what: Vec<String> = Vec::new();
     what.extend(state.map(|state| format!("update is {}", escape(state))));

@@ -1,4 +1,4 @@
-//! What an image's index or manifest is: enough to lead a name to it again.
+//! The descriptor of an image's index or manifest: enough to give it a name again.
 
 use serde::Deserialize;
 
@@ -12,18 +12,18 @@ pub struct Descriptor {
     pub size: u64,
 }
 
-/// As the engine writes it, from 28.0 on and on the containerd store alone.
+/// Engines write it from 28.0 on, and only on the containerd store.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Written {
+pub(super) struct RawDescriptor {
     media_type: Option<String>,
     digest: Option<String>,
     size: Option<u64>,
 }
 
 impl Descriptor {
-    /// The one of this image: there its id is its digest.
-    pub(super) fn of(id: &ImageId, written: Option<Written>) -> Observed<Self> {
+    /// On the containerd store the image's id is its digest.
+    pub(super) fn of(id: &ImageId, written: Option<RawDescriptor>) -> Observed<Self> {
         let Some(written) = written else {
             return Observed::Unknown("the engine gives no descriptor of it".into());
         };

@@ -1,5 +1,5 @@
-//! Giving an image of the containerd store a digest reference without its registry: by
-//! loading an index that names what is here.
+//! Gives an image of the containerd store a digest reference without its registry: loads an
+//! index that names existing content.
 
 use hyper::body::Bytes;
 use serde_json::json;
@@ -13,9 +13,9 @@ use crate::engine::tar::{END, add};
 use crate::model::reference::Reference;
 
 impl Reader {
-    /// Gives an image of the containerd store these digest references, which it must not
-    /// have. The engine checks nothing: of an image that is not here it makes names that
-    /// lead to nothing.
+    /// Gives an image of the containerd store these digest references, which it must not have.
+    /// The engine checks nothing: for an image that is not here it makes names that lead to
+    /// nothing.
     pub(super) async fn set_digests(
         &self,
         doing: &str,
@@ -74,7 +74,7 @@ mod tests {
         }
     }
 
-    /// What comes of a load that the engine answers so.
+    /// The result of a load with this answer.
     async fn loads(answer: &'static str) -> Result<(), EngineError> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("docker.sock");

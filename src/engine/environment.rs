@@ -1,4 +1,4 @@
-//! What the environment says of the engine, and why it leads to none.
+//! The environment variables that may name the engine, and the error where they name none.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -7,7 +7,6 @@ use crate::exit::{Exit, Fault};
 use crate::host::variables;
 use crate::model::text::escape;
 
-/// Variables that may name the engine.
 #[derive(Debug, Clone, Default)]
 pub struct Environment {
     /// `$DOCKER_HOST`.
@@ -30,7 +29,7 @@ impl Environment {
     }
 }
 
-/// Why there is no address. Fit to print.
+/// Fit to print.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AddressError {
     /// 2 where the command line or the environment names a wrong one; 69 where a docker

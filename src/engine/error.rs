@@ -1,5 +1,3 @@
-//! What goes wrong between us and the engine.
-
 use std::fmt;
 
 use bollard::errors::Error as Bollard;
@@ -9,17 +7,17 @@ use crate::model::text::escape;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EngineError {
-    /// What was being done, fit to follow "cannot".
+    /// The action, fit to follow "cannot".
     pub doing: String,
     pub kind: Failure,
-    /// What was seen, fit to print.
+    /// Fit to print.
     pub why: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failure {
-    /// No answer: the engine is not there, or went while it answered. What a request that
-    /// changes something did is unknown.
+    /// No answer: the engine is not there, or went away while it answered. Whether the request
+    /// changed anything is unknown.
     Lost,
     /// The socket may not be opened.
     Permission,
@@ -71,7 +69,7 @@ impl EngineError {
         Self::new(doing, Failure::Nonsense, escape(&why.to_string()))
     }
 
-    /// `clear` takes out what must not be shown, before the text is cut.
+    /// `clear` removes secrets before the text is cut.
     pub(super) fn from_bollard(
         doing: &str,
         error: &Bollard,
@@ -107,7 +105,7 @@ impl EngineError {
     }
 }
 
-/// hyper's own message leaves out what the system said.
+/// hyper's own message leaves out the system's error.
 fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

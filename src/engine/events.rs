@@ -1,7 +1,6 @@
-//! Events: an engine keeps the last 256, in memory. They fill the gap between two surveys,
-//! and can only show that an image was wanted later than a survey saw. Where events are
-//! lost, a use between two surveys may stay unknown: docs/reliability.md, "What is not
-//! covered".
+//! Events: an engine keeps the last 256, in memory. They fill the gap between two surveys, and
+//! can only show that an image was wanted later than a survey saw. Where events are lost, a use
+//! between two surveys may stay unknown: docs/reliability.md, "What is not covered".
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Deserialize;
@@ -16,8 +15,8 @@ use crate::model::text::{Untrusted, encode};
 use crate::model::{Event, EventKind, ImageId};
 
 impl Reader {
-    /// Events from `since` to `until`, which has passed. Where `since` is `None`, nothing
-    /// is remembered and no events are asked for.
+    /// Events from `since` to `until`, which has passed. None if `since` is `None`: there is no
+    /// ledger to add them to.
     pub async fn events(
         &self,
         info: &Info,
@@ -35,9 +34,9 @@ impl Reader {
             .await
     }
 
-    /// Events that show an image to be wanted and that inspecting it does not show. Asked
-    /// for before each removal, so without those of our own removals, of names, which
-    /// inspecting shows, and of containers that are listed anyway.
+    /// Events that show that an image is wanted where an inspection does not. Asked for before
+    /// each removal, so without events of our own removals, of names (an inspection shows
+    /// them), and of containers (they are listed anyway).
     pub async fn wanted(
         &self,
         info: &Info,
@@ -52,13 +51,13 @@ impl Reader {
             .await
     }
 
-    /// What was done to images from `since` to `until`, which has passed.
+    /// Events of images from `since` to `until`, which has passed.
     pub async fn meanwhile(
         &self,
         info: &Info,
         since: DateTime<Utc>,
         until: DateTime<Utc>,
-    ) -> Result<Vec<Meanwhile>, EngineError> {
+    ) -> Result<Vec<ImageEvent>, EngineError> {
         let doing = "read what was done to images meanwhile (GET /events)";
         let filter = r#"{"type":["image"],"event":["tag","pull","load","untag","delete"]}"#;
         let keep = |message: Message| Ok(meanwhile(&message).into_iter().collect());
@@ -74,8 +73,8 @@ impl Reader {
         info: &Info,
         keep: impl Fn(Message) -> Result<Vec<T>, String>,
     ) -> Result<Vec<T>, EngineError> {
-        // To the nanosecond, for the latest events show best what is wanted. An end in the
-        // past ends the stream at once.
+        // To the nanosecond, because the latest events tell most. An end in the past ends the
+        // stream at once.
         let stamp =
             |at: DateTime<Utc>| format!("{}.{:09}", at.timestamp(), at.timestamp_subsec_nanos());
         let path = format!(
@@ -90,13 +89,12 @@ impl Reader {
     }
 }
 
-/// So that no gap is left between two surveys.
+/// Leaves no gap between two surveys.
 fn a_second_before(at: DateTime<Utc>) -> DateTime<Utc> {
     at.checked_sub_signed(TimeDelta::seconds(1)).unwrap_or(at)
 }
 
-/// The fields that are read of an event: each event of a container also has the labels of
-/// its image.
+/// Only the fields that are used: each event of a container also has the labels of its image.
 #[derive(Deserialize)]
 struct Message {
     #[serde(rename = "Type")]
@@ -138,7 +136,7 @@ impl Weighed for Event {
     }
 }
 
-impl Weighed for Meanwhile {
+impl Weighed for ImageEvent {
     fn weight(&self) -> usize {
         size_of::<Self>() + 400
     }
@@ -151,16 +149,15 @@ pub struct Claim {
     pub name: Reference,
 }
 
-/// What was done to an image while a run removed some.
+/// An event of an image during a run.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Meanwhile {
-    /// When the engine had done it.
+pub struct ImageEvent {
     pub at: DateTime<Utc>,
-    pub what: Did,
+    pub what: ImageAction,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Did {
+pub enum ImageAction {
     /// Somebody gave an image a name.
     Tag(Claim),
     /// Somebody pulled this name; the engine does not say which image that is.
@@ -172,21 +169,28 @@ pub enum Did {
     Delete(ImageId),
 }
 
-fn meanwhile(message: &Message) -> Option<Meanwhile> {
+fn meanwhile(message: &Message) -> Option<ImageEvent> {
     let actor = message.actor.as_ref()?;
     let id = || actor.id.as_ref()?.parse().ok();
     let what = match message.action.as_deref()? {
-        "tag" => Did::Tag(claim(message)?),
-        "pull" => Did::Pull(actor.id.as_ref()?.parse().ok()?),
-        "load" => Did::Load(id()?),
-        "untag" => Did::Untag(id()?, untagged(actor)),
-        "delete" => Did::Delete(id()?),
+        "tag" => ImageAction::Tag(claim(message)?),
+        "pull" => ImageAction::Pull(pulled(actor.id.as_ref()?)?),
+        "load" => ImageAction::Load(id()?),
+        "untag" => ImageAction::Untag(id()?, untagged(actor)),
+        "delete" => ImageAction::Delete(id()?),
         _ => return None,
     };
-    Some(Meanwhile {
+    Some(ImageEvent {
         at: message.at()?,
         what,
     })
+}
+
+/// `None` where all tags of a repository were pulled: a graphdriver store then names only the
+/// repository.
+fn pulled(name: &str) -> Option<Reference> {
+    let (_, last) = name.rsplit_once('/').unwrap_or(("", name));
+    name.parse().ok().filter(|_| last.contains([':', '@']))
 }
 
 /// A graphdriver store has the image's id in place of the name.
@@ -206,7 +210,7 @@ fn claim(message: &Message) -> Option<Claim> {
     (!claim.name.is_ours()).then_some(claim)
 }
 
-/// Which images a message shows to have been wanted.
+/// The images that were wanted, by this message.
 fn wanted(message: &Message) -> Vec<Event> {
     let actor = message.actor.as_ref();
     let attributes = actor.and_then(|actor| actor.attributes.as_ref());
@@ -220,7 +224,7 @@ fn wanted(message: &Message) -> Vec<Event> {
         tag: tag.map(Untrusted::new),
     };
     match (message.kind.as_deref(), message.action.as_deref()) {
-        // Being deleted does not show an image to be wanted.
+        // A deletion does not show that an image is wanted.
         (Some("image"), Some("delete" | "prune")) => Vec::new(),
         (Some("image"), action) => {
             let name = attributes.and_then(|attributes| attributes.name.clone());
@@ -302,6 +306,26 @@ mod tests {
     }
 
     #[test]
+    fn a_pull_of_all_tags_is_no_pull_of_latest() {
+        let done = |name: &str| {
+            let text = format!(
+                r#"{{"Type":"image","Action":"pull","Actor":{{"ID":"{name}"}},"time":1800000000}}"#
+            );
+            meanwhile(&serde_json::from_str(&text).unwrap()).map(|done| done.what)
+        };
+        assert_eq!(done("r.example:5000/app"), None);
+        assert_eq!(done("app"), None);
+        for name in ["app:latest", "r.example:5000/app:1"] {
+            assert_eq!(done(name), Some(ImageAction::Pull(name.parse().unwrap())));
+        }
+        let digest = format!("app@sha256:{:064}", 7);
+        assert_eq!(
+            done(&digest),
+            Some(ImageAction::Pull(digest.parse().unwrap()))
+        );
+    }
+
+    #[test]
     fn a_pull_tells_the_name_that_was_asked_for_and_a_load_the_image() {
         let kinds = |action: &str, id: &str, name: &str| {
             let text = format!(
@@ -354,8 +378,8 @@ mod tests {
         };
         let image: ImageId = id.parse().unwrap();
         let name = "app:1".parse().unwrap();
-        assert_eq!(told("app:1"), Did::Untag(image.clone(), Some(name)));
-        assert_eq!(told(&id), Did::Untag(image, None));
+        assert_eq!(told("app:1"), ImageAction::Untag(image.clone(), Some(name)));
+        assert_eq!(told(&id), ImageAction::Untag(image, None));
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! An image as the engine exports it (GET /images/{id}/get), piece by piece. Decides
-//! only how long to wait for each piece; it keeps nothing and knows nothing of the content.
+//! An image as the engine exports it (GET /images/{id}/get), piece by piece. Decides only how
+//! long to wait for each piece; it knows nothing of the content.
 
 use std::time::Duration;
 
@@ -13,13 +13,12 @@ use crate::model::{ImageId, Pace};
 /// A graphdriver engine first copies all layers, then answers.
 const FIRST: Duration = Duration::from_secs(30 * 60);
 
-/// Between two pieces the engine writes nothing, and no disk and no engine is slower.
+/// No disk and no engine is slower.
 const PACE: Pace = Pace {
     pause: Duration::from_secs(60),
     slowest: 64 << 10,
 };
 
-/// An export under way.
 #[derive(Debug)]
 pub struct Export {
     doing: String,
@@ -29,8 +28,7 @@ pub struct Export {
 }
 
 impl Reader {
-    /// Asks for an image. No limit on the length of answers applies here: the caller
-    /// counts the bytes.
+    /// No limit on the length of answers applies here: the caller counts the bytes.
     pub async fn export(&self, id: &ImageId) -> Result<Export, EngineError> {
         let doing = format!("read image {} out of the engine", id.short());
         let path = format!("/images/{id}/get");

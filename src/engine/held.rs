@@ -1,6 +1,6 @@
-//! What the containerd store holds of each image: which of its platforms are here (from API 1.47
-//! on), and which repositories it came from or went to (from 1.54 on). The engine calls the
-//! first experimental: what is absent or makes no sense is not known, and no error.
+//! What the containerd store holds of each image: which of its platforms are here (from API
+//! 1.47 on), and which repositories it came from or went to (from 1.54 on). The engine calls
+//! the former experimental, so an absent or senseless answer is unknown and no error.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +18,7 @@ use crate::model::{ImageId, Store};
 
 /// How much of one platform is here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Share {
+pub enum Completeness {
     Nothing,
     Part,
     All,
@@ -26,29 +26,28 @@ pub enum Share {
 
 /// What the store holds of one image.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Held {
-    /// Without attestations. Of a platform's variants the one of which most is here.
-    platforms: BTreeMap<Platform, Share>,
+pub struct StoredContent {
+    /// Without attestations. For a platform with several variants, the most complete one.
+    platforms: BTreeMap<Platform, Completeness>,
     /// Repositories that it was pulled from or pushed to, each as the engine writes it;
     /// `None` where the engine does not tell.
     repositories: Option<BTreeSet<String>>,
 }
 
-impl Held {
-    /// How much of a platform is here; `None` where the image has no such platform, or this is
-    /// not known.
-    pub fn share(&self, platform: &Platform) -> Option<Share> {
+impl StoredContent {
+    /// `None` where the image has no such platform, or the engine does not tell.
+    pub fn share(&self, platform: &Platform) -> Option<Completeness> {
         self.platforms.get(platform).copied()
     }
 
-    /// The platforms all of whose content is here.
+    /// The platforms whose content is all here.
     pub fn whole(&self) -> impl Iterator<Item = &Platform> {
         let all = self.platforms.iter();
-        let all = all.filter(|(_, share)| **share == Share::All);
+        let all = all.filter(|(_, share)| **share == Completeness::All);
         all.map(|(platform, _)| platform)
     }
 
-    /// Whether it is known that the image was never pulled or pushed by this name.
+    /// Whether the image surely was never pulled or pushed by this name.
     pub fn is_stranger_to(&self, name: &Reference) -> bool {
         let Some(known) = &self.repositories else {
             return false;
@@ -64,8 +63,8 @@ impl Held {
 }
 
 impl Reader {
-    /// Nothing for an engine that cannot tell.
-    pub async fn held(&self, info: &Info) -> Result<BTreeMap<ImageId, Held>, EngineError> {
+    /// Empty for an engine that cannot tell.
+    pub async fn held(&self, info: &Info) -> Result<BTreeMap<ImageId, StoredContent>, EngineError> {
         if info.facts.store != Store::Containerd || self.api < (1, 47) {
             return Ok(BTreeMap::new());
         }
@@ -92,7 +91,7 @@ impl Reader {
     }
 }
 
-impl Weighed for (ImageId, Held) {
+impl Weighed for (ImageId, StoredContent) {
     fn weight(&self) -> usize {
         let repositories = self.1.repositories.iter().flatten();
         let repositories: usize = repositories.map(|name| 64 + name.len()).sum();
@@ -100,7 +99,7 @@ impl Weighed for (ImageId, Held) {
     }
 }
 
-/// The fields that are read of an entry.
+/// Only the fields that are used.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Summary {
@@ -109,7 +108,7 @@ struct Summary {
     manifests: Vec<Manifest>,
 }
 
-/// Not attestations, nor what the engine does not know.
+/// Leaves out attestations and unknown kinds.
 fn images<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Manifest>, D::Error> {
     some_of(from, |manifest: Manifest| {
         Some(manifest).filter(|manifest| manifest.kind == "image")
@@ -168,24 +167,24 @@ fn builds<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<()>, D::Error> {
 }
 
 impl Summary {
-    fn held(self) -> Result<(ImageId, Held), String> {
+    fn held(self) -> Result<(ImageId, StoredContent), String> {
         let id = self.id.parse().map_err(|e| format!("{e}"))?;
-        let mut held = Held::default();
+        let mut held = StoredContent::default();
         for manifest in self.manifests {
             let Some(data) = manifest.image_data else {
                 continue;
             };
             let share = match (manifest.available, manifest.size.content) {
-                (true, _) => Share::All,
-                (false, 0) => Share::Nothing,
-                (false, _) => Share::Part,
+                (true, _) => Completeness::All,
+                (false, 0) => Completeness::Nothing,
+                (false, _) => Completeness::Part,
             };
             if let Some(platform) = Platform::given(data.platform.os, data.platform.architecture) {
                 let known = held.platforms.entry(platform).or_insert(share);
                 *known = share.max(*known);
             }
-            // An image of which neither is told was loaded, imported, or made by the classic
-            // builder: or the engine does not remember.
+            // An image with neither was loaded, imported or made by the classic builder; or the
+            // engine does not remember.
             let identity = data.identity;
             let identity = identity.filter(|told| !told.pull.is_empty() || !told.build.is_empty());
             if let Some(identity) = identity {
@@ -202,7 +201,7 @@ mod tests {
     use super::*;
     use crate::engine::list::object;
 
-    fn held(manifests: &str) -> Held {
+    fn held(manifests: &str) -> StoredContent {
         let text = format!(r#"{{"Id":"sha256:{:064}","Manifests":{manifests}}}"#, 7);
         let summary: Summary = object(text.as_bytes()).unwrap();
         summary.held().unwrap().1
@@ -230,9 +229,9 @@ mod tests {
         ];
         let held = held(&format!("[{}]", all.join(",")));
         let share = |architecture| held.share(&platform(architecture));
-        assert_eq!(share("amd64"), Some(Share::Nothing));
-        assert_eq!(share("arm64"), Some(Share::All));
-        assert_eq!(share("arm"), Some(Share::Part), "of two variants");
+        assert_eq!(share("amd64"), Some(Completeness::Nothing));
+        assert_eq!(share("arm64"), Some(Completeness::All));
+        assert_eq!(share("arm"), Some(Completeness::Part), "of two variants");
         assert_eq!(share("riscv64"), None);
         let whole: Vec<&Platform> = held.whole().collect();
         assert_eq!(whole, [&platform("arm64")]);
@@ -242,7 +241,7 @@ mod tests {
     fn what_is_not_told_is_not_known() {
         for manifests in ["null", "[]"] {
             let held = held(manifests);
-            assert_eq!(held, Held::default());
+            assert_eq!(held, StoredContent::default());
             assert!(!held.is_stranger_to(&"app:1".parse().unwrap()));
         }
     }

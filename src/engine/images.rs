@@ -11,7 +11,7 @@ use crate::engine::info::Info;
 use crate::engine::items::Form;
 use crate::engine::names::sort_names;
 use crate::engine::reader::Reader;
-use crate::engine::sparing::{Texts, Written, some_of};
+use crate::engine::sparing::{KeptLabels, Texts, some_of};
 use crate::model::reference::Reference;
 use crate::model::{Bytes, Dates, Image, ImageId, Incomplete, Observed, Store};
 
@@ -64,18 +64,18 @@ impl Reader {
     }
 }
 
-/// Which sizes of an image an engine tells.
+/// Which sizes of an image an engine reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sizes {
-    /// Not what it shares.
+    /// Only the whole size.
     Unshared,
-    /// What it shares; on the containerd store unpacked.
+    /// Also the shared size; on the containerd store unpacked.
     Shared,
     /// On the containerd store also how much of it is unpacked. The engine has computed this
-    /// anyway, so that the list takes no longer.
+    /// anyway, so it costs no time.
     SharedAndUnpacked,
-    /// On the containerd store what it shares unpacked and compressed: from engine 29.5 on,
-    /// and so wherever API 1.55 is spoken.
+    /// On the containerd store the shared size, unpacked and compressed together: from engine
+    /// 29.5 on, and so wherever API 1.55 is spoken.
     SharedOfBoth,
 }
 
@@ -95,7 +95,7 @@ impl Weighed for Image {
     }
 }
 
-/// The fields that are read of an entry.
+/// Only the fields that are used.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Summary {
@@ -108,11 +108,11 @@ struct Summary {
     created: i64,
     size: i64,
     shared_size: i64,
-    /// How much of it is unpacked; `None` where this is not told.
+    /// Bytes that are unpacked; `None` where the engine does not tell.
     #[serde(rename = "Manifests", default, deserialize_with = "unpacked")]
     unpacked: Option<u64>,
     #[serde(deserialize_with = "null_or_there")]
-    labels: Written,
+    labels: KeptLabels,
 }
 
 /// Engines write null for none. An entry without the field is an error, and must not be
@@ -140,7 +140,7 @@ fn unpacked<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error>
     }
     let each = some_of(from, |manifest: Manifest| manifest.image_data)?;
     let each = each.iter().map(|data| u64::try_from(data.size.unpacked));
-    // Of an image without a manifest here nothing is told.
+    // The engine tells nothing for an image without a manifest here.
     Ok(each
         .collect::<Result<Vec<u64>, _>>()
         .ok()
@@ -152,7 +152,8 @@ fn unpacked<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error>
         }))
 }
 
-/// What stays of an image at most when it goes. Compressed it shares no more than unpacked.
+/// How much of an image stays at most after its removal. It shares no more compressed bytes
+/// than unpacked ones.
 fn stays(sizes: Sizes, size: u64, shared: u64, unpacked: Option<u64>) -> Option<Bytes> {
     match (sizes, unpacked) {
         (Sizes::SharedOfBoth, _) => Some(Bytes(shared)),
@@ -253,7 +254,7 @@ mod tests {
         assert!(image.incomplete.is_some());
     }
 
-    /// 100 unpacked and 40 compressed. Of 80 that are shared, 32 are so compressed.
+    /// 100 unpacked and 40 compressed; 80 are shared, of which 32 compressed.
     #[test]
     fn what_a_containerd_store_frees_at_least_is_nearer_where_it_tells_both_sizes() {
         let frees = |shared: u64, sizes, manifests: &str| {

@@ -1,4 +1,4 @@
-//! What an engine says of itself and of how much it has (GET /info).
+//! An engine's description of itself (GET /info).
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -10,9 +10,11 @@ use crate::engine::reader::Reader;
 use crate::model::text::Untrusted;
 use crate::model::{EngineFacts, Store};
 
+pub(super) const DESCRIBE: &str = "read the engine's description (GET /info)";
+
 #[derive(Debug)]
 pub struct Info {
-    /// `containerd_root` is not filled in here: only the host can tell it.
+    /// Without `containerd_root`, which only the host can tell.
     pub facts: EngineFacts,
     /// The socket of the containerd that the engine uses, from API 1.46 on.
     pub containerd_address: Option<String>,
@@ -50,9 +52,11 @@ impl SwarmRole {
 
 impl Reader {
     pub async fn info(&self) -> Result<Info, EngineError> {
-        let doing = "read the engine's description (GET /info)";
-        let info = self.ask(doing, self.docker.info()).await?;
-        let missing = |what: &str| EngineError::nonsense(doing, format!("it has no {what}"));
+        self.info_of(self.ask(DESCRIBE, self.docker.info()).await?)
+    }
+
+    pub(super) fn info_of(&self, info: SystemInfo) -> Result<Info, EngineError> {
+        let missing = |what: &str| EngineError::nonsense(DESCRIBE, format!("it has no {what}"));
         // An empty list is checked against these.
         let count = |what: &str, count: Option<i64>| {
             let count = count.filter(|count| *count >= 0);
@@ -63,7 +67,7 @@ impl Reader {
         let store = self.store(&info);
         let root_dir = info.docker_root_dir.map(PathBuf::from);
         let root_dir = root_dir.ok_or_else(|| missing("DockerRootDir"))?;
-        // Podman makes up a new id for each answer.
+        // Podman generates a new id for each answer.
         let id = match store {
             Store::Podman => Some(format!("podman:{}", root_dir.display())),
             Store::Graphdriver | Store::Containerd => info.id,
@@ -100,7 +104,7 @@ impl Reader {
         }
     }
 
-    /// Asks for a list, and once more where it is empty while GET /info counts some.
+    /// Asks for a list, and again if it is empty while GET /info counts some.
     pub(super) async fn counted_list<T, F: Future<Output = Result<Vec<T>, EngineError>>>(
         &self,
         doing: &str,
@@ -118,8 +122,8 @@ impl Reader {
         Ok(list)
     }
 
-    /// A figure of GET /info as it is now: the last container or image may have gone
-    /// since the first time.
+    /// A figure of GET /info as it is now: the last container or image may have gone since the
+    /// first time.
     async fn counted(&self, figure: fn(SystemInfo) -> Option<i64>) -> Result<i64, EngineError> {
         let doing = "count again (GET /info)";
         let info = self.ask(doing, self.docker.info()).await?;

@@ -1,4 +1,4 @@
-//! One image by itself (GET /images/{name}/json): its names, and where a name leads.
+//! Inspects one image (GET /images/{name}/json): its names, and where a name leads.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
 use crate::engine::allowance::LONGEST_ITEM;
-use crate::engine::descriptor::{Descriptor, Written};
+use crate::engine::descriptor::{Descriptor, RawDescriptor};
 use crate::engine::error::{EngineError, Failure};
 use crate::engine::list::{LONGEST_WHOLE, object};
 use crate::engine::names::sort_names;
@@ -17,19 +17,18 @@ use crate::model::reference::Reference;
 use crate::model::text::escape;
 use crate::model::{ImageId, Observed};
 
-/// What inspecting one image shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inspected {
     pub tags: BTreeSet<Reference>,
     pub digests: BTreeSet<Reference>,
-    /// Those of `digests` that the containerd store may have made up from a tag, and that go
+    /// Those of `digests` that the containerd store may have derived from a tag, and that go
     /// with it.
     pub made_up: BTreeSet<Reference>,
     /// The names that secateur gave it.
     pub ours: BTreeSet<Reference>,
-    /// When a tag was last set here; `Known(None)` where the engine says that none was.
+    /// When a tag was last set here; `Known(None)`: never.
     pub last_tag_time: Observed<Option<DateTime<Utc>>>,
-    /// What its names lead to; Unknown where they could not be put back.
+    /// What its names lead to; if Unknown, they cannot be put back.
     pub descriptor: Observed<Descriptor>,
 }
 
@@ -41,7 +40,7 @@ struct Answer {
     repo_tags: Option<Texts>,
     repo_digests: Option<Texts>,
     metadata: Option<Metadata>,
-    descriptor: Option<Written>,
+    descriptor: Option<RawDescriptor>,
     #[serde(rename = "RootFS")]
     root_fs: Option<RootFs>,
     os: Option<String>,
@@ -60,18 +59,17 @@ struct RootFs {
 pub struct Described {
     /// The DiffIDs of its layers, lowest first; `None` where the engine names none.
     pub layers: Option<Vec<String>>,
-    /// On a containerd store, the best of all platforms that are here.
+    /// On a containerd store, the best match of all platforms that are here.
     pub platform: Option<Platform>,
 }
 
-/// Where a name leads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Leads {
     /// There is no such name.
     Nowhere,
-    /// The name is listed, but its image is gone: so on the containerd store (28.5.2) for
-    /// a tag that was set at the moment of a removal. The answer has an id, the tag, and
-    /// an empty `RootFS`.
+    /// The name is listed, but its image is gone. It happens on the containerd store (28.5.2)
+    /// when a tag is set at the moment of a removal; the answer has an id, the tag, and an
+    /// empty `RootFS`.
     ToNothing,
     ToAnImage,
 }
@@ -93,7 +91,6 @@ impl Reader {
         }
     }
 
-    /// What an image is made of, and for which platform.
     pub async fn described(&self, id: &ImageId) -> Result<Described, EngineError> {
         self.answer(id, |image| {
             Ok(Described {
@@ -105,7 +102,7 @@ impl Reader {
         .await
     }
 
-    /// Reads the answer about one image. It may only be as long as an item of a list, for
+    /// Reads the answer about one image. It may only be as long as an item of a list, because
     /// several images are inspected at once.
     async fn answer<T>(
         &self,
@@ -136,7 +133,7 @@ impl Reader {
         }
     }
 
-    /// The id that a name leads to, also where its image is gone.
+    /// The id that a name leads to, even if its image is gone.
     pub async fn named(&self, name: &Reference) -> Option<ImageId> {
         let body = self.answer_about(name).await.ok()?;
         object::<Answer>(&body).ok()?.id?.parse().ok()
@@ -149,7 +146,7 @@ impl Reader {
     }
 }
 
-/// Whether an answer about a name is about an image that is made of something.
+/// Whether the answer is about an image with content.
 fn is_whole(image: Answer) -> bool {
     let made_of = image.root_fs.as_ref().and_then(|root| root.kind.as_deref());
     let made = made_of.is_some_and(|kind| !kind.is_empty());
@@ -157,7 +154,7 @@ fn is_whole(image: Answer) -> bool {
     made && id.is_some_and(|id| seen(&id, image).is_ok())
 }
 
-/// An answer about another image, or about none, is an error: removals rest on it.
+/// An answer about another image or none is an error, because removals depend on it.
 fn seen(asked: &ImageId, image: Answer) -> Result<Inspected, String> {
     let about = image.id.unwrap_or_default();
     if about.parse().ok().as_ref() != Some(asked) {

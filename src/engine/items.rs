@@ -1,5 +1,5 @@
-//! Cuts a long answer into its items as it comes, so that a list is never in memory as
-//! text. It knows nothing of what the items are.
+//! Cuts a long answer into its items as it arrives, so that a list is never in memory as text.
+//! It knows nothing of the content of the items.
 
 use crate::engine::allowance::LONGEST_ITEM;
 use crate::model::text::escape;
@@ -13,19 +13,19 @@ pub(super) enum Form {
     Stream,
 }
 
-/// Finds where items begin and end. Whether an item is JSON is for `serde_json` to say:
-/// text that is no JSON may be cut anywhere, and its pieces are no JSON either.
+/// Finds where items begin and end. `serde_json` checks that an item is JSON: text that is none
+/// may be cut anywhere, and its pieces are no JSON either.
 pub(super) struct Items {
     form: Form,
-    place: Place,
-    /// The beginning of an item whose end has not come.
+    place: Position,
+    /// The beginning of an item whose end has not arrived.
     part: Vec<u8>,
     depth: usize,
     string: Option<Escape>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum Position {
     /// Before the `[`.
     Start,
     /// Where an item may begin; `true`: where one must begin, after a comma.
@@ -45,8 +45,8 @@ enum Escape {
 impl Items {
     pub(super) fn new(form: Form) -> Self {
         let place = match form {
-            Form::Array => Place::Start,
-            Form::Stream => Place::Between(false),
+            Form::Array => Position::Start,
+            Form::Stream => Position::Between(false),
         };
         Self {
             form,
@@ -57,7 +57,7 @@ impl Items {
         }
     }
 
-    /// Takes the next piece of the answer, and hands on each item that ends in it.
+    /// Takes the next piece of the answer, and passes on each item that ends in it.
     pub(super) fn take(
         &mut self,
         piece: &[u8],
@@ -65,13 +65,13 @@ impl Items {
     ) -> Result<(), String> {
         let mut from = 0;
         for (at, byte) in piece.iter().enumerate() {
-            if self.place != Place::Inside {
+            if self.place != Position::Inside {
                 if byte.is_ascii_whitespace() {
                     continue;
                 }
                 from = at;
                 self.begin(*byte)?;
-                if self.place != Place::Inside {
+                if self.place != Position::Inside {
                     continue;
                 }
             }
@@ -79,9 +79,9 @@ impl Items {
                 continue;
             };
             let (end, place) = match over {
-                Over::With => (at + 1, Place::Between(false)),
-                Over::Before(b',') => (at, Place::Between(true)),
-                Over::Before(_) => (at, Place::End),
+                Over::With => (at + 1, Position::Between(false)),
+                Over::Before(b',') => (at, Position::Between(true)),
+                Over::Before(_) => (at, Position::End),
             };
             let item = &piece[from..end];
             if self.part.is_empty() {
@@ -94,7 +94,7 @@ impl Items {
             }
             self.place = place;
         }
-        if self.place == Place::Inside {
+        if self.place == Position::Inside {
             self.more(&piece[from..])?;
         }
         Ok(())
@@ -106,12 +106,12 @@ impl Items {
         Ok(())
     }
 
-    /// Takes a byte outside of any item that is no white space.
+    /// Takes a byte outside of any item, except white space.
     fn begin(&mut self, byte: u8) -> Result<(), String> {
         self.place = match (self.place, byte) {
-            (Place::Start, b'[') => Place::Between(false),
-            (Place::Between(false), b']') if self.form == Form::Array => Place::End,
-            (Place::Between(_), b'{') => Place::Inside,
+            (Position::Start, b'[') => Position::Between(false),
+            (Position::Between(false), b']') if self.form == Form::Array => Position::End,
+            (Position::Between(_), b'{') => Position::Inside,
             _ => {
                 let seen = escape(&String::from_utf8_lossy(&[byte]));
                 return Err(format!("it is no list of objects: found {seen}"));
@@ -144,9 +144,9 @@ impl Items {
     /// The answer is over.
     pub(super) fn end(self) -> Result<(), String> {
         match self.place {
-            Place::End => Ok(()),
-            Place::Between(false) if self.form == Form::Stream => Ok(()),
-            Place::Start | Place::Between(_) | Place::Inside => {
+            Position::End => Ok(()),
+            Position::Between(false) if self.form == Form::Stream => Ok(()),
+            Position::Start | Position::Between(_) | Position::Inside => {
                 Err("it ends before the list does".to_owned())
             }
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::json;
 
 use crate::engine::allowance::{Allowance, Weighed};
@@ -14,11 +14,11 @@ use crate::engine::sparing::first;
 use crate::model::ImageId;
 use crate::model::text::{Untrusted, encode};
 
-/// A container that runs, and what its label says.
+/// A running container, and the value of its label.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Labelled {
     pub name: Untrusted,
-    /// `None` where the engine names none that can be read.
+    /// `None` where the engine gives no readable id.
     pub image: Option<ImageId>,
     pub value: Untrusted,
 }
@@ -37,26 +37,21 @@ struct Listed {
     name: Option<String>,
     #[serde(rename = "ImageID")]
     image_id: Option<String>,
-    #[serde(default, deserialize_with = "labels")]
-    labels: BTreeMap<String, String>,
+    labels: Option<BTreeMap<String, String>>,
 }
 
-fn labels<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, String>, D::Error> {
-    Ok(Option::deserialize(from)?.unwrap_or_default())
-}
-
-/// States in which a container has work under way.
+/// States of a container that works.
 const BUSY: [&str; 3] = ["running", "paused", "restarting"];
 
 impl Reader {
-    /// The containers at work that carry this label, their own or their image's: an engine
-    /// lists both alike.
+    /// The working containers with this label, their own or their image's: an engine lists both
+    /// alike.
     pub async fn labelled(&self, info: &Info, label: &str) -> Result<Vec<Labelled>, EngineError> {
         let filters = json!({"label": [label], "status": BUSY}).to_string();
         let path = format!("/containers/json?filters={}", encode(&filters));
         let keep = |listed: Listed| {
-            // An engine that filters otherwise must not make a container busy.
-            let value = listed.labels.get(label);
+            // An engine that filters differently must not make a container busy.
+            let value = listed.labels.as_ref().and_then(|all| all.get(label));
             let name = listed.name.or(listed.id).unwrap_or_default();
             Ok(Vec::from_iter(value.map(|value| Labelled {
                 name: Untrusted::new(name.trim_start_matches('/')),

@@ -1,4 +1,4 @@
-//! Long answers, read as they come, and what is kept of them weighed.
+//! Reads long answers as they arrive, within an allowance for what is kept.
 
 use serde::de::DeserializeOwned;
 
@@ -8,11 +8,11 @@ use crate::engine::items::{Form, Items};
 use crate::engine::reader::{self, Reader};
 use crate::model::text::json_error;
 
-/// Longest answer that is read whole, in bytes: 60,000 build records.
+/// Longest answer that is read in one piece, in bytes: 60,000 build records.
 pub(super) const LONGEST_WHOLE: usize = 24 << 20;
 
 impl Reader {
-    /// GETs a list and keeps of each item what `keep` makes of it.
+    /// GETs a list and keeps the results of `keep` for each item.
     pub(super) async fn list<T: DeserializeOwned, U: Weighed>(
         &self,
         doing: &str,
@@ -52,7 +52,7 @@ impl Reader {
         Ok(whole)
     }
 
-    /// GETs an answer, and hands on each piece as it comes.
+    /// GETs an answer, and passes on each piece as it arrives.
     async fn read(
         &self,
         doing: &str,

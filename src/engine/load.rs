@@ -1,8 +1,7 @@
-//! Loading an image into the engine from files (POST /images/load), and giving it its digest
-//! references. Only an
-//! [`Undisturbed`] of the guards leads to a [`Loader`]. An image is loaded without a name:
-//! a load would take a name from another image, and the containerd store names also what
-//! it cannot unpack.
+//! Loads an image into the engine from files (POST /images/load), and gives it its digest
+//! references. Only an [`Undisturbed`] of the guards leads to a [`Loader`]. An image is loaded
+//! without a name: a load would take a name from another image, and the containerd store also
+//! names an image that it cannot unpack.
 
 use std::io;
 use std::pin::pin;
@@ -24,13 +23,13 @@ use crate::model::ImageId;
 use crate::model::reference::Reference;
 use crate::model::text::escape;
 
-/// How often the caller hears how far a load is.
+/// How often progress is reported.
 const TICK: Duration = Duration::from_millis(200);
 
-/// An engine that has all bytes says nothing before all layers are unpacked.
+/// An engine that has all bytes is silent until all layers are unpacked.
 const SILENT: Duration = Duration::from_mins(30);
 
-/// Read access, and the requests that load one image and name it.
+/// Read access, and the requests that load and name one image.
 #[derive(Debug)]
 pub struct Loader<'a> {
     reader: &'a Reader,
@@ -39,23 +38,22 @@ pub struct Loader<'a> {
 /// Why an image was not loaded.
 #[derive(Debug)]
 pub enum NotLoaded {
-    /// One of its files could not be read, or was not what it was to be. The engine loaded
-    /// nothing.
+    /// One of its files could not be read, or had the wrong content. The engine loaded nothing.
     File(io::Error),
     Engine(EngineError),
 }
 
 impl Reader {
-    /// The same engine, with the means to load while nothing else is at work.
+    /// Access that can also load, while nothing else is at work.
     pub fn loader(&self, _: &Undisturbed) -> Loader<'_> {
         Loader { reader: self }
     }
 }
 
 impl Loader<'_> {
-    /// Sends the files of the image that has this id. `on_bytes` is told several times a
-    /// second how many bytes were sent. A load whose future is dropped is given up: the
-    /// engine loads nothing, unless it had all bytes.
+    /// Sends the files of an image. `on_bytes` gets the bytes sent so far, several times a
+    /// second. Dropping the future aborts the load: the engine loads nothing, unless it had all
+    /// bytes.
     pub async fn load(
         &self,
         id: &ImageId,
@@ -83,8 +81,8 @@ impl Loader<'_> {
         failed.map_or(Ok(()), |why| Err(answered(&doing, &why).into()))
     }
 
-    /// Gives an image of the containerd store these digest references, which it must not
-    /// have. The image must be here, for the engine checks nothing.
+    /// Gives an image of the containerd store these digest references, which it must not have.
+    /// The image must be here, because the engine checks nothing.
     pub async fn name_by_digest(
         &self,
         names: &[Reference],
@@ -101,13 +99,12 @@ impl From<EngineError> for NotLoaded {
     }
 }
 
-/// What the answer to a load says.
 #[derive(Debug, Default)]
 pub(super) struct Answer {
-    /// An error, as it came.
+    /// An error, unescaped.
     pub(super) failed: Option<String>,
-    /// The content is in the store, and the engine could not unpack it, as it came. Only
-    /// the containerd store of 28 says so, and calls it no error.
+    /// The engine stored the content but could not unpack it: its message, unescaped. Only the
+    /// containerd store of 28 says so, and calls it no error.
     not_unpacked: Option<String>,
 }
 
@@ -122,13 +119,13 @@ impl Answer {
     }
 }
 
-/// A load without its body yet.
+/// A load request without its body.
 pub(super) fn request() -> Builder {
     Request::post("/images/load?quiet=1").header("Content-Type", "application/x-tar")
 }
 
-/// Sends a load and reads its answer, whose errors come after it began with 200. The inner
-/// error is fit to print.
+/// Sends a load and reads its answer, whose errors come after status 200. The inner error is
+/// fit to print.
 pub(super) async fn post(
     reader: &Reader,
     request: BollardRequest,
@@ -144,13 +141,13 @@ pub(super) async fn post(
     Ok(ended.map(|()| answer))
 }
 
-/// What the engine said instead of loading.
+/// The engine's error instead of a load.
 pub(super) fn answered(doing: &str, why: &str) -> EngineError {
     let why = format!("the engine answered: {}", escape(why.trim()));
     EngineError::new(doing, Failure::Status(200), why)
 }
 
-/// Waits for an answer, as long as bytes are sent or the engine may still unpack them.
+/// Waits for an answer while bytes are sent or the engine may still unpack them.
 async fn watched<T>(
     answer: impl Future<Output = T>,
     sent: &Sent,

@@ -1,12 +1,13 @@
-//! The engine: the only place that names bollard and speaks HTTP. It turns an
-//! engine's answers into the model's values, sentinels into Unknown, and never
-//! decides. [`Reader`] has no way to change anything. [`Remover`], which only a cleared
-//! plan leads to, can name one image, drop one name, and put a name back. [`Puller`] can
-//! pull one name, [`Tagger`] set one tag, [`Loader`] load one image from files and name it.
+//! The engine: the only room that names bollard and speaks HTTP to it. It turns an engine's
+//! answers into the model's values, and sentinels into Unknown. It never decides. [`Reader`]
+//! can change nothing. [`Remover`], which only a cleared plan leads to, can name one image,
+//! drop one name, and put a name back. [`Puller`] can pull one name, [`Tagger`] set one tag,
+//! [`Loader`] load one image from files and name it.
 
 mod address;
 mod allowance;
 mod builds;
+mod connect;
 mod containers;
 mod contents;
 mod context;
@@ -46,9 +47,9 @@ pub use contents::Contents;
 pub use descriptor::Descriptor;
 pub use environment::{AddressError, Environment};
 pub use error::{EngineError, Failure};
-pub use events::{Claim, Did, Meanwhile};
+pub use events::{Claim, ImageAction, ImageEvent};
 pub use export::Export;
-pub use held::{Held, Share};
+pub use held::{Completeness, StoredContent};
 pub use info::Info;
 pub use inspect::{Described, Inspected, Leads};
 pub use labelled::Labelled;

@@ -1,4 +1,4 @@
-//! Which entries of RepoTags and RepoDigests are names, and of which kind.
+//! Sorts the entries of RepoTags and RepoDigests by kind.
 
 use std::collections::BTreeSet;
 
@@ -10,22 +10,22 @@ pub(super) struct SortedNames {
     pub(super) tags: BTreeSet<Reference>,
     pub(super) digests: BTreeSet<Reference>,
     pub(super) ours: BTreeSet<Reference>,
-    /// Those of `digests` that the containerd store may have made up from a tag.
+    /// Those of `digests` that the containerd store may have derived from a tag.
     pub(super) made_up: BTreeSet<Reference>,
-    /// Entries that are no name: on the containerd store `sha256:<hex>`, for an image
-    /// whose content is not here.
+    /// Entries that are no name: on the containerd store `sha256:<hex>`, for an image without
+    /// content.
     pub(super) odd: Vec<String>,
 }
 
-/// `<none>:<none>` is nothing, an entry with `@` is a digest reference in either list, the
-/// rest are tags. On the containerd store RepoTags also holds digest references, and
-/// RepoDigests is made up from all of these: there, a digest beside a tag of the same
+/// `<none>:<none>` is nothing, an entry with `@` is a digest reference in either list, and the
+/// others are tags. On the containerd store RepoTags also holds digest references, and the
+/// engine derives RepoDigests from all of these: there, a digest beside a tag of the same
 /// repository shows nothing.
 pub(super) fn sort_names(repo_tags: &[String], repo_digests: &[String]) -> SortedNames {
     let mut sorted = SortedNames::default();
     let read = |text: &String| match text.parse::<Reference>() {
         _ if text.starts_with("<none>") => None,
-        // The containerd store makes a digest reference up from our own name.
+        // The containerd store derives a digest reference from our own name.
         Ok(name) if name.is_ours() && name.is_digest() => None,
         Ok(name) if name.is_dangling_record() => None,
         Ok(name) => Some(Ok(name)),

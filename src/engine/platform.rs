@@ -1,6 +1,6 @@
-//! The platform that an engine runs, and pulls where nobody names one. GET /version has
-//! the names that images use. GET /info has the kernel's names, which differ (`x86_64`)
-//! and are wrong where a 32-bit engine runs on a 64-bit kernel.
+//! The platform that an engine runs and pulls by default. GET /version has the names that
+//! images use. GET /info has the kernel's names, which differ (`x86_64`) and are wrong where a
+//! 32-bit engine runs on a 64-bit kernel.
 
 use std::fmt;
 
@@ -17,7 +17,7 @@ pub struct Platform {
 }
 
 impl Platform {
-    /// `None` where either is not given, or given as unknown.
+    /// `None` where either is missing or "unknown".
     pub fn given(os: Option<String>, architecture: Option<String>) -> Option<Self> {
         let said = |text: &String| !text.is_empty() && text != "unknown";
         Some(Self {
@@ -26,7 +26,7 @@ impl Platform {
         })
     }
 
-    /// What this machine runs, where no engine is asked.
+    /// For runs without an engine.
     pub fn of_this_machine() -> Self {
         let architecture = match std::env::consts::ARCH {
             "x86_64" => "amd64",

@@ -1,6 +1,5 @@
-//! Asking the engine to pull, as a deploy does: the one request of verify-cache that
-//! changes something. Only an [`Undisturbed`] of the guards leads to a [`Puller`], and all
-//! that it can do is pull.
+//! Lets the engine pull, as a deploy does. Only an [`Undisturbed`] of the guards leads to a
+//! [`Puller`], which can do nothing but pull.
 
 use std::time::Duration;
 
@@ -28,17 +27,17 @@ pub struct Puller<'a> {
 }
 
 impl Reader {
-    /// The same engine, with the means to pull while nothing else is at work.
+    /// Access that can also pull, while nothing else is at work.
     pub fn puller(&self, _: &Undisturbed) -> Puller<'_> {
         Puller { reader: self }
     }
 }
 
 impl Puller<'_> {
-    /// Pulls one name to the end of its stream. `auth` is the value of X-Registry-Auth; `clear` takes it
-    /// out of the engine's texts, which may quote what a registry said; `on_amount` is told how
-    /// much has come. Dropped before its end, it closes the connection, and the engine gives
-    /// the pull up.
+    /// Pulls one name to the end of its stream. `auth` is the value of X-Registry-Auth; `clear`
+    /// removes it from the engine's texts, which may quote the registry; `on_amount` gets the
+    /// amount so far. Dropping the future closes the connection, and the engine gives up the
+    /// pull.
     pub async fn pull(
         &self,
         name: &Reference,
@@ -95,7 +94,8 @@ mod tests {
     use crate::engine::environment::Environment;
     use crate::model::secret::Credentials;
 
-    /// Answers one request a connection: where the version is asked for, with one; else so.
+    /// Answers one request for each connection: GET with what an engine is, any other with
+    /// this text.
     async fn serve(listener: UnixListener, answer: String) {
         loop {
             let (mut client, _) = listener.accept().await.unwrap();
@@ -104,8 +104,10 @@ mod tests {
                 client.read_buf(&mut asked).await.unwrap();
             }
             let version = r#"{"Version":"28.5.2","ApiVersion":"1.51","MinAPIVersion":"1.24"}"#;
-            let (status, body) = if asked.starts_with(b"GET") {
+            let (status, body) = if asked.starts_with(b"GET /version") {
                 ("200 OK", version)
+            } else if asked.starts_with(b"GET") {
+                ("200 OK", crate::testing::INFO)
             } else {
                 ("500 No", answer.as_str())
             };
@@ -133,7 +135,7 @@ mod tests {
             let answer = serde_json::json!({ "message": message }).to_string();
             let listener = UnixListener::bind(&path).unwrap();
             let server = tokio::spawn(serve(listener, answer));
-            let reader = Reader::connect(&address, Duration::from_secs(30))
+            let (reader, _) = Reader::connect(&address, Duration::from_secs(30))
                 .await
                 .unwrap();
             let puller = Puller { reader: &reader };

@@ -1,4 +1,4 @@
-//! Giving an image back a name that it lost, without its registry.
+//! Gives an image back a name that it lost, without its registry.
 
 use crate::engine::descriptor::Descriptor;
 use crate::engine::error::EngineError;
@@ -13,9 +13,9 @@ impl Remover {
         self.reader().tag(&doing, id, tag).await
     }
 
-    /// Gives an image of the containerd store these digest references, which it must not
-    /// have. The engine checks nothing: of an image that is not here it makes names that
-    /// lead to nothing.
+    /// Gives an image of the containerd store these digest references, which it must not have.
+    /// The engine checks nothing: for an image that is not here it makes names that lead to
+    /// nothing.
     pub async fn put_back_digests(
         &self,
         names: &[Reference],

@@ -1,4 +1,4 @@
-//! To which registries the engine speaks without TLS (GET /info).
+//! Registries that the engine speaks to without TLS (GET /info).
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -10,7 +10,6 @@ use crate::engine::list::object;
 use crate::engine::reader::Reader;
 use crate::engine::socket::LONGEST_ANSWER;
 
-/// Registries that the engine speaks to without TLS.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Insecure {
     /// Networks, `127.0.0.0/8`.
@@ -20,8 +19,8 @@ pub struct Insecure {
 }
 
 impl Insecure {
-    /// Whether the engine takes this host for insecure by its own text; see
-    /// [`Self::covers_address`] for the addresses that a name leads to.
+    /// Whether the engine treats this host as insecure by its text alone; see
+    /// [`Self::covers_address`] for the addresses of a name.
     pub fn covers(&self, host: &str) -> bool {
         if self.hosts.contains(host) {
             return true;
@@ -36,8 +35,8 @@ impl Insecure {
         address.is_loopback() || self.covers_address(address)
     }
 
-    /// Whether an address is in one of the networks. For the engine, one such address of
-    /// a name is enough.
+    /// Whether an address is in one of the networks. One such address of a name is enough for
+    /// the engine.
     pub fn covers_address(&self, address: IpAddr) -> bool {
         self.cidrs.iter().any(|cidr| within(address, cidr))
     }

@@ -1,8 +1,9 @@
-//! Giving an image a name of ours, and dropping one name: all that removing takes. What
-//! went and was not to go is given back by `put_back`.
-//! Never by id, for DELETE by id also takes a tag that came a moment ago; never forced;
-//! always `noprune`, or an unplanned parent goes, too. It does not decide which name is
-//! dropped when.
+//! Gives an image a name of ours, and drops one name: all that a removal needs. Lost names come
+//! back by `put_back`.
+//!
+//! Never by id, because DELETE by id also takes a tag that was set a moment ago; never forced;
+//! always `noprune`, or an unplanned parent goes, too. It does not decide which name is dropped
+//! when.
 
 use std::time::Duration;
 
@@ -20,21 +21,20 @@ pub(super) const REMOVE: Duration = Duration::from_mins(2);
 /// The engine's answer to dropping a name.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Dropped {
-    /// Names that went, as the engine writes them.
+    /// As the engine writes them.
     pub untagged: Vec<String>,
-    /// Ids of images and layers that went.
+    /// Ids of images and layers.
     pub deleted: Vec<String>,
 }
 
 impl Reader {
-    /// The same engine, with the means to remove what was cleared.
+    /// Access that can also remove what was cleared.
     pub fn into_remover(self, cleared: Cleared) -> (Remover, Cleared) {
         (Remover { reader: self }, cleared)
     }
 }
 
-/// Read access, and the requests that change something: these two, and those that put a
-/// name back.
+/// Read access, these two requests, and those that put a name back.
 #[derive(Debug)]
 pub struct Remover {
     reader: Reader,
@@ -58,8 +58,8 @@ impl Remover {
         Ok(ours)
     }
 
-    /// Drops one name. The image goes only if that was its last name and nothing uses it:
-    /// the engine checks this itself, in one step.
+    /// Drops one name. The image goes only if that was its last name and nothing uses it. The
+    /// engine checks this itself, atomically.
     pub async fn drop_name(&self, name: &Reference) -> Result<Dropped, EngineError> {
         let name = name.to_string();
         let options = RemoveImageOptions {

@@ -1,6 +1,6 @@
-//! The engine's Unix socket: connections that are used again, the agreed API version in
-//! each path (bollard leaves it out, bollard#736), and a limit on how much an engine may
-//! answer. It knows nothing of what is asked, and sends nothing twice that changes anything.
+//! The engine's Unix socket: reused connections, the agreed API version in each path (bollard
+//! leaves it out, bollard#736), and a limit on the length of an answer. It knows nothing of the
+//! questions, and never sends a request twice that changes anything.
 
 use std::error::Error as _;
 use std::future::Future;
@@ -23,23 +23,21 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::UnixStream;
 
-/// Longest answer about the engine itself or about what it did, in bytes. Lists are read
+/// In bytes: the longest answer about the engine itself or about what it did. Lists are read
 /// item by item (`list`).
 pub(super) const LONGEST_ANSWER: usize = 1 << 20;
 
-/// So many connections wait for the next request: no more requests are ever sent at the
-/// same time.
-const IDLE: usize = 8;
+/// Idle connections that are kept: more requests are never sent at the same time.
+const IDLE: usize = 20;
 
-/// What bollard sends; bollard's own name for it is private.
+/// The body type of bollard, whose own name for it is private.
 type Body = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
 
-/// The engine's socket.
 #[derive(Debug, Clone)]
 pub(super) struct Socket {
     path: PathBuf,
     api: Arc<OnceLock<(u32, u32)>>,
-    idle: Arc<Mutex<Vec<Line>>>,
+    idle: Arc<Mutex<Vec<Connection>>>,
 }
 
 impl Socket {
@@ -73,13 +71,13 @@ impl Socket {
         .expect("connecting with a custom transport only stores it")
     }
 
-    /// GETs an answer of any length, to be read as it comes; the caller counts the bytes.
+    /// GETs an answer of any length, to be read as it arrives; the caller counts the bytes.
     pub(super) async fn stream(&self, path: &str) -> Result<Incoming, Bollard> {
         let request = Request::get(path).body(bollard::body_full(Bytes::new()))?;
         self.open(request).await
     }
 
-    /// Sends a request whose answer is read as it comes. Any status but 200 is an error.
+    /// Sends a request whose answer is read as it arrives. Any status but 200 is an error.
     pub(super) async fn open(&self, request: BollardRequest) -> Result<Incoming, Bollard> {
         let response = self.send_limited(request, usize::MAX).await?;
         let status = response.status().as_u16();
@@ -128,20 +126,20 @@ impl Socket {
         let get = (request.method() == Method::GET)
             .then(|| (request.uri().clone(), request.headers().clone()));
         let mut request = request.map(BodyExt::boxed_unsync);
-        while let Some(mut line) = self.idle() {
-            line.left.store(longest, Ordering::Relaxed);
-            match line.sender.try_send_request(request).await {
+        while let Some(mut connection) = self.idle() {
+            connection.left.store(longest, Ordering::Relaxed);
+            match connection.sender.try_send_request(request).await {
                 Ok(response) => {
-                    self.keep(line);
+                    self.keep(connection);
                     return Ok(response);
                 }
                 Err(mut error) => match error.take_message() {
-                    // The engine closed an idle connection before a byte of the
-                    // request was written, so nothing is sent twice.
+                    // The engine closed an idle connection before a byte of the request was
+                    // written, so nothing is sent twice.
                     Some(unsent) => request = unsent,
                     None => {
                         let error = error.into_error();
-                        // It closed the connection while that was written.
+                        // It closed the connection while the request was written.
                         match get.clone().filter(|_| is_broken_pipe(&error)) {
                             Some((uri, headers)) => request = same(uri, headers)?,
                             None => return Err(error.into()),
@@ -150,25 +148,27 @@ impl Socket {
                 },
             }
         }
-        let mut line = Line::open(&self.path, longest).await?;
-        let response = line.sender.send_request(request).await?;
-        self.keep(line);
+        let mut connection = Connection::open(&self.path, longest).await?;
+        let response = connection.sender.send_request(request).await?;
+        self.keep(connection);
         Ok(response)
     }
 
     /// A connection on which no answer is under way.
-    fn idle(&self) -> Option<Line> {
-        let mut lines = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        lines.retain(|line| !line.sender.is_closed());
-        let ready = lines.iter().position(|line| line.sender.is_ready())?;
-        Some(lines.swap_remove(ready))
+    fn idle(&self) -> Option<Connection> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.retain(|connection| !connection.sender.is_closed());
+        let ready = idle
+            .iter()
+            .position(|connection| connection.sender.is_ready())?;
+        Some(idle.swap_remove(ready))
     }
 
     /// Keeps a connection for later. It is not ready before its answer has been read.
-    fn keep(&self, line: Line) {
-        let mut lines = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if lines.len() < IDLE {
-            lines.push(line);
+    fn keep(&self, connection: Connection) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < IDLE {
+            idle.push(connection);
         }
     }
 }
@@ -178,7 +178,7 @@ fn is_broken_pipe(error: &hyper::Error) -> bool {
     io.is_some_and(|io: &io::Error| io.kind() == io::ErrorKind::BrokenPipe)
 }
 
-/// A GET once more.
+/// The same GET again.
 fn same(uri: Uri, headers: HeaderMap) -> Result<Request<Body>, Bollard> {
     let mut request = Request::get(uri).body(bollard::body_full(Bytes::new()))?;
     *request.headers_mut() = headers;
@@ -187,12 +187,12 @@ fn same(uri: Uri, headers: HeaderMap) -> Result<Request<Body>, Bollard> {
 
 /// One connection, and how many bytes its answer may still have.
 #[derive(Debug)]
-struct Line {
+struct Connection {
     sender: SendRequest<Body>,
     left: Arc<AtomicUsize>,
 }
 
-impl Line {
+impl Connection {
     async fn open(path: &Path, longest: usize) -> Result<Self, Bollard> {
         let stream = UnixStream::connect(path).await?;
         let left = Arc::new(AtomicUsize::new(longest));
@@ -207,14 +207,14 @@ impl Line {
     }
 }
 
-/// The engine's message out of its JSON.
+/// The engine's message from its JSON.
 fn message(body: &str) -> String {
     let json: Option<serde_json::Value> = serde_json::from_str(body).ok();
     let said = json.as_ref().and_then(|json| json["message"].as_str());
     said.unwrap_or(body).to_owned()
 }
 
-/// A stream that gives at most so many bytes.
+/// A stream that gives at most `left` bytes.
 struct Limited {
     stream: UnixStream,
     left: Arc<AtomicUsize>,

@@ -1,6 +1,6 @@
-//! Reads only what is kept of an item. An item may be some MiB long (its builder writes
-//! its labels), and many times that where all of it becomes values. Decides how much of
-//! one image is kept.
+//! Deserializers that keep only the needed part of an item. An item may be some MiB long (its
+//! builder writes its labels), and many times that where all of it becomes values. Decides how
+//! much of one image is kept.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,10 +19,10 @@ const ELEMENTS: usize = 10_000;
 /// their long values cut, some 12 KiB.
 const LABELS: usize = 32 << 10;
 
-/// About what a name or a label takes beside its letters, in bytes.
+/// Memory of a name or a label besides its letters, in bytes.
 const EACH: usize = 96;
 
-/// Reads a list, or null, and keeps of each element what `keep` makes of it.
+/// Reads a list, or null, and keeps the results of `keep` for each element.
 pub(super) fn some_of<'de, D, T, U, I>(
     from: D,
     keep: impl FnMut(T) -> I,
@@ -84,35 +84,35 @@ pub(super) fn first<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>
     Ok(found)
 }
 
-/// The labels of an image, as far as they are kept.
+/// The labels of an image that are kept.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Written {
+pub(super) struct KeptLabels {
     pub(super) labels: Labels,
-    /// There are more labels: whether a keep rule covers one of those is not known.
+    /// There are more labels, which a keep rule may cover.
     pub(super) more: bool,
 }
 
-impl<'de> Deserialize<'de> for Written {
+impl<'de> Deserialize<'de> for KeptLabels {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         struct Pairs;
         impl<'de> Visitor<'de> for Pairs {
-            type Value = Written;
+            type Value = KeptLabels;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("labels")
             }
-            fn visit_none<E>(self) -> Result<Written, E> {
-                Ok(Written::default())
+            fn visit_none<E>(self) -> Result<KeptLabels, E> {
+                Ok(KeptLabels::default())
             }
-            fn visit_some<D: Deserializer<'de>>(self, from: D) -> Result<Written, D::Error> {
+            fn visit_some<D: Deserializer<'de>>(self, from: D) -> Result<KeptLabels, D::Error> {
                 from.deserialize_map(self)
             }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Written, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<KeptLabels, A::Error> {
                 let (mut kept, mut left) = (BTreeMap::new(), LABELS);
                 while let Some((key, value)) = map.next_entry::<String, String>()? {
                     let value = cut(&value);
                     let Some(rest) = left.checked_sub(EACH + key.len() + value.len()) else {
                         while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-                        return Ok(Written {
+                        return Ok(KeptLabels {
                             labels: kept.into(),
                             more: true,
                         });
@@ -120,7 +120,7 @@ impl<'de> Deserialize<'de> for Written {
                     left = rest;
                     kept.insert(key, Untrusted::new(value));
                 }
-                Ok(Written {
+                Ok(KeptLabels {
                     labels: kept.into(),
                     more: false,
                 })
@@ -134,7 +134,7 @@ impl<'de> Deserialize<'de> for Written {
 mod tests {
     use super::*;
 
-    fn read(labels: &str) -> Written {
+    fn read(labels: &str) -> KeptLabels {
         serde_json::from_str(labels).unwrap()
     }
 
@@ -149,9 +149,9 @@ mod tests {
         assert_eq!((few.labels.iter().count(), few.more), (29, false));
         let many = labels(1000);
         assert_eq!((many.labels.iter().count(), many.more), (29, true));
-        assert_eq!(read("null"), Written::default());
-        assert!(serde_json::from_str::<Written>(r#"{"a":1}"#).is_err());
-        assert!(serde_json::from_str::<Written>("[]").is_err());
+        assert_eq!(read("null"), KeptLabels::default());
+        assert!(serde_json::from_str::<KeptLabels>(r#"{"a":1}"#).is_err());
+        assert!(serde_json::from_str::<KeptLabels>("[]").is_err());
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! The stream of a pull or load. Decides from the engine's messages which layers were fetched,
-//! which were here already, and how the pull ended. It asks nothing.
+//! which were here already, and how the pull ended.
 
 use std::collections::BTreeMap;
 
@@ -16,9 +16,9 @@ pub struct Message {
     /// The layer, or the tag in the first message.
     pub id: Option<String>,
     pub status: Option<String>,
-    /// What a load says for people.
+    /// A load's text for people.
     pub stream: Option<String>,
-    /// An error that came after the first byte: old form.
+    /// An error after the first byte, old form.
     pub error: Option<String>,
     /// The same, new form.
     #[serde(rename = "errorDetail")]
@@ -27,30 +27,28 @@ pub struct Message {
     pub progress: Option<Progress>,
 }
 
-/// How much of a layer is done, in bytes while it is downloaded.
+/// How much of a layer is done.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct Progress {
     pub current: Option<i64>,
     pub total: Option<i64>,
-    /// Of what; bytes where it is missing.
+    /// The unit; bytes where it is missing.
     pub units: Option<String>,
 }
 
-/// An error inside a stream.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct ErrorDetail {
-    /// Its text, as it came.
+    /// Unescaped.
     pub message: Option<String>,
 }
 
 /// Longest message, in bytes.
 const LONGEST_MESSAGE: usize = 64 << 10;
 
-/// Cuts a stream into its messages, however its bytes arrive. An engine ends each with a
-/// line feed; a message is read only then, for half of one may read as wrong (`1.`, of
-/// `1.5`).
+/// Cuts a stream into its messages, however its bytes arrive. An engine ends each with a line
+/// feed, and a message is read only then: half of one may parse and be wrong (`1.`, of `1.5`).
 #[derive(Debug)]
 pub struct Lines {
     codec: LinesCodec,
@@ -68,8 +66,8 @@ impl Default for Lines {
 }
 
 impl Lines {
-    /// Takes more bytes, and hands on each message that is whole now. The error
-    /// is fit to print.
+    /// Takes more bytes, and passes on each message that is complete now. The error is fit to
+    /// print.
     pub fn feed(&mut self, bytes: &[u8], mut take: impl FnMut(Message)) -> Result<(), String> {
         self.rest.extend_from_slice(bytes);
         while let Some(line) = self
@@ -120,41 +118,39 @@ fn messages(line: &str, mut take: impl FnMut(Message)) -> Result<(), String> {
 /// How a pull ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum End {
-    /// The stream ended and did not say how, as on Podman.
+    /// The stream ended without a result, as on Podman.
     Silent,
     /// "Image is up to date".
     UpToDate,
-    /// "Downloaded newer image": also where only a tag moved, or where only the name
-    /// was missing here.
+    /// "Downloaded newer image": also if only a tag moved, or only the name was missing here.
     Newer,
-    /// An error, as it came: escape it.
+    /// An error, unescaped.
     Error(String),
 }
 
-/// Bytes that are downloaded, as they come over the network.
+/// Bytes over the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Amount {
     pub done: u64,
     /// At least `done`.
     pub total: u64,
-    /// Of `total`, what is not unpacked yet, as far as the engine tells.
+    /// The part of `total` that is not unpacked yet, as far as the engine tells.
     pub packed: u64,
 }
 
 impl Amount {
-    /// What it will still take of the disk at least: unpacked, no layer is smaller.
+    /// The least space that it will still take on the disk: unpacked, no layer is smaller.
     pub fn coming(&self) -> u64 {
         let rest = self.total.saturating_sub(self.done);
         rest.saturating_add(self.packed)
     }
 }
 
-/// What a pull's messages say.
+/// The result of a pull's messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pulled {
     layers: BTreeMap<String, bool>,
     amounts: BTreeMap<String, Amount>,
-    /// How it ended.
     pub end: End,
 }
 
@@ -168,8 +164,8 @@ impl Default for Pulled {
     }
 }
 
-/// Statuses of a layer that the engine has to fetch. A small layer shows only some of
-/// them, and the containerd store reports every 100 ms, so any one of them counts.
+/// Statuses of a layer that the engine has to fetch. Any of them counts: a small layer shows
+/// only some, and the containerd store reports every 100 ms.
 const FETCHING: [&str; 8] = [
     "Pulling fs layer",
     "Waiting",
@@ -181,8 +177,8 @@ const FETCHING: [&str; 8] = [
     "Copying blob", // Podman
 ];
 
-/// More layers than any image has (the engine's own limit is some 127). Layers beyond are
-/// not kept, so that no stream grows our memory without end.
+/// More layers than any image has (the engine's own limit is some 127). More are not kept, so
+/// that no stream can fill our memory.
 const LAYERS: usize = 4096;
 
 impl Pulled {
@@ -243,7 +239,7 @@ impl Pulled {
         }
     }
 
-    /// Of all layers whose download the engine has told of. A small one it may leave out.
+    /// Of all layers whose download the engine reported; it may leave out small ones.
     pub fn amount(&self) -> Amount {
         let each = self.amounts.values();
         each.fold(Amount::default(), |sum, one| Amount {
@@ -253,12 +249,12 @@ impl Pulled {
         })
     }
 
-    /// How many layers came over the network.
+    /// Layers that came over the network.
     pub fn fetched(&self) -> usize {
         self.layers.values().filter(|fetched| **fetched).count()
     }
 
-    /// How many layers were here already, by the stream.
+    /// Layers that were here already, by the stream.
     pub fn reused(&self) -> usize {
         self.layers.len() - self.fetched()
     }
@@ -270,7 +266,7 @@ mod tests {
 
     fn pulled(stream: &str) -> Pulled {
         let (mut pulled, mut lines) = (Pulled::default(), Lines::default());
-        // Cut where a message surely is not whole.
+        // Cut where a message is incomplete.
         for bytes in stream.as_bytes().chunks(7) {
             lines.feed(bytes, |message| pulled.take(&message)).unwrap();
         }

@@ -1,12 +1,12 @@
-//! What Swarm wants on this node. bollard has no previous spec in its services, so the
-//! lists are read into types of our own.
+//! The images of Swarm's services and its deploys to this node. bollard's services lack the
+//! previous spec, so the lists are read into types of our own.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
 use crate::engine::allowance::{Allowance, Weighed};
-use crate::engine::deploys::{Update, Way, deploy};
+use crate::engine::deploys::{Stage, Update, deploy};
 use crate::engine::error::EngineError;
 use crate::engine::info::{Info, SwarmRole};
 use crate::engine::items::Form;
@@ -39,7 +39,6 @@ struct UpdateStatus {
 }
 
 impl Reader {
-    /// What Swarm wants, and what it deploys to this node.
     pub async fn swarm(&self, info: &Info) -> Result<Swarm, EngineError> {
         self.all_of_swarm(info, &Allowance::of(info)).await
     }
@@ -79,7 +78,7 @@ impl Reader {
     }
 }
 
-/// What is kept of a service.
+/// The part of a service that is kept.
 struct Wants {
     id: String,
     name: String,
@@ -129,12 +128,12 @@ fn wants(services: &[Wants], tasks: Vec<Kept>) -> Swarm {
             image: Untrusted::new(image),
         });
     };
-    let mut ways: BTreeMap<String, (Option<&Update>, Vec<Way>)> = BTreeMap::new();
+    let mut stages: BTreeMap<String, (Option<&Update>, Vec<Stage>)> = BTreeMap::new();
     for service in services {
         for (spec, image) in &service.images {
             add(&service.name, *spec, image.clone());
         }
-        ways.entry(service.name.clone()).or_default().0 = Some(&service.update);
+        stages.entry(service.name.clone()).or_default().0 = Some(&service.update);
     }
     let names = services
         .iter()
@@ -144,18 +143,18 @@ fn wants(services: &[Wants], tasks: Vec<Kept>) -> Swarm {
         let service = names.get(&*task.service).copied().unwrap_or(&task.service);
         match task.what {
             OfTask::Image(image) => add(service, Spec::Task, image),
-            OfTask::Way(way) => ways.entry(service.to_owned()).or_default().1.push(way),
+            OfTask::Stage(one) => stages.entry(service.to_owned()).or_default().1.push(one),
         }
     }
-    let under_way = ways
+    let under_way = stages
         .into_iter()
-        .filter_map(|(service, (update, ways))| deploy(service, update, &ways))
+        .filter_map(|(service, (update, stages))| deploy(service, update, &stages))
         .collect();
     Swarm::Manager { images, under_way }
 }
 
-/// What the two lists of a manager mean on this node. For models of an engine: the
-/// answers of a live one are read as they come.
+/// Reads the two lists of a manager, for models of an engine. Those of a live one are read as
+/// they arrive.
 pub fn wanted_by_swarm(here: &str, services: &str, tasks: &str) -> Result<Swarm, String> {
     let of = |error: serde_json::Error| json_error(&error);
     let services: Vec<Service> = serde_json::from_str(services).map_err(of)?;

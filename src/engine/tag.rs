@@ -1,5 +1,5 @@
-//! Giving an image that is here a tag that it is promised under. Only an [`Undisturbed`] of
-//! the guards leads to a [`Tagger`], and all that it can do is tag.
+//! Gives an image that is here a promised tag. Only an [`Undisturbed`] of the guards leads to a
+//! [`Tagger`], which can do nothing but tag.
 
 use bollard::query_parameters::TagImageOptions;
 
@@ -17,12 +17,12 @@ pub struct Tagger<'a> {
 }
 
 impl Reader {
-    /// The same engine, with the means to tag while nothing else is at work.
+    /// Access that can also tag, while nothing else is at work.
     pub fn tagger(&self, _: &Undisturbed) -> Tagger<'_> {
         Tagger { reader: self }
     }
 
-    /// The request by which an image gets a tag, wherever that led before.
+    /// Gives an image a tag, wherever that led before.
     pub(super) async fn tag(
         &self,
         doing: &str,
@@ -39,9 +39,9 @@ impl Reader {
 }
 
 impl Tagger<'_> {
-    /// Gives the image this tag, unless that leads somewhere: then it stays as it is, and
-    /// `false` says so. An engine tags without asking, so a tag that somebody sets between
-    /// the question and the request is moved.
+    /// Gives the image this tag; `false` if the tag leads somewhere already and stays. An
+    /// engine tags without checking, so a tag that somebody sets between the two requests is
+    /// moved.
     pub async fn tag(&self, id: &ImageId, tag: &Reference) -> Result<bool, EngineError> {
         match self.reader.leads(tag).await? {
             Leads::Nowhere => {}

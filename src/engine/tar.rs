@@ -1,11 +1,11 @@
 //! The parts of a tar archive, as POST /images/load reads it: regular files alone.
 
-/// Ends an archive.
+/// The end of an archive.
 pub(super) const END: [u8; 1024] = [0; 1024];
 
 const BLOCK: usize = 512;
 
-/// What stands before a file. `path`: at most 100 bytes; `size`: in bytes.
+/// The header of a file. `path`: at most 100 bytes; `size`: in bytes.
 pub(super) fn header(path: &str, size: u64) -> [u8; BLOCK] {
     let mut header = [0_u8; BLOCK];
     let mut field = |at: usize, text: &str| {
@@ -19,7 +19,7 @@ pub(super) fn header(path: &str, size: u64) -> [u8; BLOCK] {
         field(124, &format!("{size:011o}\0"));
     }
     field(136, "00000000000\0");
-    // The sum counts itself as blanks.
+    // The checksum counts its own field as blanks.
     field(148, "        ");
     field(156, "0");
     field(257, "ustar\x0000");
@@ -33,7 +33,7 @@ pub(super) fn header(path: &str, size: u64) -> [u8; BLOCK] {
     header
 }
 
-/// What fills up a file of so many bytes.
+/// The padding after a file of `size` bytes.
 pub(super) fn padding(size: u64) -> &'static [u8] {
     let over = size % BLOCK as u64;
     let missing = if over == 0 { 0 } else { BLOCK as u64 - over };

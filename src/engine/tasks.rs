@@ -1,11 +1,11 @@
-//! The tasks of a Swarm: which images each service wants for them, and how far they are.
+//! The tasks of a Swarm: the images that each service wants for them, and how far they are.
 
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Deserializer};
 
 use crate::engine::allowance::Weighed;
-use crate::engine::deploys::{ListedTask, Place, Way};
+use crate::engine::deploys::{ListedTask, Placement, Stage};
 use crate::engine::sparing::some_of;
 
 #[derive(Deserialize)]
@@ -67,9 +67,9 @@ impl TaskSpec {
     }
 }
 
-/// What is kept of a task: each image that its service wants, once for all its tasks, and
-/// how far the task is. A cluster has many tasks, and their number is not in proportion
-/// to what is on this node.
+/// The part of a task that is kept: each image that its service wants, once for all its tasks,
+/// and how far the task is. A cluster may have far more tasks than there is content on this
+/// node.
 pub(super) struct Kept {
     pub(super) service: String,
     pub(super) what: OfTask,
@@ -77,14 +77,14 @@ pub(super) struct Kept {
 
 pub(super) enum OfTask {
     Image(String),
-    Way(Way),
+    Stage(Stage),
 }
 
 impl Weighed for Kept {
     fn weight(&self) -> usize {
         let text = match &self.what {
             OfTask::Image(image) => image.len(),
-            OfTask::Way(way) => way.weight(),
+            OfTask::Stage(stage) => stage.weight(),
         };
         // The text, its copy in `Tasks`, and its copy in the plan.
         size_of::<Self>() + 192 + 3 * (self.service.len() + text)
@@ -98,7 +98,7 @@ pub(super) struct Tasks<'a> {
     /// Services and their images, as far as taken.
     known: BTreeSet<(String, String)>,
     /// Services and how far their tasks are, as far as taken.
-    ways: BTreeSet<(String, Way)>,
+    stages: BTreeSet<(String, Stage)>,
 }
 
 impl<'a> Tasks<'a> {
@@ -106,7 +106,7 @@ impl<'a> Tasks<'a> {
         Self {
             here,
             known: BTreeSet::new(),
-            ways: BTreeSet::new(),
+            stages: BTreeSet::new(),
         }
     }
 
@@ -116,13 +116,13 @@ impl<'a> Tasks<'a> {
         let (state, error) = status.map_or((None, None), |status| (status.state, status.err));
         let node = task.node_id.filter(|node| !node.is_empty());
         let place = match (node.as_deref(), self.here) {
-            (None, _) => Place::Nowhere,
-            (Some(node), Some(here)) if node != here => Place::Elsewhere,
-            (Some(_), _) => Place::Here,
+            (None, _) => Placement::Nowhere,
+            (Some(node), Some(here)) if node != here => Placement::Elsewhere,
+            (Some(_), _) => Placement::Here,
         };
         let force_update = task.spec.as_ref().and_then(|spec| spec.force_update);
         let images: Vec<String> = task.spec.into_iter().flat_map(TaskSpec::images).collect();
-        let way = Way::of(&ListedTask {
+        let reached = Stage::of(&ListedTask {
             id: &task.id,
             state: state.as_deref().unwrap_or_default(),
             desired: task.desired_state.as_deref().unwrap_or_default(),
@@ -138,8 +138,8 @@ impl<'a> Tasks<'a> {
                 kept.push(OfTask::Image(image));
             }
         }
-        let new = |way: &Way| self.ways.insert((service.clone(), way.clone()));
-        kept.extend(way.filter(new).map(OfTask::Way));
+        let new = |stage: &Stage| self.stages.insert((service.clone(), stage.clone()));
+        kept.extend(reached.filter(new).map(OfTask::Stage));
         let kept = kept.into_iter().map(|what| Kept {
             service: service.clone(),
             what,

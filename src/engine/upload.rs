@@ -1,6 +1,6 @@
-//! The body of a load: a tar archive that is made while it is sent, so that no image has
-//! to fit into memory. Whatever is wrong with a file ends it early, and an engine that sees
-//! an early end loads nothing.
+//! The body of a load: a tar archive that is made while it is sent, so that no image must fit
+//! into memory. Any fault in a file ends it early, and an engine that sees an early end loads
+//! nothing.
 
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,8 +22,8 @@ pub struct Part {
     pub open: Open,
 }
 
-/// Opens a file when its turn comes. Where its content is not what it was to be, an error
-/// must come instead of its last bytes.
+/// Opens a file when its turn comes. If its content is wrong, it must return an error instead
+/// of the last bytes.
 pub type Open = Box<dyn FnOnce() -> io::Result<Box<dyn Read + Send>> + Send>;
 
 impl Part {
@@ -38,7 +38,7 @@ impl Part {
     }
 }
 
-/// How far an upload is. Clones are of the same one.
+/// The progress of an upload. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Sent(Arc<State>);
 
@@ -53,14 +53,13 @@ impl Sent {
         self.0.bytes.load(Ordering::Relaxed)
     }
 
-    /// Why it ended early, where a file was the reason.
+    /// The error of a file that ended it early.
     pub(super) fn failed(&self) -> Option<io::Error> {
         let mut failed = self.0.failed.lock().unwrap_or_else(PoisonError::into_inner);
         failed.take()
     }
 }
 
-/// The pieces of an archive with these files.
 pub(super) struct Pieces {
     parts: std::vec::IntoIter<Part>,
     /// The file that is being read.

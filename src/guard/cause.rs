@@ -1,5 +1,5 @@
-//! What can speak against removing anything. Decides which cause is the same at
-//! two surveys, however it is worded at each.
+//! The causes that refuse a run. Decides which cause is the same at two surveys, however it is
+//! worded at each.
 
 use std::path::PathBuf;
 
@@ -8,88 +8,78 @@ use crate::model::kinds::kinds;
 use crate::model::text::Untrusted;
 use crate::model::{Bytes, Observed};
 
-/// What speaks against removing anything.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Cause {
-    /// A deploy lock is held, or it cannot be told.
+    /// A deploy lock is held, or its state is unknown.
     DeployLock {
-        /// The lock.
         path: PathBuf,
-        /// How it is held.
         kind: LockKind,
-        /// By whom, fit to print, where known.
+        /// The process, fit to print, where it is known.
         holder: Option<String>,
-        /// Why it cannot be told, where it cannot.
+        /// Why its state is unknown, where it is.
         unclear: Option<String>,
     },
     /// A pull, load or save is under way.
     Pull {
-        /// The file that shows it.
         path: PathBuf,
-        /// What it shows.
+        /// What the file shows.
         sign: String,
     },
-    /// A classic build is under way: what shows it, fit to print.
+    /// A classic build is under way: its sign, fit to print.
     Build(String),
-    /// BuildKit builds. One build has many signs, and nothing tells which of them belong
-    /// to one, so all builds of one moment are one cause.
+    /// BuildKit builds. One build has many signs, and they cannot be told apart by build, so
+    /// all builds of one moment are one cause.
     BuildKit {
         /// Records of its cache that are in use: their ids, fit to print.
         records: Vec<String>,
-        /// Files that it downloads, and what shows that.
+        /// Files that it downloads, each with its sign.
         downloads: Vec<(PathBuf, String)>,
     },
-    /// Whether the engine builds cannot be told, and why.
+    /// Why it is unknown whether the engine builds.
     BuildUnclear(String),
     /// Swarm deploys this service.
     Deploy {
-        /// The service.
         service: String,
-        /// What its update and its tasks do, fit to print.
+        /// The state of its update and its tasks, fit to print.
         what: String,
     },
-    /// Whether Swarm deploys cannot be told, and why.
+    /// Why it is unknown whether Swarm deploys.
     DeployUnclear(String),
-    /// Another run of secateur is at work.
+    /// Another run of secateur holds the run lock.
     OtherRun(String),
     /// The clock cannot be believed.
     Clock(String),
     /// More would go than `limits.max_fraction`.
     MaxFraction {
-        /// Images that would go.
         remove: usize,
-        /// All images.
         all: usize,
-        /// The limit.
+        /// `limits.max_fraction`.
         limit: f64,
     },
     /// The engine's answers contradict each other.
     EngineInconsistent(String),
     /// The signs of a pull cannot be read.
     SignsUnreadable {
-        /// Where.
         path: PathBuf,
-        /// Why.
         why: String,
-        /// What would help.
         cure: Cure,
     },
-    /// Nothing is brought back: the disk has no room for more.
+    /// Nothing is restored: the disk has no room for more.
     Disk(NoRoom),
-    /// Nothing is brought back: tasks wait for a processor for so many percent of a minute,
-    /// or that cannot be told.
+    /// Nothing is restored: tasks waited for a processor for this many percent of the last
+    /// minute, or that is unknown.
     CpuPressure {
         now: Observed<f64>,
         /// `restore.max_cpu_pressure`.
         limit: f64,
     },
-    /// Nothing is brought back: a running container has this label.
+    /// Nothing is restored: a running container has this label.
     Busy {
         container: Untrusted,
-        /// As the policy has it.
+        /// As in the policy.
         label: String,
     },
-    /// Nothing more is brought from this registry.
+    /// Nothing more is pulled from this registry.
     PullsLeft {
         /// Fit to print.
         registry: String,
@@ -99,7 +89,7 @@ pub enum Cause {
     },
 }
 
-/// Why a disk has no room for more, before anything is brought.
+/// Why the disk has no room for a restored image.
 #[derive(Debug, Clone, PartialEq)]
 pub enum NoRoom {
     /// Fuller than a prune leaves it.
@@ -115,13 +105,13 @@ pub enum NoRoom {
         /// `disk.min_free`.
         limit: Bytes,
     },
-    /// It cannot be told, and why: fit to print.
+    /// Why it is unknown, fit to print.
     Unclear(String),
 }
 
 impl Cause {
-    /// What is remembered of it between runs: the same text for the same thing,
-    /// however it is worded at each survey.
+    /// The key by which runs remember it: the same text for the same thing, however it is
+    /// worded at each survey.
     pub fn identity(&self) -> String {
         let kind = self.kind().name();
         match self {
@@ -153,9 +143,9 @@ impl Cause {
         }
     }
 
-    /// The things of which since when is remembered, by identity, where they are not the
-    /// cause itself: of builds that follow each other each uses records of its own, so a
-    /// host that builds all day has no build that never ends.
+    /// The identities whose beginning is remembered. BuildKit has one for each record and
+    /// download: builds that follow each other use records of their own, so a host that builds
+    /// all day has no build that never ends.
     pub fn parts(&self) -> Vec<String> {
         let Self::BuildKit { records, downloads } = self else {
             return vec![self.identity()];
@@ -168,7 +158,6 @@ impl Cause {
         records.chain(downloads).collect()
     }
 
-    /// Which kind of cause it is.
     pub fn kind(&self) -> RefusalKind {
         match self {
             Self::DeployLock { .. } => RefusalKind::DeployLock,
@@ -208,7 +197,7 @@ kinds! {
 }
 
 impl RefusalKind {
-    /// Those that a prune may meet.
+    /// Kinds that can refuse a prune.
     pub fn of_prune() -> impl Iterator<Item = Self> {
         Self::ALL.into_iter().filter(|kind| !kind.is_of_restore())
     }

@@ -1,7 +1,6 @@
-//! Whether a run may remove anything at all. Decides from what is going on
-//! around the images; only it can make a [`Cleared`], and without one nothing
-//! is removed. It never waits, never takes a lock by force, and reads "cannot
-//! tell" as no.
+//! Whether a run may remove anything at all. Decides from the conditions around the images.
+//! Only this module makes a [`Cleared`], and without one nothing is removed. It never waits,
+//! never takes a lock by force, and reads unknown as no.
 
 mod cause;
 mod refusal;
@@ -14,34 +13,30 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::decide::plan::Plan;
 use crate::exit::Exit;
 use crate::memory::clock::Clock;
-use crate::model::conditions::{LockSight, LockState, PullSigns, SignState, Standing};
+use crate::model::conditions::{CausesSince, LockReading, LockState, PullSigns, SignState};
+use crate::model::text::escape_path;
 use crate::model::{AtWork, Observed, Swarm};
 use crate::policy::{Policy, Pulls};
 
 pub use cause::{Cause, NoRoom, RefusalKind};
 pub use refusal::Refusal;
 
-/// What is going on around the images at one moment.
+/// The conditions around the images at one moment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Activity {
-    /// When.
     pub at: DateTime<Utc>,
-    /// What the clocks say.
     pub clock: Clock,
-    /// All deploy locks of the policy.
-    pub locks: Vec<LockSight>,
-    /// Signs of pulls.
+    pub locks: Vec<LockReading>,
     pub pulls: PullSigns,
-    /// What the engine tells of builds and deploys.
     pub at_work: AtWork,
-    /// What our own memory has of earlier surveys.
-    pub standing: Standing,
+    /// Of earlier surveys, from the ledger.
+    pub causes_since: CausesSince,
 }
 
-/// Everything that speaks against removing anything now.
+/// Everything that refuses any removal now.
 pub fn refusals(policy: &Policy, activity: &Activity) -> Vec<Refusal> {
-    let standing = without_jump(activity);
-    let mut found = held_locks(policy, activity.at, &activity.locks, &standing);
+    let causes_since = without_jump(activity);
+    let mut found = held_locks(policy, activity.at, &activity.locks, &causes_since);
     let mut causes = pulls(policy, &activity.pulls);
     causes.extend(buildkit(activity));
     causes.extend(engine_at_work(&activity.at_work));
@@ -50,16 +45,17 @@ pub fn refusals(policy: &Policy, activity: &Activity) -> Vec<Refusal> {
     }
     found.extend(causes.into_iter().map(|cause| {
         let parts = cause.parts();
-        let since = parts.iter().filter_map(|part| standing.get(part)).min();
+        let since = parts.iter().filter_map(|part| causes_since.get(part)).min();
         let since = since.copied();
         Refusal::lasting(cause, since, activity.at, policy.guard.alert_after)
     }));
     found
 }
 
-/// What our own memory has, less the time that a clock gained which jumped: it did
-/// not pass. For how long the clock jumps has nothing else to be told by.
-fn without_jump(activity: &Activity) -> Standing {
+/// The remembered causes, without the time by which a clock jumped ahead: that time did not
+/// pass. The jump's own cause keeps its date, because nothing else tells for how long the clock
+/// has jumped.
+fn without_jump(activity: &Activity) -> CausesSince {
     let gained = match &activity.clock {
         Clock::Doubtful { shift, .. } => *shift,
         Clock::Sound => TimeDelta::zero(),
@@ -70,11 +66,11 @@ fn without_jump(activity: &Activity) -> Standing {
         let since = if *what == clock { *since } else { later };
         (what.clone(), since.min(activity.at))
     };
-    activity.standing.iter().map(moved).collect()
+    activity.causes_since.iter().map(moved).collect()
 }
 
-/// What is to be remembered of it.
-pub fn standing(policy: &Policy, activity: &Activity) -> Standing {
+/// The causes that the ledger remembers of this moment.
+pub fn causes_since(policy: &Policy, activity: &Activity) -> CausesSince {
     let known = without_jump(activity);
     let mut longest: Vec<(DateTime<Utc>, String)> = refusals(policy, activity)
         .into_iter()
@@ -93,43 +89,43 @@ pub fn standing(policy: &Policy, activity: &Activity) -> Standing {
         })
         .collect();
     longest.sort();
-    longest.truncate(STANDING);
+    longest.truncate(MOST_CAUSES);
     longest.into_iter().map(|(at, what)| (what, at)).collect()
 }
 
-/// So many things are remembered, those that have lasted longest: one of them is
-/// enough to refuse, and others choose how many there are.
-const STANDING: usize = 100;
+/// Causes that are remembered, longest first. One is enough to refuse, and others decide how
+/// many there are.
+const MOST_CAUSES: usize = 100;
 
-/// The deploy locks that speak against removing anything now.
+/// Refusals because of deploy locks.
 pub fn held_locks(
     policy: &Policy,
     now: DateTime<Utc>,
-    locks: &[LockSight],
-    standing: &Standing,
+    locks: &[LockReading],
+    causes_since: &CausesSince,
 ) -> Vec<Refusal> {
     locks
         .iter()
-        .filter_map(|sight| lock(policy, now, sight, standing))
+        .filter_map(|reading| lock(policy, now, reading, causes_since))
         .collect()
 }
 
-/// What speaks against this plan, whatever goes on around it.
+/// The refusal that lies in the plan itself.
 fn plan_refusal(policy: &Policy, plan: &Plan) -> Option<Refusal> {
     let (remove, all, limit) = (
         plan.removals().len(),
         plan.entries().len(),
         policy.limits.max_fraction,
     );
-    // Just the fraction is allowed, though 100 * 0.29 is a little less than 29.
+    // Exactly the fraction is allowed, though 100 * 0.29 is a little less than 29 in f64.
     let most = all as f64 * limit + 1e-6;
     let cause = Cause::MaxFraction { remove, all, limit };
     (remove as f64 > most).then(|| cause.into())
 }
 
-/// Every refusal at any of these moments, and that of the plan itself; each once,
-/// as it was at the last moment.
-pub fn against(policy: &Policy, activities: &[Activity], plan: &Plan) -> Vec<Refusal> {
+/// Every refusal at any of these moments and that of the plan itself, each once, as at the last
+/// moment.
+pub fn all_refusals(policy: &Policy, activities: &[Activity], plan: &Plan) -> Vec<Refusal> {
     let mut found: Vec<Refusal> = Vec::new();
     let all = activities
         .iter()
@@ -147,24 +143,24 @@ pub fn against(policy: &Policy, activities: &[Activity], plan: &Plan) -> Vec<Ref
 fn lock(
     policy: &Policy,
     now: DateTime<Utc>,
-    sight: &LockSight,
-    standing: &Standing,
+    reading: &LockReading,
+    causes_since: &CausesSince,
 ) -> Option<Refusal> {
-    // Unclear for long is as bad as held for long: it gets as loud.
-    let (holder, dated, unclear) = match &sight.state {
+    // A state unknown for long is as bad as a lock held for long, and alerts as well.
+    let (holder, dated, unclear) = match &reading.state {
         LockState::Absent | LockState::Free => return None,
         LockState::Held { holder, since } => (holder.clone(), *since, None),
         LockState::CannotTell(why) => (None, None, Some(why.clone())),
     };
     let cause = Cause::DeployLock {
-        path: sight.path.clone(),
-        kind: sight.kind,
+        path: reading.path.clone(),
+        kind: reading.kind,
         holder,
         unclear,
     };
-    // A date that is to come says nothing; our own memory does.
+    // A date in the future says nothing; the ledger does.
     let dated = dated.filter(|since| *since <= now);
-    let since = dated.or_else(|| standing.get(&cause.identity()).copied());
+    let since = dated.or_else(|| causes_since.get(&cause.identity()).copied());
     let after = policy.guard.alert_after;
     Some(Refusal::lasting(cause, since, now, after))
 }
@@ -176,7 +172,7 @@ fn pulls(policy: &Policy, signs: &PullSigns) -> Vec<Cause> {
             sign: how.clone(),
         }),
         SignState::Build => {
-            let path = crate::model::text::escape(&sign.path.to_string_lossy());
+            let path = escape_path(&sign.path);
             Some(Cause::Build(format!("{path} is there")))
         }
         SignState::BuildKit(_) | SignState::Stale { .. } => None,
@@ -193,7 +189,6 @@ fn pulls(policy: &Policy, signs: &PullSigns) -> Vec<Cause> {
     live.chain(unreadable).collect()
 }
 
-/// All that shows BuildKit at work.
 fn buildkit(activity: &Activity) -> Option<Cause> {
     let records = match &activity.at_work.builds {
         Observed::Known(records) => records.clone(),
@@ -210,7 +205,7 @@ fn buildkit(activity: &Activity) -> Option<Cause> {
     any.then_some(Cause::BuildKit { records, downloads })
 }
 
-/// Builds that cannot be told, and deploys that the engine itself tells of.
+/// Deploys that the engine itself reports, and unknown answers about builds and deploys.
 fn engine_at_work(at_work: &AtWork) -> Vec<Cause> {
     let mut found = Vec::new();
     match &at_work.builds {
@@ -231,32 +226,25 @@ fn engine_at_work(at_work: &AtWork) -> Vec<Cause> {
     found
 }
 
-/// A plan that nothing speaks against. Made here alone, used up by `prune`.
+/// A plan that nothing refuses. Only this module makes one; `prune` consumes it.
 #[derive(Debug)]
 pub struct Cleared(Plan);
 
 impl Cleared {
-    /// The plan.
     pub fn plan(&self) -> &Plan {
         &self.0
     }
 }
 
-/// Clears a plan that nothing speaks against.
 pub fn clear(
     policy: &Policy,
     activities: &[Activity],
     plan: Plan,
 ) -> Result<Cleared, Vec<Refusal>> {
-    let found = against(policy, activities, &plan);
-    if found.is_empty() {
-        Ok(Cleared(plan))
-    } else {
-        Err(found)
-    }
+    none(all_refusals(policy, activities, &plan)).map(|()| Cleared(plan))
 }
 
-/// The exit code of a refusal: the loudest of its reasons.
+/// The exit code of the most urgent refusal.
 pub fn exit(refusals: &[Refusal]) -> Exit {
     let inconsistent = refusals
         .iter()
@@ -270,17 +258,19 @@ pub fn exit(refusals: &[Refusal]) -> Exit {
     }
 }
 
-/// Nothing else is at work on the images: no deploy, build or pull. Made here
-/// alone; without one, `verify-cache --redeploy` pulls nothing.
+/// Proof that no deploy, build or pull was under way. Only this module makes one; without it,
+/// `verify-cache --redeploy` pulls nothing.
 #[derive(Debug)]
 pub struct Undisturbed(());
 
-/// Finds that nothing is at work, or says all that is.
 pub fn undisturbed(policy: &Policy, activity: &Activity) -> Result<Undisturbed, Vec<Refusal>> {
-    let found = refusals(policy, activity);
-    if found.is_empty() {
-        Ok(Undisturbed(()))
+    none(refusals(policy, activity)).map(Undisturbed)
+}
+
+fn none(refusals: Vec<Refusal>) -> Result<(), Vec<Refusal>> {
+    if refusals.is_empty() {
+        Ok(())
     } else {
-        Err(found)
+        Err(refusals)
     }
 }

@@ -1,5 +1,5 @@
-//! Why a run does nothing, and for how long that has been so. Decides when a
-//! refusal has lasted for so long that it will not mend itself.
+//! Why a run does nothing, and since when. Decides when a refusal has lasted so long that a
+//! person must act.
 
 use std::time::Duration;
 
@@ -7,21 +7,19 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::guard::cause::{Cause, RefusalKind};
 
-/// Why a whole run does nothing, and for how long that has been so.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Refusal {
-    /// What speaks against it.
     pub cause: Cause,
-    /// Since when, as far as it is known.
+    /// `None` where it is not known.
     pub since: Option<DateTime<Utc>>,
-    /// For how long, as far as it is known.
+    /// The time since `since`, never negative.
     pub lasted: Option<TimeDelta>,
-    /// For longer than `guard.alert_after`.
+    /// It has lasted longer than `guard.alert_after`.
     pub alert: bool,
 }
 
 impl From<Cause> for Refusal {
-    /// One of which nobody knows for how long it has been so.
+    /// Its beginning is not known.
     fn from(cause: Cause) -> Self {
         Self {
             cause,
@@ -33,7 +31,6 @@ impl From<Cause> for Refusal {
 }
 
 impl Refusal {
-    /// One that has been so since a moment, if it is known.
     pub fn lasting(
         cause: Cause,
         since: Option<DateTime<Utc>>,
@@ -45,10 +42,10 @@ impl Refusal {
             .and_then(|time| time.to_std().ok())
             .is_some_and(|time| time > alert_after);
         Self {
-            cause,
             since,
             lasted,
             alert,
+            ..cause.into()
         }
     }
 
@@ -56,13 +53,13 @@ impl Refusal {
         self.cause.kind()
     }
 
-    /// Whether it will not mend itself, so that a person must look.
+    /// Whether it will not end by itself.
     pub fn needs_a_person(&self) -> bool {
         matches!(self.cause, Cause::MaxFraction { .. }) || self.alert
     }
 
-    /// Whether it may be over in a moment, so that it is worth waiting for: a
-    /// deploy lock that somebody holds, and not for long as far as is known.
+    /// Whether it is worth waiting for: a deploy lock that somebody holds, and not for long as
+    /// far as is known.
     pub fn may_end_at_any_moment(&self) -> bool {
         match &self.cause {
             Cause::DeployLock { unclear, .. } => !self.alert && unclear.is_none(),

@@ -17,7 +17,7 @@ fn policy(more: &str) -> Policy {
 }
 
 #[test]
-fn one_cause_at_two_looks_is_one_whatever_else_is_said_of_it() {
+fn one_cause_at_two_surveys_is_one_whatever_else_is_said_of_it() {
     let lock = |path: &str, kind, holder: &str| Cause::DeployLock {
         path: path.into(),
         kind,
@@ -62,22 +62,27 @@ fn quiet() -> Activity {
         locks: Vec::new(),
         pulls: PullSigns::default(),
         at_work: inventory([]).at_work,
-        standing: Standing::new(),
+        causes_since: CausesSince::new(),
     }
 }
 
 fn with_lock(kind: LockKind, state: LockState, seen: Option<DateTime<Utc>>) -> Activity {
     let mut activity = Activity {
-        locks: vec![LockSight {
+        locks: vec![LockReading {
             path: "/l".into(),
             kind,
             state,
         }],
         ..quiet()
     };
-    let what = held_locks(&policy(""), activity.at, &activity.locks, &Standing::new());
+    let what = held_locks(
+        &policy(""),
+        activity.at,
+        &activity.locks,
+        &CausesSince::new(),
+    );
     let what = what.into_iter().zip(seen);
-    activity.standing = what.map(|(lock, at)| (lock.cause.identity(), at)).collect();
+    activity.causes_since = what.map(|(lock, at)| (lock.cause.identity(), at)).collect();
     activity
 }
 
@@ -138,7 +143,7 @@ fn a_quiet_host_is_cleared() {
 }
 
 #[test]
-fn one_look_of_several_is_enough_to_refuse() {
+fn one_survey_of_several_is_enough_to_refuse() {
     let locked = with_lock(LockKind::Flock, held(None), None);
     let refused = clear(&policy(""), &[locked.clone(), quiet(), locked], plan(1, 2)).unwrap_err();
     assert_eq!(kinds(&refused), ["deploy-lock"], "and it is said once");
@@ -283,7 +288,7 @@ fn every_kind_of_refusal_is_produced_and_says_the_way_out() {
     // Made where the run lock is taken and where the engine is read.
     all.push(Cause::OtherRun("pid 1".into()).into());
     all.push(Cause::EngineInconsistent("none of 3".into()).into());
-    // Made where images are brought back.
+    // Made by a restore.
     all.extend(of_restore().map(Refusal::from));
     let seen: BTreeSet<_> = all.iter().map(Refusal::kind).collect();
     let missing: Vec<_> = RefusalKind::ALL
@@ -291,8 +296,8 @@ fn every_kind_of_refusal_is_produced_and_says_the_way_out() {
         .filter(|kind| !seen.contains(*kind))
         .collect();
     assert!(missing.is_empty(), "no test makes {missing:?}");
-    // What lasts for too long ends otherwise, but what is loud from the beginning.
-    busy.standing = standing(&policy(""), &busy);
+    // A refusal that lasts too long has another exit code, unless it alerts from the beginning.
+    busy.causes_since = causes_since(&policy(""), &busy);
     busy.at = at(1000);
     all.extend(refusals(&policy(""), &busy));
     let other = Cause::OtherRun("pid 1".into());
@@ -359,7 +364,7 @@ fn whatever_lasts_for_too_long_wants_a_person_and_is_never_left_to_the_next_run(
     let fresh = refusals(&policy(""), &first);
     assert_eq!(fresh.len(), 6);
     assert!(!fresh.iter().any(Refusal::needs_a_person));
-    first.standing = standing(&policy(""), &first);
+    first.causes_since = causes_since(&policy(""), &first);
     first.at = at(160);
     assert!(
         !refusals(&policy(""), &first)
@@ -377,9 +382,9 @@ fn whatever_lasts_for_too_long_wants_a_person_and_is_never_left_to_the_next_run(
 }
 
 #[test]
-fn what_was_not_there_at_one_look_begins_anew() {
+fn what_was_not_there_at_one_survey_begins_anew() {
     let mut activity = endless();
-    activity.standing = standing(&policy(""), &quiet());
+    activity.causes_since = causes_since(&policy(""), &quiet());
     activity.at = at(1000);
     assert!(
         !refusals(&policy(""), &activity)
@@ -391,7 +396,7 @@ fn what_was_not_there_at_one_look_begins_anew() {
 #[test]
 fn time_that_a_clock_gained_by_a_jump_did_not_pass() {
     let mut activity = endless();
-    activity.standing = standing(&policy(""), &activity);
+    activity.causes_since = causes_since(&policy(""), &activity);
     let jump = TimeDelta::days(10);
     activity.at = at(110) + jump;
     activity.clock = Clock::Doubtful {
@@ -415,12 +420,12 @@ fn of_very_many_things_those_that_last_longest_are_remembered() {
         activity
     };
     let mut activity = builds(5000, 5050);
-    let old = standing(&policy(""), &activity);
+    let old = causes_since(&policy(""), &activity);
     activity = builds(0, 10_000);
     activity.at = at(200);
-    activity.standing = old.clone();
-    let kept = standing(&policy(""), &activity);
-    assert_eq!(kept.len(), STANDING);
+    activity.causes_since = old.clone();
+    let kept = causes_since(&policy(""), &activity);
+    assert_eq!(kept.len(), MOST_CAUSES);
     assert!(old.iter().all(|(what, at)| kept.get(what) == Some(at)));
 }
 
@@ -467,7 +472,7 @@ fn a_build_is_one_refusal_however_many_signs_it_has_and_hides_nothing_else() {
         busy.pulls.signs.push(PullSign { path, state });
     }
     let moments = [busy.clone(), buildkit_with(&["d"], &[]), busy];
-    let found = against(&policy(""), &moments, &plan(0, 2));
+    let found = all_refusals(&policy(""), &moments, &plan(0, 2));
     assert_eq!(kinds(&found), ["pull", "build", "build"]);
 }
 
@@ -475,24 +480,24 @@ fn a_build_is_one_refusal_however_many_signs_it_has_and_hides_nothing_else() {
 fn a_build_lasts_for_as_long_as_a_record_that_it_uses_and_others_take_no_part() {
     // Another build at each survey.
     let mut activity = buildkit_with(&["a"], &["/x"]);
-    activity.standing = standing(&policy(""), &activity);
+    activity.causes_since = causes_since(&policy(""), &activity);
     activity = Activity {
-        standing: activity.standing,
+        causes_since: activity.causes_since,
         at: at(1000),
         ..buildkit_with(&["b"], &["/y"])
     };
     assert!(!refusals(&policy(""), &activity)[0].needs_a_person());
     // One record stays, beside another that comes and goes.
-    activity.standing = standing(&policy(""), &activity);
+    activity.causes_since = causes_since(&policy(""), &activity);
     activity = Activity {
-        standing: activity.standing,
+        causes_since: activity.causes_since,
         at: at(2000),
         ..buildkit_with(&["b", "c"], &[])
     };
     let found = &refusals(&policy(""), &activity)[0];
     assert!(found.needs_a_person());
     assert_eq!(found.lasted, Some(TimeDelta::seconds(1000)));
-    let known = standing(&policy(""), &activity);
+    let known = causes_since(&policy(""), &activity);
     let known: Vec<_> = known.iter().map(|(what, at)| (&**what, *at)).collect();
     assert_eq!(
         known,

@@ -1,16 +1,16 @@
-//! Refusals in words: what speaks against the run, and what a person can do.
+//! Refusals in words: the cause, and what a person can do.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::guard::cause::{Cause, NoRoom};
 use crate::guard::refusal::Refusal;
 use crate::model::Observed;
 use crate::model::conditions::{Cure, LockKind};
-use crate::model::text::escape;
+use crate::model::text::{escape, escape_path};
 use crate::model::time::span;
 
 impl Refusal {
-    /// The fact, the limit, the knob: one line for people.
+    /// The fact, the limit and its key in the policy, on one line.
     pub fn message(&self) -> String {
         let time = self.lasted.filter(|_| self.alert).map(span);
         let loud = time.map(|time| format!(", for {time}: longer than guard.alert_after"));
@@ -21,7 +21,7 @@ impl Refusal {
                 unclear: Some(why),
                 ..
             } => {
-                let path = shown(path);
+                let path = escape_path(path);
                 format!("cannot tell whether the deploy lock {path} is held: {why}{loud}")
             }
             Cause::DeployLock {
@@ -47,10 +47,10 @@ impl Refusal {
                 } else {
                     ""
                 };
-                format!("deploy lock {} {how}{by}{since}{loud}", shown(path))
+                format!("deploy lock {} {how}{by}{since}{loud}", escape_path(path))
             }
             Cause::Pull { path, sign } => {
-                let path = shown(path);
+                let path = escape_path(path);
                 format!("a pull or load is under way: {path} {sign}{loud}")
             }
             Cause::Build(what) => format!("a build is under way: {what}{loud}"),
@@ -77,7 +77,7 @@ impl Refusal {
             }
             Cause::EngineInconsistent(why) => format!("the engine contradicts itself: {why}"),
             Cause::SignsUnreadable { path, why, .. } => {
-                let path = shown(path);
+                let path = escape_path(path);
                 format!("cannot tell whether a pull is under way: {path}: {why}{loud}")
             }
             Cause::Disk(why) => no_room(why),
@@ -98,7 +98,7 @@ impl Refusal {
         }
     }
 
-    /// The way out, for people.
+    /// What a person can do about it.
     pub fn way_out(&self) -> &'static str {
         const LATER: &str = "nothing to do: the next run looks again";
         match &self.cause {
@@ -162,7 +162,7 @@ impl Refusal {
     }
 }
 
-/// One sign of each sort stands for all: a build with many steps has dozens.
+/// Names one sign of each kind: a build with many steps has dozens.
 fn buildkit(records: &[String], downloads: &[(PathBuf, String)]) -> String {
     let others = |count: usize| if count > 1 { " and others" } else { "" };
     let record = records.iter().min().map(|id| {
@@ -171,7 +171,7 @@ fn buildkit(records: &[String], downloads: &[(PathBuf, String)]) -> String {
     });
     let download = downloads.first().map(|(path, how)| {
         let others = others(downloads.len());
-        format!("BuildKit downloads {}{others} ({how})", shown(path))
+        format!("BuildKit downloads {}{others} ({how})", escape_path(path))
     });
     let both: Vec<String> = record.into_iter().chain(download).collect();
     both.join("; ")
@@ -185,11 +185,11 @@ fn no_room(why: &NoRoom) -> String {
             limit,
         } => format!(
             "the disk of {} is {used_percent:.1} % full, above {limit} % (disk.stop_below_percent): prune first",
-            shown(path)
+            escape_path(path)
         ),
         NoRoom::Below { path, free, limit } => format!(
             "the disk of {} has {free} free, less than {limit} (disk.min_free): prune first",
-            shown(path)
+            escape_path(path)
         ),
         NoRoom::Unclear(why) => format!("cannot tell whether the disk has room: {why}"),
     }
@@ -227,8 +227,4 @@ fn way_to_read(cure: Cure) -> &'static str {
             "this does not mend itself: secateur only plans for Podman; check an image with `secateur plan --explain ID`, then `podman image rm ID`"
         }
     }
-}
-
-fn shown(path: &Path) -> String {
-    escape(&path.to_string_lossy())
 }

@@ -1,6 +1,6 @@
-//! The only place that reads the host's clocks. Everything else gets the time as a
-//! value, so that a decision can be repeated and tested.
-//! It never decides whether a clock can be believed; `memory::clock` does.
+//! The only place that reads the host's clocks. Everything else gets the time as a value, so
+//! that a decision can be repeated and tested. Whether a clock can be believed is for
+//! `memory::clock`.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -9,6 +9,7 @@ use anyhow::{Context, ensure};
 use chrono::{DateTime, Utc};
 use nix::time::{ClockId, clock_gettime};
 
+use crate::exit::{Exit, Fault};
 use crate::model::conditions::ClockReading;
 
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
@@ -29,7 +30,11 @@ pub fn now() -> DateTime<Utc> {
 ///
 /// When the kernel does not give one of them. Without the id, time since this boot
 /// cannot be told from time since another.
-pub fn read() -> anyhow::Result<ClockReading> {
+pub fn read() -> Result<ClockReading, Fault> {
+    reading().map_err(|error| Fault::new(Exit::State, format!("{error:#}")))
+}
+
+fn reading() -> anyhow::Result<ClockReading> {
     let wall = now();
     let since_boot = since_boot()?;
     let boot_id = fs::read_to_string(BOOT_ID)
@@ -48,8 +53,8 @@ pub fn read() -> anyhow::Result<ClockReading> {
     })
 }
 
-/// With the time asleep. CLOCK_MONOTONIC stands still while the host sleeps, and a wall
-/// clock that rightly moved on would then seem to have jumped.
+/// Includes the time asleep. CLOCK_MONOTONIC stands still while the host sleeps, so a wall
+/// clock that rightly moved on would seem to have jumped.
 pub(super) fn since_boot() -> anyhow::Result<Duration> {
     let time = clock_gettime(ClockId::CLOCK_BOOTTIME).context("cannot read the time since boot")?;
     Ok(time.into())

@@ -1,5 +1,5 @@
-//! Where containerd keeps an engine's images, as seen from here. It finds the
-//! folder and never says whether it is the right one: `pull_signs` does.
+//! Where this program finds the folder in which containerd keeps an engine's images.
+//! `pull_signs` checks whether it is the right one.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use crate::model::EngineFacts;
 /// The default of the system's containerd.
 const USUAL: &str = "/var/lib/containerd";
 
-/// In bytes. containerd's default settings, written out, have some 10 KB.
+/// In bytes. containerd's default settings have some 10 KB.
 const LONGEST_SETTINGS: u64 = 1 << 20;
 
 #[derive(serde::Deserialize)]
@@ -17,10 +17,9 @@ struct Config {
     root: Option<PathBuf>,
 }
 
-/// The root of the containerd that an engine uses. That is one that it started itself,
-/// below its data root, or the system's; the path of the socket tells which (API 1.46),
-/// and before that, whether the engine's own folder is there. The system's containerd
-/// has its root in its settings.
+/// The root of the containerd that an engine uses: one that it started itself, below its data
+/// root, or the system's. The path of the socket tells which (API 1.46); before that, whether
+/// the engine's own folder exists. The system's containerd has its root in its settings.
 pub fn root(engine: &EngineFacts, address: Option<&str>) -> PathBuf {
     let own = engine.data_root.join("containerd/daemon");
     let systems = Path::new("/run/containerd/containerd.sock");
@@ -34,15 +33,14 @@ pub fn root(engine: &EngineFacts, address: Option<&str>) -> PathBuf {
     if !uses_systems {
         return own;
     }
-    // A data root that is mounted below some folder has its neighbours there, too.
+    // Where the data root is mounted below some folder, the other folders are there, too.
     let data_root = engine.data_root.to_string_lossy();
     let below = data_root.strip_suffix(engine.root_dir.to_string_lossy().as_ref());
     of_the_system(below.unwrap_or_default())
 }
 
 fn of_the_system(below: &str) -> PathBuf {
-    // Without readable settings: the usual place. Whether it is the right one is checked
-    // before anything rests on it.
+    // Without readable settings it is the usual place; `pull_signs` checks it before it counts.
     let settings = PathBuf::from(format!("{below}/etc/containerd/config.toml"));
     let moved = read_named(&settings, LONGEST_SETTINGS)
         .ok()

@@ -1,5 +1,4 @@
-//! How full a file system is, as `df` reckons, by the file system's own figures. Whether
-//! that is too full is decided elsewhere.
+//! How full a file system is, as `df` reckons, by the file system's own figures.
 
 use std::path::Path;
 
@@ -7,7 +6,7 @@ use anyhow::Context;
 use nix::errno::Errno;
 use nix::sys::statvfs::{Statvfs, statvfs};
 
-use crate::model::conditions::{Disk, Room};
+use crate::model::conditions::{Disk, Usage};
 use crate::model::text::quoted;
 
 /// The room, in bytes and in inodes, on the file system that holds `path` (statvfs(3)).
@@ -29,17 +28,17 @@ pub fn read(path: &Path) -> anyhow::Result<Disk> {
             quoted(path)
         )
     })?;
-    let sums = Sums::from(&stat);
+    let figures = Figures::from(&stat);
     Ok(Disk {
         path: path.to_owned(),
-        bytes: sums.bytes(),
-        inodes: sums.inodes(),
+        bytes: figures.bytes(),
+        inodes: figures.inodes(),
     })
 }
 
 /// Figures of statvfs(3), apart from the call, so that tests can have odd file systems.
 #[derive(Debug, Clone, Copy)]
-struct Sums {
+struct Figures {
     /// Bytes in a block.
     block_size: u64,
     blocks: u64,
@@ -51,9 +50,9 @@ struct Sums {
     files_available: u64,
 }
 
-impl From<&Statvfs> for Sums {
+impl From<&Statvfs> for Figures {
     fn from(stat: &Statvfs) -> Self {
-        Sums {
+        Figures {
             // f_bsize is only a hint for the size of reads: on NFS it is 1 MiB
             // while blocks are counted in f_frsize.
             block_size: match stat.fragment_size() {
@@ -70,12 +69,12 @@ impl From<&Statvfs> for Sums {
     }
 }
 
-impl Sums {
+impl Figures {
     // Saturating: nonsense (more blocks free than there are) must not panic, nor wrap
     // around to an empty disk.
 
-    fn bytes(self) -> Room {
-        Room {
+    fn bytes(self) -> Usage {
+        Usage {
             used: self
                 .blocks
                 .saturating_sub(self.blocks_free)
@@ -84,10 +83,10 @@ impl Sums {
         }
     }
 
-    /// btrfs and some network file systems count no inodes and report nought, which must
-    /// not read as "none left".
-    fn inodes(self) -> Option<Room> {
-        (self.files != 0).then(|| Room {
+    /// btrfs and some network file systems count no inodes and report 0, which must not read as
+    /// "none left".
+    fn inodes(self) -> Option<Usage> {
+        (self.files != 0).then(|| Usage {
             used: self.files.saturating_sub(self.files_free),
             available: self.files_available,
         })
@@ -98,7 +97,7 @@ impl Sums {
 mod tests {
     use super::*;
 
-    const EXT4: Sums = Sums {
+    const EXT4: Figures = Figures {
         block_size: 4096,
         blocks: 1000,
         blocks_free: 300,
@@ -119,12 +118,12 @@ mod tests {
     fn a_file_system_that_counts_no_inodes_is_not_out_of_them() {
         assert_eq!(
             EXT4.inodes(),
-            Some(Room {
+            Some(Usage {
                 used: 60,
                 available: 40
             })
         );
-        let btrfs = Sums {
+        let btrfs = Figures {
             files: 0,
             files_free: 0,
             files_available: 0,
@@ -135,12 +134,12 @@ mod tests {
 
     #[test]
     fn nonsense_neither_panics_nor_reads_as_empty() {
-        let more_free_than_there_is = Sums {
+        let more_free_than_there_is = Figures {
             blocks_free: 2000,
             ..EXT4
         };
         assert_eq!(more_free_than_there_is.bytes().used, 0);
-        let huge = Sums {
+        let huge = Figures {
             blocks: u64::MAX,
             blocks_free: 1,
             ..EXT4

@@ -1,5 +1,5 @@
-//! Dates of files. A date that chrono cannot hold is as good as the far future: it
-//! proves no age and no quiet.
+//! Dates of files. A date that chrono cannot hold counts as the far future, which proves
+//! neither age nor quiet.
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;

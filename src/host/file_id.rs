@@ -1,9 +1,9 @@
-//! What tells one file from another.
+//! The identity of a file.
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 
-/// A file, whatever its name: a mount may show it at another path.
+/// The same for all names of a file: a mount may show it at another path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct FileId {
     dev: u64,

@@ -1,6 +1,5 @@
-//! Writes to systemd's journal by its own protocol, so that entries have fields: one line
-//! each, of bounded length, with nothing raw in them. A journal that does not read is not
-//! waited for.
+//! Writes to systemd's journal by its own protocol, so that entries have fields: one line each,
+//! of bounded length, with nothing raw in them. A journal that does not read is not waited for.
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
@@ -19,7 +18,7 @@ use crate::model::text::escape_up_to;
 
 const SOCKET: &str = "/run/systemd/journal/socket";
 
-/// How long one entry may wait for a journal that is behind.
+/// How long one entry may wait for a journal that lags.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Characters of one value. Our entries have some 15 values, two or three of them long,
@@ -29,7 +28,7 @@ const LONGEST: usize = 4000;
 /// A comment of this many bytes takes at least a quarter of the smallest buffer.
 const COMMENT: usize = 1024;
 
-/// As syslog counts.
+/// The numbers of syslog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Priority {
@@ -39,9 +38,7 @@ pub enum Priority {
     Error = 3,
     /// Not all is well.
     Warning = 4,
-    /// Worth a look.
     Notice = 5,
-    /// As it should be.
     Info = 6,
 }
 
@@ -51,7 +48,7 @@ pub struct JournalEntry {
     pub id: &'static str,
     pub priority: Priority,
     pub message: String,
-    /// Names are without their `SECATEUR_`.
+    /// Names without `SECATEUR_`.
     pub fields: Vec<(&'static str, String)>,
 }
 
@@ -61,7 +58,7 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// The journal, if it reads our stderr and can be reached. Else plain lines must do.
+    /// The journal, if it reads our stderr and can be reached.
     pub fn of_stderr() -> Option<Self> {
         is_read_by_journal(io::stderr())
             .then(|| Self::at(Path::new(SOCKET)).ok())
@@ -75,19 +72,19 @@ impl Journal {
         Ok(Self { socket })
     }
 
-    /// Returns when the journal has dealt with the entries. It asks the kernel for the
-    /// sender's unit, so the sender must still live (systemd#2913): else the entry has no
-    /// unit, and `journalctl -u` does not show it.
+    /// Returns when the journal has processed the entries. It asks the kernel for the sender's
+    /// unit, so the sender must still live (systemd#2913): else the entry has no unit, and
+    /// `journalctl -u` does not show it.
     ///
-    /// An error means that not all were sent. The caller then reports everything again by
-    /// other means: twice is better than never.
+    /// An error means that not all were sent. The caller then reports everything again by other
+    /// means: twice is better than never.
     pub fn write(self, entries: &[JournalEntry]) -> io::Result<()> {
         for entry in entries {
             self.socket.send(datagram(entry).as_bytes())?;
         }
-        // The journal takes one datagram after the other: when it has taken this one, it
-        // is done with those before. This one holds a comment and makes no entry. If the
-        // wait fails, the journal has all entries all the same.
+        // The journal takes one datagram after the other: when it has taken this comment, which
+        // makes no entry, it has processed those before. If the wait fails, the journal has all
+        // entries all the same.
         let comment = format!("#{}\n", ".".repeat(COMMENT));
         let sent = self.socket.send(comment.as_bytes());
         let _ = sent.and_then(|_| self.wait_until_taken());
@@ -95,9 +92,9 @@ impl Journal {
     }
 
     /// A datagram counts against its sender's buffer until it is taken, and a socket is
-    /// writable while less than a quarter of the buffer is in use. A quarter of the
-    /// smallest buffer (4608 bytes) is less than the comment. Should that ever change,
-    /// nothing is waited for.
+    /// writable while less than a quarter of the buffer is in use. A quarter of the smallest
+    /// buffer (4608 bytes) is less than the comment. If that ever changes, the wait ends at
+    /// once.
     fn wait_until_taken(&self) -> io::Result<bool> {
         setsockopt(&self.socket, SndBuf, &1)?;
         let mut polled = [PollFd::new(self.socket.as_fd(), PollFlags::POLLOUT)];
@@ -106,8 +103,8 @@ impl Journal {
     }
 }
 
-/// Whether systemd's journal is at the other end of this stream. The variable has the
-/// stream's device and inode, for children inherit it and may have other streams.
+/// Whether systemd's journal is at the other end of this stream. JOURNAL_STREAM has the
+/// stream's device and inode, because children inherit the variable and may have other streams.
 pub fn is_read_by_journal(stream: impl AsFd) -> bool {
     std::env::var_os("JOURNAL_STREAM").is_some_and(|named| is_named(&named, stream))
 }

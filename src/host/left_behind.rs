@@ -1,5 +1,5 @@
-//! Counts the images that an engine left in the store that it had before. It removes
-//! nothing, and never says that they may go.
+//! Counts the images that an engine left in the store that it used before. It removes nothing,
+//! and never says that they may go.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use crate::host::pull_signs::{Roots, is_this_engines};
 use crate::model::Bytes;
 use crate::model::conditions::LeftBehind;
 
-/// So many images, and so many layers, are counted: the work is bounded.
+/// Images, and layers, that are counted at most, to bound the work.
 const MOST: usize = if cfg!(test) { 10 } else { 10_000 };
 
 /// Stores that one data root may have had.
@@ -18,9 +18,9 @@ const STORES: usize = 20;
 /// In bytes. A layer's size is a number.
 const LONGEST_SIZE: u64 = 32;
 
-/// Every graphdriver's store in this data root but the one that the engine uses. What
-/// cannot be read is left out: a folder that is another engine's, or closed to us, is told
-/// as signs of a pull that cannot be read.
+/// Every graphdriver's store in this data root except the one that the engine uses. What cannot
+/// be read is left out: `pull_signs` reports a folder of another engine, or one that may not be
+/// read.
 pub fn read(roots: &Roots) -> Vec<LeftBehind> {
     if !is_this_engines(roots) {
         return Vec::new();

@@ -1,5 +1,5 @@
-//! Opens lock files: the only place that does, for our own and for those of
-//! others. It follows no link and waits for nothing.
+//! The only place that opens lock files, our own and those of others. It follows no link and
+//! waits for nothing.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
@@ -11,8 +11,7 @@ use nix::libc;
 
 use crate::host::file_id::FileId;
 
-/// A lock file may be replaced just while its lock is taken; thrice in a row is no
-/// accident.
+/// A lock file may be replaced while its lock is taken; three times in a row is no accident.
 pub(super) const ATTEMPTS: u32 = 3;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +37,7 @@ impl LockFile {
             .create(access == Access::Make)
             .truncate(false) // the holder's pid may be in it
             .mode(0o600)
-            // A link or a FIFO may have taken the file's place since it was looked at.
+            // A link or a FIFO may have taken the file's place since it was examined.
             .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
             .open(path)?;
         let meta = file.metadata()?;
@@ -49,8 +48,7 @@ impl LockFile {
         FileId::of(&self.meta)
     }
 
-    /// Whether the path still leads to this file. If not, the next who asks for the
-    /// lock will ask for that of another file.
+    /// Whether the path still leads to this file. If not, the next process locks another file.
     pub fn is_at(&self, path: &Path) -> io::Result<bool> {
         match fs::symlink_metadata(path) {
             Ok(now) => Ok(FileId::of(&now) == self.id()),
@@ -79,7 +77,7 @@ pub(super) fn fcntl_lock(kind: i32) -> libc::flock {
         l_whence: libc::SEEK_SET as _,
         l_start: 0,
         l_len: 0, // to the end, wherever that will be
-        l_pid: 0, // must be nought for the locks of open files
+        l_pid: 0, // must be 0 for the locks of open files
     }
 }
 

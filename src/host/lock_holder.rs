@@ -1,9 +1,8 @@
-//! Names the process that holds a lock, for the report alone: nothing is
-//! decided by it, for `/proc/locks` may be hidden (`ProcSubset=pid`), leaves out
-//! processes of other namespaces, and numbers devices of btrfs and overlayfs
-//! unlike stat(2).
+//! Names the process that holds a lock, for the report alone. No decision depends on it:
+//! `/proc/locks` may be hidden (`ProcSubset=pid`), leaves out processes of other namespaces,
+//! and numbers devices of btrfs and overlayfs unlike stat(2).
 //!
-//! The kernel remembers who took a lock. Whoever has inherited the open file keeps it:
+//! The kernel remembers who took a lock. Any process that inherited the open file keeps it:
 //! `flock 9` in a script ends at once, and the script goes on with the lock.
 
 use std::fs::{self, Metadata};
@@ -14,8 +13,7 @@ use nix::libc;
 
 use crate::host::process::{self, User};
 
-/// The holder of a lock of any kind on this file, or `None` where the system
-/// does not tell.
+/// The holder of a lock of any kind on this file; `None` where the system does not know it.
 pub(super) fn of(meta: &Metadata) -> Option<String> {
     let took = pid_of(meta);
     let holder = match took {
@@ -25,8 +23,7 @@ pub(super) fn of(meta: &Metadata) -> Option<String> {
     holder.or(took).map(|pid| describe(pid, meta))
 }
 
-/// With its user. One who may not write to the lock file runs no deploy, by our
-/// documents.
+/// With its user. By our documents, a user who may not write to the lock file runs no deploy.
 fn describe(pid: u32, meta: &Metadata) -> String {
     let process = process::describe(pid);
     let Some(user) = process::user(pid) else {
@@ -40,7 +37,7 @@ fn describe(pid: u32, meta: &Metadata) -> String {
     format!("{process} of uid {}{reads}", user.uid)
 }
 
-/// By owner, group and mode: no list of access rights is read.
+/// By owner, group and mode; access control lists are not read.
 fn may_write(user: &User, meta: &Metadata) -> bool {
     let bit = if user.uid == 0 {
         return true;
@@ -54,8 +51,8 @@ fn may_write(user: &User, meta: &Metadata) -> bool {
     meta.mode() & bit != 0
 }
 
-/// Whether this process has the locked file open; `None` where that cannot be read. Only
-/// /proc is asked: a file of somebody else may be on a file system that hangs.
+/// Whether this process has the locked file open; `None` where that cannot be read. It reads
+/// only /proc, because somebody else's file may be on a file system that hangs.
 fn keeps(pid: u32, meta: &Metadata) -> Option<bool> {
     let files = match fs::read_dir(format!("/proc/{pid}/fdinfo")) {
         Ok(files) => files,
@@ -115,8 +112,8 @@ mod tests {
         table.lines().find_map(|line| taken(line, device, inode))
     }
 
-    /// A process that holds a shared lock of this file, as its script took it: `flock` is
-    /// long over.
+    /// A process that holds a shared lock on this file, taken by its script: `flock` itself has
+    /// ended.
     struct Script(std::process::Child);
 
     impl Script {

@@ -1,6 +1,6 @@
-//! The host: its disk, locks, clocks and files. The only room that names nix and
-//! `/proc`. It reports what it finds and writes our own state safely. It never decides
-//! whether an image goes, and never changes what belongs to somebody else.
+//! The host: its disk, locks, clocks and files. The only room that names nix and `/proc`. It
+//! reports what it finds, writes our own state safely, and never changes what belongs to
+//! somebody else. It never decides whether an image goes.
 
 pub mod clock;
 pub mod containerd;

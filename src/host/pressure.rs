@@ -1,4 +1,4 @@
-//! How long tasks wait for a processor (Documentation/accounting/psi.rst).
+//! CPU pressure: how long tasks wait for a processor (Documentation/accounting/psi.rst).
 
 use std::fs;
 use std::io::ErrorKind;
@@ -14,7 +14,7 @@ pub fn cpu() -> Observed<f64> {
 fn read(path: &Path) -> Observed<f64> {
     let text = match fs::read_to_string(path) {
         Ok(text) => text,
-        // A kernel may be built with it and started without (psi=0): then the file cannot be read.
+        // EOPNOTSUPP: the kernel was built with it and started without (psi=0).
         Err(error) if error.kind() == ErrorKind::NotFound || error.raw_os_error() == Some(95) => {
             return Observed::Unknown("this kernel does not measure it".to_owned());
         }

@@ -1,4 +1,4 @@
-//! Names other processes for a report.
+//! Reads about other processes from /proc.
 
 use std::fs;
 
@@ -16,7 +16,7 @@ pub(super) fn describe(pid: u32) -> String {
     }
 }
 
-/// Every process that is to be seen, in order.
+/// The pids of all visible processes, in order.
 pub(super) fn all() -> impl Iterator<Item = u32> {
     let listed = fs::read_dir("/proc").into_iter().flatten().flatten();
     let number = |entry: fs::DirEntry| entry.file_name().to_str()?.parse().ok();
@@ -25,7 +25,7 @@ pub(super) fn all() -> impl Iterator<Item = u32> {
     pids.into_iter()
 }
 
-/// As whom a process acts.
+/// The user and the groups of a process.
 pub(super) struct User {
     pub uid: u32,
     pub groups: Vec<u32>,

@@ -1,12 +1,11 @@
-//! The end of a program that was started here, with all that it started.
+//! Ends a child process with everything that it started.
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tokio::process::Child;
 
-/// Kills a process and all that it started when it is dropped. The process must lead a
-/// group of its own. A process that left
-/// the group by itself, as the agent of a key ring does, goes on.
+/// Kills a process and everything that it started when it is dropped. The process must lead its
+/// own group. A process that left the group by itself, as a key ring's agent does, lives on.
 pub struct ProcessGroup(Option<Pid>);
 
 impl ProcessGroup {
@@ -18,7 +17,7 @@ impl ProcessGroup {
 
 impl Drop for ProcessGroup {
     fn drop(&mut self) {
-        // The number is nobody else's while one of the group lives.
+        // The kernel does not reuse the number while a process of the group lives.
         if let Some(group) = self.0 {
             let _ = killpg(group, Signal::SIGKILL);
         }

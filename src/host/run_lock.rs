@@ -1,6 +1,6 @@
-//! The run lock: one run at a time on one state folder. The kernel frees it however we
-//! die, so no lock is ever left behind. The file stays for good: if a run removed it, two
-//! runs could hold two files of one name.
+//! The run lock: one run at a time on one state folder. The kernel releases it however we die,
+//! so no lock is ever left behind. The file stays for good: if a run removed it, two runs could
+//! hold two files of one name.
 
 use std::fmt;
 use std::fs::{self, File, TryLockError};
@@ -29,10 +29,10 @@ pub struct RunLock {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeldBy {
     pub path: PathBuf,
-    /// In words fit to print, if the system tells or that run has written it down.
+    /// Fit to print, if the system knows the holder or that run has written it down.
     pub holder: Option<String>,
-    /// As far as the file's date and the holder's start tell: the later of the two, for
-    /// the pid may be another process's by now.
+    /// The later of the file's date and the holder's start, because the pid may be another
+    /// process's by now.
     pub since: Option<DateTime<Utc>>,
 }
 
@@ -47,14 +47,13 @@ impl fmt::Display for HeldBy {
 }
 
 impl RunLock {
-    /// Takes the lock, or says who has it; never waits. The folder of `path` must be
-    /// trusted ([`StateDir`]).
+    /// Takes the lock, or tells who has it; never waits. The folder of `path` must be trusted
+    /// ([`StateDir`]).
     ///
     /// # Errors
     ///
-    /// [`FileError::Io`] for any failure other than "held", which must never
-    /// read as "free" (ENOLCK, EIO); [`FileError::Untrusted`] for a lock file
-    /// that others may write.
+    /// [`FileError::Io`] for any failure other than "held", which must never read as "free"
+    /// (ENOLCK, EIO); [`FileError::Untrusted`] for a lock file that others may write.
     pub fn take(path: &Path) -> Result<Result<RunLock, HeldBy>, FileError> {
         Self::take_watched(path, || ())
     }
@@ -93,9 +92,9 @@ impl RunLock {
         Err(FileError::io("lock", path)(replaced))
     }
 
-    /// Removes what [`crate::host::files::write_atomic`] or a
-    /// [`crate::host::files::Draft`] left in our folder when it was killed half-way, and returns how many files that were. Another run's
-    /// temporary file is no left-over, so this takes the lock.
+    /// Removes what [`crate::host::files::write_atomic`] or a [`crate::host::files::Draft`]
+    /// left in our folder when it was killed, and returns the number of files. It takes the
+    /// lock, because another run's temporary file is no left-over.
     ///
     /// # Errors
     ///
@@ -110,8 +109,8 @@ impl RunLock {
     }
 }
 
-/// Whoever takes the lock writes to the file at once. Its date is read anew, for that run
-/// may have taken the lock after we opened the file.
+/// A run that takes the lock writes to the file at once. The date is read anew, because that
+/// run may have taken the lock after we opened the file.
 fn since(path: &Path, pid: Option<u32>) -> Option<DateTime<Utc>> {
     let now = clock::now();
     let written = fs::symlink_metadata(path).ok();

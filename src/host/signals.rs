@@ -1,10 +1,10 @@
-//! The signals that end or stop a run. A process that holds locks is not stopped: it
-//! lets them go first. Decides when a stop comes about, and how long a run that was asked
-//! to end may take.
+//! The signals that end or stop a run. A process that holds locks releases them before it is
+//! stopped. Decides when a stop takes effect, and how long a run that was asked to end may
+//! take.
 //!
-//! The signals are blocked and only looked at (signalfd(2)): the kernel keeps them
-//! until they are let through, and then does what it always does. SIGSTOP cannot be
-//! blocked; that the run was stopped shows in the SIGCONT that ended it.
+//! The signals are blocked and only observed (signalfd(2)): the kernel keeps them until they
+//! are unblocked, and then does what it always does. SIGSTOP cannot be blocked; the SIGCONT
+//! that ends it shows that the run was stopped.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -17,18 +17,20 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
-/// A run is over this long after SIGTERM, come what may: in time for whoever sends SIGKILL
-/// after 10 s. It is more than a run waits for an engine that hangs.
+use crate::exit::{Exit, Fault};
+
+/// A run ends at the latest this long after SIGTERM: before the SIGKILL that some send after 10
+/// s. It is more than a run waits for an engine that hangs.
 const LAST: Duration = Duration::from_millis(9500);
 
-/// Those that ask for an end.
+/// Signals that ask for an end.
 const ENDS: [Signal; 2] = [Signal::SIGTERM, Signal::SIGINT];
 
-/// Those by which a terminal stops a process.
+/// Signals by which a terminal stops a process.
 const STOPS: [Signal; 3] = [Signal::SIGTSTP, Signal::SIGTTIN, Signal::SIGTTOU];
 
 /// While it lives, this thread and those that it starts are not stopped. A stop that was
-/// asked for meanwhile comes about at its end.
+/// requested meanwhile takes effect at its end.
 #[derive(Debug)]
 pub(in crate::host) struct Unstopped(SigSet);
 
@@ -49,15 +51,15 @@ impl Unstopped {
 
 impl Drop for Unstopped {
     fn drop(&mut self) {
-        // Fails for no set of signals.
+        // It cannot fail for a valid set.
         let _ = self.0.thread_unblock();
     }
 }
 
-/// What tells a run to end: SIGTERM, SIGINT, and each signal that stops a process or
-/// shows that it was stopped, for what it saw before is old then. By default nothing does.
+/// Whether the run must end: after SIGTERM, SIGINT, and each signal that stops the process or
+/// shows that it was stopped, because then what it saw before is old. The default never ends.
 #[derive(Debug, Clone, Default)]
-pub struct AskedToEnd(Option<Rc<Pending>>);
+pub struct EndRequest(Option<Rc<Pending>>);
 
 #[derive(Debug)]
 struct Pending {
@@ -65,13 +67,13 @@ struct Pending {
     stopped: SignalFd,
 }
 
-impl AskedToEnd {
-    /// Once it is so, it stays so.
+impl EndRequest {
+    /// Once true, always true.
     pub fn is(&self) -> bool {
         self.0.as_ref().is_some_and(|pending| came(&pending.any))
     }
 
-    /// What this work gives; `None` where the run is asked to end before.
+    /// The result of `work`; `None` if the run must end before.
     pub async fn unless<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         const TICK: Duration = Duration::from_millis(100);
         let ends = async {
@@ -85,39 +87,44 @@ impl AskedToEnd {
         }
     }
 
-    /// Whether the process was stopped, or is about to be: what it saw before may be old.
-    /// The kernel forgets a SIGCONT where a stop comes after it.
+    /// Whether the process was stopped, or is about to be, so that what it saw before may be
+    /// old. The kernel forgets a SIGCONT if a stop comes after it.
     pub fn was_stopped(&self) -> bool {
         let pending = self.0.as_ref();
         pending.is_some_and(|pending| came(&pending.stopped))
     }
 }
 
-/// Looks, and leaves the signal pending.
+/// Leaves the signal pending.
 fn came(signals: &SignalFd) -> bool {
     let mut polled = [PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
     poll(&mut polled, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
 }
 
-/// The signals of a run that takes locks, until dropped; then no lock may be held.
+/// The signals of a run that takes locks. No lock may be held when this is dropped.
 #[derive(Debug)]
 pub struct Signals {
-    asked: AskedToEnd,
+    asked: EndRequest,
     _unstopped: Unstopped,
 }
 
 impl Signals {
-    /// From now on, in this thread and those that it starts; there must be no other yet.
+    /// Takes effect in this thread and those that it starts; there must be no other yet.
     ///
-    /// SIGTERM and SIGINT stay held back after the drop, so that there is a report. One
-    /// that came kills the process in the end, if its report is still not read.
-    pub fn new() -> io::Result<Self> {
+    /// SIGTERM and SIGINT stay blocked after the drop, so that there is a report. A pending one
+    /// kills the process in the end, if its report is still not read.
+    pub fn new() -> Result<Self, Fault> {
+        Self::block()
+            .map_err(|error| Fault::new(Exit::State, format!("cannot watch for signals: {error}")))
+    }
+
+    fn block() -> io::Result<Self> {
         let unstopped = Unstopped::new();
         let ends = SigSet::from_iter(ENDS);
         ends.thread_block()?;
         let all = ENDS.into_iter().chain(STOPS).chain([Signal::SIGCONT]);
         let pending = |signals| SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC);
-        let asked = AskedToEnd(Some(Rc::new(Pending {
+        let asked = EndRequest(Some(Rc::new(Pending {
             any: pending(all.collect())?,
             stopped: pending(STOPS.into_iter().chain([Signal::SIGCONT]).collect())?,
         })));
@@ -129,19 +136,18 @@ impl Signals {
         })
     }
 
-    /// What tells the run to end.
-    pub fn asked_to_end(&self) -> AskedToEnd {
+    pub fn asked_to_end(&self) -> EndRequest {
         self.asked.clone()
     }
 }
 
-/// Lets the signal through that asked for an end, when its time is over. An engine,
-/// a terminal, a disk: nothing that the run waits for may keep it longer.
+/// Unblocks the signal that asked for an end, when the time is over: nothing that the run waits
+/// for (engine, terminal, disk) may keep it longer.
 fn end_in_time(watched: &SignalFd, ends: &SigSet) {
     let mut polled = [PollFd::new(watched.as_fd(), PollFlags::POLLIN)];
     while poll(&mut polled, PollTimeout::NONE).is_err() {}
     thread::sleep(LAST);
     let _ = ends.thread_unblock();
-    // Process 1 of a container is not killed by it.
+    // The signal does not kill process 1 of a container.
     std::process::exit(128 + Signal::SIGTERM as i32);
 }

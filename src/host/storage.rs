@@ -1,6 +1,5 @@
-//! What a folder of the image store lies on, whether a graphdriver's layer folders are
-//! there, and what the store's files say about an image. `cache::checks`
-//! decides by it.
+//! Reads the image store: the file system of its folder, whether a graphdriver's layer folders
+//! exist, and an image's files.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -18,14 +17,14 @@ const LONGEST_CACHE_ID: u64 = 4096;
 /// ramfs has no constant in nix (linux/magic.h).
 const RAMFS: i64 = 0x8584_58f6;
 
-/// The file systems whose content does not last, and all others.
+/// The file systems whose content does not last, and all others as one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Medium {
     Tmpfs,
     Ramfs,
     /// A container's own layer: it goes with the container.
     Overlay,
-    /// Any other: a disk, as far as can be told.
+    /// Any other: presumably a disk.
     Lasting,
 }
 
@@ -36,7 +35,7 @@ pub struct Storage {
     pub disk: Observed<Disk>,
 }
 
-/// The kind of the file system that a folder lies on, and its room.
+/// The kind of a folder's file system, and its room.
 pub fn read(path: &Path) -> Storage {
     let medium = match statfs(path) {
         Err(error) => {
@@ -68,14 +67,13 @@ pub fn config(data_root: &Path, driver: &str, hex: &str, longest: u64) -> Option
     read_named(&file, longest).ok()
 }
 
-/// Which of these layers have no folder any more, by index. In a store that cannot be
-/// read none are missing.
+/// Indices of the layers whose folder is gone; none in a store that cannot be read.
 pub fn missing_layers(data_root: &Path, driver: &str, chain_ids: &[String]) -> Vec<usize> {
     let gone = |folder: PathBuf| matches!(folder.try_exists(), Ok(false));
     places(data_root, driver, chain_ids, gone)
 }
 
-/// Which of these layers hold a file of that name, by index.
+/// Indices of the layers that hold a file of that name.
 pub fn layers_with(
     data_root: &Path,
     driver: &str,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use nix::unistd::{Uid, User, geteuid};
 
-/// $HOME, else the home that the system knows, as docker does it. A system unit without
+/// $HOME, else the home in the system's user database, as docker does it. A system unit without
 /// `User=` has no $HOME.
 pub fn home() -> Option<PathBuf> {
     home_or_the_systems(std::env::var_os("HOME"))
@@ -18,12 +18,11 @@ fn home_or_the_systems(variable: Option<OsString>) -> Option<PathBuf> {
     }
 }
 
-/// Whether this program may do what root may.
 pub fn is_root() -> bool {
     geteuid().is_root()
 }
 
-/// What a program needs that runs as another user.
+/// What a program that runs as another user needs.
 pub struct Account {
     pub uid: u32,
     pub gid: u32,
@@ -31,7 +30,7 @@ pub struct Account {
     pub home: PathBuf,
 }
 
-/// The account of this number; `None` where the system knows none.
+/// `None` where the system knows no such user.
 pub fn account(uid: u32) -> Option<Account> {
     let user = User::from_uid(Uid::from_raw(uid)).ok()??;
     Some(Account {

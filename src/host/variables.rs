@@ -1,6 +1,6 @@
-//! Variables of the environment. One that is empty is not set, as for docker. One that
-//! does not read is an error and never "not set", for that would mean another engine or
-//! another folder.
+//! Environment variables. An empty one counts as not set, as for docker. One that cannot be
+//! read is an error and never "not set", because that would mean another engine or another
+//! folder.
 
 use std::ffi::OsString;
 use std::path::PathBuf;

@@ -1,12 +1,12 @@
-//! Whether the clocks can be believed. Decides from two readings whether the time
-//! between them really passed, for ages rest on that. It reads no clock.
+//! Whether the clocks can be believed. Decides from two readings whether the time between them
+//! really passed, because ages depend on that. It reads no clock.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::model::conditions::ClockReading;
 use crate::model::time::{second, span};
 
-/// No secateur was built before this date: a clock that says so was never set.
+/// No secateur was built before this date, so a clock before it was never set.
 const EARLIEST: DateTime<Utc> =
     DateTime::from_timestamp(1_767_225_600, 0).expect("2026-01-01 is a date");
 
@@ -18,12 +18,12 @@ const TOLERANCE: TimeDelta = TimeDelta::minutes(5);
 /// before it counts as set back.
 const SLACK: TimeDelta = TimeDelta::seconds(2);
 
-/// A clock that was set back by no more than this is waited for until it is again
-/// where it had been: then all that happened meanwhile can be asked for.
+/// A clock that was set back by at most this much is waited for until it is back where it was:
+/// then everything that happened meanwhile can be asked for.
 const LONGEST_BACK: TimeDelta = TimeDelta::days(1);
 
-/// Across a reboot only the wall clock tells how long the host was off. It is
-/// believed up to this long.
+/// Across a reboot only the wall clock tells how long the host was off. It is believed up to
+/// this long.
 const LONGEST_OFF: TimeDelta = TimeDelta::days(30);
 
 /// What two readings say of the clock.
@@ -41,7 +41,7 @@ pub enum Clock {
 }
 
 impl Clock {
-    /// What became of the clock between the last reading, if there was one, and this.
+    /// Compares this reading with the last one, if there was one.
     pub fn between(last: Option<&ClockReading>, now: &ClockReading) -> Self {
         let doubt = last.and_then(|last| doubt(last, now));
         if now.wall < EARLIEST {
@@ -55,21 +55,21 @@ impl Clock {
     }
 }
 
-/// This reading, with what later ones must know of earlier ones.
+/// This reading, with what later readings need from earlier ones.
 pub fn remembered(last: Option<&ClockReading>, now: &ClockReading) -> ClockReading {
     let latest = last.map(|last| last.latest.unwrap_or(last.wall).max(last.wall));
     let ahead = last.and_then(|last| set_back_from(last, now));
     ClockReading {
-        // A clock that was once years ahead says nothing.
+        // A reading years ahead says nothing.
         latest: latest.filter(|latest| *latest - now.wall <= LONGEST_OFF),
         set_back_from: ahead.filter(|from| *from - now.wall <= LONGEST_BACK),
         ..now.clone()
     }
 }
 
-/// Where the wall clock had been on this boot when it was set back, unless it is
-/// there again. The engine dated earlier events by it, and reports no event whose
-/// date is still to come.
+/// The wall time at which the clock was set back on this boot, unless the clock has reached it
+/// again. The engine dated earlier events by it, and reports no event whose date is in the
+/// future.
 fn set_back_from(last: &ClockReading, now: &ClockReading) -> Option<DateTime<Utc>> {
     if now.boot_id != last.boot_id {
         // The engine was restarted with the host and has forgotten its events.
@@ -80,9 +80,9 @@ fn set_back_from(last: &ClockReading, now: &ClockReading) -> Option<DateTime<Utc
     (from - now.wall > SLACK).then_some(from)
 }
 
-/// From when on an engine may have dated what happened since the last reading: earlier
-/// than that reading if the wall clock was set back since. Across a reboot, from the boot
-/// on; the engine has forgotten what was before.
+/// The earliest date that an engine may have given to events since the last reading: before
+/// that reading if the wall clock was set back since. Across a reboot it is the boot, because
+/// the engine forgot what was before.
 pub fn dated_from(last: &ClockReading, now: &ClockReading) -> DateTime<Utc> {
     let passed = if now.boot_id == last.boot_id {
         awake(last, now)
@@ -136,8 +136,8 @@ fn doubt(last: &ClockReading, now: &ClockReading) -> Option<(String, TimeDelta)>
             return Some((why, gained));
         }
     } else if last.latest.is_some_and(|latest| latest > last.wall) {
-        // It may be right again or still wrong: across a reboot nothing tells how much
-        // of this passed.
+        // The clock may be right again or still wrong: across a reboot nothing tells how much
+        // of this time passed.
         let why = format!(
             "the host was restarted, and before that it said {}, earlier than once before",
             second(last.wall)

@@ -1,16 +1,17 @@
-//! The journal's records: an intent before each removal, an outcome after it.
-//! Finds the intents without an outcome. It opens no file.
+//! The journal's records: an intent before each removal, an outcome after it. It opens no file.
 
+mod intents;
 mod put_back;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::model::ImageId;
 use crate::model::lost::Lost;
-use crate::model::reference::Reference;
+
+pub use intents::{Intended, intended, open_intents, pending, resisting};
 
 /// The format of each line.
 pub(crate) const SCHEMA: &str = "secateur/journal/2";
@@ -28,13 +29,13 @@ pub struct Record {
     engine: Option<String>,
     pub id: ImageId,
     #[serde(flatten)]
-    pub what: What,
+    pub what: RecordKind,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "event", rename_all = "kebab-case")]
-pub enum What {
+pub enum RecordKind {
     /// The image is about to be removed.
     Intent {
         names: Vec<String>,
@@ -45,8 +46,8 @@ pub enum What {
         unneeded_since: Option<DateTime<Utc>>,
         /// What shows since when it is unneeded.
         evidence: Option<String>,
-        /// At least so much is freed.
-        // As `secateur/journal/1` had it.
+        /// What the removal frees at least.
+        // The name in `secateur/journal/1`.
         #[serde(alias = "reclaimable_bytes")]
         reclaimable_bytes_at_least: u64,
     },
@@ -57,7 +58,7 @@ pub enum What {
         detail: Option<String>,
         /// The reason, where a later step acts on it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        because: Option<Because>,
+        because: Option<SkipCause>,
         /// What went and was not planned.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         lost: Vec<Lost>,
@@ -65,7 +66,7 @@ pub enum What {
     /// `verify-cache --restore` gave a promised image back its name.
     Restored {
         name: String,
-        /// Where it came from.
+        /// The archive or the registry.
         from: String,
         bytes: u64,
         milliseconds: u64,
@@ -76,13 +77,15 @@ pub enum What {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
-pub enum Because {
+pub enum SkipCause {
     /// It gained a name, or an image built on it, while its last name was dropped.
     KeptMeanwhile,
     /// The engine refused to remove it.
     EngineWouldNot,
-    /// It has the names again that earlier runs dropped: nothing is left of their intents.
+    /// It has its names again that earlier runs dropped. This closes their intents.
     NamesPutBack,
+    /// It is gone, and its remaining names lead to nothing. This closes its intents.
+    LeadsToNothing,
 }
 
 /// How a removal ended.
@@ -95,15 +98,15 @@ pub enum RemovalResult {
     Skipped,
     /// It stayed because of an error.
     Failed,
-    /// It went, and something that was not planned went with it.
+    /// It was removed, and something that was not planned went with it.
     Collateral,
     /// Not known; the next run finds out.
     Unknown,
 }
 
 impl Record {
-    /// What this run records of this image now. It names no engine: see [`Record::of`].
-    pub fn new(run: &str, at: DateTime<Utc>, id: ImageId, what: What) -> Self {
+    /// It names no engine yet: see [`Record::of`].
+    pub fn new(run: &str, at: DateTime<Utc>, id: ImageId, what: RecordKind) -> Self {
         Self {
             schema: SCHEMA.into(),
             at,
@@ -121,7 +124,7 @@ impl Record {
         result: RemovalResult,
         detail: Option<String>,
     ) -> Self {
-        let what = What::Outcome {
+        let what = RecordKind::Outcome {
             result,
             detail,
             because: None,
@@ -136,29 +139,23 @@ impl Record {
         at: DateTime<Utc>,
         id: ImageId,
         why: String,
-        reason: Option<Because>,
+        because: Option<SkipCause>,
     ) -> Self {
-        let mut record = Self::outcome(run, at, id, RemovalResult::Skipped, Some(why));
-        if let What::Outcome { because, .. } = &mut record.what {
-            *because = reason;
-        }
-        record
+        Self::outcome(run, at, id, RemovalResult::Skipped, Some(why)).because(because)
     }
 
-    /// The outcome of an image that was removed, with what went with it.
+    /// The outcome of an image that was removed, and that took something unplanned with it.
     pub fn lost(run: &str, at: DateTime<Utc>, id: ImageId, went: Vec<Lost>) -> Self {
         let words: Vec<String> = went.iter().map(Lost::words).collect();
-        let mut record = Self::outcome(
-            run,
-            at,
-            id,
-            RemovalResult::Collateral,
-            Some(words.join(", ")),
-        );
-        if let What::Outcome { lost, .. } = &mut record.what {
+        let detail = Some(words.join(", "));
+        Self::outcome(run, at, id, RemovalResult::Collateral, detail).with_lost(went)
+    }
+
+    fn with_lost(mut self, went: Vec<Lost>) -> Self {
+        if let RecordKind::Outcome { lost, .. } = &mut self.what {
             *lost = went;
         }
-        record
+        self
     }
 
     /// The same record of this engine.
@@ -176,101 +173,6 @@ impl Record {
     }
 }
 
-/// Images that this engine did not let go when they were last tried. They are tried
-/// again, but nothing else waits for them.
-pub fn resisting(journal: &[u8], engine: &str) -> BTreeSet<ImageId> {
-    let mut resisting = BTreeSet::new();
-    for record in of_engine(records(journal), engine) {
-        if let What::Outcome {
-            result, because, ..
-        } = &record.what
-        {
-            match result {
-                RemovalResult::Failed => resisting.insert(record.id),
-                RemovalResult::Skipped if *because == Some(Because::EngineWouldNot) => {
-                    resisting.insert(record.id)
-                }
-                // Its turn did not come, so nothing new is known.
-                RemovalResult::Skipped => false,
-                RemovalResult::Removed | RemovalResult::Collateral | RemovalResult::Unknown => {
-                    resisting.remove(&record.id)
-                }
-            };
-        }
-    }
-    resisting
-}
-
-/// Intents without an outcome: a run was cut off there. A line that does not parse
-/// (its write was cut off) is skipped: an intent is written whole before the removal
-/// begins.
-pub fn open_intents(journal: &[u8]) -> Vec<Record> {
-    open(records(journal))
-}
-
-fn open(records: impl Iterator<Item = Record>) -> Vec<Record> {
-    let mut open: Vec<Record> = Vec::new();
-    for record in records {
-        match record.what {
-            // It has the names of those before it, which another run may have dropped.
-            What::Intent { .. } => {
-                open.retain(|intent| (&intent.id, &intent.engine) != (&record.id, &record.engine));
-                open.push(record);
-            }
-            What::Outcome {
-                because: Some(Because::NamesPutBack),
-                ..
-            } => open.retain(|intent| intent.id != record.id),
-            What::Outcome {
-                result: RemovalResult::Unknown,
-                ..
-            } => {}
-            What::Restored { .. } => {}
-            // Another run's engine may have an image of the same id.
-            What::Outcome { .. } => {
-                open.retain(|intent| (&intent.id, &intent.run) != (&record.id, &record.run));
-            }
-        }
-    }
-    open
-}
-
-/// Of the [`open_intents`], the last for each image of this engine: only an image's
-/// own engine can tell whether it is still there.
-pub fn pending(journal: &[u8], engine: &str) -> BTreeMap<ImageId, Record> {
-    open(of_engine(records(journal), engine))
-        .into_iter()
-        .map(|record| (record.id.clone(), record))
-        .collect()
-}
-
-/// The last intent to remove an image.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Intended {
-    pub at: DateTime<Utc>,
-    /// The names that it had then; a tag among them is one that went along since.
-    pub names: Vec<Reference>,
-    /// Nothing says what came of it.
-    pub open: bool,
-}
-
-/// The last intent for each image. An image that still has a name of ours was given it
-/// then, also where the outcome is known: it failed.
-pub fn intended(journal: &[u8], engine: &str) -> BTreeMap<ImageId, Intended> {
-    let open: BTreeSet<ImageId> = pending(journal, engine).into_keys().collect();
-    let intended = |record: Record| match record.what {
-        What::Intent { names, .. } => {
-            let names = names.iter().filter_map(|name| name.parse().ok()).collect();
-            let (at, open) = (record.at, open.contains(&record.id));
-            Some((record.id, Intended { at, names, open }))
-        }
-        What::Outcome { .. } | What::Restored { .. } => None,
-    };
-    of_engine(records(journal), engine)
-        .filter_map(intended)
-        .collect()
-}
-
 /// Every line that parses.
 pub fn records(journal: &[u8]) -> impl Iterator<Item = Record> {
     journal
@@ -278,16 +180,15 @@ pub fn records(journal: &[u8]) -> impl Iterator<Item = Record> {
         .filter_map(|line| serde_json::from_slice::<Record>(line).ok())
 }
 
-/// The records that are, or may be, of this engine: several engines may have written
-/// into one journal in turn. A record without an engine is of the engine of its run's
-/// intents, which stand before it.
+/// The records that are, or may be, of this engine: several engines may share one journal. A
+/// record without an engine is of the engine of its run's intents, which come before it.
 pub fn of_engine(
     records: impl Iterator<Item = Record>,
     engine: &str,
 ) -> impl Iterator<Item = Record> {
     let mut runs: BTreeMap<String, String> = BTreeMap::new();
     records.filter(move |record| {
-        if let (What::Intent { .. }, Some(its)) = (&record.what, &record.engine)
+        if let (RecordKind::Intent { .. }, Some(its)) = (&record.what, &record.engine)
             && runs.get(&record.run) != Some(its)
         {
             runs.insert(record.run.clone(), its.clone());
@@ -303,7 +204,7 @@ mod tests {
     use crate::testing::{at, id};
 
     fn intent(n: u64) -> Record {
-        let what = What::Intent {
+        let what = RecordKind::Intent {
             names: vec![],
             had_tags: vec![],
             class: "untagged".into(),
@@ -338,7 +239,7 @@ mod tests {
         let came = |n, came, why: &str| {
             Record::outcome("r", at(0), id(n), came, Some(why.into())).to_line()
         };
-        let reason = Some(Because::EngineWouldNot);
+        let reason = Some(SkipCause::EngineWouldNot);
         let mut journal = [
             Record::stayed("r", at(0), id(1), "being used".into(), reason).to_line(),
             came(
@@ -377,7 +278,7 @@ mod tests {
     #[test]
     fn what_one_engine_did_not_let_go_says_nothing_of_another() {
         let failed = |run, n| Record::outcome(run, at(0), id(n), RemovalResult::Failed, None);
-        // As records were written that did not say whose they are.
+        // As older versions wrote records, without their engine.
         let by_its_run = [intent(1), failed("r", 1)];
         let told = [failed("r2", 2).of("e"), failed("r3", 3).of("another")];
         let nobodys = [failed("r4", 4)];

@@ -5,7 +5,6 @@ use serde::{Deserialize, Serialize};
 use crate::model::observed::Observed;
 use crate::model::text::{Untrusted, escape};
 
-/// Where a service names an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
@@ -28,20 +27,20 @@ pub struct ServiceImage {
     pub image: Untrusted,
 }
 
-/// A service whose update, or a task of which, has not come to its end.
+/// A service with an unfinished update or an unfinished task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(from = "WrittenDeploy")]
 pub struct Deploy {
     /// The service, by name; by id where only a task of it is left.
     pub service: Untrusted,
-    /// What Swarm says of it, fit to print.
+    /// Swarm's status of the update or task, fit to print.
     pub what: String,
-    /// None of its tasks can move on, so it holds nothing up.
+    /// None of its tasks can move on, so it does not refuse a run.
     pub stuck: bool,
 }
 
-/// A host that an older secateur saved has words alone; no plan reads them.
+/// An older `--save-inventory` wrote one text; no plan reads it.
 #[derive(Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(untagged)]
@@ -85,19 +84,18 @@ pub enum Swarm {
     Manager {
         /// Images that services and tasks refer to.
         images: Vec<ServiceImage>,
-        /// Services whose update, or a task of which, has not come to its end.
         under_way: Vec<Deploy>,
     },
-    /// In a swarm, but what it wants cannot be read now (locked, pending).
+    /// In a swarm, but its services cannot be read now (locked, pending).
     Unreadable(String),
 }
 
-/// What the engine itself tells of deploys and builds.
+/// Deploys and builds that the engine itself reports.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AtWork {
     pub swarm: Swarm,
-    /// The records of BuildKit's cache that builds under way use: their ids, fit to print.
+    /// Ids of BuildKit cache records that running builds use, fit to print.
     pub builds: Observed<Vec<String>>,
     /// BuildKit's cache has records, in use or not: images were built here.
     #[serde(default)]

@@ -12,8 +12,8 @@ pub struct Container {
     pub name: Untrusted,
     /// The image as it was named when the container was made.
     pub image: Untrusted,
-    /// As the engine resolved the name; more than one where the engine tells an
-    /// index from a platform's manifest.
+    /// As the engine resolved the name; several where the engine distinguishes an index from a
+    /// platform's manifest.
     pub image_ids: Vec<ImageId>,
     /// `running`, `exited`, ...
     pub state: Untrusted,

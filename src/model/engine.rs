@@ -43,21 +43,21 @@ const GRAPHDRIVERS: [&str; 8] = [
     "devicemapper",
 ];
 
-/// What the figures of the file system below the store say about room for images.
+/// Which figures of the file system below the store tell the room for images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Measure {
     /// Used and free: the images are on it.
     All,
     /// Free alone: each layer is a file system of its own, all in one pool.
     OnlyFree,
-    /// Nothing: the images are on block devices of their own.
+    /// None: the images are on block devices of their own.
     Nothing,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct EngineFacts {
-    /// The engine makes it up once for each data root.
+    /// The engine generates it once for each data root.
     pub id: Untrusted,
     /// `28.5.2`.
     pub version: Untrusted,
@@ -76,7 +76,7 @@ pub struct EngineFacts {
 }
 
 impl EngineFacts {
-    /// What the ledger is keyed on: a switch of store starts all ages anew.
+    /// The key of its ledger: a switch of store starts all ages anew.
     pub fn key(&self) -> String {
         format!("{}/{}", self.id.raw(), self.store)
     }
@@ -99,7 +99,7 @@ impl EngineFacts {
         }
     }
 
-    /// How full this disk is, where that says something about room for images.
+    /// `None` where the fill level of the disk does not tell the room for images.
     pub fn used_percent(&self, disk: &Disk) -> Option<f64> {
         match self.measure() {
             Measure::All => Some(disk.used_percent()),
@@ -107,16 +107,16 @@ impl EngineFacts {
         }
     }
 
-    /// Why secateur removes nothing from this engine: it knows no way to remove one
-    /// image there that keeps every promise.
+    /// Why secateur removes nothing from this engine: there is no known way to remove one image
+    /// from it that keeps every promise.
     pub fn no_removals(&self) -> Option<&'static str> {
         match self.store {
             Store::Graphdriver if !GRAPHDRIVERS.contains(&self.driver.raw()) => {
                 Some("its image store is not one that secateur knows")
             }
             Store::Graphdriver => None,
-            // It loses the record of a moved tag at once, and names mean something
-            // else than from 25 on.
+            // It loses the record of a moved tag at once, and names behave differently before
+            // 25.
             Store::Containerd if self.major() < 25 => {
                 Some("the containerd store before engine 25 gives no safe way to remove one image")
             }

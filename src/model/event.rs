@@ -1,12 +1,9 @@
-//! Events of the engine that show that an image was wanted.
-
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::model::text::Untrusted;
 
-/// Something that happened since the last survey, by the engine's memory, and that
-/// shows that an image was wanted then.
+/// An event of the engine since the last survey that shows that an image was wanted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Event {
@@ -23,13 +20,13 @@ pub struct Event {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum EventKind {
-    /// An image event: tagged, untagged, built, and what no other kind is.
+    /// An image event: tagged, untagged, built, and those of no other kind.
     Named,
-    /// The event has the name that was asked for, and not the image.
+    /// The event has the requested name, not the image.
     Pulled,
-    /// Loaded or imported: the event has the image, and not the tags that it got.
+    /// Loaded or imported: the event has the image, not the tags that it got.
     Loaded,
-    /// A container event: created, renamed, destroyed, and what no other kind is.
+    /// A container event: created, renamed, destroyed, and those of no other kind.
     Used,
     /// A container event that shows a run: started, died.
     Ran,

@@ -1,10 +1,9 @@
-//! The id of an image.
-
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::reference::is_hex;
 use crate::model::text::escape;
 
 /// `sha256:` and 64 hex digits. On a graphdriver store the digest of the
@@ -35,7 +34,7 @@ impl FromStr for ImageId {
     /// Podman leaves out `sha256:`.
     fn from_str(text: &str) -> Result<Self, BadImageId> {
         let hex = text.strip_prefix("sha256:").unwrap_or(text);
-        if hex.len() == 64 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+        if hex.len() == 64 && is_hex(hex) {
             Ok(Self(format!("sha256:{hex}")))
         } else {
             Err(BadImageId(text.to_owned()))

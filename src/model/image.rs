@@ -13,8 +13,7 @@ use crate::model::labels::Labels;
 use crate::model::observed::Observed;
 use crate::model::reference::Reference;
 
-/// Dates that the engine or its files give. Such a date can make an image younger,
-/// never older.
+/// Dates from the engine or its files. Such a date can make an image younger, never older.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Dates {
@@ -46,7 +45,6 @@ impl fmt::Display for Incomplete {
     }
 }
 
-/// As a saved host has it.
 impl From<String> for Incomplete {
     fn from(why: String) -> Self {
         if why == MORE_LABELS {
@@ -75,8 +73,8 @@ pub struct Image {
     /// The image that it was built on, where the engine keeps such a chain.
     pub parent: Option<ImageId>,
     pub dates: Dates,
-    /// When a tag was last set here. `None`: the image was not inspected, because it
-    /// would stay anyway.
+    /// When a tag was last set here. `None`: the image was not inspected, because something
+    /// keeps it anyway.
     pub last_tag_time: Option<Observed<Option<DateTime<Utc>>>>,
     /// Whether a digest reference that is dropped can be put back without its registry;
     /// the containerd store alone asks for it. `None`: the image was not inspected.
@@ -86,21 +84,21 @@ pub struct Image {
     /// and was cut off before it could remove the image or put them back.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub untied: BTreeSet<Reference>,
-    /// Up to this moment a tag time is our own doing, by the newest intent in our
-    /// journal. It counts where a run that was cut off left a name in `ours`.
+    /// A tag time up to this moment was set by secateur, by the newest intent in its journal.
+    /// It counts where a run that was cut off left a name in `ours`.
     #[serde(default)]
     pub ours_until: Option<DateTime<Utc>>,
-    /// Whether the engine refused its last removal, by our journal. It is tried again,
-    /// after all others.
+    /// Whether the engine refused its last removal, by our journal. It is tried again after all
+    /// others.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub resists: bool,
     /// All its layers, uncompressed on a graphdriver store; compressed and
     /// unpacked together on the containerd store.
     pub size: Observed<Bytes>,
-    /// What it shares with other images.
+    /// Bytes in layers that other images have, too.
     pub shared: Observed<Bytes>,
-    /// What stays of it at most when it goes, where `shared` alone does not say: on the
-    /// containerd store from API 1.47 on.
+    /// At most so much of it stays after its removal. Only where `shared` does not tell this:
+    /// on the containerd store from API 1.47 on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stays: Option<Bytes>,
     pub labels: Labels,
@@ -108,7 +106,12 @@ pub struct Image {
 }
 
 impl Image {
-    /// Without a tag. That does not make it unneeded.
+    /// Tags, then digest references; without `ours`.
+    pub fn names(&self) -> impl Iterator<Item = &Reference> + Clone {
+        self.tags.iter().chain(&self.digests)
+    }
+
+    /// It has no tag. That does not make it unneeded.
     pub fn is_dangling(&self) -> bool {
         self.tags.is_empty()
     }

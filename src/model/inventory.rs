@@ -20,7 +20,7 @@ pub struct Inventory {
     /// By the host's wall clock.
     pub taken_at: DateTime<Utc>,
     pub engine: EngineFacts,
-    /// With intermediate ones.
+    /// Also intermediate ones.
     #[serde(with = "by_id")]
     #[cfg_attr(test, schemars(with = "Vec<Image>"))]
     pub images: BTreeMap<ImageId, Image>,

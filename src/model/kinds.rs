@@ -1,7 +1,7 @@
 //! Kinds that have a name in JSON, metrics and reports.
 
-/// An enum without fields from one list: variants, their names, and `ALL` in the order of
-/// the list. So no kind can be left out of one of them.
+/// Makes an enum without fields, its names and `ALL` from one list, so that none of them can
+/// miss a kind.
 macro_rules! kinds {
     ($(#[$of_enum:meta])* pub enum $Kind:ident { $($(#[$of_one:meta])* $One:ident = $name:literal,)+ }) => {
         $(#[$of_enum])*

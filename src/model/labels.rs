@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::text::Untrusted;
 
-/// How many bytes of a value are kept. No rule of a policy is that long. A bill of
-/// materials is, and many of them would fill a small host's memory.
+/// Bytes of a value that are kept. No rule of a policy is that long, but a bill of materials
+/// is, and many of them would fill a small host's memory.
 const KEPT: usize = 4 << 10;
 
-/// The part of a value that is kept: its beginning.
+/// The beginning of a value: the part that is kept.
 pub fn cut(value: &str) -> &str {
     &value[..value.floor_char_boundary(KEPT)]
 }

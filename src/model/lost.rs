@@ -1,5 +1,5 @@
-//! Names and images that went and were not planned, as values: a name stays a name
-//! until a report words it.
+//! Names and images that went without being planned. A name stays a name until a report words
+//! it.
 
 use serde::{Deserialize, Serialize};
 
@@ -22,21 +22,21 @@ pub enum Lost {
     Other(Untrusted),
 }
 
-/// Has the id, too: another container may get the name.
+/// The id is kept, too: another container may get the name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ContainerName {
-    /// Whole; 12 digits are shown.
+    /// In full; 12 digits are shown.
     pub id: Untrusted,
     /// Without the slash.
     pub name: Untrusted,
 }
 
-/// How many characters of a text are kept that is no name.
+/// Characters that are kept of a text that is no name.
 const MOST: usize = 200;
 
 impl Lost {
-    /// Reads the text that an engine has for it.
+    /// From the text of an engine's event.
     pub fn of(text: &str) -> Self {
         if let Ok(id) = text.parse() {
             return Self::Image(id);

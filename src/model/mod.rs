@@ -1,7 +1,7 @@
-//! What exists on one host, as plain values: images, containers, services, the
-//! engine. The edges fill these in and serde writes and reads them, so that a
-//! saved host, a test fixture and a live engine are the same thing to the rest
-//! of the program. It decides what counts as known; it never asks an engine.
+//! What exists on one host, as plain values: images, containers, services, the engine. `engine`
+//! and `host` fill these in and serde writes and reads them, so that a saved host, a test
+//! fixture and a live engine are the same to the rest of the program. It decides what counts as
+//! known; it never asks an engine.
 
 mod at_work;
 mod bytes;

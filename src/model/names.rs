@@ -1,6 +1,6 @@
-//! Which images a text means: a name, a digest, an id or the beginning of one, as
-//! containers, services and events give them. A text that may mean several images
-//! means them all, for whatever is found is kept.
+//! Which images a text means: a name, a digest, an id or the beginning of one, as containers,
+//! services and events give them. A text that may mean several images means them all, because
+//! more matches only keep more.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::model::container::Container;
 use crate::model::id::ImageId;
 use crate::model::image::Image;
 use crate::model::inventory::Inventory;
-use crate::model::reference::Reference;
+use crate::model::reference::{Reference, is_hex};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum User<'a> {
@@ -20,10 +20,9 @@ pub enum User<'a> {
     Service(&'a ServiceImage),
 }
 
-/// An index of images by their names.
 pub struct Names<'a> {
-    /// All three in order, for binary search. A map with the names as text would take more
-    /// room than all the rest.
+    /// All three are sorted, for binary search. A map with the names as text would take more
+    /// memory than all the rest.
     ids: Vec<&'a ImageId>,
     tags: Vec<(&'a Reference, &'a ImageId)>,
     digests: Vec<(&'a str, &'a ImageId)>,
@@ -90,9 +89,7 @@ impl<'a> Names<'a> {
     /// of containers. Fewer than 4 digits are a name.
     fn by_id(&self, text: &str) -> Vec<&'a ImageId> {
         let hex = text.strip_prefix("sha256:").unwrap_or(text);
-        if !(4..=64).contains(&hex.len())
-            || !hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-        {
+        if !(4..=64).contains(&hex.len()) || !is_hex(hex) {
             return Vec::new();
         }
         let Ok(first) = format!("{hex:0<64}").parse::<ImageId>() else {
@@ -117,16 +114,26 @@ fn having<'a, T: Ord + ?Sized>(
 
 /// For each image that anything refers to: what refers to it.
 pub fn users(inventory: &Inventory) -> BTreeMap<&ImageId, Vec<User<'_>>> {
-    let names = Names::of(inventory.images.values());
+    let swarm = &inventory.at_work.swarm;
+    users_among(&inventory.images, &inventory.containers, swarm)
+}
+
+/// As [`users`], for these images.
+pub fn users_among<'a>(
+    images: &'a BTreeMap<ImageId, Image>,
+    containers: &'a [Container],
+    swarm: &'a Swarm,
+) -> BTreeMap<&'a ImageId, Vec<User<'a>>> {
+    let names = Names::of(images.values());
     let mut users: BTreeMap<&ImageId, Vec<User<'_>>> = BTreeMap::new();
     let mut add = |ids: Vec<&_>, user| {
         for id in ids {
-            if let Some((id, _)) = inventory.images.get_key_value(id) {
+            if let Some((id, _)) = images.get_key_value(id) {
                 users.entry(id).or_default().push(user);
             }
         }
     };
-    for container in &inventory.containers {
+    for container in containers {
         let mut ids = names.resolve(container.image.raw());
         ids.extend(container.image_ids.iter());
         ids.sort_unstable();
@@ -136,7 +143,7 @@ pub fn users(inventory: &Inventory) -> BTreeMap<&ImageId, Vec<User<'_>>> {
             add(names.resolve(mount.raw()), User::Mount(container));
         }
     }
-    if let Swarm::Manager { images, .. } = &inventory.at_work.swarm {
+    if let Swarm::Manager { images, .. } = swarm {
         for service in images {
             add(names.resolve(service.image.raw()), User::Service(service));
         }

@@ -1,4 +1,4 @@
-//! What was found out, or why nothing was.
+//! A fact, or why it is unknown.
 
 use serde::{Deserialize, Serialize};
 

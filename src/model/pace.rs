@@ -1,18 +1,18 @@
-//! How long to wait for the next piece of something long.
+//! The slowest pace of a transfer that is still waited for.
 
 use std::time::Duration;
 
-/// Something comes at least at this pace, or is given up.
+/// A transfer that is slower is given up.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
-    /// Between two pieces.
+    /// The longest time between two pieces.
     pub pause: Duration,
-    /// Bytes a second, from the first piece on: what only trickles would never end.
+    /// Bytes a second from the first piece on, so that a trickle ends.
     pub slowest: u64,
 }
 
 impl Pace {
-    /// How long the next piece may take, when so many bytes took that time.
+    /// How long the next piece may take after `bytes` in the time `took`.
     pub fn left(self, bytes: u64, took: Duration) -> Duration {
         let by_now = self.pause + Duration::from_secs(bytes / self.slowest);
         by_now.saturating_sub(took).min(self.pause)

@@ -2,6 +2,7 @@
 //! it is shown: escaped, on one line. Text that is compared or sent stays as it is.
 
 use std::fmt::Write as _;
+use std::io;
 use std::path::Path;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -42,11 +43,15 @@ impl Untrusted {
 /// How many characters of one foreign text a report shows.
 const SHOWN: usize = 200;
 
-/// Escapes everything that could move a cursor, hide or reorder text, or end a line:
-/// control characters, and those that are [invisible](is_invisible). Cut at 200
-/// characters.
+/// Escapes everything that could move a cursor, hide or reorder text, or end a line: control
+/// characters and [invisible](is_invisible) ones. Cut at 200 characters.
 pub fn escape(text: &str) -> String {
     escape_up_to(text, SHOWN)
+}
+
+/// As [`escape`], for a path; [`quoted`] shows all of one.
+pub fn escape_path(path: &Path) -> String {
+    escape(&path.to_string_lossy())
 }
 
 /// As [`escape`], cut at `most` characters.
@@ -71,22 +76,56 @@ pub fn escape_up_to(text: &str, most: usize) -> String {
     out
 }
 
-/// The same JSON, with the characters that [`escape`] escapes as `\u` escapes: foreign
-/// text stays whole, and moves no cursor. Outside of strings JSON has no such character
-/// but the ends of lines.
-pub fn escape_json(json: &str) -> String {
-    let mut out = String::with_capacity(json.len());
-    for ch in json.chars() {
-        if ch == '\n' || !(ch.is_control() || is_invisible(ch)) {
-            out.push(ch);
-            continue;
-        }
-        for unit in ch.encode_utf16(&mut [0; 2]) {
-            // Writing to a String cannot fail.
-            let _ = write!(out, "\\u{unit:04x}");
-        }
+/// JSON with `\u` escapes for the characters that [`escape`] escapes, so that foreign text stays
+/// whole and moves no cursor. It is escaped as it is written: of many images, the same text twice
+/// is many megabytes.
+#[derive(Default)]
+pub struct EscapedJson(String);
+
+impl EscapedJson {
+    /// On one line.
+    pub fn line(document: &impl Serialize) -> String {
+        let mut json = Self::default();
+        let written = serde_json::to_writer(&mut json, document);
+        json.ended(&written)
     }
-    out
+
+    pub fn pretty(document: &impl Serialize) -> String {
+        let mut json = Self::default();
+        let written = serde_json::to_writer_pretty(&mut json, document);
+        json.ended(&written)
+    }
+
+    fn ended(mut self, written: &serde_json::Result<()>) -> String {
+        if written.is_err() {
+            self.0.clear();
+        }
+        self.0.push('\n');
+        self.0
+    }
+}
+
+impl io::Write for EscapedJson {
+    /// `serde_json` writes texts and parts of them, never half a character.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let json = str::from_utf8(bytes).map_err(io::Error::other)?;
+        for ch in json.chars() {
+            // Outside of texts the only such characters of JSON are line ends.
+            if ch == '\n' || !(ch.is_control() || is_invisible(ch)) {
+                self.0.push(ch);
+                continue;
+            }
+            for unit in ch.encode_utf16(&mut [0; 2]) {
+                // Writing to a String cannot fail.
+                let _ = write!(self.0, "\\u{unit:04x}");
+            }
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// What is wrong with JSON that somebody wrote or an engine sent, fit to print. Not for
@@ -117,8 +156,8 @@ pub fn json_error(error: &serde_json::Error) -> String {
     escape(&words)
 }
 
-/// A path for a message: whole, in quotes that a shell understands, with control and
-/// bidi characters escaped, for the name of a file may hold anything.
+/// A path for a message: in full, in quotes that a shell understands, with control and bidi
+/// characters escaped, because a file's name may hold anything.
 #[expect(
     clippy::unnecessary_debug_formatting,
     reason = "Display would print a terminal's escape sequences raw"
@@ -190,8 +229,7 @@ mod tests {
     #[test]
     fn json_reads_as_before_and_has_no_control_or_bidi_character() {
         let text = "a\u{1b}[2J\u{7f}\u{9b}\r\n\t\"\\ä\u{202e}\u{e0001}\u{2028}";
-        let json = serde_json::to_string_pretty(&[text]).unwrap();
-        let escaped = escape_json(&json);
+        let escaped = EscapedJson::pretty(&[text]);
         assert!(
             !escaped.chars().any(|c| c != '\n' && is_dangerous(c)),
             "{escaped:?}"
@@ -201,8 +239,8 @@ mod tests {
         assert_eq!(back, [text]);
     }
 
-    /// What must never get through, written apart from the rule: controls, and
-    /// the format characters that reorder, hide or part lines.
+    /// Characters that must never be shown, written independently of the rule: controls, and
+    /// the format characters that reorder, hide or separate lines.
     fn is_dangerous(ch: char) -> bool {
         matches!(u32::from(ch),
             0..=0x1F | 0x7F..=0x9F | 0xAD | 0x61C | 0x180E
@@ -254,5 +292,36 @@ mod tests {
     #[test]
     fn a_long_text_is_cut() {
         assert_eq!(escape(&"x".repeat(1000)).chars().count(), SHOWN + 1);
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig { failure_persistence: None, ..Default::default() })]
+        #[test]
+        fn no_text_of_a_document_reaches_a_terminal_raw_or_is_lost(
+            text in proptest::collection::vec(proptest::char::any(), 0..100),
+        ) {
+            let text: String = text.into_iter().collect();
+            let document = std::collections::BTreeMap::from([(text.clone(), text)]);
+            let shown = EscapedJson::pretty(&document);
+            let raw = |ch: char| ch != '\n' && (ch.is_control() || is_invisible(ch));
+            proptest::prop_assert!(!shown.chars().any(raw), "{shown:?}");
+            let read: std::collections::BTreeMap<String, String> =
+                serde_json::from_str(&shown).unwrap();
+            proptest::prop_assert_eq!(read, document);
+        }
+    }
+
+    #[test]
+    fn nothing_that_a_terminal_acts_on_is_written_raw_and_nothing_is_lost() {
+        let nasty = "a\u{9b}31m\u{202e}\u{7f}\u{e0001}\u{1b}]0;x\u{7}";
+        let text = EscapedJson::pretty(&nasty);
+        let shown = text.trim_end_matches('\n');
+        assert!(
+            shown
+                .chars()
+                .all(|ch| !ch.is_control() && !is_invisible(ch)),
+            "{shown:?}"
+        );
+        assert_eq!(serde_json::from_str::<String>(&text).unwrap(), nasty);
     }
 }

@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// The minute in which something was, `2026-11-21 03:00 UTC`. It is rounded down, so
-/// that what was never reads as still to come.
+/// `2026-11-21 03:00 UTC`, rounded down, so that a moment in the past never reads as one in the
+/// future.
 pub fn minute(at: DateTime<Utc>) -> String {
     at.format("%Y-%m-%d %H:%M UTC").to_string()
 }
@@ -13,7 +13,7 @@ pub fn second(at: DateTime<Utc>) -> String {
     at.format("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
-/// The first full minute at which something may happen, never one too early.
+/// As [`minute`], rounded up: the first full minute at which something may happen.
 pub fn next_minute(at: DateTime<Utc>) -> String {
     let over = at.timestamp().rem_euclid(60);
     let left = TimeDelta::seconds((60 - over) % 60);
@@ -43,7 +43,7 @@ pub fn span(time: TimeDelta) -> String {
     }
 }
 
-/// How long ago, as a [`span`].
+/// The time since `then`, as a [`span`].
 pub fn ago(then: DateTime<Utc>, now: DateTime<Utc>) -> String {
     span((now - then).max(TimeDelta::zero()))
 }

@@ -1,9 +1,9 @@
-//! The policy as it is typed: which keys there are, and of which type.
+//! The keys of a policy file and their types.
 
 use serde::Deserialize;
 use toml::Spanned;
 
-// Keys and sections stand in the schema, their words in config/policy.toml.
+// The schema takes its words from config/policy.toml.
 #[cfg(test)]
 use crate::policy::schema as form;
 

@@ -1,10 +1,9 @@
 //! What is wanted: the retention policy. Decides what a policy file means, and
-//! refuses one that is not clear. It never looks at a host.
+//! refuses one that is not clear. It never reads a host.
 
 #[cfg(test)]
 pub(crate) mod document;
 mod file;
-mod model;
 mod pattern;
 mod read;
 mod retain;
@@ -14,14 +13,15 @@ mod shape;
 #[cfg(test)]
 mod tests;
 mod unmatched;
+mod valid;
 mod value;
 mod wording;
 
-pub use model::{
+pub use pattern::NamePattern;
+pub use retain::{DigestPinned, Effective, Retain, Retention};
+pub use unmatched::Unmatched;
+pub use valid::{
     Archive, ArchiveLimits, Compress, DEFAULT, DeployLock, DiskLimits, Guard, LabelRule, Limits,
     Policy, Promised, Pulls, RestoreLimits, RoomLimits, Share,
 };
-pub use pattern::NamePattern;
-pub use retain::{DigestPinned, Retain, Retention, Term};
-pub use unmatched::Unmatched;
 pub use wording::PolicyError;

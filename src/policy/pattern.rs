@@ -1,5 +1,5 @@
-//! A name of `keep.images`, with or without `*`. Decides what it may mean, and refuses
-//! one that no image can have.
+//! A name of `keep.images`, with or without `*`. Decides which names it covers, and refuses one
+//! that no image can have.
 
 use wildmatch::WildMatch;
 
@@ -79,10 +79,10 @@ fn matcher(text: &str) -> Result<Matcher, String> {
     Ok(Matcher::Pattern(matchers.collect()))
 }
 
-/// All that a pattern may mean: as it was typed, and as docker would complete the name.
-/// Where a `*` hides which of them is meant (is `acme*/app` on Docker Hub, or on a
-/// registry?), it means both: a rule can only keep more. `app:*` stands for every tag, so
-/// it also means `app@sha256:…`.
+/// All readings of a pattern: as it was typed, and as docker would complete the name. Where `*`
+/// leaves open which one is meant (is `acme*/app` on Docker Hub, or on a registry?), all count,
+/// because a rule can only keep more. `app:*` stands for every tag, so it also means
+/// `app@sha256:…`.
 fn readings(text: &str) -> Vec<String> {
     let hub = ["docker.io/", "index.docker.io/"];
     let on_hub = hub.into_iter().find_map(|host| text.strip_prefix(host));
@@ -100,9 +100,9 @@ fn readings(text: &str) -> Vec<String> {
     all
 }
 
-/// An error says where the pattern stops being like any name.
+/// The error tells where the pattern stops matching any name.
 fn some_name_can_match(text: &str, readings: &[String]) -> Result<(), String> {
-    // `Redis:*` is no registry: nobody means its ports.
+    // `Redis:*` is no registry with a port.
     let capital = |it: &str| it.contains(|c: char| c.is_ascii_uppercase());
     let no_registry = !text.contains('/') && text.split_once(':').is_some_and(|it| capital(it.0));
     let tried = readings.iter().skip(usize::from(no_registry));

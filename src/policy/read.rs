@@ -1,4 +1,4 @@
-//! From the policy as it is typed to a valid one. It has no default for `age.min_age`.
+//! Makes a valid policy from a typed one. There is no default for `age.min_age`.
 
 mod archive;
 mod cache;
@@ -11,11 +11,11 @@ use toml::Spanned;
 
 use crate::model::conditions::LockKind;
 use crate::policy::file::{Disk, GuardFile, LimitsFile, Lock, PolicyFile, RoomFile};
-use crate::policy::model::{
-    DeployLock, DiskLimits, Guard, LabelRule, Limits, Policy, Pulls, RoomLimits,
-};
 use crate::policy::pattern::NamePattern;
 use crate::policy::retain::DigestPinned;
+use crate::policy::valid::{
+    DeployLock, DiskLimits, Guard, LabelRule, Limits, Policy, Pulls, RoomLimits,
+};
 use crate::policy::value;
 use crate::policy::value::{absolute, absolute_pattern, age, age_or, each, percent, size, word};
 use crate::policy::wording::{PolicyError, Unplaced, in_words};
@@ -39,8 +39,8 @@ fn validate(file: PolicyFile) -> Result<Policy, Unplaced> {
         None => DigestPinned::Keep,
         Some(text) => value::digest_pinned("age.digest_pinned", text)?,
     };
-    // Only our memory tells a digest-pinned image from a superseded one: losing that
-    // memory must not make anything go sooner.
+    // Only the ledger distinguishes a digest-pinned image from a superseded one, and losing it
+    // must not make anything go sooner.
     if let (DigestPinned::After(pinned), Some(text)) = (digest_pinned, &file.age.digest_pinned)
         && pinned < min_age
     {
@@ -115,7 +115,7 @@ fn room(file: &RoomFile) -> Result<RoomLimits, Unplaced> {
     let crit_percent = percent("room.crit_percent", crit, 95.0)?;
     let warn_percent = percent("room.warn_percent", warn, 85.0)?;
     if warn_percent > crit_percent {
-        // What is not given follows what is.
+        // A threshold that is not given follows the other.
         let (Some(at), Some(_)) = (warn, crit) else {
             let both = if crit.is_some() {
                 crit_percent
@@ -177,7 +177,7 @@ fn limits(file: &LimitsFile) -> Result<Limits, Unplaced> {
 /// The default: an engine under load answers a list in seconds.
 const MAX_ANSWER: Duration = Duration::from_secs(30);
 
-/// No engine could answer within less.
+/// No engine answers faster.
 const LEAST_ANSWER: Duration = Duration::from_secs(1);
 
 /// How long the engine may take for one answer: no longer than the run.
@@ -201,7 +201,7 @@ fn max_answer(given: Option<&Spanned<String>>, max_run: Duration) -> Result<Dura
     Ok(time)
 }
 
-/// What systemd/tmpfiles.d makes, and docs/deploy-lock.md tells deploys to take.
+/// systemd/tmpfiles.d makes it, and docs/deploy-lock.md tells deploys to take it.
 const SHARED_LOCK: &str = "/run/secateur/deploy.lock";
 
 fn guard(file: &GuardFile) -> Result<Guard, Unplaced> {
@@ -237,7 +237,7 @@ fn guard(file: &GuardFile) -> Result<Guard, Unplaced> {
 
 fn lock(file: &Lock) -> Result<DeployLock, Unplaced> {
     let path = absolute_pattern("guard.lock.path", &file.path)?;
-    // The kind that refuses more, where none is given.
+    // The default is the kind that refuses more.
     let kind = word(
         "guard.lock.kind",
         file.kind.as_ref(),

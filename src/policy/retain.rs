@@ -1,12 +1,12 @@
-//! Longer retention for some names: what `[[retain]]` means. A rule is never shorter than
-//! the general values, and of all rules that cover an image the longest counts, so one
-//! more rule can only keep more.
+//! `[[retain]]`: longer retention for some names. A rule is never shorter than the general
+//! values, and of all rules that cover an image the longest counts, so one more rule can only
+//! keep more.
 
 use std::time::Duration;
 
 use crate::policy::pattern::NamePattern;
 
-/// What holds for digest-pinned images; what keeps them longer is greater.
+/// For digest-pinned images; the greater value keeps them longer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DigestPinned {
     /// They may go when they have been unneeded for this long.
@@ -14,7 +14,7 @@ pub enum DigestPinned {
     Keep,
 }
 
-/// One rule. What it does not give, it does not change.
+/// One rule; `None` changes nothing.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Retain {
     pub images: Vec<NamePattern>,
@@ -23,14 +23,14 @@ pub struct Retain {
     pub previous: Option<usize>,
 }
 
-/// A value, and the pattern of the rule that gave it; `None`: it is the general one.
+/// The value that counts, and the pattern of the rule that set it; `None`: the general one.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Term<'a, T> {
+pub struct Effective<'a, T> {
     pub value: T,
     pub rule: Option<&'a str>,
 }
 
-impl<'a, T: Ord> Term<'a, T> {
+impl<'a, T: Ord> Effective<'a, T> {
     pub fn general(value: T) -> Self {
         Self { value, rule: None }
     }
@@ -45,17 +45,16 @@ impl<'a, T: Ord> Term<'a, T> {
     }
 }
 
-/// What holds for one image.
+/// The values that count for one image.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Retention<'a> {
-    pub min_age: Term<'a, Duration>,
-    pub digest_pinned: Term<'a, DigestPinned>,
-    pub previous: Term<'a, usize>,
+    pub min_age: Effective<'a, Duration>,
+    pub digest_pinned: Effective<'a, DigestPinned>,
+    pub previous: Effective<'a, usize>,
 }
 
 impl<'a> Retention<'a> {
-    /// These general values, or what the rules say that hold for an image which `covers`
-    /// knows.
+    /// The longest of the general values and of all rules with a pattern that matches `covers`.
     pub(super) fn longest(
         general: Self,
         rules: &'a [Retain],

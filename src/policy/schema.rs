@@ -87,7 +87,7 @@ pub(crate) fn schema() -> Value {
         .into_generator()
         .into_root_schema_for::<PolicyFile>()
         .to_value();
-    let document = sections(crate::policy::model::DEFAULT);
+    let document = sections(crate::policy::valid::DEFAULT);
     schema["title"] = json!("Retention policy of secateur");
     schema["description"] = json!(document.intro.text());
     for section in &document.sections {

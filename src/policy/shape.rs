@@ -1,9 +1,9 @@
-//! Which texts can be image names, as a machine that reads one character after the other.
-//! So a pattern can also be asked whether any name fits it.
+//! Which texts can be image names, as a state machine over characters, so that a pattern can be
+//! tested for whether any name matches it.
 
 use std::collections::BTreeSet;
 
-/// How far a name, such as `host:1/path:tag@sha256:…`, has been read.
+/// The state after reading a part of a name such as `host:1/path:tag@sha256:…`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum At {
     Start,
@@ -33,7 +33,7 @@ enum At {
 const HEAD: usize = "sha256:".len();
 
 impl At {
-    /// Where this character leads; nowhere where no name has it.
+    /// The next states; none where no name has this character.
     fn step(self, ch: char) -> [Option<Self>; 2] {
         let hex = matches!(ch, '0'..='9' | 'a'..='f');
         let digest = |head: &str, digits: usize, n: usize| match head.as_bytes().get(n) {
@@ -78,7 +78,7 @@ impl At {
         [Some(one), None]
     }
 
-    /// Whether a name may end here. A repository may: a pattern may be one.
+    /// Whether a name may end here. A repository counts, because a pattern may be one.
     fn is_end(self) -> bool {
         match self {
             Self::Path | Self::Tag => true,
@@ -105,8 +105,8 @@ impl At {
 /// One character of each kind that a name has.
 const KINDS: &str = "agAZ01256sh._-/:@[]";
 
-/// The byte at which a pattern (`*` stands for any text) stops being like any name; its
-/// length where it ends too early. `None`: some name fits.
+/// The byte at which a pattern (`*` stands for any text) stops matching any name; its length
+/// where it ends too early. `None`: some name matches.
 pub(super) fn impossible_at(pattern: &str) -> Option<usize> {
     let mut here = BTreeSet::from([At::Start]);
     for (place, ch) in pattern.char_indices() {

@@ -1,36 +1,30 @@
-//! Rules that match nothing on a host: a misspelt rule looks like any other and keeps
-//! nothing.
+//! Rules that match nothing on a host: a misspelt rule keeps nothing, and nothing else shows
+//! that.
 
 use serde::Serialize;
 
 use crate::model::Image;
-use crate::policy::model::Policy;
 use crate::policy::pattern::NamePattern;
+use crate::policy::valid::Policy;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Unmatched {
-    /// Where the rule stands, such as `keep.images`.
+    /// The rule's key, such as `keep.images`.
     pub key: &'static str,
     /// As it was typed: escape it.
     pub rule: String,
 }
 
 impl Policy {
-    /// Rules on images that match none of these.
+    /// Rules that match none of these images.
     pub fn unmatched<'a>(
         &self,
         images: &(impl Iterator<Item = &'a Image> + Clone),
     ) -> Vec<Unmatched> {
         let any = |covers: &dyn Fn(&Image) -> bool| images.clone().any(covers);
-        let names = |image: &'a Image| image.tags.iter().chain(&image.digests);
-        let unnamed = |rule: &NamePattern| {
-            let covered = |image: &Image| {
-                let mut names = image.tags.iter().chain(&image.digests);
-                names.any(|name| rule.covers(name))
-            };
-            !any(&covered)
-        };
+        let unnamed =
+            |rule: &NamePattern| !any(&|image| image.names().any(|name| rule.covers(name)));
         let keep = self.keep_images.iter().filter(|rule| unnamed(rule));
         let keep = keep.map(|rule| ("keep.images", rule.text.clone()));
         let retain = self.retain.iter().flat_map(|rule| &rule.images);
@@ -43,7 +37,7 @@ impl Policy {
             .filter(|_| !unsure)
             .filter(|rule| !any(&|image| rule.covers(image)));
         let labels = labels.map(|rule| ("keep.labels", rule.text()));
-        let here: std::collections::BTreeSet<_> = images.clone().flat_map(names).collect();
+        let here: std::collections::BTreeSet<_> = images.clone().flat_map(Image::names).collect();
         let cache = self.promised.images.iter().filter(|name| {
             let alone = name.without_tag();
             !here.contains(name) && alone.is_none_or(|name| !here.contains(&name))

@@ -1,4 +1,4 @@
-//! What the value of one key may be.
+//! Parses the value of one key.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -118,7 +118,7 @@ pub(super) fn each<T>(
         .collect()
 }
 
-/// One of the words that a key takes, or what holds where it is not given.
+/// One of the two words that a key takes, or its default.
 pub(super) fn word<T: Copy>(
     key: &str,
     given: Option<&Spanned<String>>,

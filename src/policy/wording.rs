@@ -1,4 +1,4 @@
-//! How an error in a policy is worded: file, line, column, what was seen, what is wanted.
+//! Errors in a policy in words: file, line, column, what was seen, what is wanted.
 
 use std::fmt;
 use std::ops::Range;
@@ -8,11 +8,10 @@ use toml::Spanned;
 use crate::model::nearest::nearest;
 use crate::model::text::escape;
 
-/// What is wrong with a policy, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PolicyError {
     name: String,
-    /// From 1; `None` where the fault is that something is missing.
+    /// Line and column, from 1; `None` where something is missing.
     place: Option<(usize, usize)>,
     message: String,
 }
@@ -43,7 +42,6 @@ impl Unplaced {
         }
     }
 
-    /// The error of the policy `name`, which holds this text.
     pub(super) fn placed(self, text: &str, name: &str) -> PolicyError {
         // toml reports the span 0..0 for a missing top-level key, which has no place.
         let span = self.span.filter(|span| *span != (0..0));
@@ -65,7 +63,7 @@ fn place(text: &str, offset: usize) -> (usize, usize) {
     )
 }
 
-/// What serde says of types and fields, in words for people.
+/// serde's messages about types and fields, in words for people.
 pub(super) fn in_words(text: &str, span: Option<Range<usize>>, message: &str) -> String {
     let message = message.trim_end().replace('\n', " ");
     let wrong_type = ["invalid type: ", "invalid value: "];
@@ -101,7 +99,7 @@ fn wrong_value(line: &str, seen: &str, wanted: &str) -> String {
     let key = match line.split_once('=') {
         Some((key, _)) => key.trim(),
         None if header => line,
-        // One line of a list that has several.
+        // A line in the middle of a list.
         None => "in this list",
     };
     let seen = match seen {
@@ -133,7 +131,7 @@ fn with_nearest_key(message: &str) -> String {
     let Some(seen) = message.strip_prefix("unknown field ").and(quoted.next()) else {
         return escape(message);
     };
-    // Where the key itself has backticks, parts of it stand among them.
+    // A key with backticks leaves parts of itself among them.
     let known: Vec<String> = quoted.map(escape).collect();
     let hint = match nearest(seen, &known) {
         Some(nearest) => format!("did you mean `{nearest}`? "),

@@ -1,5 +1,5 @@
-//! What changed about an image since the plan. Every difference means that somebody
-//! works with the image, and keeps it. Pure.
+//! What changed about an image since the plan. Every difference keeps the image, because
+//! somebody works with it. Pure.
 
 use chrono::{DateTime, Utc};
 
@@ -27,7 +27,7 @@ pub(super) fn changed(entry: &Entry, inspected: &Inspected) -> Option<String> {
     None
 }
 
-/// Whether a text means this image, as if there were no other.
+/// Whether a text means this image. Other images are not considered.
 fn meant(image: &Image) -> impl Fn(&str) -> bool {
     let names = Names::of([image]);
     move |text| !names.resolve(text).is_empty()
@@ -51,7 +51,7 @@ pub(super) fn used_by_container(entry: &Entry, containers: &[Container]) -> Opti
     ))
 }
 
-/// A pull or a use since the plan, of which only events may be left.
+/// A pull or a use since the plan. If it is over, only events show it.
 pub(super) fn wanted_since(entry: &Entry, events: &[Event]) -> Option<String> {
     let means = meant(entry.image());
     events
@@ -82,8 +82,8 @@ pub(super) fn pulled_again(
         .any(|event| named(event) && means(event.image.raw()))
 }
 
-/// A service that appeared since the plan. Containers need no such check where an image
-/// has one name alone: the engine itself keeps what they use.
+/// A service that appeared since the plan. Containers need no such check if an image has only
+/// one name: the engine itself keeps what they use.
 pub(super) fn wanted_by_swarm(entry: &Entry, at_work: &AtWork) -> Option<String> {
     let Swarm::Manager { images, .. } = &at_work.swarm else {
         return None;

@@ -1,14 +1,14 @@
-//! Confirms that an image whose names were dropped is gone, by the engine's answers and
-//! by inspecting it. An image that is there in spite of them ends the run.
+//! Confirms that images whose names were dropped are gone, by the engine's answers and by
+//! inspecting them. If the two contradict each other, the run ends.
 
 use crate::decide::plan::Entry;
 use crate::engine::{EngineError, Failure, Inspected};
-use crate::memory::journal::Because;
+use crate::memory::journal::SkipCause;
 use crate::model::reference::Reference;
 use crate::prune::changed::pulled_again;
 use crate::prune::fate::{Fate, without_names};
 use crate::prune::outcome::Ending;
-use crate::prune::pruning::{Last, Pruning};
+use crate::prune::pruning::{Pruning, ToConfirm};
 use crate::prune::traits::{Engine, Host};
 use crate::prune::wait::TICK;
 
@@ -16,34 +16,51 @@ use crate::prune::wait::TICK;
 pub(super) const KEPT: &str = "something keeps it since: another name, or an image built on it";
 
 impl<E: Engine, H: Host> Pruning<'_, E, H> {
-    pub(super) async fn confirm_last(&mut self) -> Result<(), Ending> {
-        let Some(last) = &self.last else {
-            return Ok(());
-        };
+    pub(super) async fn confirm_dropped(&mut self) -> Result<(), Ending> {
         let engine = self.engine;
-        let inspect = engine.inspect(&last.entry.image().id);
-        let answer = self.patiently(inspect).await;
-        self.confirm(answer).await
+        let entries: Vec<&Entry> = self.to_confirm.iter().map(|image| image.entry).collect();
+        let inspect = entries
+            .iter()
+            .map(|entry| engine.inspect(&entry.image().id));
+        let answers = self.wait_for_each(inspect).await;
+        self.confirm(answers).await
     }
 
-    /// Records what became of the last image, by this answer to its inspection.
+    /// Records what became of these images, by the answers to their inspections: all of them,
+    /// even if one ends the run.
     pub(super) async fn confirm(
         &mut self,
+        answers: Vec<Result<Option<Inspected>, EngineError>>,
+    ) -> Result<(), Ending> {
+        let mut ended = Ok(());
+        for (image, answer) in std::mem::take(&mut self.to_confirm)
+            .into_iter()
+            .zip(answers)
+        {
+            ended = Ending::of_both(ended, self.confirm_one(image, answer).await);
+        }
+        ended
+    }
+
+    async fn confirm_one(
+        &mut self,
+        image: ToConfirm<'_>,
         answer: Result<Option<Inspected>, EngineError>,
     ) -> Result<(), Ending> {
-        let Some(last) = self.last.take() else {
-            return Ok(());
-        };
-        let entry = last.entry;
-        // The containerd store may keep the id of an image that it deleted, and lead it to
-        // nothing that could be read.
-        let half_gone = |error: &EngineError| last.deleted && error.kind == Failure::Nonsense;
+        let entry = image.entry;
+        if let Some(error) = &image.unclear {
+            let fate = self.by_inspection(entry, error, &image.names, answer)?;
+            return self.record_fate(entry, fate);
+        }
+        // The containerd store may keep the id of an image that it deleted. Then the id leads to
+        // nothing that can be read.
+        let half_gone = |error: &EngineError| image.deleted && error.kind == Failure::Nonsense;
         let answer = match answer {
             Err(error) if !half_gone(&error) => {
                 let inspect = self.engine.inspect(&entry.image().id);
-                match self.patiently(inspect).await {
+                match self.wait_for(inspect).await {
                     Err(again) if !half_gone(&again) => {
-                        return Err(self.unknown(entry, format!("{error}; then: {again}")));
+                        return Err(self.record_unknown(entry, format!("{error}; then: {again}")));
                     }
                     other => other,
                 }
@@ -52,60 +69,60 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
         };
         let stays = matches!(&answer, Ok(Some(_)));
         let fate = match answer {
-            Ok(None) if last.name_gone && !last.deleted => Fate::gone_already(),
+            Ok(None) if image.name_gone && !image.deleted => Fate::gone_already(),
             Ok(None) => Fate::Removed(None),
-            // The containerd store says that an image is gone before it is, and keeps one
-            // that is tagged in that moment.
-            Ok(Some(image)) if last.deleted && kept_by_a_tag(&image, &last.names) => {
-                kept(&last.names)
+            // The containerd store answers that an image is gone before it is, and keeps the
+            // image if somebody tags it in that moment.
+            Ok(Some(seen)) if image.deleted && kept_by_a_tag(&seen, &image.names) => {
+                kept(&image.names)
             }
-            Ok(Some(image)) if last.deleted => {
-                if !self.was_pulled_again(&last, &image).await {
-                    self.put_back(entry, &last.untied).await?;
+            Ok(Some(seen)) if image.deleted => {
+                if !self.was_pulled_again(&image, &seen).await {
+                    self.put_back(entry, &image.untied).await?;
                     let why = "the engine said that it is gone, and still has it";
-                    return Err(self.contradicted(entry, why.into()));
+                    return Err(self.record_contradiction(entry, why.into()));
                 }
                 Fate::Removed(Some("it was pulled or loaded again since".into()))
             }
-            Ok(Some(_)) if last.name_gone => Fate::skipped(without_names(
+            Ok(Some(_)) if image.name_gone => Fate::skipped(without_names(
                 "one of its names went meanwhile",
-                &last.names,
+                &image.names,
             )),
-            Ok(Some(image)) if last.names.iter().any(|name| has(&image, name)) => {
-                if !self.was_pulled_again(&last, &image).await {
+            Ok(Some(seen)) if image.names.iter().any(|name| has(&seen, name)) => {
+                if !self.was_pulled_again(&image, &seen).await {
                     let why = "the engine said that its name is gone, and still has it";
-                    return Err(self.contradicted(entry, why.into()));
+                    return Err(self.record_contradiction(entry, why.into()));
                 }
                 Fate::skipped("it was pulled again while its name was dropped")
             }
-            Ok(Some(_)) => kept(&last.names),
+            Ok(Some(_)) => kept(&image.names),
             Err(error) => {
                 let why = format!("it is gone, and its id is not: {error}");
-                return Err(self.contradicted(entry, why));
+                return Err(self.record_contradiction(entry, why));
             }
         };
         let fate = match fate {
-            fate @ Fate::Skipped(..) if stays && !last.untied.is_empty() => {
-                self.stay(entry, &last.untied, fate).await?
+            fate @ Fate::Skipped(..) if stays && !image.untied.is_empty() => {
+                self.stay(entry, &image.untied, fate).await?
             }
             fate => fate,
         };
         self.record_fate(entry, fate)
     }
 
-    /// Whether an image that is there was pulled or loaded again since its names were
-    /// dropped. The event may come after the image, so it is awaited for a moment, without
-    /// the locks.
-    async fn was_pulled_again(&mut self, last: &Last<'_>, image: &Inspected) -> bool {
+    /// Whether an image that is still there was pulled or loaded again since its names were
+    /// dropped. The event may come later than the image, so the run waits for it a moment,
+    /// without the locks.
+    async fn was_pulled_again(&mut self, image: &ToConfirm<'_>, seen: &Inspected) -> bool {
         const TRIES: usize = 10;
         let engine = self.engine;
         for _ in 0..TRIES {
-            let (now, steady) = (self.host.now(), self.host.elapsed());
-            let since = self.set_back.before(last.since, now, steady);
-            let Ok(events) = self.patiently(engine.events(since)).await else {
+            let (now, elapsed) = (self.host.now(), self.host.elapsed());
+            let since = self.set_back.corrected(image.since, now, elapsed);
+            let Ok(events) = self.wait_for(engine.events(since)).await else {
                 return false;
             };
-            if pulled_again(last.entry, image, &events, since) {
+            if pulled_again(image.entry, seen, &events, since) {
                 return true;
             }
             self.host.let_go();
@@ -114,9 +131,9 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
         false
     }
 
-    /// What the engine said of an image is not true: the run ends.
-    fn contradicted(&mut self, entry: &Entry, why: String) -> Ending {
-        match self.unknown(entry, why) {
+    /// Records that the engine's answer about an image is not true. The run ends.
+    fn record_contradiction(&mut self, entry: &Entry, why: String) -> Ending {
+        match self.record_unknown(entry, why) {
             Ending::EngineLost(_) => Ending::Surprised,
             other => other,
         }
@@ -124,10 +141,10 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
 }
 
 fn kept(dropped: &[Reference]) -> Fate {
-    Fate::Skipped(without_names(KEPT, dropped), Some(Because::KeptMeanwhile))
+    Fate::Skipped(without_names(KEPT, dropped), Some(SkipCause::KeptMeanwhile))
 }
 
-/// One that the containerd store made up from a tag is none.
+/// A digest reference that the containerd store made up from a tag does not count.
 fn has(image: &Inspected, name: &Reference) -> bool {
     let digest = image.digests.contains(name) && !image.made_up.contains(name);
     image.ours.contains(name) || digest

@@ -9,11 +9,12 @@ use crate::memory::state::{Memory, State};
 use crate::model::{ImageId, Inventory};
 use crate::prune::outcome::{Ending, Outcome};
 
-/// How long a run waits at its end for what it asks about such images.
+/// How long a run waits at its end for answers about these images.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
 
-/// The outcomes of these intents, by this survey. An intent whose names are to be put back stays
-/// open until they are, with the tags that went along: no later survey is told of these.
+/// Outcomes that close these intents, by this survey. If names of an image are to be put back, its
+/// intent stays open, and is written again with the tags that went along, because no later survey
+/// can find those.
 pub fn outcomes(pending: &BTreeMap<ImageId, Record>, inventory: &Inventory) -> Vec<Record> {
     let outcome = |intent: &Record| {
         let (result, why) = if inventory.images.contains_key(&intent.id) {
@@ -32,9 +33,9 @@ pub fn outcomes(pending: &BTreeMap<ImageId, Record>, inventory: &Inventory) -> V
     pending.values().filter_map(record).collect()
 }
 
-/// Asks at the end of a run whether an engine was still removing images for a run that
-/// was cut off, and records those that went. A run that was itself asked to end, or lost
-/// its engine, does not ask.
+/// At the end of a run, asks whether the engine was still removing images for a run that was cut
+/// off, and records those that are gone now. A run that was asked to end, or that lost its
+/// engine, does not ask.
 pub(crate) async fn recheck(
     reader: &Reader,
     state: &mut State,
@@ -54,8 +55,8 @@ pub(crate) async fn recheck(
     }
 }
 
-/// Images that were here when [`outcomes`] closed their intents, and that went since
-/// without this run. After [`ANSWERED_WITHIN`] the answers so far count.
+/// Images that were here when [`outcomes`] closed their intents, and that are gone now, but not
+/// by this run. After [`ANSWERED_WITHIN`] it returns what it knows so far.
 async fn late_removals(
     reader: &Reader,
     pending: &BTreeMap<ImageId, Record>,

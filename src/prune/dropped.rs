@@ -1,5 +1,5 @@
-//! What an engine's answer to a dropped name says: whether the image went, and whether
-//! anything was lost.
+//! Reads an engine's answer to the drop of a name: whether the image went, and whether anything
+//! was lost.
 
 use std::collections::BTreeSet;
 
@@ -27,18 +27,18 @@ impl<E, H: Host> Pruning<'_, E, H> {
         if deletes(dropped, &entry.image().id) {
             self.outcome.removed.push(Removed::of(entry));
         }
-        Err(self.lost_with(entry, lost))
+        Err(self.record_lost(entry, lost))
     }
 }
 
-/// All of the answer that is neither a name that was meant, nor this image, nor a layer.
+/// Everything in the answer that is not a name that was meant, this image, or a layer.
 fn lost(plan: &Plan, id: &ImageId, dropped: &Dropped, meant: &BTreeSet<String>) -> Vec<Lost> {
-    // The containerd store's own record of an image that lost a tag, which a pull may set
-    // beside our name: nobody's name.
+    // The containerd store's own record of a dangling image. A pull may create it beside our
+    // name. It is nobody's name.
     let dangling = Reference::dangling_record(id);
     let is_lost = |text: &&String| !meant.contains(*text) && **text != dangling;
     let names = dropped.untagged.iter().filter(is_lost);
-    // Layers are listed as deleted, too. Another image of the plan is no layer.
+    // The answer also lists deleted layers. An id that the plan has is an image's, not a layer's.
     let is_other = |other: ImageId| other != *id && plan.entry(&other).is_some();
     let deleted = dropped.deleted.iter();
     let images = deleted.filter(|text| text.parse().is_ok_and(is_other));

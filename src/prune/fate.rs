@@ -1,15 +1,15 @@
-//! What became of one image, as its turn or its confirmation says.
+//! What became of one image of the plan.
 
 use crate::engine::{EngineError, Failure};
-use crate::memory::journal::Because;
+use crate::memory::journal::SkipCause;
 use crate::model::reference::Reference;
 use crate::prune::outcome::Ending;
 
 pub(super) enum Fate {
-    /// Gone; with what was odd about it.
+    /// It is gone; with a note if something was odd.
     Removed(Option<String>),
-    /// It stayed; with the reason where a later step needs it.
-    Skipped(String, Option<Because>),
+    /// Why it stayed, as text, and as a value if a later step needs it.
+    Skipped(String, Option<SkipCause>),
     Failed(String),
 }
 
@@ -22,8 +22,8 @@ impl Fate {
         Self::skipped("gone already")
     }
 
-    /// An engine that cannot answer about one image is asked about the next; an engine
-    /// that is lost ends the run.
+    /// An error about one image is a failure of that image, and the run goes on. A lost engine
+    /// or a missing permission ends the run.
     pub(super) fn of_error(error: EngineError) -> Result<Self, Ending> {
         match error.kind {
             Failure::Lost | Failure::Permission => Err(error.into()),
@@ -36,8 +36,8 @@ impl Fate {
     }
 }
 
-/// The reason why an image stays, and which of its names are dropped already: a deploy by
-/// one of these would ask the registry.
+/// Adds to `why` which names the image has lost already: a deploy by one of these would ask the
+/// registry.
 pub(super) fn without_names(why: &str, dropped: &[Reference]) -> String {
     let theirs = dropped.iter().filter(|name| !name.is_ours());
     let names: Vec<String> = theirs.map(Reference::familiar).collect();

@@ -3,13 +3,13 @@
 use chrono::{DateTime, Utc};
 
 use crate::decide::plan::Entry;
-use crate::memory::journal::{Record, What};
+use crate::memory::journal::{Record, RecordKind};
 
 pub fn intent(run: &str, at: DateTime<Utc>, engine: &str, entry: &Entry) -> Record {
     let image = entry.image();
     let names = image.digests.iter().chain(&image.ours);
     let unneeded = entry.unneeded();
-    let what = What::Intent {
+    let what = RecordKind::Intent {
         names: names.map(ToString::to_string).collect(),
         had_tags: entry.had_tags().iter().map(ToString::to_string).collect(),
         class: entry.class().name().to_owned(),

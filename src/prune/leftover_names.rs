@@ -1,4 +1,4 @@
-//! Drops names of ours that a run that was cut off left on images that stay.
+//! Drops names of ours that cut-off runs left on images that stay.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -11,17 +11,17 @@ use crate::prune::outcome::Ending;
 use crate::prune::pruning::Pruning;
 use crate::prune::traits::{Engine, Host};
 
-/// After this time nobody relies on a name any more that our journal does not tell of.
-const IN_USE: TimeDelta = TimeDelta::minutes(10);
+/// No other run still uses a name of ours that is older than this.
+const IN_USE_FOR: TimeDelta = TimeDelta::minutes(10);
 
 impl<E: Engine, H: Host> Pruning<'_, E, H> {
-    /// Only on images that have somebody's name as well: an image without one would go
-    /// with ours. If the other name goes just then and the image with ours, the image is
-    /// lost, for no plan named it.
+    /// Only on images that have somebody's name as well: an image without one would go with
+    /// ours. If the other name goes just then, the image goes with ours. That is a loss, because
+    /// no plan removes that image.
     pub(super) async fn drop_leftover_names(&mut self) -> Result<(), Ending> {
         let engine = self.engine;
         let containerd = self.plan.engine().store == Store::Containerd;
-        // It was another engine when the name was given.
+        // secateur never removes images of such an engine: our names are from another engine.
         if self.plan.engine().no_removals().is_some() {
             return Ok(());
         }
@@ -43,21 +43,21 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
                     let others = !(image.tags.is_empty() && image.digests.is_empty());
                     image.ours.contains(name)
                         && others
-                        && (!containerd || is_left(image, until, now))
+                        && (!containerd || is_unused(image, until, now))
                 };
-                let answer = self.patiently(engine.inspect(&image.id)).await;
+                let answer = self.wait_for(engine.inspect(&image.id)).await;
                 if !answer.is_ok_and(|image| image.as_ref().is_some_and(safe))
                     || self.too_old().is_some()
                 {
                     continue;
                 }
-                // An error ends no run, because the next run tries again.
-                if let Ok(dropped) = self.patiently(engine.drop_name(name)).await {
+                // An error does not end the run, because the next run tries again.
+                if let Ok(dropped) = self.wait_for(engine.drop_name(name)).await {
                     let meant = name.spellings().into_iter().collect();
                     self.expect_no_loss(entry, &dropped, &meant)?;
                     if deletes(&dropped, &image.id) {
                         let lost = vec![Lost::Image(image.id.clone())];
-                        return Err(self.lost_with(entry, lost));
+                        return Err(self.record_lost(entry, lost));
                     }
                 }
             }
@@ -66,13 +66,13 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
     }
 }
 
-/// Whether a name of secateur's is no other run's that is under way, with a state folder of its
-/// own: on the containerd store that run's name holds the image. `until`: up to then it is our
-/// own doing. The store dates each change of an image's names.
-fn is_left(image: &Inspected, until: Option<DateTime<Utc>>, now: DateTime<Utc>) -> bool {
+/// Whether no run uses our name. A run with another state folder may be under way, and on the
+/// containerd store its name holds the image. `until`: names given up to then are from our own
+/// earlier runs. The store dates each change of an image's names.
+fn is_unused(image: &Inspected, until: Option<DateTime<Utc>>, now: DateTime<Utc>) -> bool {
     match image.last_tag_time {
         Observed::Known(Some(given)) => {
-            until.is_some_and(|until| given <= until) || now - given > IN_USE
+            until.is_some_and(|until| given <= until) || now - given > IN_USE_FOR
         }
         Observed::Known(None) | Observed::Unknown(_) => until.is_some(),
     }

@@ -8,10 +8,10 @@ use chrono::{DateTime, Utc};
 use crate::decide::Trust;
 use crate::decide::plan::{Plan, Verdict};
 use crate::engine::{
-    Descriptor, Dropped, EngineError, Failure, Info, Inspected, Leads, Meanwhile, Reader, Remover,
+    Descriptor, Dropped, EngineError, Failure, ImageEvent, Info, Inspected, Leads, Reader, Remover,
 };
 use crate::guard::{Cause, Refusal, held_locks, refusals};
-use crate::host::signals::AskedToEnd;
+use crate::host::signals::EndRequest;
 use crate::host::{clock, deploy_lock};
 use crate::memory::journal::Record;
 use crate::memory::ledger::Ledger;
@@ -23,36 +23,36 @@ use crate::policy::Policy;
 use crate::prune::aftermath::Claims;
 use crate::prune::traits::{Engine, Host};
 use crate::survey;
-use crate::survey::NoSurvey;
+use crate::survey::SurveyError;
 use crate::survey::watch::Watch;
 
-/// An engine that images may be removed from.
+/// The engine of a real run.
 pub struct LiveEngine<'a> {
     pub remover: &'a Remover,
     pub info: &'a Info,
-    /// Follows which names and containers come while images go.
+    /// Collects which names and images others give, pull or load meanwhile.
     pub claims: Claims,
     pub again: Again<'a>,
 }
 
-/// What a survey in mid-run goes by, as the first one did.
+/// What a second survey in the same run is made with: the same as the first.
 pub struct Again<'a> {
     pub policy: &'a Policy,
     pub memory: &'a Memory,
     pub trust: Trust,
-    pub asked: &'a AskedToEnd,
+    pub asked: &'a EndRequest,
 }
 
 impl Again<'_> {
-    async fn survey(&self, reader: &Reader) -> Result<Plan, NoSurvey> {
+    async fn survey(&self, reader: &Reader) -> Result<Plan, SurveyError> {
         let Self {
             policy,
             memory,
             trust,
             asked,
         } = *self;
-        // The engine counts anew, because images went since.
-        let info = survey::engine(reader, policy).await?;
+        // Asked again, because the engine's count of its images has changed.
+        let info = survey::on_this_host(reader.info().await?, policy);
         let again = survey::survey(reader, info, policy, memory, trust, asked.clone());
         Ok(Box::pin(again).await?.plan)
     }
@@ -68,6 +68,7 @@ impl Engine for LiveEngine<'_> {
     }
 
     async fn drop_name(&self, name: &Reference) -> Result<Dropped, EngineError> {
+        self.claims.count_drop();
         self.remover.drop_name(name).await
     }
 
@@ -89,7 +90,7 @@ impl Engine for LiveEngine<'_> {
 
     async fn builds(&self) -> Result<Observed<Vec<String>>, EngineError> {
         let reader = self.remover.reader();
-        // Builds are asked for before each removal.
+        // Here, because builds are asked for before each turn.
         self.claims.keep_up(reader, self.info, clock::now()).await;
         reader.builds().await
     }
@@ -108,7 +109,7 @@ impl Engine for LiveEngine<'_> {
         reader.wanted(self.info, since, until).await
     }
 
-    async fn meanwhile(&self, since: DateTime<Utc>) -> Result<Vec<Meanwhile>, EngineError> {
+    async fn meanwhile(&self, since: DateTime<Utc>) -> Result<Vec<ImageEvent>, EngineError> {
         let until = clock::now().max(since);
         let reader = self.remover.reader();
         reader.meanwhile(self.info, since, until).await
@@ -122,8 +123,10 @@ impl Engine for LiveEngine<'_> {
         };
         let plan = match self.again.survey(self.remover.reader()).await {
             Ok(plan) => plan,
-            Err(NoSurvey::Contradiction(why)) => return Err(failed(Failure::Contradiction, why)),
-            Err(NoSurvey::Fault(fault)) => return Err(failed(Failure::Lost, fault.message)),
+            Err(SurveyError::Contradiction(why)) => {
+                return Err(failed(Failure::Contradiction, why));
+            }
+            Err(SurveyError::Fault(fault)) => return Err(failed(Failure::Lost, fault.message)),
         };
         let free = plan.entries().iter();
         let free = free.filter(|entry| entry.verdict() != Verdict::Keep);
@@ -131,22 +134,21 @@ impl Engine for LiveEngine<'_> {
     }
 }
 
-/// A host with its deploy locks, and with our journal.
+/// The host of a real run, with its deploy locks and our journal.
 pub struct LiveHost<'a> {
     pub watch: Watch<'a>,
-    /// Where the journal is.
     pub state: State,
     /// The memory after this run's survey.
     pub ledger: &'a Ledger,
-    /// Called with the images that are done, and all of the plan.
+    /// Called with the number of images that had their turn, and of all removals of the plan.
     pub on_progress: &'a mut dyn FnMut(usize, usize),
 }
 
 impl Host for LiveHost<'_> {
     fn hold(&mut self) -> Result<(), Vec<Refusal>> {
-        self.watch.hold().map_err(|sights| {
-            let standing = self.ledger.standing();
-            held_locks(self.watch.policy(), self.now(), &sights, standing)
+        self.watch.hold().map_err(|readings| {
+            let causes_since = self.ledger.causes_since();
+            held_locks(self.watch.policy(), self.now(), &readings, causes_since)
         })
     }
 
@@ -179,7 +181,7 @@ impl Host for LiveHost<'_> {
                 self.watch.policy(),
                 &self.watch.activity(&now, self.ledger, at_work.clone()),
             ),
-            Err(error) => vec![Cause::Clock(format!("{error:#}")).into()],
+            Err(fault) => vec![Cause::Clock(fault.message).into()],
         }
     }
 

@@ -1,5 +1,5 @@
-//! Finds losses that no answer of the engine reported, at the beginning of a run and at
-//! its end, and writes them to journal and outcome.
+//! Finds losses that no answer of the engine reported, at the beginning and at the end of a run,
+//! and writes them to journal and outcome.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -13,8 +13,8 @@ use crate::prune::aftermath;
 use crate::prune::live::{LiveEngine, LiveHost};
 use crate::prune::outcome::{Ending, Loss, Outcome};
 
-/// Losses of earlier runs that were not there yet when those runs ended: containers and
-/// tags of an image that was being removed.
+/// Losses of earlier runs that could not be found yet when those runs ended: containers and tags
+/// of an image that was being removed.
 pub(crate) async fn by_earlier_runs(
     (inventory, info): (&Inventory, &Info),
     reader: &Reader,
@@ -28,7 +28,7 @@ pub(crate) async fn by_earlier_runs(
     }
     let mut journal = state.history()?;
     journal.extend(aftermath::cut_off(&journal, &memory.pending, inventory));
-    let since = memory.ledger.asks_since();
+    let since = memory.ledger.events_since();
     let removed = aftermath::removed(&journal, since);
     let mut lost = aftermath::orphans(reader, &suspects, &removed, &journal).await?;
     let names = aftermath::late_names(reader, info, inventory, since, &journal);
@@ -47,7 +47,7 @@ pub(crate) async fn by_this_run(
     if untouched && !outcome.skipped.iter().any(aftermath::was_kept) {
         return Ok(());
     }
-    let asked = tokio::time::timeout(patience(&outcome.ending), lost(engine, outcome));
+    let asked = tokio::time::timeout(longest_wait(&outcome.ending), lost(engine, outcome));
     let unknown = |why: String| {
         format!("what was tagged, pulled or started while images were removed is not known: {why}")
     };
@@ -63,9 +63,9 @@ pub(crate) async fn by_this_run(
     Ok(())
 }
 
-/// How long a run waits for these answers at its end. A run that was asked to end must be
-/// over within ten seconds, whatever its engine does.
-fn patience(ending: &Ending) -> Duration {
+/// How long a run waits for these answers at its end. A run that was asked to end must be over
+/// within ten seconds, even if its engine hangs.
+fn longest_wait(ending: &Ending) -> Duration {
     match ending {
         Ending::Interrupted | Ending::EngineLost(_) => Duration::from_secs(1),
         Ending::Done

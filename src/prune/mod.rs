@@ -1,6 +1,6 @@
-//! Carries out a cleared plan, one image after the other. It never decides anew: it
-//! skips images that changed, stops, or finds that the disk has enough. It never removes
-//! by id, never forces, and stops at the first loss.
+//! Carries out a cleared plan, a few images at a time. It never adds to the plan: it skips
+//! images that changed, and stops early if it must or if the disk has enough. It never removes
+//! by id, never with force, and stops at the first loss.
 
 pub mod aftermath;
 mod ask;
@@ -15,11 +15,13 @@ mod leftover_names;
 pub mod live;
 pub mod lost;
 pub mod outcome;
+mod pace;
 mod pruning;
 mod put_back;
 mod remove;
 mod run;
 mod set_back;
+mod times;
 mod traits;
 mod turn;
 mod untie;

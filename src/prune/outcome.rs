@@ -1,5 +1,4 @@
-//! What a run did, as values: for the journal, the report and the exit code.
-//! It decides only which exit code an outcome deserves.
+//! What a run did, for journal and report, and which exit code that gives.
 
 use chrono::{DateTime, Utc};
 
@@ -8,7 +7,7 @@ use crate::engine::EngineError;
 use crate::exit::Exit;
 use crate::guard;
 use crate::guard::Refusal;
-use crate::memory::journal::Because;
+use crate::memory::journal::SkipCause;
 use crate::model::conditions::Disk;
 use crate::model::lost::Lost;
 use crate::model::reference::Reference;
@@ -37,13 +36,25 @@ pub enum Ending {
     StateLost(String),
 }
 
+impl Ending {
+    /// Which of two endings to report: `Surprised` if there is one, because then the engine's own
+    /// answers are wrong, else the first.
+    pub(super) fn of_both(first: Result<(), Self>, second: Result<(), Self>) -> Result<(), Self> {
+        match (first, second) {
+            (_, Err(Self::Surprised)) => Err(Self::Surprised),
+            (Ok(()), second) => second,
+            (first, _) => first,
+        }
+    }
+}
+
 impl From<EngineError> for Ending {
     fn from(error: EngineError) -> Self {
         Self::EngineLost(error.to_string())
     }
 }
 
-/// The result of a run in a word.
+/// The result of a run in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum How {
     /// It came to its end and removed nothing.
@@ -101,8 +112,8 @@ pub struct Stayed {
     pub id: ImageId,
     /// Fit to print.
     pub why: String,
-    /// The reason where a later step needs it.
-    pub because: Option<Because>,
+    /// The reason as a value, if a later step needs it.
+    pub because: Option<SkipCause>,
 }
 
 /// A name or image that went with a removal and was not planned. JSON and journal call it
@@ -117,14 +128,14 @@ pub struct Loss {
 }
 
 impl Loss {
-    /// The command that brings it back, where a registry is known to have it.
+    /// The command that brings it back, if a registry is known to have it.
     pub fn way_back(&self) -> Option<String> {
         let name = self.what.name()?;
         if name.is_digest() {
             return Some(format!("docker pull {}", name.familiar()));
         }
-        // By its digest: the tag may lead elsewhere by now, and an image that was built
-        // here is in no registry, whatever has its name on Docker Hub.
+        // By its digest, because the tag may lead to another image by now. An image that was
+        // built here is in no registry, even if Docker Hub has one of the same name.
         let digest = self.digests.first()?.familiar();
         let name = name.familiar();
         Some(format!(
@@ -197,8 +208,8 @@ impl Outcome {
         self.how().name()
     }
 
-    /// Measured on the disk, not summed from sizes: layers are shared, and
-    /// others write meanwhile. `None` where it cannot be measured.
+    /// Measured on the disk, not summed from sizes, because layers are shared. Others may write
+    /// meanwhile. `None` if the disk cannot be measured.
     pub fn reclaimed(&self) -> Option<Bytes> {
         let (before, after) = (self.disk_before.known()?, self.disk_after.known()?);
         Some(Bytes(
@@ -206,7 +217,7 @@ impl Outcome {
         ))
     }
 
-    /// A unit or job does not fail by 0 and 75, and shall fail by a failed removal.
+    /// 0 and 75 count as success for a unit or job, but a failed removal must make it fail.
     fn or_failed(&self, exit: Exit) -> Exit {
         match exit {
             Exit::Done | Exit::RefusedForNow if !self.failed.is_empty() => Exit::NotAllWell,
@@ -214,7 +225,7 @@ impl Outcome {
         }
     }
 
-    /// The exit code, the worst of all that happened.
+    /// The exit code of the worst that happened.
     pub fn exit(&self) -> Exit {
         if !self.lost.is_empty() || self.ending == Ending::Surprised {
             return Exit::Collateral;

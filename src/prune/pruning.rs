@@ -6,6 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use crate::decide::plan::{Entry, Plan};
+use crate::engine::EngineError;
 use crate::guard::Refusal;
 use crate::memory::journal::{Record, RemovalResult};
 use crate::model::lost::Lost;
@@ -14,6 +15,7 @@ use crate::model::{Event, Image, ImageId};
 use crate::policy::Policy;
 use crate::prune::fate::Fate;
 use crate::prune::outcome::{Ending, Loss, Outcome, Removed, Stayed};
+use crate::prune::pace::Pace;
 use crate::prune::set_back::SetBack;
 use crate::prune::traits::Host;
 use crate::prune::untied::Untied;
@@ -26,36 +28,53 @@ pub(super) struct Pruning<'a, E, H> {
     pub(super) outcome: Outcome,
     /// How many images had their turn.
     pub(super) turns: usize,
-    /// The last image whose names were dropped, until it is confirmed to be gone.
-    pub(super) last: Option<Last<'a>>,
+    pub(super) pace: Pace,
+    /// Images whose names were dropped, until they are confirmed to be gone.
+    pub(super) to_confirm: Vec<ToConfirm<'a>>,
     /// Whether the engine last listed its builds within a tick.
-    pub(super) builds_quickly: bool,
+    pub(super) lists_builds_quickly: bool,
     /// Whether a deploy had its lock since the plan or the last survey.
     pub(super) met_a_deploy: bool,
-    /// Images that nothing keeps by any survey made after such a deploy.
+    /// Images that no survey after such a deploy keeps; `None` if there was no such survey.
     pub(super) still_candidates: Option<BTreeSet<ImageId>>,
-    /// Events since the plan, one for each image.
+    /// Events since the plan, the first of each image.
     pub(super) events: Vec<Event>,
-    /// The moment of the last answer that `events` holds.
+    /// When the engine was last asked for `events`.
     pub(super) events_until: DateTime<Utc>,
     pub(super) set_back: SetBack,
-    /// When in the run it was first noticed that it was asked to end.
+    /// When the run noticed that it was asked to end, counted from its start.
     pub(super) asked_to_end: Option<Duration>,
 }
 
 /// An image whose names were dropped, and what the engine answered.
-pub(super) struct Last<'a> {
+pub(super) struct ToConfirm<'a> {
     pub(super) entry: &'a Entry,
-    /// The names that it does not have any more.
+    /// The names to drop; after the drops, those that are gone.
     pub(super) names: Vec<Reference>,
-    /// Just before the first of them was dropped.
+    /// Just before the first drop.
     pub(super) since: DateTime<Utc>,
     /// The engine said that the image is gone.
     pub(super) deleted: bool,
     /// The engine said that a name was gone already.
     pub(super) name_gone: bool,
-    /// What it lost before its last name, to be put back if it stays.
+    /// Why it is not known whether the last drop was carried out.
+    pub(super) unclear: Option<EngineError>,
+    /// Names that it lost before its last one. They are put back if it stays.
     pub(super) untied: Untied,
+}
+
+impl<'a> ToConfirm<'a> {
+    pub(super) fn of(entry: &'a Entry, names: Vec<Reference>, since: DateTime<Utc>) -> Self {
+        Self {
+            entry,
+            names,
+            since,
+            deleted: false,
+            name_gone: false,
+            unclear: None,
+            untied: Untied::default(),
+        }
+    }
 }
 
 impl<E, H: Host> Pruning<'_, E, H> {
@@ -69,7 +88,7 @@ impl<E, H: Host> Pruning<'_, E, H> {
         }
     }
 
-    /// Closes the intent of an image.
+    /// Records what became of an image, which closes its intent.
     pub(super) fn record_fate(&mut self, entry: &Entry, fate: Fate) -> Result<(), Ending> {
         let (id, now) = (entry.image().id.clone(), self.host.now());
         let outcome = &mut self.outcome;
@@ -95,9 +114,9 @@ impl<E, H: Host> Pruning<'_, E, H> {
         self.write(record)
     }
 
-    /// Nobody can tell whether the image is gone: the run ends, its intent stays open, and
-    /// the next run finds out.
-    pub(super) fn unknown(&mut self, entry: &Entry, why: String) -> Ending {
+    /// Records that nobody knows whether the image is gone. The run ends, the intent stays
+    /// open, and the next run finds out.
+    pub(super) fn record_unknown(&mut self, entry: &Entry, why: String) -> Ending {
         let (id, now) = (entry.image().id.clone(), self.host.now());
         let detail = Some(why.clone());
         let result = RemovalResult::Unknown;
@@ -113,8 +132,8 @@ impl<E, H: Host> Pruning<'_, E, H> {
         }
     }
 
-    /// Something was lost with an image: the run ends.
-    pub(super) fn lost_with(&mut self, entry: &Entry, lost: Vec<Lost>) -> Ending {
+    /// Records what was lost with an image. The run ends.
+    pub(super) fn record_lost(&mut self, entry: &Entry, lost: Vec<Lost>) -> Ending {
         let (image, now) = (entry.image(), self.host.now());
         let losses = lost.iter().map(|what| Loss {
             what: what.clone(),
@@ -129,8 +148,9 @@ impl<E, H: Host> Pruning<'_, E, H> {
         }
     }
 
-    /// An image stays without these names: the run ends, and the next one tries again.
-    pub(super) fn stays_without(
+    /// Records that an image stays without these names. The run ends, and the next one tries
+    /// again to put them back.
+    pub(super) fn record_stays_without(
         &mut self,
         image: &Image,
         names: Vec<Reference>,

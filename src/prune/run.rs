@@ -1,13 +1,15 @@
-//! A whole run: intents in batches, each image's turn, and what ends it early.
+//! A whole run: writes intents in batches, gives each image its turn, and may end early.
 
 use std::time::Duration;
 
 use crate::decide::plan::{Entry, Pressure, Verdict};
 use crate::guard::Cleared;
 use crate::memory::journal::{Record, RemovalResult};
+use crate::model::Bytes;
 use crate::policy::Policy;
 use crate::prune::intent::intent;
 use crate::prune::outcome::{Ending, Outcome};
+use crate::prune::pace::{MOST, Pace};
 use crate::prune::pruning::Pruning;
 use crate::prune::set_back::SetBack;
 use crate::prune::traits::{Engine, Host};
@@ -15,13 +17,12 @@ use crate::prune::turn::Ended;
 
 /// Intents are made durable in batches of this size: an intent without a removal is
 /// harmless, and each wait for the disk takes longer than a removal.
-const BATCH: usize = 16;
+const BATCH: usize = MOST;
 
-/// How long a run goes on putting names back at its end, after which the next run does. A run
+/// How long a run may put names back after its time is over. The next run does the rest. A run
 /// that was asked to end must be over within ten seconds.
-const LAST_NAMES: Duration = Duration::from_secs(5);
+const PUT_BACK_WITHIN: Duration = Duration::from_secs(5);
 
-/// Carries out a plan.
 pub async fn prune<E: Engine, H: Host>(
     cleared: Cleared,
     policy: &Policy,
@@ -39,8 +40,9 @@ pub async fn prune<E: Engine, H: Host>(
         host,
         outcome,
         turns: 0,
-        last: None,
-        builds_quickly: false,
+        pace: Pace::new(),
+        to_confirm: Vec::new(),
+        lists_builds_quickly: false,
         met_a_deploy: false,
         still_candidates: None,
         events: Vec::new(),
@@ -48,19 +50,21 @@ pub async fn prune<E: Engine, H: Host>(
         set_back,
         asked_to_end: None,
     };
-    let mut ending = match pruning.run().await {
-        Ok(()) => Ending::Done,
-        Err(ending) => ending,
+    let ran = pruning.run().await;
+    let until = pruning.host.elapsed() + PUT_BACK_WITHIN;
+    let names = match ran {
+        Err(Ending::EngineLost(_) | Ending::StateLost(_)) => Ok(()),
+        Ok(()) | Err(_) => {
+            let which = |verdict| verdict == Verdict::Remove;
+            pruning.put_back_of_earlier_runs(which, until).await
+        }
     };
-    let until = pruning.host.elapsed() + LAST_NAMES;
-    if !matches!(ending, Ending::EngineLost(_) | Ending::StateLost(_))
-        && let Err(worse) = pruning
-            .put_back_of_earlier_runs(|verdict| verdict == Verdict::Remove, until)
-            .await
-        && ending != Ending::Surprised
-    {
-        ending = worse;
-    }
+    let ending = match (ran, names) {
+        (Ok(()), Ok(())) => Ending::Done,
+        // Why the run ended matters more than that the next one has names to put back.
+        (Err(ending), Ok(()) | Err(Ending::OutOfTime)) => ending,
+        (Err(ending @ Ending::Surprised), Err(_)) | (Ok(()) | Err(_), Err(ending)) => ending,
+    };
     pruning.host.let_go();
     let mut outcome = pruning.outcome;
     outcome.ending = ending;
@@ -70,11 +74,13 @@ pub async fn prune<E: Engine, H: Host>(
 
 impl<E: Engine, H: Host> Pruning<'_, E, H> {
     async fn run(&mut self) -> Result<(), Ending> {
-        let max_run = self.policy.limits.max_run;
+        // Some time even if the survey used up `max_run`: the next run's survey may do so, too.
+        let until = self.host.elapsed().saturating_add(PUT_BACK_WITHIN);
+        let until = self.policy.limits.max_run.max(until);
         let owed = self
-            .put_back_of_earlier_runs(|verdict| verdict != Verdict::Remove, max_run)
+            .put_back_of_earlier_runs(|verdict| verdict != Verdict::Remove, until)
             .await;
-        // A full disk may be why a name is not back: only removals make room.
+        // A name may be missing because the disk is full. Only removals make room, so go on.
         if !matches!(owed, Ok(()) | Err(Ending::Surprised)) {
             return owed;
         }
@@ -92,23 +98,27 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
             self.host.let_go();
             self.host.progress(self.turns, total);
             self.record_intents(batch)?;
-            for (index, &entry) in batch.iter().enumerate() {
-                if let Err(ended) = self.turn(entry).await {
+            let mut left = batch;
+            while !left.is_empty() {
+                let wants = self.disk_wants();
+                let (now, rest) = left.split_at(self.pace.next(left, wants));
+                if let Err(ended) = self.turn(now).await {
                     let Ended { ending, untouched } = ended;
-                    self.not_tried(&batch[index + usize::from(!untouched)..], &ending);
+                    self.not_tried(if untouched { left } else { rest }, &ending);
                     return Err(ending);
                 }
-                self.turns += 1;
+                left = rest;
+                self.turns += now.len();
                 self.host.progress(self.turns, total);
-                let (rest, enough) = (&batch[index + 1..], self.disk_has_enough());
+                let enough = self.disk_has_enough();
                 if rest.is_empty() || enough {
-                    self.confirm_last().await.inspect_err(|ending| {
+                    self.confirm_dropped().await.inspect_err(|ending| {
                         self.not_tried(rest, ending);
                     })?;
                 }
-                // The disk is not measured again after the confirmation, so no run ends
-                // with an image that is not confirmed to be gone.
-                if enough && !self.outcome.removed.is_empty() {
+                // `enough` was measured before the confirmation: measured again here, it could
+                // end the run with images that are not confirmed to be gone.
+                if enough {
                     self.not_tried(rest, &Ending::Done);
                     return Ok(());
                 }
@@ -138,6 +148,21 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
             .is_some_and(|disk| until.is_reached(disk))
     }
 
+    /// How much is missing until the disk has enough: zero if it cannot be measured, so that
+    /// images go one by one, and the maximum if the disk sets no limit.
+    fn disk_wants(&mut self) -> Bytes {
+        match self.plan.pressure() {
+            Pressure::Asked { until, .. } if !until.is_never_reached() => {
+                let disk = self.host.disk();
+                let missing = disk.known().and_then(|disk| until.missing(disk));
+                missing.unwrap_or(Bytes(0))
+            }
+            Pressure::Asked { .. } | Pressure::Room { .. } | Pressure::Unknown(_) => {
+                Bytes(u64::MAX)
+            }
+        }
+    }
+
     /// Closes the intents of images that had no turn.
     fn not_tried(&mut self, entries: &[&Entry], ending: &Ending) {
         let why = match ending {
@@ -153,12 +178,12 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
             let id = entry.image().id.clone();
             Record::outcome(run, now, id, RemovalResult::Skipped, Some(why.into()))
         };
-        // What an earlier run took from an image is put back first.
-        let untold = |entry: &&&Entry| {
+        // An intent stays open while an image lacks names that an earlier run took.
+        let to_close = |entry: &&&Entry| {
             let image = entry.image();
-            image.untied.is_empty() && !self.is_told(image)
+            image.untied.is_empty() && !self.is_recorded(image)
         };
-        let records: Vec<Record> = entries.iter().filter(untold).map(skipped).collect();
+        let records: Vec<Record> = entries.iter().filter(to_close).map(skipped).collect();
         // If this fails, the next run finds the intents open and inspects the images.
         let _ = self.host.record(&records, false);
     }

@@ -1,4 +1,4 @@
-//! The names that a run took from an image before the image goes.
+//! The names that a run drops from an image before the last one, and puts back if it stays.
 
 use std::collections::BTreeSet;
 
@@ -10,20 +10,20 @@ use crate::model::reference::Reference;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Untied {
     pub(super) digests: BTreeSet<Reference>,
-    /// Tags that went along with a digest reference of their repository.
+    /// Tags that went together with a digest reference of their repository.
     pub(super) tags: BTreeSet<Reference>,
 }
 
 impl Untied {
-    /// What an earlier run took.
+    /// Names that an earlier run took.
     pub(super) fn before(entry: &Entry) -> Self {
         let untied = entry.image().untied.iter().cloned();
         let (digests, tags) = untied.partition(Reference::is_digest);
         Self { digests, tags }
     }
 
-    /// Takes in what went from this image, but not our own name.
-    pub(super) fn take(&mut self, image: &Image, names: impl IntoIterator<Item = Reference>) {
+    /// Adds names that went from this image, except our own.
+    pub(super) fn add(&mut self, image: &Image, names: impl IntoIterator<Item = Reference>) {
         for name in names.into_iter().filter(|name| !name.is_ours()) {
             let its_own = || name.digest() == Some(image.id.as_str());
             if !name.is_digest() {
@@ -34,8 +34,8 @@ impl Untied {
         }
     }
 
-    /// A name that went and that the plan does not know: somebody gave it since.
-    pub(super) fn beyond(&self, image: &Image) -> Option<&Reference> {
+    /// A name that went and that is not in the plan: somebody gave it since then.
+    pub(super) fn unplanned(&self, image: &Image) -> Option<&Reference> {
         let new = |name: &&Reference| !image.digests.contains(*name);
         self.tags
             .iter()
@@ -49,7 +49,7 @@ impl Untied {
         names.flat_map(Reference::spellings).collect()
     }
 
-    /// What of it the image does not have.
+    /// The names that the image does not have.
     pub(super) fn missing(&self, seen: &Inspected) -> Self {
         let digests = self.digests.iter();
         let lacks =
@@ -60,8 +60,8 @@ impl Untied {
         }
     }
 
-    /// What may be put back now, and the tags that may not.
-    pub(super) fn without_tags_unless(mut self, locked: bool) -> (Self, Self) {
+    /// What may be put back now, and what may not: tags need the deploy locks.
+    pub(super) fn split_by_lock(mut self, locked: bool) -> (Self, Self) {
         let mut later = Self::default();
         if !locked {
             later.tags = std::mem::take(&mut self.tags);
@@ -82,8 +82,8 @@ impl Untied {
         self.digests.iter().chain(&self.tags).cloned().collect()
     }
 
-    /// A reason, and what was put back for it.
-    pub(super) fn put_back_for(&self, why: &str) -> String {
+    /// Adds to `why` which names were put back.
+    pub(super) fn describe_put_back(&self, why: &str) -> String {
         let names = self.names();
         if names.is_empty() {
             return why.to_owned();

@@ -1,33 +1,34 @@
-//! How long a run waits for the engine and for deploy locks, and that no deploy has to
-//! wait for a slow engine.
+//! Waits for the engine and for deploy locks. It lets our locks go in time, so that no deploy
+//! has to wait for a slow engine.
 
+use std::cell::RefCell;
 use std::future::Future;
 use std::time::Duration;
 
+use futures_util::future::join_all;
+
 use crate::engine::{EngineError, Failure};
-use crate::guard::Refusal;
 use crate::prune::outcome::Ending;
 use crate::prune::pruning::Pruning;
+use crate::prune::times::LONGEST_HELD;
 use crate::prune::traits::Host;
-use crate::survey::watch::{PATIENCE, RETRY};
+use crate::survey::watch::Wait;
 
-/// The deploy locks are let go after this time at the next opportunity, and after twice
-/// this time whatever the engine does: that is what the documents promise.
-pub(super) const LONGEST_HELD: Duration = Duration::from_secs(1);
-
-/// How long the locks are left alone then, so that a deploy that waits can take them.
+/// How long the locks stay free before they are taken again, so that a waiting deploy can take
+/// them.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// How often signals and locks are looked after while an engine's answer is awaited.
+/// How often signals and locks are checked while the run waits for an answer.
 pub(super) const TICK: Duration = Duration::from_millis(100);
 
-/// How long a run that was asked to end waits for the request that it is in. The next run
-/// finds out what that request did.
-const LAST_PATIENCE: Duration = Duration::from_millis(7500);
+/// How long a run that was asked to end waits for its current request. The next run finds out
+/// what that request did.
+const LONGEST_WAIT_AT_END: Duration = Duration::from_millis(7500);
 
 impl<E, H: Host> Pruning<'_, E, H> {
-    /// Takes the deploy locks for the next removal, and waits a moment for those of
-    /// others. Now and then the locks are let go, or a deploy would wait for the whole run.
+    /// Takes the deploy locks for the next removal, and waits a moment if others hold them. If
+    /// we have held them for long, it lets them go first: else a deploy would wait for the
+    /// whole run.
     pub(super) async fn take_locks(&mut self) -> Result<(), Ending> {
         if self
             .host
@@ -37,29 +38,27 @@ impl<E, H: Host> Pruning<'_, E, H> {
             self.host.let_go();
             tokio::time::sleep(PAUSE).await;
         }
-        let mut waited = Duration::ZERO;
+        let mut wait = Wait::default();
         loop {
             let refusals = match self.host.hold() {
                 Ok(()) => return Ok(()),
                 Err(refusals) => refusals,
             };
-            let brief = refusals.iter().all(Refusal::may_end_at_any_moment);
-            if !brief || waited >= PATIENCE {
+            if !wait.goes_on(&refusals).await {
                 let named = self.host.name_holders(refusals);
                 return Err(self.refused(named));
             }
             self.met_a_deploy = true;
             self.may_go_on()?;
-            tokio::time::sleep(RETRY).await;
-            waited += RETRY;
         }
     }
 
-    /// Sends one request, most often under the deploy locks. If the answer takes long, the
-    /// locks are let go: a deploy must not wait for a slow engine, nor for the files of a
-    /// large layer, about whose name the engine has decided before. The caller must check
-    /// whether the locks are still held. A run that was asked to end does not wait for ever.
-    pub(super) async fn patiently<T>(
+    /// Waits for one request, most often under the deploy locks. If the answer takes long, the
+    /// locks are let go: a deploy must not wait for a slow engine. An engine that deletes the
+    /// files of a large layer has decided about the name before that. The caller must check
+    /// whether the locks are still held. A run that was asked to end stops waiting after
+    /// [`LONGEST_WAIT_AT_END`].
+    pub(super) async fn wait_for<T>(
         &mut self,
         request: impl Future<Output = Result<T, EngineError>>,
     ) -> Result<T, EngineError> {
@@ -81,7 +80,7 @@ impl<E, H: Host> Pruning<'_, E, H> {
             }
             let now = self.host.elapsed();
             let since = *self.asked_to_end.get_or_insert(now);
-            if now.saturating_sub(since) >= LAST_PATIENCE {
+            if now.saturating_sub(since) >= LONGEST_WAIT_AT_END {
                 return Err(EngineError {
                     doing: "wait for the engine's answer".into(),
                     kind: Failure::Lost,
@@ -91,11 +90,33 @@ impl<E, H: Host> Pruning<'_, E, H> {
         }
     }
 
-    /// The same for several requests at once, whose answers fail one by one.
-    pub(super) async fn patiently_all<T>(
+    /// As [`Self::wait_for`], for several requests at the same time. Each has its own result.
+    pub(super) async fn wait_for_all<T>(
         &mut self,
         requests: impl Future<Output = T>,
     ) -> Result<T, EngineError> {
-        self.patiently(async { Ok(requests.await) }).await
+        self.wait_for(async { Ok(requests.await) }).await
+    }
+
+    /// As [`Self::wait_for`], for a list of requests at the same time. If the run stops waiting,
+    /// the answers that came are returned, and an error for each of the rest.
+    pub(super) async fn wait_for_each<T>(
+        &mut self,
+        requests: impl IntoIterator<Item = impl Future<Output = Result<T, EngineError>>>,
+    ) -> Vec<Result<T, EngineError>> {
+        let answers = RefCell::new(Vec::new());
+        let requests = requests.into_iter().enumerate().map(|(place, request)| {
+            answers.borrow_mut().push(None);
+            let answers = &answers;
+            async move {
+                let answer = request.await;
+                answers.borrow_mut()[place] = Some(answer);
+            }
+        });
+        let all = self.wait_for_all(join_all(requests)).await;
+        let answers = answers.into_inner().into_iter();
+        answers
+            .filter_map(|answer| answer.or_else(|| all.as_ref().err().cloned().map(Err)))
+            .collect()
     }
 }

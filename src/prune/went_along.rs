@@ -1,13 +1,13 @@
-//! Names that went along with a digest reference on the containerd store: what the engine's
-//! answer tells of them, or its events where there was no good answer. They are in the journal
-//! before they are put back, because a run that is cut off then leaves no other word of them.
+//! Names that the containerd store dropped together with a digest reference. The engine's answer
+//! lists them, or its events if the answer was an error. They are journalled before they are put
+//! back: if the run is cut off then, the next run knows them from nothing else.
 
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 
 use crate::decide::plan::Entry;
-use crate::engine::{Did, EngineError};
+use crate::engine::{EngineError, ImageAction};
 use crate::model::reference::Reference;
 use crate::prune::intent::intent;
 use crate::prune::outcome::Ending;
@@ -16,8 +16,9 @@ use crate::prune::traits::{Engine, Host};
 use crate::prune::untied::Untied;
 
 impl<E: Engine, H: Host> Pruning<'_, E, H> {
-    /// What the image lost of this name's repository since this moment, by the engine's events.
-    pub(super) async fn take_from_events(
+    /// Adds what the image lost of this name's repository since this moment, by the engine's
+    /// events.
+    pub(super) async fn add_from_events(
         &mut self,
         entry: &Entry,
         name: &Reference,
@@ -25,27 +26,31 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
         untied: &mut Untied,
     ) -> Result<(), EngineError> {
         let engine = self.engine;
-        let (now, steady) = (self.host.now(), self.host.elapsed());
-        let since = self.set_back.before(since, now, steady);
-        let done = self.patiently(engine.meanwhile(since)).await?;
+        let (now, elapsed) = (self.host.now(), self.host.elapsed());
+        let since = self.set_back.corrected(since, now, elapsed);
+        let done = self.wait_for(engine.meanwhile(since)).await?;
         let image = entry.image();
         let names = done.into_iter().filter_map(|one| match one.what {
-            Did::Untag(of, name) if of == image.id => name,
-            Did::Untag(..) | Did::Tag(_) | Did::Pull(_) | Did::Load(_) | Did::Delete(_) => None,
+            ImageAction::Untag(of, name) if of == image.id => name,
+            ImageAction::Untag(..)
+            | ImageAction::Tag(_)
+            | ImageAction::Pull(_)
+            | ImageAction::Load(_)
+            | ImageAction::Delete(_) => None,
         });
         let same = |lost: &Reference| lost.repository() == name.repository();
-        untied.take(image, names.filter(same));
+        untied.add(image, names.filter(same));
         Ok(())
     }
 
-    /// Writes an intent that has all these names, where more went than were meant. If that
-    /// cannot be written, they are put back all the same, and the run ends.
-    pub(super) async fn write_down(
+    /// Writes an intent with all these names, if more names went than were meant. If it cannot be
+    /// written, the names are put back and the run ends.
+    pub(super) async fn extend_intent(
         &mut self,
         entry: &Entry,
         untied: &Untied,
     ) -> Result<(), Ending> {
-        if untied.beyond(entry.image()).is_none() {
+        if untied.unplanned(entry.image()).is_none() {
             return Ok(());
         }
         let (now, key) = (self.host.now(), self.plan.engine().key());

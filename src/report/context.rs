@@ -1,11 +1,10 @@
-//! What every report says beside its own findings: the policy, refusals, notes,
-//! and rules that match nothing.
+//! The common part of every report: the policy, refusals, notes, and rules that match nothing.
 
 use std::path::PathBuf;
 
 use crate::guard::Refusal;
 use crate::model::conditions::LeftBehind;
-use crate::model::text::{escape, escape_up_to};
+use crate::model::text::{escape_path, escape_up_to};
 use crate::policy::Unmatched;
 
 /// As wide as a terminal usually is. A report is no wider: longer lines are hard to read.
@@ -24,13 +23,12 @@ impl PolicySource {
     /// Fit to print.
     pub fn shown(&self) -> String {
         match &self.file {
-            Some(path) => escape(&path.to_string_lossy()),
+            Some(path) => escape_path(path),
             None => "built-in default (no /etc/secateur/policy.toml)".to_owned(),
         }
     }
 }
 
-/// What goes with a plan or an outcome into every report.
 #[derive(Debug, Clone)]
 pub struct Context {
     pub policy: PolicySource,
@@ -40,14 +38,14 @@ pub struct Context {
     pub notes: Vec<String>,
     /// Rules of the policy that match nothing on this host.
     pub unmatched: Vec<Unmatched>,
-    /// Images of stores that the engine had before.
+    /// Images of stores that the engine used before.
     pub left_behind: Vec<LeftBehind>,
-    /// Of the screen that the text report is for.
+    /// The width of the screen for the text report.
     pub columns: usize,
 }
 
 impl Context {
-    /// A context of a run that has surveyed nothing yet.
+    /// For a run before its survey.
     pub fn new(policy: PolicySource, notes: Vec<String>) -> Self {
         Self {
             policy,
@@ -59,8 +57,7 @@ impl Context {
         }
     }
 
-    /// The rules that match nothing, as one note. It is short, because one policy
-    /// may serve many hosts.
+    /// The rules that match nothing, as one short note: one policy may serve many hosts.
     pub(crate) fn unmatched_note(&self) -> Option<String> {
         const SHOWN: usize = 5;
         const WIDTH: usize = 100;

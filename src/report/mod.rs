@@ -1,6 +1,6 @@
-//! How results are worded: text for people, JSON for programs, entries for
-//! systemd's journal, metrics for a monitor. It decides only the wording; every
-//! figure comes from a plan, an outcome or findings.
+//! Writes results: text for people, JSON for programs, entries for systemd's journal, metrics
+//! for a monitor. It decides only the wording; every figure comes from a plan, an outcome or
+//! findings.
 
 mod context;
 pub mod journald;

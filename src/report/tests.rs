@@ -9,7 +9,7 @@ use crate::decide::{Trust, decide};
 use crate::guard::{Cause, Refusal};
 use crate::host::journald::Priority;
 use crate::memory::ledger::Ledger;
-use crate::model::conditions::{Disk, LockKind, Room};
+use crate::model::conditions::{Disk, LockKind, Usage};
 use crate::model::lost::Lost;
 use crate::model::reference::Reference;
 use crate::model::text::Untrusted;
@@ -39,7 +39,7 @@ fn sized(image: Image, mib: u64) -> Image {
 pub(crate) fn disk(used: u64) -> Disk {
     Disk {
         path: "/var/lib/docker".into(),
-        bytes: Room {
+        bytes: Usage {
             used,
             available: 100 * GIB - used,
         },
@@ -47,8 +47,8 @@ pub(crate) fn disk(used: u64) -> Disk {
     }
 }
 
-/// A host with one image of each fate, and what was remembered of it: forty
-/// days ago, half of that, and now.
+/// A host with one image for each decision, and its ledger: surveys forty days ago, twenty days
+/// ago, and now.
 pub(crate) fn host() -> (Inventory, Ledger) {
     let app = "ghcr.io/acme/shop/backend";
     let moved = [
@@ -193,7 +193,7 @@ pub(crate) fn run(plan: &Plan, why: impl Fn(&str) -> String) -> Outcome {
     outcome
 }
 
-/// Takes our own styles out, and nothing else: what is left must be plain.
+/// Removes our own styles and nothing else: the rest must be plain.
 pub(crate) fn plain(report: &str) -> String {
     let styles = [LOUD, WARN, FINE, HEAD]
         .map(|style| [style.render().to_string(), style.render_reset().to_string()])

@@ -1,15 +1,15 @@
 //! Words that reports of several formats share.
 
-use std::path::Path;
-
+use crate::cache::Status;
+use crate::cache::findings::Findings;
 use crate::model::conditions::LeftBehind;
-use crate::model::text::escape;
+use crate::model::text::escape_path;
 use crate::prune::outcome::Ending;
 
 /// Shown for a lost name that can be pulled from nowhere.
 pub(crate) const TO_BE_BUILT: &str = "no registry is known to have it: build it again";
 
-/// Why a run ended early; `None` where it came to its end.
+/// Why a run ended early; `None` if it did not.
 pub(crate) fn ending(ending: &Ending) -> Option<String> {
     match ending {
         Ending::Done => None,
@@ -25,10 +25,10 @@ pub(crate) fn ending(ending: &Ending) -> Option<String> {
     }
 }
 
-/// What a store is that the engine had before, and what to do about it.
+/// A store that the engine used before, and what to do about it.
 pub(crate) fn left_behind(store: &LeftBehind) -> (String, &'static str) {
     let least = if store.all { "" } else { "at least " };
-    let (layers, records) = (shown(&store.layers), shown(&store.records));
+    let (layers, records) = (escape_path(&store.layers), escape_path(&store.records));
     let fact = format!(
         "{least}{}, {least}{} of layers, are in {layers} and {records}, which this engine used \
          before: it does not list them, and nothing removes them",
@@ -40,8 +40,10 @@ pub(crate) fn left_behind(store: &LeftBehind) -> (String, &'static str) {
     (fact, way_out)
 }
 
-fn shown(path: &Path) -> String {
-    escape(&path.to_string_lossy())
+/// How many images have this status as the worst of their checks.
+pub(crate) fn count(findings: &Findings, status: Status) -> usize {
+    let images = findings.images.iter();
+    images.filter(|line| line.status() == status).count()
 }
 
 /// "1 image", "2 images".

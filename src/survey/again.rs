@@ -3,22 +3,23 @@
 use crate::decide::Trust;
 use crate::decide::plan::HeldBack;
 use crate::engine::Reader;
-use crate::guard::standing;
+use crate::guard::causes_since;
 use crate::memory::state::Memory;
 use crate::policy::Policy;
+use crate::survey::error::SurveyError;
 use crate::survey::live::{Survey, survey};
-use crate::survey::no_survey::NoSurvey;
 
-/// Waits a moment for deploy locks that were held during the survey, and surveys again:
-/// what a deploy had half done may be a rollback by now, and no event tells of that. Only
-/// what goes by both surveys is removed, for the second may have met a deploy as well.
+/// Waits a moment for deploy locks that were held during the survey, and surveys again: an
+/// image that a deploy was replacing may be a rollback by now, and no event tells of that. Only
+/// images that both surveys would remove are removed, because the second may have met a deploy
+/// as well.
 pub async fn after_brief_locks<'a>(
     reader: &Reader,
     policy: &'a Policy,
     memory: &Memory,
     trust: Trust,
     mut first: Survey<'a>,
-) -> Result<Survey<'a>, NoSurvey> {
+) -> Result<Survey<'a>, SurveyError> {
     if !first.watch.wait_for_locks(&mut first.activities).await {
         return Ok(first);
     }
@@ -31,7 +32,9 @@ pub async fn after_brief_locks<'a>(
     if again.watch.wait_for_locks(&mut again.activities).await
         && let Some(activity) = again.activities.last()
     {
-        again.ledger = again.ledger.with_standing(standing(policy, activity));
+        again.ledger = again
+            .ledger
+            .with_causes_since(causes_since(policy, activity));
     }
     Ok(again)
 }

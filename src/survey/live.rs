@@ -7,38 +7,33 @@ use chrono::{DateTime, Utc};
 use crate::decide::Trust;
 use crate::decide::plan::Plan;
 use crate::engine::{Contents, EngineError, Info, Inspected, Reader};
-use crate::exit::{Exit, Fault};
+use crate::exit::Fault;
 use crate::guard::Activity;
 use crate::host;
-use crate::host::signals::AskedToEnd;
+use crate::host::signals::EndRequest;
 use crate::memory::ledger::Ledger;
 use crate::memory::state::Memory;
 use crate::model::conditions::{ClockReading, Disk};
 use crate::model::{AtWork, EngineFacts, Event, Image, ImageId, Inventory, Observed, Store};
 use crate::policy::Policy;
-use crate::survey::no_survey::NoSurvey;
+use crate::survey::error::SurveyError;
 use crate::survey::order::{Found, Sources, survey_of};
 use crate::survey::watch::Watch;
 
-/// What a survey of a live host found, and what follows from it.
+/// The survey of a live host, and the plan that follows.
 pub struct Survey<'a> {
-    /// The host.
     pub inventory: Inventory,
-    /// The memory after this survey.
+    /// The ledger after this survey.
     pub ledger: Ledger,
-    /// What becomes of each image.
     pub plan: Plan,
-    /// What went on around it: before the images were read, and after.
+    /// The conditions before the images were read, and after.
     pub activities: Vec<Activity>,
-    /// Goes on watching.
     pub watch: Watch<'a>,
-    /// What the engine says of itself.
     pub info: Info,
 }
 
-/// The engine as it describes itself, and where it is seen from here.
-pub async fn engine(reader: &Reader, policy: &Policy) -> Result<Info, Fault> {
-    let mut info = reader.info().await?;
+/// The engine's description of itself, with its folders as this program sees them.
+pub fn on_this_host(mut info: Info, policy: &Policy) -> Info {
     let facts = &mut info.facts;
     if let Some(root) = &policy.data_root {
         facts.data_root.clone_from(root);
@@ -49,7 +44,7 @@ pub async fn engine(reader: &Reader, policy: &Policy) -> Result<Info, Fault> {
             info.containerd_address.as_deref(),
         ));
     }
-    Ok(info)
+    info
 }
 
 /// Surveys a live host once, and decides.
@@ -59,8 +54,8 @@ pub async fn survey<'a>(
     policy: &'a Policy,
     memory: &Memory,
     trust: Trust,
-    asked: AskedToEnd,
-) -> Result<Survey<'a>, NoSurvey> {
+    asked: EndRequest,
+) -> Result<Survey<'a>, SurveyError> {
     let live = Live {
         reader,
         info: &info,
@@ -71,7 +66,7 @@ pub async fn survey<'a>(
         ledger,
         plan,
         activities,
-    } = survey_of(&live, &info.facts, policy, memory.known(), trust).await?;
+    } = survey_of(&live, &info.facts, policy, memory.remembered(), trust).await?;
     let watch = live.watch;
     Ok(Survey {
         inventory,
@@ -91,7 +86,7 @@ struct Live<'a, 'p> {
 
 impl Sources for Live<'_, '_> {
     fn clock(&self) -> Result<ClockReading, Fault> {
-        host::clock::read().map_err(|error| Fault::new(Exit::State, format!("{error:#}")))
+        host::clock::read()
     }
     fn activity(&self, now: &ClockReading, ledger: &Ledger, at_work: AtWork) -> Activity {
         self.watch.activity(now, ledger, at_work)
@@ -117,10 +112,9 @@ impl Sources for Live<'_, '_> {
     }
 }
 
-/// When this host stored an image: the mtime of its file in the graphdriver's
-/// image database. Only for what might go, and only where it can be read: by our
-/// own memory it can make the image younger alone, and by the engine's dates
-/// nothing goes without it.
+/// When this host stored an image: the mtime of its file in the graphdriver's image database.
+/// `None` where it cannot be read, and for images that cannot go. By the ledger's dates it can
+/// only make the image younger, and by the engine's dates nothing goes without it.
 fn stored(engine: &EngineFacts, image: &Image) -> Option<DateTime<Utc>> {
     if engine.store != Store::Graphdriver || !image.is_dangling() {
         return None;

@@ -1,10 +1,9 @@
-//! One survey of a host from end to end: engine, locks, signs, disk, memory, and
-//! the plan that follows. It orders the reading, so that what is decided on last
-//! was read last, and decides nothing itself. It writes nothing.
+//! One survey of a host: engine, locks, signs, disk, memory, and the plan that follows. It sets
+//! the order, so that what decides most is read last; it decides and writes nothing itself.
 
 mod again;
+mod error;
 mod live;
-mod no_survey;
 mod notes;
 mod order;
 mod saved;
@@ -12,9 +11,9 @@ mod untied;
 pub mod watch;
 
 pub use again::after_brief_locks;
-pub use live::{Survey, engine, survey};
-pub use no_survey::NoSurvey;
-pub use notes::{names_away, no_rollbacks, notes};
+pub use error::SurveyError;
+pub use live::{Survey, on_this_host, survey};
+pub use notes::{no_rollbacks, notes, untied_names};
 pub use order::{Found, Sources, survey_of};
 #[cfg(test)]
 pub(crate) use saved::SAVED;

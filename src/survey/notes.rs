@@ -1,4 +1,4 @@
-//! What a report says beside the plan: stale signs, services that are stuck.
+//! Notes of a report: stale signs, stuck services, what `keep.previous` cannot keep.
 
 use chrono::TimeDelta;
 
@@ -6,18 +6,17 @@ use crate::guard::Activity;
 use crate::memory::state::Memory;
 use crate::model::conditions::SignState;
 use crate::model::reference::Reference;
-use crate::model::text::escape;
+use crate::model::text::escape_path;
 use crate::model::time::span;
 use crate::model::{AtWork, Deploy, Inventory, Store, Swarm};
 use crate::policy::Policy;
 
-/// What goes with the report, in words fit to print: stale signs, and why ages
-/// start anew.
+/// Fit to print: stale signs, stuck services, and why ages start anew.
 pub fn notes(memory: &Memory, activities: &[Activity]) -> Vec<String> {
     let stale = activities.last().into_iter().flat_map(|activity| &activity.pulls.signs).filter_map(|sign| match &sign.state {
         SignState::Stale { quiet } => {
             let quiet = span(TimeDelta::from_std(*quiet).unwrap_or(TimeDelta::MAX));
-            let path = escape(&sign.path.to_string_lossy());
+            let path = escape_path(&sign.path);
             Some(format!("{path} is left from a pull that is over (untouched for {quiet}); it holds nothing up"))
         }
         SignState::Live(_) | SignState::BuildKit(_) | SignState::Build => None,
@@ -35,8 +34,8 @@ pub fn notes(memory: &Memory, activities: &[Activity]) -> Vec<String> {
         .collect()
 }
 
-/// What `keep.previous` cannot keep here, and what does instead. Which images were built
-/// here no engine tells before 29; that some were, its cache does.
+/// What `keep.previous` cannot keep here, and what does instead. Before 29 no engine tells
+/// which images were built here; its build cache tells only that some were.
 pub fn no_rollbacks(policy: &Policy, host: &Inventory) -> Option<String> {
     let lost = host.engine.store == Store::Containerd && host.at_work.built_here;
     let note = "on the containerd store a BuildKit build under a name that is here leaves nothing \
@@ -45,8 +44,9 @@ pub fn no_rollbacks(policy: &Policy, host: &Inventory) -> Option<String> {
     (lost && policy.previous > 0).then(|| note.to_owned())
 }
 
-/// Names that images lack while runs are refused: a deploy by one of these would ask the registry.
-pub fn names_away(host: &Inventory) -> Option<String> {
+/// Names that a cut-off run dropped and no run has put back: a deploy by one of them would ask
+/// the registry.
+pub fn untied_names(host: &Inventory) -> Option<String> {
     const SHOWN: usize = 3;
     let away: Vec<String> = host
         .images
@@ -68,7 +68,7 @@ pub fn names_away(host: &Inventory) -> Option<String> {
     })
 }
 
-/// Services that would hold up every run for ever, if Swarm's words were all.
+/// Deploys that never end and that Swarm still reports as under way.
 fn stuck(at_work: &AtWork) -> Vec<String> {
     let Swarm::Manager { under_way, .. } = &at_work.swarm else {
         return Vec::new();
@@ -90,10 +90,10 @@ mod tests {
 
     #[test]
     fn names_that_are_away_are_told_three_of_them_by_name() {
-        assert_eq!(names_away(&inventory([image(1)])), None);
+        assert_eq!(untied_names(&inventory([image(1)])), None);
         let mut one = image(1);
         one.untied = [1, 2, 3, 4].map(|n| digest("app", n)).into();
-        let note = names_away(&inventory([one])).unwrap();
+        let note = untied_names(&inventory([one])).unwrap();
         assert_eq!(note.matches("app@").count(), 3, "{note}");
         assert!(note.contains("and 1 more"), "{note}");
     }

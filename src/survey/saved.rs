@@ -6,17 +6,17 @@ use crate::exit::{Exit, Fault};
 use crate::host::files::read_named;
 use crate::memory::ledger::Ledger;
 use crate::model::Inventory;
-use crate::model::text::{escape, json_error};
+use crate::model::text::{EscapedJson, escape_path, json_error};
 use crate::survey::live::Survey;
 
-/// A host as `--save-inventory` writes it: what was seen, and what was
-/// remembered, so that a policy can be tried out without either.
+/// A host as `--save-inventory` writes it: inventory and ledger, so that a policy can be tried
+/// without engine and state folder.
 #[derive(serde::Serialize, serde::Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SavedHost {
     schema: String,
     inventory: Inventory,
-    /// Another version may write it in another form.
+    /// Its form may change with the version.
     #[cfg_attr(
         test,
         schemars(with = "std::collections::BTreeMap<String, serde_json::Value>")
@@ -30,7 +30,6 @@ pub(crate) const SAVED: &str = "secateur/inventory/1";
 pub const LONGEST_SAVED: u64 = 256 << 20;
 
 impl SavedHost {
-    /// What a survey found.
     pub fn of(survey: &Survey<'_>) -> Self {
         Self {
             schema: SAVED.into(),
@@ -41,18 +40,14 @@ impl SavedHost {
 
     /// One line of JSON, fit for a terminal.
     pub fn to_json(&self) -> Vec<u8> {
-        let json = serde_json::to_string(self).unwrap_or_default();
-        let mut bytes = crate::model::text::escape_json(&json).into_bytes();
-        bytes.push(b'\n');
-        bytes
+        EscapedJson::line(self).into_bytes()
     }
 
-    /// Reads it back.
     pub fn read(path: &Path) -> Result<(Inventory, Ledger), Fault> {
         let fault = |why: String| {
             Fault::new(
                 Exit::Usage,
-                format!("--inventory {}: {why}", escape(&path.to_string_lossy())),
+                format!("--inventory {}: {why}", escape_path(path)),
             )
         };
         let bytes = read_named(path, LONGEST_SAVED)
@@ -60,7 +55,7 @@ impl SavedHost {
         Self::from_json(&bytes).map_err(fault)
     }
 
-    /// The same, from its text. The error is fit to print.
+    /// The error is fit to print.
     pub fn from_json(bytes: &[u8]) -> Result<(Inventory, Ledger), String> {
         let saved: Self = serde_json::from_slice(bytes).map_err(|error| json_error(&error))?;
         if saved.schema != SAVED {

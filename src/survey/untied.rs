@@ -1,5 +1,5 @@
-//! Names that a run of ours dropped on the containerd store and was cut off before it could
-//! remove the image or put them back. They still count as the image's. Pure.
+//! Names that a run dropped on the containerd store, before it was cut off and could neither
+//! remove the image nor put them back. They still count as the image's. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,11 +9,11 @@ use crate::memory::journal::Intended;
 use crate::model::reference::Reference;
 use crate::model::{Event, EventKind, Image, ImageId, Incomplete};
 
-/// One request of ours drops a digest reference and the tags that go along within this time.
+/// The longest time in which one request drops a digest reference and the tags that go with it.
 const TOGETHER: TimeDelta = TimeDelta::seconds(1);
 
-/// Gives the images these names again, in `untied` as well.
-pub(super) fn tie_again(
+/// Adds such names to the images again, and to their `untied`.
+pub(super) fn restore_untied(
     images: &mut BTreeMap<ImageId, Image>,
     intended: &BTreeMap<ImageId, Intended>,
     events: &[Event],
@@ -23,14 +23,14 @@ pub(super) fn tie_again(
         let Some(image) = images.get(id) else {
             continue;
         };
-        // The run has let go of an image without our name, which goes last or after all is put
-        // back; unless nothing says what came of it.
+        // Our name goes last, or after all names are put back: without it the run was done with
+        // the image, unless its intent is still open.
         if image.ours.is_empty() && !intended.open {
             continue;
         }
         let (own, digests) = digests(image, intended);
-        // With all of its digests it may still lack a tag: the engine drops one name after
-        // the other.
+        // It may have all its digests and still lack a tag: the engine drops one name after the
+        // other.
         if digests.is_empty() && !intended.open {
             continue;
         }
@@ -42,7 +42,7 @@ pub(super) fn tie_again(
                 .filter(|it| !it.is_digest() && !it.is_ours())
                 .cloned(),
         );
-        // One that leads to an image is that image's.
+        // A tag that leads to an image belongs to that image.
         tags.retain(|tag| !images.values().any(|image| image.tags.contains(tag)));
         if digests.is_empty() && tags.is_empty() {
             continue;
@@ -58,9 +58,9 @@ pub(super) fn tie_again(
     }
 }
 
-/// Keeps images of which our name alone is left, where no intent tells what else they had: the
-/// journal was lost, or it is another state folder's, and names may have to come back.
-pub(super) fn keep_what_nothing_tells_of(
+/// Keeps images that have our name alone, where no intent tells their other names: the journal
+/// was lost, or is in another state folder, and names may have to be put back.
+pub(super) fn keep_without_intent(
     images: &mut BTreeMap<ImageId, Image>,
     intended: &BTreeMap<ImageId, Intended>,
 ) {
@@ -80,7 +80,8 @@ pub(super) fn keep_what_nothing_tells_of(
 
 /// The image's own digest references in an intent, and those that it lacks.
 fn digests(image: &Image, intended: &Intended) -> (BTreeSet<Reference>, BTreeSet<Reference>) {
-    // Beside a tag of its repository it may be made up from that.
+    // The engine may list a digest reference that it only derives from a tag of that
+    // repository.
     let made_up = |name: &Reference| {
         let mut tags = image.tags.iter();
         tags.any(|tag| tag.repository() == name.repository())
@@ -93,7 +94,8 @@ fn digests(image: &Image, intended: &Intended) -> (BTreeSet<Reference>, BTreeSet
 }
 
 /// Tags that somebody gave it after the plan, and that went with a digest reference of their
-/// repository. The event of such a loss tells the image and the name, at one moment.
+/// repository. Two events at one moment, one with the image and one with the name, show such a
+/// loss.
 fn went_along(
     id: &ImageId,
     digests: &BTreeSet<Reference>,
@@ -167,7 +169,7 @@ mod tests {
         events: &[Event],
     ) -> Vec<String> {
         let mut images = inventory(images).images;
-        tie_again(&mut images, intended, events);
+        restore_untied(&mut images, intended, events);
         let image = &images[&id(1)];
         let names = image.digests.iter().chain(&image.tags);
         assert!(
@@ -188,7 +190,7 @@ mod tests {
         let mut whole = left(1);
         whole.digests.insert(name(1, "app"));
         assert_eq!(untied([whole.clone()], &intent(&[], true), &[]), [""; 0]);
-        // Made up, it may be.
+        // It may be derived from the tag.
         whole.tags.insert("app:1".parse().unwrap());
         assert_eq!(untied([whole], &intent(&[], true), &[]), [&*app]);
     }
@@ -197,7 +199,7 @@ mod tests {
     fn an_image_with_our_name_alone_stays_unless_an_intent_tells_of_it() {
         let kept = |image: Image, intended: &BTreeMap<ImageId, Intended>| {
             let mut images = inventory([image]).images;
-            keep_what_nothing_tells_of(&mut images, intended);
+            keep_without_intent(&mut images, intended);
             images[&id(1)].incomplete.is_some()
         };
         let (none, known) = (BTreeMap::new(), intent(&[], false));

@@ -1,5 +1,5 @@
-//! Watches the host during a run: deploy locks (which it also holds), signs of pulls,
-//! clocks, disk and signals. It collects what the guards decide on, and decides nothing.
+//! Watches the host during a run: deploy locks (which it also takes), signs of pulls, clocks,
+//! disk and signals. It collects what the guards decide on, and decides nothing.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -8,25 +8,44 @@ use std::time::{Duration, Instant};
 use crate::guard::{Activity, Refusal, held_locks};
 use crate::host::deploy_lock::HeldLocks;
 use crate::host::pull_signs::Roots;
-use crate::host::signals::AskedToEnd;
+use crate::host::signals::EndRequest;
 use crate::host::{clock, deploy_lock, disk, left_behind, pull_signs};
 use crate::memory::clock::Clock;
 use crate::memory::ledger::Ledger;
 use crate::model::conditions::{
-    ClockReading, Cure, Disk, LeftBehind, LockKind, LockSight, LockState, PullSigns, Standing,
+    CausesSince, ClockReading, Cure, Disk, LeftBehind, LockKind, LockReading, LockState, PullSigns,
     Unreadable,
 };
 use crate::model::{AtWork, EngineFacts, Observed, Store};
 use crate::policy::Policy;
 
-/// How long a run waits for deploy locks that others hold: a deploy that takes
-/// one for milliseconds, however often, ends no run. It is part of
-/// `limits.max_run`.
+/// How long a run waits for deploy locks that others hold, so that a deploy that takes one for
+/// milliseconds ends no run. It is part of `limits.max_run`.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
 
 /// How often such locks are tried meanwhile. The run never queues for a lock: the kernel
 /// would give it to the run before a deploy that asks later.
 pub(crate) const RETRY: Duration = Duration::from_millis(10);
+
+/// A wait for deploy locks that others hold.
+#[derive(Debug, Default)]
+pub(crate) struct Wait {
+    waited: Duration,
+}
+
+impl Wait {
+    /// Waits a moment. `false` at once where one of these refusals is not worth waiting for, or
+    /// after [`PATIENCE`].
+    pub(crate) async fn goes_on(&mut self, refusals: &[Refusal]) -> bool {
+        let brief = refusals.iter().all(Refusal::may_end_at_any_moment);
+        if !brief || self.waited >= PATIENCE {
+            return false;
+        }
+        tokio::time::sleep(RETRY).await;
+        self.waited += RETRY;
+        true
+    }
+}
 
 pub struct Watch<'a> {
     policy: &'a Policy,
@@ -34,13 +53,13 @@ pub struct Watch<'a> {
     /// of its own choice.
     roots: Option<Roots>,
     images: PathBuf,
-    hold: Option<(HeldLocks, Instant)>,
+    held: Option<(HeldLocks, Instant)>,
     started: Instant,
-    asked: AskedToEnd,
+    asked: EndRequest,
 }
 
 impl<'a> Watch<'a> {
-    pub fn new(policy: &'a Policy, engine: &EngineFacts, asked: AskedToEnd) -> Self {
+    pub fn new(policy: &'a Policy, engine: &EngineFacts, asked: EndRequest) -> Self {
         let driver = (engine.store == Store::Graphdriver).then(|| engine.driver.raw().to_owned());
         let images = image_folder(engine, driver.as_deref());
         let roots = (engine.store != Store::Podman).then(|| Roots {
@@ -53,13 +72,13 @@ impl<'a> Watch<'a> {
             policy,
             roots,
             images,
-            hold: None,
+            held: None,
             started: clock::monotonic(),
             asked,
         }
     }
 
-    /// The conditions now. `ledger` is the memory of the last run.
+    /// `ledger` is that of the last run.
     pub fn activity(&self, now: &ClockReading, ledger: &Ledger, at_work: AtWork) -> Activity {
         Activity {
             at: now.wall,
@@ -67,15 +86,15 @@ impl<'a> Watch<'a> {
             locks: with_holders(self.locks()),
             pulls: self.pulls(now),
             at_work,
-            standing: ledger.standing().clone(),
+            causes_since: ledger.causes_since().clone(),
         }
     }
 
-    pub fn asked_to_end(&self) -> AskedToEnd {
+    pub fn asked_to_end(&self) -> EndRequest {
         self.asked.clone()
     }
 
-    /// The same watch, with the start of an earlier watch of this run.
+    /// Counts the time from the start of an earlier watch of this run.
     #[must_use]
     pub fn begun_with(self, first: &Watch<'_>) -> Self {
         Self {
@@ -91,12 +110,12 @@ impl<'a> Watch<'a> {
 
     /// Takes every deploy lock of the policy, or none. The error has the locks that others
     /// hold, and those whose state is unknown.
-    pub fn hold(&mut self) -> Result<(), Vec<LockSight>> {
-        if self.hold.is_none() {
+    pub fn hold(&mut self) -> Result<(), Vec<LockReading>> {
+        if self.held.is_none() {
             let locks = &self.policy.guard.locks;
             let locks: Vec<(PathBuf, LockKind)> =
                 locks.iter().map(|l| (l.path.clone(), l.kind)).collect();
-            self.hold = Some((deploy_lock::hold(&locks)?, clock::monotonic()));
+            self.held = Some((deploy_lock::hold(&locks)?, clock::monotonic()));
         }
         Ok(())
     }
@@ -104,8 +123,8 @@ impl<'a> Watch<'a> {
     /// How long the locks have been held: zero where the policy names none, `None` where
     /// they are not held.
     pub fn held_for(&self) -> Option<Duration> {
-        let (hold, since) = self.hold.as_ref()?;
-        Some(if hold.is_empty() {
+        let (locks, since) = self.held.as_ref()?;
+        Some(if locks.is_empty() {
             Duration::ZERO
         } else {
             clock::monotonic().saturating_duration_since(*since)
@@ -113,7 +132,7 @@ impl<'a> Watch<'a> {
     }
 
     pub fn let_go(&mut self) {
-        self.hold = None;
+        self.held = None;
     }
 
     pub fn policy(&self) -> &'a Policy {
@@ -135,40 +154,41 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Waits a moment for deploy locks that others held at one of these moments. If all
-    /// are free then, corrects `activities` and answers true.
+    /// Waits a moment for deploy locks that others held at one of these moments. If all become
+    /// free, corrects `activities` and answers true.
     pub async fn wait_for_locks(&self, activities: &mut [Activity]) -> bool {
         let held = |activity: &Activity| {
             held_locks(
                 self.policy,
                 activity.at,
                 &activity.locks,
-                &activity.standing,
+                &activity.causes_since,
             )
         };
-        let in_the_way: Vec<Refusal> = activities.iter().flat_map(held).collect();
-        if in_the_way.is_empty() || !in_the_way.iter().all(Refusal::may_end_at_any_moment) {
+        let mut in_the_way: Vec<Refusal> = activities.iter().flat_map(held).collect();
+        if in_the_way.is_empty() {
             return false;
         }
-        let mut waited = Duration::ZERO;
-        while waited < PATIENCE && self.ran_for() < self.policy.limits.max_run && !self.asked.is() {
-            let sights = self.locks();
-            let now = clock::now();
-            if held_locks(self.policy, now, &sights, &Standing::new()).is_empty() {
+        let mut wait = Wait::default();
+        while self.ran_for() < self.policy.limits.max_run
+            && !self.asked.is()
+            && wait.goes_on(&in_the_way).await
+        {
+            let readings = self.locks();
+            in_the_way = held_locks(self.policy, clock::now(), &readings, &CausesSince::new());
+            if in_the_way.is_empty() {
                 for activity in activities {
-                    activity.locks.clone_from(&sights);
+                    activity.locks.clone_from(&readings);
                 }
                 return true;
             }
-            tokio::time::sleep(RETRY).await;
-            waited += RETRY;
         }
         false
     }
 
-    /// All deploy locks of the policy; while we hold them, those that we lost.
-    fn locks(&self) -> Vec<LockSight> {
-        match &self.hold {
+    /// All deploy locks of the policy; while the run holds them, those that it lost.
+    fn locks(&self) -> Vec<LockReading> {
+        match &self.held {
             Some((held, _)) => held.not_held(),
             None => self
                 .policy
@@ -180,8 +200,8 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Images of stores that this engine had before. None for Podman, whose stores are
-    /// chosen by each command.
+    /// Images of stores that this engine used before. None for Podman, whose store each command
+    /// chooses.
     pub fn left_behind(&self) -> Vec<LeftBehind> {
         self.roots.as_ref().map_or_else(Vec::new, left_behind::read)
     }
@@ -195,14 +215,13 @@ impl<'a> Watch<'a> {
     }
 }
 
-/// With the process that holds each lock, where the system tells.
-fn with_holders(mut sights: Vec<LockSight>) -> Vec<LockSight> {
-    for LockSight { path, kind, state } in &mut sights {
+fn with_holders(mut readings: Vec<LockReading>) -> Vec<LockReading> {
+    for LockReading { path, kind, state } in &mut readings {
         if let (LockKind::Flock, LockState::Held { holder, .. }) = (&*kind, state) {
             *holder = deploy_lock::holder(path);
         }
     }
-    sights
+    readings
 }
 
 /// The folder of the layers: the driver's own folder may be on another file system than

@@ -3,6 +3,7 @@
 mod crash;
 mod from_registry;
 mod layout;
+mod network;
 mod others;
 
 use crate::lab::image::Archive;
@@ -10,7 +11,7 @@ use crate::lab::{Engine, Kind, Room, wait_until};
 use crate::support::{EAGER, Ran, Secateur, patient};
 use crate::verify_cache::Damage;
 use serde_json::Value;
-use std::fs::File;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use self::layout::Layout;
@@ -234,4 +235,69 @@ fn what_nobody_promises_any_more_goes_after_its_age_and_others_keep_theirs() {
     });
     // Manifest, configuration and layer of its own.
     assert_eq!(saving.layout().blobs.len(), 8 - 3);
+}
+
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn a_damaged_blob_of_the_archive_is_believed_until_deep_reads_it_and_then_written_anew() {
+    for kind in Kind::MAIN {
+        let name = kind.name();
+        let engine = Engine::start(kind);
+        let saving = Saving::on(&engine);
+        saving.promise(&["app:1"]);
+        engine.load(&Archive::new().noise(MIB).tag("app:1"));
+        saving.save();
+        let whole = saving.layout();
+        let blobs: Vec<PathBuf> = files_of(&saving).collect();
+        assert_eq!(blobs.len(), 4, "{name}");
+        for path in &blobs {
+            let mut bytes = fs::read(path).expect("a blob");
+            *bytes.last_mut().expect("a byte") ^= 1;
+            fs::write(path, bytes).expect("a damaged blob");
+            let what = format!("{name}: {}", path.display());
+            let deep = ["verify-cache", "--save", "--deep", "--format", "json"];
+            let report = saving.secateur.run(&deep).json();
+            // A manifest or a configuration that does not read shows that by itself.
+            assert_eq!(
+                saved(&report, "app:1")["blobs_written"],
+                1,
+                "{what}: {report:#}"
+            );
+            assert_eq!(saving.layout().blobs, whole.blobs, "{what}");
+        }
+        // Without --deep its length is believed, and a restore names it.
+        let layer = blobs
+            .iter()
+            .max_by_key(|path| path.metadata().map(|it| it.len()).ok());
+        let layer = layer.expect("a layer");
+        let mut bytes = fs::read(layer).expect("a layer");
+        bytes[100] ^= 1;
+        fs::write(layer, bytes).expect("a damaged layer");
+        let report = saving.save().json();
+        assert_eq!(saved(&report, "app:1")["blobs_written"], 0, "{name}");
+        engine.remove("app:1");
+        let calm = format!("{EAGER}[restore]\nmax_cpu_pressure = 100\n");
+        let restoring = Secateur::at(&engine.host(), &calm);
+        let folder = saving.folder.display().to_string();
+        let restore = ["verify-cache", "--restore", "--format", "json"];
+        let restore = [&restore[..], &["--archive", &folder, "app:1"]].concat();
+        let report = restoring.run(&restore).ended(1).json();
+        let notes = report["notes"].to_string();
+        assert!(
+            notes.contains("is damaged: its bytes hash"),
+            "{name}: {report:#}"
+        );
+        // Nothing here can write it anew.
+        let deep = ["verify-cache", "--save", "--deep", "--format", "json"];
+        let report = saving.secateur.run(&deep).json();
+        assert!(
+            report["notes"].to_string().contains("is damaged"),
+            "{name}: {report:#}"
+        );
+    }
+}
+
+fn files_of(saving: &Saving) -> impl Iterator<Item = PathBuf> {
+    let files = fs::read_dir(saving.folder.join("blobs/sha256")).expect("blobs");
+    files.map(|file| file.expect("a blob").path())
 }

@@ -1,17 +1,20 @@
 //! docs/deploy-lock.md, as it stands: each policy is read, each tool's lock is
-//! left the way the tool leaves it, each command is run.
+//! left the way the tool leaves it, each command is run by docker's own client, compose and
+//! Ansible.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
+use std::thread;
 
+use crate::lab::image::Archive;
 use crate::lab::{Engine, Kind, wait_until};
 use crate::support::page::{self, Block};
 use crate::support::scene::{Deploy, due};
-use crate::support::{EAGER, NOTHING, PROGRAM, Ran, Secateur, ids, refusals};
+use crate::support::{EAGER, NOTHING, Ran, Secateur, ids, refusals};
 use secateur::model::conditions::LockKind;
-use serde_json::Value;
 
 const SHARED: &str = "/run/secateur/deploy.lock";
 
@@ -21,7 +24,17 @@ fn of(section: &str, language: &str) -> Vec<Block> {
     page::of("deploy-lock.md", section, language)
 }
 
-/// A host with something to remove, and a root folder that stands for /.
+/// The image that is deployed.
+const APP: &str = "127.0.0.1:1/shop:1";
+const COMPOSE: &str = "services: {web: {image: '127.0.0.1:1/shop:1', network_mode: none}}\n";
+const STACK: &str = "\
+version: '3.8'
+services: {web: {image: '127.0.0.1:1/shop:1', networks: [out]}}
+networks: {out: {external: true, name: host}}
+";
+
+/// A host with something to remove, and a root folder that stands for /, which Ansible's tree
+/// sees, too.
 struct Host {
     engine: Engine,
     secateur: Secateur,
@@ -36,31 +49,31 @@ impl Host {
             secateur,
             olds,
         };
-        fs::create_dir(host.bin()).expect("a folder");
+        fs::create_dir_all(host.bin()).expect("a folder");
         host
+    }
+
+    fn root(&self) -> PathBuf {
+        self.engine.dir().join("root")
     }
 
     /// A path of the page, in this test's own folder.
     fn at(&self, path: &str) -> PathBuf {
-        let at = self.secateur.dir().join(path.trim_start_matches('/'));
+        let at = self.root().join(path.trim_start_matches('/'));
         fs::create_dir_all(at.parent().expect("a folder")).expect("a folder");
         at
     }
 
     /// A text of the page with its paths in this test's own folder.
     fn here(&self, text: &str) -> String {
-        let root = self.secateur.dir().display();
-        ["/run/", "/home/", "/srv/", "/var/"]
-            .iter()
-            .fold(text.to_owned(), |text, folder| {
-                let starts = [' ', '"', '\''];
-                starts.iter().fold(text, |text, before| {
-                    text.replace(
-                        &format!("{before}{folder}"),
-                        &format!("{before}{root}{folder}"),
-                    )
-                })
-            })
+        let mut text = text.to_owned();
+        // Marked first: the root's own path begins in such a way, too.
+        for folder in ["/run/", "/home/", "/srv/", "/var/"] {
+            for before in [' ', '"', '\''] {
+                text = text.replace(&format!("{before}{folder}"), &format!("{before}\0{folder}"));
+            }
+        }
+        text.replace('\0', &self.root().display().to_string())
     }
 
     /// The policy under which everything goes, with the locks of a section.
@@ -86,51 +99,159 @@ impl Host {
     }
 
     fn bin(&self) -> PathBuf {
-        self.secateur.dir().join("bin")
+        self.root().join("bin")
     }
 
-    /// A tool that, while it deploys, has secateur prune and notes how that ended.
-    fn tool(&self, name: &str) {
-        let script = format!(
-            "#!/bin/sh\n{PROGRAM} --host {} --policy {:?} --state-dir {:?} prune --quiet >&2\n\
-             echo \"$? $0 $*\" >>{:?}\n",
-            self.engine.host(),
-            self.secateur.policy_path().display().to_string(),
-            self.secateur.state().display().to_string(),
-            self.notes().display().to_string(),
-        );
-        self.program(name, &script);
-    }
-
-    fn program(&self, name: &str, script: &str) {
-        let path = self.bin().join(name);
+    fn program(&self, path: &str, script: &str) {
+        let path = self.at(path);
         fs::write(&path, script).expect("a script");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("its mode");
     }
 
-    fn notes(&self) -> PathBuf {
-        self.secateur.dir().join("notes")
+    /// Has this client of docker, before it does anything, tell the test that it was called, and
+    /// wait until that has tried to prune.
+    fn client(&self, path: &str, client: &str) {
+        let [calls, goes] = ["calls", "goes"].map(|name| self.root().join(name));
+        let script = format!(
+            "#!/bin/sh\necho \"$0 $*\" >{}\nread -r _ <{}\nexec {client} \"$@\"\n",
+            calls.display(),
+            goes.display(),
+        );
+        self.program(path, &script);
     }
 
-    /// Runs a deploy; prunes beside it must all have been refused. Returns what the tool was
-    /// called with.
+    /// A shop, the tools that deploy it, and the lock of the page.
+    fn with_tools(&self) {
+        self.engine.swarm_init();
+        let app = Archive::new()
+            .busybox()
+            .cmd(&["/bin/busybox", "sleep", "100000"]);
+        self.engine.load(&app.tag(APP));
+        for (path, text) in [
+            ("/srv/shop/compose.yml", COMPOSE),
+            ("/srv/shop/shop.yml", STACK),
+        ] {
+            fs::write(self.at(path), text).expect("the shop");
+        }
+        for pipe in ["calls", "goes"] {
+            let made = Command::new("mkfifo").arg(self.root().join(pipe)).status();
+            assert!(made.expect("mkfifo").success());
+        }
+        self.program("/bin/real", &self.engine.client());
+        self.client(
+            "/bin/docker",
+            &self.bin().join("real").display().to_string(),
+        );
+        self.client("/ansible/docker", "/usr/bin/docker");
+        let compose = self
+            .engine
+            .program("usr/libexec/docker/cli-plugins/docker-compose");
+        self.program("/config/cli-plugins/docker-compose", &compose);
+        File::create(self.at(SHARED)).expect("the lock");
+    }
+
+    /// Runs a deploy: beside each call of docker that it makes a prune is refused for the lock.
+    /// Returns the calls.
     #[track_caller]
-    fn deploy(&self, script: &str, arguments: &[&str]) -> String {
+    fn deploys(&self, what: &str, deploy: impl FnOnce() -> Output + Send) -> (Ran, Vec<String>) {
+        // Open on both ends, it neither waits for others nor ends with them.
+        let pipe = |name: &str| {
+            let mut ends = OpenOptions::new();
+            let both = ends.read(true).write(true);
+            both.open(self.root().join(name)).expect("a pipe")
+        };
+        let (calls, mut goes) = (pipe("calls"), pipe("goes"));
+        let mut last = pipe("calls");
+        let mut beside = Vec::new();
+        let output = thread::scope(|scope| {
+            let deploy = scope.spawn(move || {
+                let output = deploy();
+                writeln!(last, "end").expect("the pipe");
+                output
+            });
+            for call in BufReader::new(calls).lines() {
+                let call = call.expect("a line");
+                if call == "end" {
+                    break;
+                }
+                beside.push((call, self.secateur.run(&["prune", "--format", "json"])));
+                writeln!(goes).expect("the pipe");
+            }
+            deploy.join().expect("its output")
+        });
+        let ran = Ran::of(output);
+        assert!(!beside.is_empty(), "{what}: docker was not called: {ran:?}");
+        let refused = |(call, prune): (String, Ran)| {
+            let kinds = refusals(&prune.ended(75).json());
+            assert_eq!(kinds, ["deploy-lock"], "{what}: {call}");
+            call
+        };
+        (ran, beside.into_iter().map(refused).collect())
+    }
+
+    /// The same of lines of the page. Returns what docker was called with, once.
+    #[track_caller]
+    fn types(&self, script: &str, arguments: &[&str]) -> String {
         let path = std::env::var("PATH").expect("PATH");
         let mut command = Command::new("sh");
         command
             .args(["-ec", script, "deploy"])
             .args(arguments)
-            .current_dir(self.secateur.dir())
+            .current_dir(self.at("/srv/shop/."))
             .env("PATH", format!("{}:{path}", self.bin().display()))
+            .env("DOCKER_HOST", self.engine.host())
+            .env("DOCKER_CONFIG", self.root().join("config"))
             .stdin(Stdio::null());
-        Ran::of(command.output().expect("sh")).ended(0);
-        let notes = fs::read_to_string(self.notes()).expect("the tool was called");
-        fs::remove_file(self.notes()).expect("the notes");
-        let (code, call) = notes.trim().split_once(' ').expect("one call");
-        assert_eq!(code, "75", "{script}: {call}");
-        assert!(self.engine.has(&self.olds[0]), "{script}");
-        call.to_owned()
+        let (ran, calls) = self.deploys(script, || command.output().expect("sh"));
+        ran.ended(0);
+        let [call] = &calls[..] else {
+            panic!("{script}: {calls:?}");
+        };
+        call.clone()
+    }
+
+    /// The same of a play of the page, by Ansible.
+    #[track_caller]
+    fn plays(&self, play: &str) -> (Ran, Vec<String>) {
+        let [file, inventory] = ["/play.yml", "/inventory"].map(|path| self.at(path));
+        fs::write(&file, self.here(play)).expect("the play");
+        fs::write(&inventory, "[docker]\nhere ansible_connection=local\n").expect("the inventory");
+        let words = [
+            "env".to_owned(),
+            format!("DOCKER_HOST={}", self.engine.host()),
+            "ANSIBLE_GATHERING=explicit".to_owned(), // no task needs facts of the host
+            format!(
+                "PATH={}:/usr/bin:/bin",
+                self.root().join("ansible").display()
+            ),
+            "ansible-playbook".to_owned(),
+            format!("--inventory={}", inventory.display()),
+            file.display().to_string(),
+        ];
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        self.deploys(play, || self.engine.inside("trixie", &words))
+    }
+
+    /// Waits until the stack runs. Nothing is in the way of a prune then.
+    #[track_caller]
+    fn stack_runs(&self) {
+        wait_until("the stack runs", || {
+            let tasks = self.engine.tasks("shop_web");
+            let runs = tasks
+                .iter()
+                .any(|task| task["Status"]["State"] == "running");
+            runs.then_some(())
+        });
+        self.free("docker stack deploy");
+    }
+
+    /// Fails unless compose has the shop running; ends it. Nothing is in the way of a prune.
+    #[track_caller]
+    fn shop_was_up(&self) {
+        let container = self.engine.get("/containers/shop-web-1/json");
+        assert_eq!(container["State"]["Running"], true, "{container:#}");
+        self.engine.remove_container("shop-web-1");
+        self.free("docker compose up");
     }
 }
 
@@ -222,66 +343,84 @@ fn a_lock_that_dokku_does_not_wait_for_is_never_taken() {
 fn each_command_of_the_page_holds_the_lock_for_as_long_as_it_deploys() {
     let host = Host::new();
     host.policy_of("The shared lock");
-    let lock = host.at(SHARED);
-    File::create(&lock).expect("the lock");
-    host.tool("docker");
+    host.with_tools();
     // The other end of the line: it runs what it is told to.
-    host.program("ssh", "#!/bin/sh\nshift\nexec sh -c \"$*\"\n");
+    host.program("/bin/ssh", "#!/bin/sh\nshift\nexec sh -c \"$*\"\n");
 
     let commands = of("The shared lock", "sh");
-    assert_eq!(commands.len(), 2);
-    let call = host.deploy(&host.here(&commands[0].text), &[]);
+    let [stack, compose] = &commands[..] else {
+        panic!("{commands:?}");
+    };
+    let (stack, compose) = (host.here(&stack.text), host.here(&compose.text));
+    let call = host.types(&stack, &[]);
     assert!(
         call.ends_with("/docker stack deploy --compose-file shop.yml shop"),
         "{call}"
     );
-    let call = host.deploy(&host.here(&commands[1].text), &[]);
-    assert!(
-        call.ends_with("/docker compose up --detach --wait"),
-        "{call}"
-    );
+    host.stack_runs();
+    let up = "/docker compose up --detach --wait";
+    assert!(host.types(&compose, &[]).ends_with(up));
+    host.shop_was_up();
     // Two at once, which is what -s is for.
-    let other = Deploy::start(&lock, &["-s"]);
+    let other = Deploy::start(&host.at(SHARED), &["-s"]);
     other.gets_the_lock();
-    host.deploy(&host.here(&commands[0].text), &[]);
+    host.types(&compose, &[]);
     other.end();
+    host.shop_was_up();
 
     let ssh = of("Over ssh", "sh");
-    let real = host.bin().join("docker").display().to_string();
-    let wrapper = host.here(&ssh[0].text).replace("/usr/bin/docker", &real);
+    let [wrapper, line] = &ssh[..] else {
+        panic!("{ssh:?}");
+    };
+    let client = host.bin().join("docker").display().to_string();
+    let wrapper = host.here(&wrapper.text).replace("/usr/bin/docker", &client);
     // The second is how the client calls it for ssh://host/path/docker.sock.
-    let socket = "--host=unix:///path/docker.sock";
+    let socket = format!("--host={}", host.engine.host());
     for dial in [
         &["system", "dial-stdio"][..],
-        &[socket, "system", "dial-stdio"],
+        &[&socket, "system", "dial-stdio"],
     ] {
-        let call = host.deploy(&wrapper, dial);
+        let call = host.types(&wrapper, dial);
         let called = format!("/docker {}", dial.join(" "));
         assert!(call.ends_with(&called), "{call}");
+        host.free("docker system dial-stdio");
     }
-    let call = host.deploy(&host.here(&ssh[1].text), &[]);
-    assert!(
-        call.ends_with("/docker compose up --detach --wait"),
-        "{call}"
-    );
+    assert!(host.types(&host.here(&line.text), &[]).ends_with(up));
+    host.shop_was_up();
+}
 
-    let plays: Vec<Value> = of("Ansible", "yaml")
-        .iter()
-        .map(|block| page::yaml(&block.text))
-        .collect();
-    let command = &plays[0][0]["tasks"][0]["ansible.builtin.command"]["cmd"];
-    let command = host.here(&format!(" {}", command.as_str().expect("a command")));
-    host.deploy(&command, &[]);
-    // Both write where only root may.
-    assert!(plays.iter().all(|play| play[0]["become"] == true));
-    // The file of the other play is one that the policy of that section names.
-    let tasks = &plays[1][0]["tasks"][0];
-    let touched = &tasks["block"][0]["ansible.builtin.file"];
-    let removed = &tasks["always"][0]["ansible.builtin.file"];
-    assert_eq!(touched["path"], removed["path"]);
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn each_play_of_the_page_keeps_prunes_out_for_as_long_as_it_deploys() {
+    let host = Host::new();
+    host.with_tools();
+    let plays = of("Ansible", "yaml");
+    let [command, modules] = &plays[..] else {
+        panic!("{plays:?}");
+    };
+    host.policy_of("The shared lock");
+    let (ran, calls) = host.plays(&command.text);
+    ran.ended(0);
+    assert!(
+        calls[0].ends_with("/docker compose up --detach --wait"),
+        "{calls:?}"
+    );
+    host.shop_was_up();
+
     host.policy_of("Ansible");
-    fs::write(host.at(touched["path"].as_str().expect("a path")), "").expect("the file");
-    host.refused("Ansible");
+    let (ran, calls) = host.plays(&modules.text);
+    ran.ended(0);
+    assert!(calls.iter().any(|call| call.contains(" up ")), "{calls:?}");
+    host.shop_was_up();
+    // A play that fails leaves no lock either.
+    fs::write(
+        host.at("/srv/shop/compose.yml"),
+        COMPOSE.replace("none", "container:no-such"),
+    )
+    .expect("a file that cannot be deployed");
+    let (ran, _) = host.plays(&modules.text);
+    assert!(ran.ended(2).stdout.contains("no-such"));
+    host.free("Ansible");
 }
 
 #[test]
@@ -290,7 +429,7 @@ fn every_other_command_passes_the_wrapper_without_the_lock() {
     let host = Host::new();
     host.policy_of("The shared lock");
     File::create(host.at(SHARED)).expect("the lock");
-    host.program("docker", "#!/bin/sh\nread -r _\n");
+    host.program("/bin/docker", "#!/bin/sh\nread -r _\n");
     let real = host.bin().join("docker").display().to_string();
     let wrapper = host
         .here(&of("Over ssh", "sh")[0].text)

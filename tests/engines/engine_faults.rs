@@ -106,8 +106,11 @@ fn an_engine_that_stops_in_the_middle_ends_the_run_with_what_was_done() {
         let why = outcome["ended_because"].as_str().expect("why it ended");
         assert!(why.contains("the engine went away"), "{why}");
         assert_eq!(secateur.results(&olds[0]), ["removed"]);
-        // What became of the second cannot be told; the others were not tried.
-        assert_eq!(secateur.open_intents(), olds[1..2], "{}", kind.name());
+        // What became of those that were under way cannot be told: one, or two on an engine
+        // that was quick at the first. The others were not tried.
+        let open = secateur.open_intents();
+        let under_way = (1..=2).any(|count| open == olds[1..=count]);
+        assert!(under_way, "{}: {open:?} of {olds:?}", kind.name());
         secateur.left_nothing_over();
 
         engine.restart();

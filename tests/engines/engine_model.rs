@@ -429,10 +429,9 @@ impl Pair {
         let address = Address::resolve(Some(&self.live.host()), &Environment::default(), |_| ())
             .expect("an address");
         let (live, looks) = self.runtime.block_on(async {
-            let reader = Reader::connect(&address, Duration::from_secs(30))
+            let (reader, info) = Reader::connect(&address, Duration::from_secs(30))
                 .await
                 .expect("the engine");
-            let info = reader.info().await.expect("what it is");
             let images = reader.images(&info).await.expect("images");
             let mut looks = BTreeMap::new();
             for id in self.model.images.keys() {

@@ -18,6 +18,7 @@ mod disk;
 mod engine_faults;
 mod engine_model;
 mod fake_recorded;
+mod fleet;
 mod images;
 mod in_use;
 mod left_behind;

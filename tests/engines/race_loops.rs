@@ -32,8 +32,8 @@ fn wanted(variable: &str, few: usize) -> usize {
 fn in_loops(kind: Kind, act: Act, shares_lock: bool) -> Tally {
     let loops = wanted("SECATEUR_LOOPS", 1);
     let wanted = match act {
-        Act::Tag => wanted("SECATEUR_RACES", 200),
-        Act::Create | Act::Mount => wanted("SECATEUR_CREATES", 40),
+        Act::Tag => wanted("SECATEUR_RACES", 100),
+        Act::Create | Act::Mount => wanted("SECATEUR_CREATES", 20),
     };
     let each = wanted.div_ceil(loops);
     let total = std::thread::scope(|scope| {
@@ -63,7 +63,10 @@ fn say(line: &str) {
 #[track_caller]
 fn with_the_lock(kind: Kind, act: Act) {
     let tally = in_loops(kind, act, true);
-    assert!(tally.waited > 0, "nobody raced: {tally}");
+    assert!(
+        tally.waited > 0 && tally.acknowledged > 0,
+        "nobody raced: {tally}"
+    );
     assert_eq!(tally.lost(), 0, "{tally}: {tally:?}");
 }
 

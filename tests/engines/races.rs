@@ -5,7 +5,7 @@ use crate::lab::image::Archive;
 use crate::lab::{Engine, Kind, Registry, wait_until};
 use crate::support::proxy::{Gate, Proxy};
 use crate::support::scene::{left_names, tags, untagged};
-use crate::support::{EAGER, NOTHING, Secateur, ids, reasons};
+use crate::support::{EAGER, NOTHING, Ran, Secateur, ids, reasons};
 use serde_json::{Value, json};
 
 /// A run that is stopped at one step of its first removal.
@@ -215,5 +215,85 @@ fn an_image_that_somebody_else_removed_meanwhile_is_no_failure() {
             );
             assert_eq!(race.secateur.open_intents(), NOTHING);
         }
+    }
+}
+
+/// An image that was pulled by digest alone and is to go, and how its run ended. It was stopped at
+/// the drop of the image's name.
+fn going(
+    kind: Kind,
+    registry: &Registry,
+    before: impl FnOnce(),
+    meanwhile: impl FnOnce(&Engine),
+) -> (Engine, Ran, String) {
+    let engine = Engine::start(kind);
+    registry.put("app:1", &Archive::new().busybox());
+    let (repository, digest) = (registry.name("app"), registry.digest("app:1"));
+    let name = format!("{repository}@{digest}");
+    engine.pull(&name, Some(&registry.auth_header()));
+    let id = engine.id(&name);
+    before();
+    let proxy = Proxy::before(&engine);
+    let policy = EAGER.replace("[age]", "[age]\ndigest_pinned = \"1s\"");
+    let secateur = Secateur::at(&proxy.host(), &policy);
+    secateur.remember_all();
+    let gate = proxy.stop("DELETE", "/images/", 1);
+    let run = secateur.start_prune();
+    gate.reached();
+    meanwhile(&engine);
+    gate.let_through();
+    let ran = run.done();
+    (engine, ran, id)
+}
+
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn a_pull_of_all_tags_keeps_those_that_it_gave_and_none_is_told_as_lost() {
+    for kind in Kind::NEWEST {
+        for moved in [false, true] {
+            let registry = Registry::start();
+            let more_tags = || {
+                registry.retag("app:1", "app:2");
+                if moved {
+                    for tag in ["app:1", "app:2"] {
+                        registry.put(tag, &Archive::new());
+                    }
+                }
+            };
+            let pull = |engine: &Engine| {
+                engine.pull(&registry.name("app"), Some(&registry.auth_header()));
+            };
+            let (engine, ran, id) = going(kind, &registry, more_tags, pull);
+            let outcome = ran.ended(0).json();
+            assert_eq!(outcome["collateral"], json!([]), "{outcome:#}");
+            assert!(moved || engine.has(&id), "{}: {outcome:#}", kind.name());
+            for tag in ["app:1", "app:2"] {
+                assert!(engine.has(&registry.name(tag)), "{}: {tag}", kind.name());
+            }
+        }
+    }
+}
+
+/// Swarm may have made its container before the drop, may pull the image again after it, or
+/// runs a container of an image that is gone.
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn a_service_that_comes_while_its_image_goes_has_it_or_the_run_says_that_it_is_lost() {
+    for kind in Kind::NEWEST {
+        let registry = Registry::start();
+        let create = |engine: &Engine| {
+            engine.swarm_init();
+            let pinned = registry.pinned("app:1");
+            engine.service_create("web", &pinned, 1, Some(&registry.auth_header()));
+        };
+        let (engine, ran, id) = going(kind, &registry, || {}, create);
+        wait_until("the service runs", || {
+            let tasks = engine.tasks("web");
+            let running = |task: &Value| task["Status"]["State"] == "running";
+            tasks.iter().any(running).then_some(())
+        });
+        let told = ran.code == 70 && ran.stdout.contains(&registry.digest("app:1"));
+        assert!(told || [0, 75].contains(&ran.code), "{ran:#?}");
+        assert!(told || engine.has(&id), "{}: {ran:#?}", kind.name());
     }
 }

@@ -1,5 +1,7 @@
 //! What is promised comes back out of an archive, without a registry or before it is asked.
 
+mod crash;
+
 use std::fs::{self, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
@@ -9,6 +11,7 @@ use serde_json::{Value, json};
 use crate::lab::image::Archive;
 use crate::lab::layout::{self, Layout};
 use crate::lab::{Engine, Kind, Registry, wait_minutes, wait_until};
+use crate::support::proxy::Proxy;
 use crate::support::{EAGER, Ran, Secateur};
 
 /// Where no registry answers.
@@ -297,4 +300,25 @@ fn walk(folder: &Path, marker: &str) -> bool {
             .is_some_and(|(_, rest)| !rest.is_empty());
         is_it || path.is_dir() && !path.is_symlink() && walk(&path, marker)
     })
+}
+
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn an_engine_that_never_answers_a_load_is_waited_for_no_longer_than_max_run() {
+    for kind in Kind::NEWEST {
+        let engine = Engine::start(kind);
+        let mut secateur = secateur(&engine);
+        secateur.policy(&format!("{EAGER}{CALM}max_run = \"5s\"\n"));
+        let proxy = Proxy::before(&engine);
+        secateur.turn_to(&proxy.host());
+        let mut layout = Layout::at(&secateur.dir().join("archive"));
+        let name = format!("{NOWHERE}/app:1");
+        layout.put(&name, &Archive::new().noise(1000));
+        let gate = proxy.stop("POST", "/images/load", 1);
+        let report = restore(&secateur, &layout, &[&name]).ended(1).json();
+        gate.reached();
+        let why = &said(&report, &name)["not_restored"];
+        assert_eq!(why["kind"], "max-run", "{}: {report:#}", kind.name());
+        assert_eq!(engine.images().len(), 0, "{}", kind.name());
+    }
 }

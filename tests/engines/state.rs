@@ -12,7 +12,7 @@ use crate::lab::image::Archive;
 use crate::lab::{Engine, Kind, Room, wait_until};
 use crate::support::proxy::Proxy;
 use crate::support::scene::{Running, due, left_names, untagged};
-use crate::support::strace::traced_prune;
+use crate::support::strace::{traced, traced_prune};
 use crate::support::{EAGER, NOTHING, PROGRAM, Secateur, ids, patient, refusals, with_lock};
 use serde_json::{Value, json};
 
@@ -376,6 +376,23 @@ fn a_proxy_of_the_environment_is_not_asked() {
     }
     let outcome = Running::of(&mut command).ended(0).json();
     assert_eq!(ids(&outcome, "removed"), host.olds);
+}
+
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn plan_and_prune_open_no_connection_but_to_the_engine() {
+    let host = Old::new();
+    for command in ["plan", "prune"] {
+        let (ran, log) = traced(&host.secateur, &[command], &["-e", "trace=connect"]);
+        ran.ended(0);
+        let engine = host.engine.socket().display().to_string();
+        let (to_it, others): (Vec<&str>, Vec<&str>) = log
+            .lines()
+            .filter(|line| line.contains("connect("))
+            .partition(|line| line.contains(&engine));
+        assert!(!to_it.is_empty() && others.is_empty(), "{log}");
+    }
+    assert!(host.olds.iter().all(|id| !host.engine.has(id)));
 }
 
 #[test]

@@ -1,14 +1,8 @@
 //! What Swarm wants stays, and what it wanted is cache. Runs under `tests/support/lab/alone`.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use std::process::Command;
-
 use crate::lab::image::Archive;
 use crate::lab::{Engine, Kind, Registry, encode, wait_until};
-use crate::support::scene::untagged;
-use crate::support::{PROGRAM, Ran, Secateur, dangling, ids, image, page, reasons, unpinned};
+use crate::support::{Secateur, dangling, ids, image, reasons, unpinned};
 use serde_json::{Value, json};
 
 /// A manager where a service ran and is gone. Returns the id of its image.
@@ -356,65 +350,4 @@ fn services_that_never_come_to_rest_keep_their_images_and_the_rest_is_pruned() {
     for service in ["once: update is paused", "nowhere: update is updating"] {
         assert!(notes.contains(&format!("service {service}")), "{notes}");
     }
-}
-
-/// secateur and what it is linked with, as an image.
-fn packed(name: &str) -> Archive {
-    let dir = tempfile::tempdir().expect("a folder");
-    let small = dir.path().join("secateur");
-    let strip = Command::new("strip")
-        .arg("-o")
-        .args([&small, Path::new(PROGRAM)])
-        .status();
-    assert!(strip.expect("strip").success());
-    let linked = Command::new("ldd").arg(PROGRAM).output().expect("ldd");
-    let linked = String::from_utf8_lossy(&linked.stdout).into_owned();
-    let libraries = linked
-        .split_whitespace()
-        .filter(|word| word.starts_with('/'));
-    let mut archive = Archive::new().layer(&[("bin/secateur", &fs::read(small).expect("it"))]);
-    for path in libraries {
-        let bytes = fs::read(path).expect("a library");
-        archive = archive.layer(&[(path.trim_start_matches('/'), &bytes)]);
-    }
-    archive.tag(name)
-}
-
-#[test]
-#[ignore = "needs the lab: run tests/run"]
-fn a_job_of_the_whole_swarm_prunes_where_nothing_is_installed() {
-    let engine = Engine::start(Kind::Overlay28);
-    engine.swarm_init();
-    engine.load(&packed("registry.example/secateur:1"));
-    let old = untagged(&engine, 1).0.remove(0);
-    let secateur = Secateur::on(&engine);
-    let docker = secateur.dir().join("docker");
-    fs::write(&docker, engine.client()).expect("the client");
-    fs::set_permissions(&docker, PermissionsExt::from_mode(0o755)).expect("its mode");
-    // The lab's engine has other places for the same things.
-    let room = engine.dir().display().to_string();
-    let lines = page::of("fleet.md", "Same package", "sh")[0].text.clone();
-    let lines = lines
-        .replace("/var/lib/docker", &engine.data_root().display().to_string())
-        .replace("src=/run,", &format!("src={room},"))
-        .replace("--restart-delay 1m", "--restart-delay 100ms");
-    let types = |lines: &str| {
-        let mut command = secateur.typed(&format!("PATH=$PWD:$PATH\n{lines}"));
-        Ran::of(command.output().expect("bash")).ended(0)
-    };
-    types(&lines);
-    // The first run that is not refused begins to remember; it is run until it removes.
-    wait_until("the job removes the old image", || {
-        let tasks = engine.get("/tasks");
-        let over = |task: &Value| task["Status"]["State"] == "complete";
-        if engine.has(&old) && tasks.as_array()?.iter().any(over) {
-            types("docker service update --detach --force secateur");
-        }
-        (!engine.has(&old)).then_some(())
-    });
-    let metrics = engine.dir().join("secateur-prune.prom");
-    wait_until("its metrics", || {
-        let text = fs::read_to_string(&metrics).ok()?;
-        text.contains("outcome=\"removed\"} 1").then_some(())
-    });
 }

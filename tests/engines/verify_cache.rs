@@ -1,9 +1,11 @@
 //! verify-cache on live engines: promised images that are here, gone, damaged,
 //! moved upstream, deployed again.
 
+mod at_once;
 mod docker_config;
 mod empty;
 mod names;
+mod repair;
 mod restore;
 
 use std::fs;

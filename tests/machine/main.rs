@@ -1,4 +1,5 @@
-//! Whole machines: the Debian package and its units in a booted Debian, and the lab itself.
+//! Whole machines: the Debian package and its units in a booted Debian, the files of a release,
+//! and the lab itself.
 
 // The bans on clocks and on removing files are for the program, not for its tests.
 #![allow(clippy::disallowed_methods)]
@@ -8,5 +9,6 @@ mod support;
 
 mod lab_self;
 mod package;
+mod release;
 
 use support::lab;

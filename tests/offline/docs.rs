@@ -42,7 +42,7 @@ fn documents() -> BTreeMap<String, String> {
 /// every page.)
 #[rustfmt::skip]
 const BLOCKS: &[(&str, &str, &str, usize, Taken)] = &[
-    ("README.md", "Install", "", 2, By("machine/package.rs", "an_operator_gets_by_with_the_commands_of_the_pages")),
+    ("README.md", "Install", "", 3, By("machine/package.rs", "an_operator_gets_by_with_the_commands_of_the_pages")),
     ("README.md", "Working on it", page::INDENTED, 1, Not("tests/run is what runs this")),
     ("docs/archive.md", "Archive", "sh", 3, Not("tests/engines/archive/others.rs gives these programs folders of its own")),
     ("docs/cache.md", "", "", 1, Not("each stands below with its own test")),
@@ -56,19 +56,21 @@ const BLOCKS: &[(&str, &str, &str, usize, Taken)] = &[
     ("docs/ci-teardown.md", "Checking it", page::INDENTED, 1, By("engines/ci_teardown.rs", "what_the_page_tells_a_job_to_label_is_the_runs_own")),
     ("docs/deploy-lock.md", "The shared lock", "sh", 2, By("engines/deploy_lock.rs", "each_command_of_the_page_holds_the_lock_for_as_long_as_it_deploys")),
     ("docs/deploy-lock.md", "Over ssh", "sh", 2, By("engines/deploy_lock.rs", "each_command_of_the_page_holds_the_lock_for_as_long_as_it_deploys")),
-    ("docs/deploy-lock.md", "Ansible", "yaml", 2, By("engines/deploy_lock.rs", "each_command_of_the_page_holds_the_lock_for_as_long_as_it_deploys")),
+    ("docs/deploy-lock.md", "Ansible", "yaml", 2, By("engines/deploy_lock.rs", "each_play_of_the_page_keeps_prunes_out_for_as_long_as_it_deploys")),
     ("docs/deploy-lock.md", "Kamal", "", 1, By("machine/package.rs", "the_unit_sees_every_lock_that_a_policy_may_name")),
     ("docs/deploy-lock.md", "Builds on this host", "sh", 2, By("engines/buildkit.rs", "where_a_build_leaves_no_rollback_a_second_tag_before_it_is_one")),
     ("docs/engines.md", "", "sh", 1, Not("its engine is not in the lab")),
     ("docs/engines.md", "An engine that the lab", "sh", 2, Not("their engine is not in the lab")),
+    ("docs/first-five-minutes.md", "While it works", "text", 1, By("offline/fake_engine/terminals.rs", "on_a_terminal_what_is_waited_for_is_told_until_it_comes_and_gone_before_the_report")),
     ("docs/first-five-minutes.md", "", "text", 1, By("engines/recording.rs", "the_recording_shows_what_the_program_says")),
     ("docs/fleet.md", "Same package", "yaml", 1, By("machine/package.rs", "the_play_of_the_page_installs_what_it_says")),
-    ("docs/fleet.md", "Same package", "sh", 1, By("engines/swarm.rs", "a_job_of_the_whole_swarm_prunes_where_nothing_is_installed")),
+    ("docs/fleet.md", "Where nothing may be installed", "sh", 5, By("engines/fleet.rs", "a_job_of_the_whole_swarm_runs_on_each_host_and_each_tells_of_itself")),
+    ("docs/fleet.md", "What the hosts say", "yaml", 1, By("engines/fleet.rs", "a_job_of_the_whole_swarm_runs_on_each_host_and_each_tells_of_itself")),
     ("docs/metrics.md", "Metrics", page::INDENTED, 1, By("engines/seen.rs", "each_command_of_the_page_does_what_the_page_says")),
     ("docs/metrics.md", "systemd's journal", page::INDENTED, 1, By("engines/seen.rs", "each_command_of_the_page_does_what_the_page_says")),
     ("docs/metrics.md", "JSON", page::INDENTED, 3, By("engines/seen.rs", "each_command_of_the_page_does_what_the_page_says")),
     ("docs/metrics.md", "What was removed", page::INDENTED, 3, By("engines/seen.rs", "each_command_of_the_page_does_what_the_page_says")),
-    ("docs/operating.md", "Install", "", 2, By("offline/made.rs", "a_static_program_needs_nothing_of_its_root")),
+    ("docs/operating.md", "Install", "", 3, By("machine/release.rs", "a_host_without_apt_gets_the_units_out_of_the_tarball")),
     ("docs/operating.md", "The first day", "", 1, By("machine/package.rs", "an_operator_gets_by_with_the_commands_of_the_pages")),
     ("docs/operating.md", "Next morning", "", 2, By("machine/package.rs", "an_operator_gets_by_with_the_commands_of_the_pages")),
     ("docs/operating.md", "Settings of the units", "", 3, By("machine/package.rs", "drop_in_of_the_page")),
@@ -78,6 +80,7 @@ const BLOCKS: &[(&str, &str, &str, usize, Taken)] = &[
     ("docs/operating.md", "Upgrade", "", 1, By("machine/package.rs", "the_package_keeps_the_admins_policy_and_leaves_nothing_when_purged")),
     ("docs/other-engines.md", "Rootless Docker", "", 2, By("engines/other_engines.rs", "the_units_of_a_users_own_timer_are_sound")),
     ("docs/other-engines.md", "Rootless Docker", page::INDENTED, 1, By("engines/other_engines.rs", "a_users_own_docker_is_pruned_by_that_user")),
+    ("docs/other-engines.md", "In a container", "sh", 1, By("machine/release.rs", "the_image_of_a_release_does_all_by_the_mounts_that_the_page_names")),
     ("docs/other-engines.md", "Podman", page::INDENTED, 1, By("engines/other_engines.rs", "podman_is_planned_for_and_never_pruned")),
     ("docs/refusals.md", "max-fraction", "", 1, By("machine/package.rs", "an_operator_gets_by_with_the_commands_of_the_pages")),
     ("docs/refusals.md", "signs-unreadable", "", 1, By("machine/package.rs", "the_unit_sees_every_lock_that_a_policy_may_name")),
@@ -321,9 +324,9 @@ fn every_refusal_has_its_section() {
     }
 }
 
-#[test]
-fn every_test_that_the_documents_name_is_there() {
-    let mut tests = String::new();
+/// The sources of the program and its tests, by path.
+fn sources() -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
     let mut folders = vec![root().join("tests"), root().join("src")];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).expect("a folder") {
@@ -331,22 +334,72 @@ fn every_test_that_the_documents_name_is_there() {
             if path.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|end| end == "rs") {
-                tests += &fs::read_to_string(path).expect("a text");
+                let name = path.strip_prefix(root()).expect("below the root");
+                let text = fs::read_to_string(&path).expect("a text");
+                found.insert(name.display().to_string(), text);
             }
         }
     }
+    found
+}
+
+#[test]
+fn every_test_that_the_documents_name_is_there() {
+    let sources = sources();
+    let is_there = |name: &String| {
+        let its = format!("fn {name}(");
+        sources.values().any(|text| text.contains(&its))
+    };
     let named = |page: &str| {
         let names = names_of_tests(&documents()[page]);
-        for name in &names {
-            assert!(tests.contains(&format!("fn {name}(")), "{page}: no {name}");
-        }
+        let missing: Vec<_> = names.iter().filter(|name| !is_there(name)).collect();
+        assert!(missing.is_empty(), "{page}: no {missing:?}");
         names.len()
     };
-    for (page, at_least) in [("docs/reliability.md", 40), ("docs/engines.md", 40)] {
+    for (page, at_least) in [
+        ("docs/reliability.md", 40),
+        ("docs/engines.md", 40),
+        ("docs/threat-model.md", 60),
+    ] {
         assert!(named(page) >= at_least, "{page}: only {}", named(page));
     }
     for page in documents().keys() {
         named(page);
+    }
+}
+
+#[test]
+fn every_test_in_a_table_is_in_the_part_that_the_word_before_it_names() {
+    let sources = sources();
+    for page in ["docs/reliability.md", "docs/threat-model.md"] {
+        let text = documents()[page].clone();
+        for row in text.lines().filter(|line| line.starts_with("| ")) {
+            let mut part = "";
+            for (n, piece) in row.split('`').enumerate() {
+                if n % 2 == 0 {
+                    let word = piece.trim_end().strip_suffix(':');
+                    part = word.map_or(part, |word| word.rsplit(' ').next().unwrap_or(word));
+                    continue;
+                }
+                let its = format!("fn {piece}(");
+                let folders = format!("/{}", part.replace("::", "/"));
+                let is_in = |path: &&String| match part {
+                    "src" => path.starts_with("src/"),
+                    _ => {
+                        path.starts_with("tests/")
+                            && path.replace(".rs", "/").contains(&format!("{folders}/"))
+                    }
+                };
+                let holding = sources.iter().filter(|(_, text)| text.contains(&its));
+                let holding: Vec<&String> = holding.map(|(path, _)| path).collect();
+                if names_of_tests(&format!("`{piece}`")).len() == 1 {
+                    assert!(
+                        holding.iter().any(is_in),
+                        "{page}: {part}: {piece} is in {holding:?}"
+                    );
+                }
+            }
+        }
     }
 }
 

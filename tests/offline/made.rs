@@ -1,30 +1,11 @@
-//! The program and its package, made by the commands that the pages show. In the profile of the
-//! tests: that of a release takes minutes, and differs in speed and size alone.
+//! The program and its package, made by the commands that the pages show.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::lab::lab_dir;
-use crate::support::{Ran, built_apart, page};
-
-/// Runs a line of a page in the project's own folder. Returns where cargo put what it made.
-#[track_caller]
-fn types(line: &str) -> PathBuf {
-    let path = std::env::var("PATH").expect("PATH");
-    let tools = lab_dir().join("tools/bin");
-    let mut command = Command::new("bash");
-    let target = built_apart(&mut command);
-    let output = command
-        .args(["-euo", "pipefail", "-c", line])
-        .current_dir(page::file(""))
-        .env("PATH", format!("{}:{path}", tools.display()))
-        .env("CARGO_NET_OFFLINE", "true")
-        .stdin(Stdio::null())
-        .output();
-    Ran::of(output.expect("bash")).ended(0);
-    target
-}
+use crate::support::compiled::{static_program, types};
+use crate::support::{Ran, page};
 
 #[track_caller]
 fn says_its_version(program: &Path) {
@@ -110,9 +91,9 @@ fn the_program_and_its_package_are_made_by_the_commands_of_the_readme() {
     assert!(dir.path().join("etc/policy.toml").is_file());
 
     let blocks = page::blocks_of(&page::readme());
-    let block = blocks.iter().find(|block| block.section == "Install");
-    let text = &block.expect("how to install").text;
-    let line = text.lines().find(|line| line.starts_with("cargo deb"));
+    let install = blocks.iter().filter(|block| block.section == "Install");
+    let mut lines = install.flat_map(|block| block.text.lines());
+    let line = lines.find(|line| line.starts_with("cargo deb"));
     let line = line.and_then(|line| line.split("  ").next());
     let line = line.expect("a line that makes the package");
     let made = format!("{here}/secateur.deb");
@@ -126,11 +107,7 @@ fn the_program_and_its_package_are_made_by_the_commands_of_the_readme() {
 #[test]
 #[ignore = "needs the lab: run tests/run"]
 fn a_static_program_needs_nothing_of_its_root() {
-    let lines = page::of("operating.md", "Install", "");
-    let line = lines.iter().find(|block| block.text.contains("crt-static"));
-    let line = line.expect("its command").text.trim();
-    let target = types(&line.replace("--release", "--locked"));
-    let built = target.join("x86_64-unknown-linux-gnu/debug/secateur");
+    let built = static_program();
     let linked = Command::new("ldd").arg(&built).output().expect("ldd");
     let linked = String::from_utf8_lossy(&linked.stdout).into_owned();
     assert!(linked.contains("statically linked"), "{linked}");

@@ -1,11 +1,10 @@
-//! The invariants of tests/simulator/main.rs, each asked at the moment at which it
-//! could break: when a name is given or dropped, when an image goes, when a
-//! run has ended.
+//! The invariants of tests/simulator/main.rs, each checked when it could break: when a name is
+//! given or dropped, when an image goes, when a run has ended.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use secateur::engine::Dropped;
-use secateur::memory::journal::{Record, RemovalResult, What, open_intents};
+use secateur::memory::journal::{Record, RecordKind, RemovalResult, open_intents};
 use secateur::model::conditions::{ClockReading, LockKind};
 use secateur::model::lost::Lost;
 use secateur::model::reference::Reference;
@@ -16,56 +15,59 @@ use crate::naive::refers;
 use crate::schedule::Point;
 use crate::world::World;
 
-/// What is known of one run under way.
+/// What the simulator knows of one run under way.
 #[derive(Default)]
-#[expect(clippy::struct_excessive_bools, reason = "each is of another question")]
+#[expect(clippy::struct_excessive_bools, reason = "one for each question")]
 pub struct Ran {
     /// Which state folder it uses.
     pub state: usize,
     pub begun: i64,
     /// How often each kind of call was made.
     pub calls: BTreeMap<Point, usize>,
-    /// The image that it looked at last.
+    /// The image of its last request.
     pub at: Option<ImageId>,
     pub terminated: bool,
-    /// The last reading of the clocks, and when it really was.
+    /// Its last reading of the clocks, and when that really was.
     pub clock: Option<(ClockReading, i64)>,
-    /// Since when it has the deploy locks.
+    /// When it last got events.
+    pub heard: i64,
+    /// When it took the deploy locks, if it has them.
     pub holds: Option<i64>,
-    /// At which step it last asked for these.
+    /// The step of its last question about each.
     pub asked_swarm: u64,
     pub asked_builds: u64,
-    pub looked_around: u64,
-    /// What its cleared plan removes; `None`: there is none.
+    pub asked_refusals: u64,
+    /// What its cleared plan removes; `None` without such a plan.
     pub planned: Option<BTreeSet<ImageId>>,
     /// Intents that would outlast a crash of the host.
     pub intended: BTreeSet<ImageId>,
     pub closed: BTreeSet<ImageId>,
-    /// What its own calls removed, and which tags went with it.
+    /// What its own calls removed, which tags went with it, and whether that answer was lost.
     pub removed: BTreeSet<ImageId>,
     pub lost: Vec<(Reference, bool)>,
-    /// Names that it wrote down as lost.
+    /// Names that it journalled as lost.
     pub reported: BTreeSet<Reference>,
     pub unplanned: BTreeSet<ImageId>,
     /// Removals whose answer never came.
     pub unanswered: BTreeSet<ImageId>,
-    /// What the engine's events show to have been wanted, when, and how named.
+    /// Images that events show to have been wanted, when, and by which name.
     pub shown: Vec<(ImageId, i64, String)>,
-    /// The same of events with a date that is to come: the clock was ahead, and
-    /// went back. Nobody can ask for these, for an end in the future keeps the
-    /// answer open until it is there.
+    /// The same from events that no survey asks for, because the clock was set twice between two
+    /// surveys: their dates are in the future, or before the last survey.
     pub hidden: Vec<(ImageId, i64, String)>,
-    /// Those of them that the two clocks show to be missing.
+    /// The same from events that are missing, as a comparison of the two clocks shows.
     pub late: Vec<(ImageId, i64, String)>,
-    /// What the engine told to have been wanted since the plan.
+    /// Images that the engine's answers showed to be wanted since the plan.
     pub told: BTreeSet<ImageId>,
     pub changed: u64,
-    /// Tags that it gave to an image, and the one that somebody had given them to just then.
+    /// How many of its drops are under way.
+    pub dropping: usize,
+    /// Tags that it gave to an image; and tags that it moved, from which image to which.
     pub gave: BTreeSet<(Reference, ImageId)>,
     pub moved: Vec<(Reference, ImageId, ImageId)>,
-    /// What was done meanwhile, the engine did not tell.
+    /// The engine did not answer what was done meanwhile.
     pub untold: bool,
-    /// Its clock had jumped since the last look.
+    /// Its clock had jumped since the last survey.
     pub doubtful: bool,
     /// The journal could not be written at some moment.
     pub journal_failed: bool,
@@ -78,8 +80,8 @@ impl Ran {
 }
 
 impl World {
-    /// What the engine still remembers since the last look that was kept.
-    pub fn notes_what_events_show(&mut self, run: usize) {
+    /// Records the events that the engine still remembers since the last saved survey.
+    pub fn record_events(&mut self, run: usize) {
         let state = &self.states[self.runs[run].state].shown;
         let since = state
             .last_clock
@@ -89,33 +91,38 @@ impl World {
         let credit = state.credit;
         let events = self.engine.events.iter();
         let new = events.filter(|event| event.moment > since && event.moment <= *until);
-        let (told, to_come): (Vec<_>, Vec<_>) =
-            new.partition(|event| event.event.at <= reading.wall);
+        let asked = state.asks_from(reading, *until);
+        // An event of the same moment with another date came after the clock was set.
+        let after = |event: &&crate::engine::Happened| {
+            event.moment == *until && event.event.at != reading.wall
+        };
+        let (told, untold): (Vec<_>, Vec<_>) = new
+            .partition(|event| !after(event) && (asked..=reading.wall).contains(&event.event.at));
         let from = state.set_back_from(reading, *until);
-        let (late, to_come): (Vec<_>, Vec<_>) = to_come
+        let is_late = |at| at > reading.wall && from.is_some_and(|from| at <= from);
+        let (late, hidden): (Vec<_>, Vec<_>) = untold
             .into_iter()
-            .partition(|event| from.is_some_and(|from| event.event.at <= from));
+            .partition(|event| is_late(event.event.at));
         let shown = |event: &crate::engine::Happened| {
             let text = event.event.image.raw().to_owned();
             (event.image.clone(), event.moment + credit, text)
         };
-        let (told, to_come) = (
+        let (told, hidden) = (
             told.into_iter().map(shown).collect(),
-            to_come.into_iter().map(shown).collect(),
+            hidden.into_iter().map(shown).collect(),
         );
         let late = late.into_iter().map(shown).collect();
         self.runs[run].shown = told;
-        self.runs[run].hidden = to_come;
+        self.runs[run].hidden = hidden;
         self.runs[run].late = late;
     }
 
-    /// What these events say, as far as they came since the plan, of the images
-    /// that are here.
-    pub fn told(&mut self, run: usize, events: &[Event]) {
+    /// Records which images these events show to be wanted since the plan.
+    pub fn record_wanted(&mut self, run: usize, events: &[Event]) {
         let (plan, _) = self.runs[run].clock.as_ref().expect("the clock was read");
         let since = plan.wall;
         let mut images = self.engine.list();
-        // What is to go had no tag, and which image a pull by tag brought, no event tells.
+        // An image of the plan had no tag, and no event shows which image a pull by tag brought.
         for image in images.values_mut() {
             image.tags.clear();
         }
@@ -127,9 +134,8 @@ impl World {
         self.runs[run].told.extend(told);
     }
 
-    /// Whether the engine could tell, when the run took the locks, that this
-    /// image had been wanted since the plan: a deploy that shared the lock may
-    /// have wanted it and let go.
+    /// Whether events showed, when the run took the locks, that this image had been wanted since
+    /// the plan: a deploy that shares the lock may have wanted it and let the lock go.
     fn was_wanted_before_the_lock(&self, run: usize, id: &ImageId) -> bool {
         let ran = &self.runs[run];
         let (Some((plan, _)), Some(taken)) = (&ran.clock, ran.holds) else {
@@ -146,10 +152,10 @@ impl World {
         })
     }
 
-    /// An image is about to be given our name by a run. `asked_under_lock`: as
-    /// for [`World::drops`].
-    pub fn names(&mut self, run: usize, id: &ImageId, asked_under_lock: bool) {
-        // So that names which a run dropped that was cut off come back to what is here.
+    /// Checks a run that is about to give an image our name. `asked_under_lock`: as for
+    /// [`World::check_drop`].
+    pub fn check_naming(&mut self, run: usize, id: &ImageId, asked_under_lock: bool) {
+        // Our name holds the image while the names that a cut-off run dropped are put back.
         if self.is_of_a_cut_off_run(run, id) {
             self.runs[run].changed += 1;
             return;
@@ -163,7 +169,7 @@ impl World {
             }
             Some(_) => {}
         }
-        // What this run took comes back, whoever wants it and holds a lock by then.
+        // Names that this run dropped are put back even if a deploy has its lock by then.
         let comes_back = ran.removed.contains(id) || self.owes(id);
         if ran.told.contains(id) && !comes_back {
             wrong.push("the engine told that it was wanted since the plan");
@@ -183,17 +189,17 @@ impl World {
         }
         let let_go = self.runs[run].holds.is_none();
         if !comes_back {
-            self.beside_others(run, id, "named", let_go);
+            self.check_undisturbed(run, id, "named", let_go);
         }
     }
 
-    /// Whether a deploy, a pull or a build was seen, or could have been.
-    fn beside_others(&mut self, run: usize, id: &ImageId, what: &str, slow: bool) {
+    /// Checks that no deploy, pull or build was under way that the run could have seen.
+    fn check_undisturbed(&mut self, run: usize, id: &ImageId, what: &str, slow: bool) {
         let ran = &self.runs[run];
         let mut wrong = Vec::new();
-        let looked = ran.looked_around;
+        let asked = ran.asked_refusals;
         if let Some(since) = self.lock.deployer
-            && (self.setting.lock == Some(LockKind::Flock) || since < looked)
+            && (self.setting.lock == Some(LockKind::Flock) || since < asked)
         {
             if slow {
                 self.count("change under way when the lock was let go");
@@ -204,7 +210,7 @@ impl World {
         if self
             .pulls
             .iter()
-            .any(|pull| pull.live.is_some_and(|since| since < looked))
+            .any(|pull| pull.live.is_some_and(|since| since < asked))
         {
             wrong.push("beside a pull that showed its sign");
         }
@@ -229,9 +235,15 @@ impl World {
         }
     }
 
-    /// A name of this image is about to be dropped. `asked_under_lock`: the
-    /// request was sent while the locks were held.
-    pub fn drops(&mut self, run: usize, id: &ImageId, name: &Reference, asked_under_lock: bool) {
+    /// Checks a run that is about to drop a name of this image. `asked_under_lock`: the request
+    /// was sent while the run held the locks.
+    pub fn check_drop(
+        &mut self,
+        run: usize,
+        id: &ImageId,
+        name: &Reference,
+        asked_under_lock: bool,
+    ) {
         self.runs[run].changed += 1;
         let (image, ran) = (&self.engine.images[id], &self.runs[run]);
         let planned = ran
@@ -245,13 +257,13 @@ impl World {
         if !name.is_ours() && !name.is_digest() {
             wrong.push("a tag of somebody's is dropped");
         }
-        // One run may take another's for a left one, where each has a state folder of its own.
+        // Runs with different state folders may take each other's names for left ones.
         let other = &self.runs[1 - run];
         let held = image.tags.iter().any(Reference::is_ours) || other.changed > 0;
         if self.setting.store == Store::Containerd && name.is_digest() && !held {
             wrong.push("a digest reference is dropped, and our name does not hold the image");
         }
-        // Dropped beside other names, ours takes nothing with it.
+        // If the image has other names, it does not go with ours.
         let names = image.tags.len() + image.digests.len();
         let takes_it = !name.is_ours() || names == 1;
         if planned && takes_it && ran.told.contains(id) {
@@ -266,7 +278,7 @@ impl World {
         if !planned && !name.is_ours() {
             wrong.push("a name is dropped of an image that no plan removes");
         }
-        // Names come back whether or not a deploy has its lock by then, and ours goes last.
+        // After names were put back, ours is dropped even if a deploy has its lock by then.
         if takes_it && !asked_under_lock {
             wrong.push("a name is dropped without the locks");
         }
@@ -275,15 +287,16 @@ impl World {
         }
         if !takes_it {
             self.count("a left name of ours dropped");
+            self.came_back.insert(id.clone());
         }
         let let_go = self.runs[run].holds.is_none();
         if planned && takes_it {
-            self.beside_others(run, id, "dropped", let_go);
+            self.check_undisturbed(run, id, "dropped", let_go);
         }
     }
 
-    /// What a delete call did.
-    pub fn went(
+    /// Checks what a delete call did.
+    pub fn check_removal(
         &mut self,
         run: usize,
         name: &Reference,
@@ -324,12 +337,12 @@ impl World {
             {
                 ran.unplanned.insert(id.clone());
             }
-            self.is_it_wanted(run, &id);
+            self.check_not_wanted(run, &id);
         }
     }
 
-    /// An image went: was it still wanted, by anything that could be known?
-    fn is_it_wanted(&mut self, run: usize, id: &ImageId) {
+    /// Checks that a removed image was not wanted, as far as the run could know.
+    fn check_not_wanted(&mut self, run: usize, id: &ImageId) {
         let asked = self.runs[run].asked_swarm;
         let mut wrong = Vec::new();
         if self.engine.used(id) {
@@ -350,7 +363,7 @@ impl World {
         }
     }
 
-    /// Lines for the journal, as the kernel takes them.
+    /// Appends lines to the journal.
     pub fn writes(&mut self, run: usize, records: &[Record], durable: bool) {
         let key = self.key();
         let state = &mut self.states[self.runs[run].state];
@@ -365,39 +378,37 @@ impl World {
         }
         for record in records {
             match &record.what {
-                What::Intent { .. } if durable => {
+                RecordKind::Intent { .. } if durable => {
                     self.runs[run].intended.insert(record.id.clone());
                 }
-                What::Intent { .. } | What::Restored { .. } => {}
-                What::Outcome { result, lost, .. } => {
+                RecordKind::Intent { .. } | RecordKind::Restored { .. } => {}
+                RecordKind::Outcome { result, lost, .. } => {
                     let names = lost.iter().filter_map(Lost::name).cloned();
                     self.runs[run].reported.extend(names);
                     if *result != RemovalResult::Unknown {
                         self.runs[run].closed.insert(record.id.clone());
                     }
-                    self.journalled(run, &record.id, *result);
+                    self.check_journal(run, &record.id, *result);
                 }
             }
         }
     }
 
-    /// The journal must say what the engine did.
-    fn journalled(&mut self, run: usize, id: &ImageId, came: RemovalResult) {
-        let here = self.engine.images.contains_key(id);
+    /// Checks that the journal says what the engine did.
+    fn check_journal(&mut self, run: usize, id: &ImageId, came: RemovalResult) {
+        let image = self.engine.images.get(id);
+        let here = image.is_some_and(|image| !image.without_content);
         let ours = self.runs[run].removed.contains(id);
         match came {
             RemovalResult::Removed if here && !ours => {
                 self.violated(format!("{id} is journalled as removed, and is here"));
             }
-            // Brought back under a tag before it was looked at again, it cannot be
-            // told from one that the engine kept for that tag.
-            // Or under a name that moved on or went while others came back.
+            // The image may have come back under a name that was moved or dropped since then.
             RemovalResult::Skipped if self.setting.store == Store::Containerd => {}
-            RemovalResult::Skipped
-                if self
-                    .engine
-                    .look(id)
-                    .is_some_and(|seen| !seen.tags.is_empty()) => {}
+            // If somebody brought it back under a tag before the run inspected it, the run cannot
+            // know that it was gone. The tag may have been moved since then, or another run, with
+            // a state folder of its own, may have removed the image again.
+            RemovalResult::Skipped if here || self.runs[1 - run].removed.contains(id) => {}
             RemovalResult::Skipped | RemovalResult::Failed
                 if ours && !self.runs[run].unanswered.contains(id) =>
             {
@@ -409,9 +420,9 @@ impl World {
         }
     }
 
-    /// A run has ended of itself: its outcome, its journal and what the engine
-    /// did must be one and the same.
-    pub fn ended(&mut self, run: usize, outcome: &Outcome) {
+    /// Checks a run that was not killed: its outcome, its journal and what the engine did must
+    /// agree.
+    pub fn check_ended(&mut self, run: usize, outcome: &Outcome) {
         let mut wrong = Vec::new();
         let ran = &self.runs[run];
         let said: BTreeSet<&ImageId> = outcome.removed.iter().map(|removed| &removed.id).collect();
@@ -441,7 +452,7 @@ impl World {
             .iter()
             .filter(|id| !ran.removed.contains(**id) && ran.unanswered.is_empty())
         {
-            // Somebody else may have taken it, and one may have brought it again.
+            // Somebody else may have removed it, and somebody may have brought it again.
             let here = self.engine.images.get(*id);
             if here.is_some_and(|image| image.came.is_none_or(|came| came < began)) {
                 wrong.push(format!("the run says that it removed {id}, which is here"));
@@ -481,7 +492,7 @@ impl World {
         for what in wrong {
             self.violated(what);
         }
-        self.all_back(run, outcome);
+        self.check_all_back(run, outcome);
         for (count, what) in [
             (reported, "collateral reported"),
             (silent, "collateral unseen: the answer was lost"),
@@ -509,7 +520,7 @@ impl World {
     }
 }
 
-/// Of a kind of refusal, what it is counted as.
+/// The name under which a kind of refusal is counted.
 pub fn refused(kind: &str) -> &'static str {
     let all = [
         ("deploy-lock", "refused: deploy-lock"),

@@ -1,6 +1,6 @@
-//! Random hosts, histories and policies, and what must hold of every decision
-//! about them. The generator is a cheap one, for a hundred million of them;
-//! what it finds is shrunk by leaving out looks, images and containers.
+//! Random hosts, histories and policies, and what must be true for every decision about them. The
+//! generator is cheap enough for a hundred million decisions. A failure is shrunk by leaving out
+//! surveys, images and containers.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,7 +10,7 @@ use fastrand::Rng;
 use secateur::decide::plan::{Plan, Verdict};
 use secateur::decide::{Trust, decide};
 use secateur::memory::ledger::Ledger;
-use secateur::model::conditions::{ClockReading, Disk, Room};
+use secateur::model::conditions::{ClockReading, Disk, Usage};
 use secateur::model::labels::Labels;
 use secateur::model::reference::Reference;
 use secateur::model::text::Untrusted;
@@ -31,10 +31,10 @@ const IMAGES: usize = 6;
 pub struct Drawn {
     pub policy: Policy,
     pub trust: Trust,
-    pub looks: Vec<Inventory>,
+    pub surveys: Vec<Inventory>,
 }
 
-/// What came of some decisions.
+/// The results of some decisions.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Counts {
     pub decisions: u64,
@@ -188,7 +188,7 @@ fn image(rng: &mut Rng, n: usize, store: Store, now: i64) -> Image {
     image
 }
 
-fn look(rng: &mut Rng, store: Store, version: &str, now: i64) -> Inventory {
+fn survey(rng: &mut Rng, store: Store, version: &str, now: i64) -> Inventory {
     let mut images = BTreeMap::new();
     let mut taken = BTreeSet::new();
     for n in 0..IMAGES {
@@ -243,11 +243,11 @@ fn look(rng: &mut Rng, store: Store, version: &str, now: i64) -> Inventory {
         } else {
             Observed::Known(Disk {
                 path: "/".into(),
-                bytes: Room {
+                bytes: Usage {
                     used,
                     available: 100 - used,
                 },
-                inodes: chance(rng, 30).then(|| Room {
+                inodes: chance(rng, 30).then(|| Usage {
                     used: rng.u64(0..101),
                     available: 50,
                 }),
@@ -266,13 +266,13 @@ pub fn draw(seed: u64, base: &[Policy]) -> Drawn {
         _ => (Store::Graphdriver, "28.5.2"),
     };
     let mut now = 0;
-    let looks = (0..rng.usize(1..6)).map(|_| {
+    let surveys = (0..rng.usize(1..6)).map(|_| {
         now += rng.i64(0..15) * 1000;
         now
     });
-    let looks: Vec<i64> = looks.collect();
+    let surveys: Vec<i64> = surveys.collect();
     let mut policy = drawn_policy(rng, base);
-    // By numbers of its own: what a seed means besides does not change.
+    // Drawn with another generator, so that older seeds keep their histories.
     retain(
         &mut Rng::with_seed(seed ^ 0x7e7a),
         std::time::Duration::from_secs(7),
@@ -285,9 +285,9 @@ pub fn draw(seed: u64, base: &[Policy]) -> Drawn {
         } else {
             Trust::OwnMemory
         },
-        looks: looks
+        surveys: surveys
             .into_iter()
-            .map(|now| look(rng, store, version, now))
+            .map(|now| survey(rng, store, version, now))
             .collect(),
     }
 }
@@ -306,16 +306,16 @@ fn milliseconds(host: &Inventory) -> i64 {
     (host.taken_at - at(0)).num_milliseconds()
 }
 
-/// A look as the naive reading remembers it: events resolved by what each name
-/// meant at this look or the one before.
-fn past(looks: &[Inventory]) -> Vec<Past<'_>> {
+/// Surveys as the naive reading remembers them. An event means the images that had its name at its
+/// survey or at the one before.
+fn past(surveys: &[Inventory]) -> Vec<Past<'_>> {
     let mut past: Vec<Past<'_>> = Vec::new();
-    for (n, host) in looks.iter().enumerate() {
+    for (n, host) in surveys.iter().enumerate() {
         let mut shown = Vec::new();
         for event in &host.events {
             let name = event.image.raw().parse::<Reference>().ok();
             let before = |id: &ImageId| {
-                let then = looks[..n].last().and_then(|look| look.images.get(id));
+                let then = surveys[..n].last().and_then(|survey| survey.images.get(id));
                 let Some((then, name)) = then.zip(name.as_ref()) else {
                     return false;
                 };
@@ -358,24 +358,24 @@ fn claim(holds: bool, what: &str) -> Result<(), String> {
     if holds { Ok(()) } else { Err(what.to_owned()) }
 }
 
-/// Decides at each look of the history and checks all that must hold.
+/// Decides at each survey of the history, and checks all that must be true.
 pub fn check(drawn: &Drawn, seed: u64, counts: &mut Counts) -> Result<(), String> {
     let Drawn {
         policy,
         trust,
-        looks,
+        surveys,
     } = drawn;
     let rng = &mut Rng::with_seed(seed ^ 0x5eed);
-    let past = past(looks);
+    let past = past(surveys);
     let mut ledger = Ledger::empty("e");
-    for (n, host) in looks.iter().enumerate() {
+    for (n, host) in surveys.iter().enumerate() {
         ledger = ledger.observe(host, &clock(host), TimeDelta::zero());
         let plan = decide(policy, host, &ledger, *trust);
         let may_go = naive::may_go(policy, *trust, &past[..=n]);
         let wanted: BTreeSet<_> = may_go.keys().cloned().collect();
         if candidates(&plan) != wanted {
             return Err(format!(
-                "look {n}: may go {:?}, by the naive reading {wanted:?}",
+                "survey {n}: may go {:?}, by the naive reading {wanted:?}",
                 candidates(&plan)
             ));
         }
@@ -386,11 +386,11 @@ pub fn check(drawn: &Drawn, seed: u64, counts: &mut Counts) -> Result<(), String
         let chosen = naive::chosen(policy, host, &may_go);
         if order != chosen {
             return Err(format!(
-                "look {n}: goes {order:?}, by the naive reading {chosen:?}"
+                "survey {n}: goes {order:?}, by the naive reading {chosen:?}"
             ));
         }
         partition(host, &plan)?;
-        variation(drawn, n, &ledger, &plan, rng).map_err(|why| format!("look {n}: {why}"))?;
+        variation(drawn, n, &ledger, &plan, rng).map_err(|why| format!("survey {n}: {why}"))?;
         counts.decisions += 1;
         counts.removals += order.len() as u64;
         counts.held_back += (wanted.len() - order.len()) as u64;
@@ -405,7 +405,8 @@ pub fn check(drawn: &Drawn, seed: u64, counts: &mut Counts) -> Result<(), String
     Ok(())
 }
 
-/// Every image is in the plan once, and is kept for a reason or not at all.
+/// Checks that every image is in the plan once, and that an image is kept exactly if it has a
+/// reason.
 fn partition(host: &Inventory, plan: &Plan) -> Result<(), String> {
     let listed = plan.entries().iter().map(|entry| &entry.image().id);
     claim(
@@ -422,8 +423,7 @@ fn partition(host: &Inventory, plan: &Plan) -> Result<(), String> {
     Ok(())
 }
 
-/// One change of what is known or wanted, drawn at random, and what it may do
-/// to the decision.
+/// Draws one change of what is known or wanted, and checks what it does to the decision.
 #[expect(clippy::too_many_lines, reason = "one arm for each change")]
 fn variation(
     drawn: &Drawn,
@@ -435,9 +435,9 @@ fn variation(
     let Drawn {
         policy,
         trust,
-        looks,
+        surveys,
     } = drawn;
-    let host = &looks[n];
+    let host = &surveys[n];
     let one = id(rng.usize(0..IMAGES));
     let again =
         |policy: &Policy, host: &Inventory, ledger: &Ledger| decide(policy, host, ledger, *trust);
@@ -526,19 +526,19 @@ fn variation(
             )
         }
         6 => {
-            // What a look at one image shows can only keep it.
+            // What an inspection of one image shows can only keep that image.
             let mut shown = host.clone();
             if let Some(image) = shown.images.get_mut(&one)
                 && image.last_tag_time.is_none()
             {
                 image.last_tag_time = Some(Observed::Unknown("unreadable".into()));
             }
-            fewer(&again(policy, &shown, ledger), "a look at one image")
+            fewer(&again(policy, &shown, ledger), "an inspection of one image")
         }
         7 => {
-            // Fewer looks: younger. What is also forgotten is which images are
-            // rollbacks, which names they had, or were asked for by digest; and which
-            // digest once had a tag, and stays no longer.
+            // With fewer surveys, images are younger. The ledger also forgets which images are
+            // rollbacks, which names they had, which were asked for by digest, and which digest
+            // once had a tag, so the policy has none of these rules.
             let policy = Policy {
                 previous: 0,
                 retain: Vec::new(),
@@ -546,13 +546,12 @@ fn variation(
             };
             let since = rng.usize(0..=n);
             let forgets = |from: usize| {
-                let seen = looks[from..=n].iter();
+                let seen = surveys[from..=n].iter();
                 seen.fold(Ledger::empty("e"), |ledger, host| {
                     ledger.observe(host, &clock(host), TimeDelta::zero())
                 })
             };
-            // Which image had a name that went, and is mounted or told of by it,
-            // is known by memory alone.
+            // If a name went, only the ledger knows which image it meant in mounts and events.
             let silent = |host: &Inventory| {
                 let services = match &host.at_work.swarm {
                     Swarm::Manager { images, .. } => &images[..],
@@ -564,7 +563,7 @@ fn variation(
                     && host.containers.iter().all(|c| c.image_mounts.is_empty())
                     && !host.containers.iter().any(|c| by_digest(&c.image))
             };
-            if !looks[..=n].iter().all(silent) || *trust == Trust::EngineDates {
+            if !surveys[..=n].iter().all(silent) || *trust == Trust::EngineDates {
                 return Ok(());
             }
             let whole = decide(&policy, host, ledger, *trust);
@@ -577,7 +576,7 @@ fn variation(
         8 => {
             // A clock that jumped: the remembered dates move with it.
             let jump = TimeDelta::seconds(rng.i64(1..1_000_000));
-            // The engine's own dates do not, so there are none.
+            // The engine's own dates do not move, so there are none.
             let mut undated = host.clone();
             for image in undated.images.values_mut() {
                 (image.dates, image.last_tag_time) = (Dates::default(), None);
@@ -585,9 +584,11 @@ fn variation(
             let whole = again(policy, &undated, ledger);
             let mut later = undated.clone();
             later.taken_at += jump;
-            let before = looks[..n].iter().fold(Ledger::empty("e"), |ledger, host| {
-                ledger.observe(host, &clock(host), TimeDelta::zero())
-            });
+            let before = surveys[..n]
+                .iter()
+                .fold(Ledger::empty("e"), |ledger, host| {
+                    ledger.observe(host, &clock(host), TimeDelta::zero())
+                });
             let moved = before.observe(&later, &clock(&later), jump);
             if *trust == Trust::EngineDates {
                 return Ok(());
@@ -596,9 +597,9 @@ fn variation(
             claim(subset, "a clock that jumped lets more go")
         }
         9 => {
-            // A ledger that grew too long at some look, and at any later one.
+            // A ledger that grew too long at some surveys.
             let mut short = Ledger::empty("e");
-            for host in &looks[..=n] {
+            for host in &surveys[..=n] {
                 short = short.observe(host, &clock(host), TimeDelta::zero());
                 if chance(rng, 50) {
                     short = short.without_names();
@@ -621,8 +622,8 @@ fn variation(
     }
 }
 
-/// The smallest history that still fails: whole looks are left out, then
-/// images, containers and events.
+/// The smallest history that still fails, without surveys, images, containers and events that are
+/// not needed for that.
 pub fn shrink(drawn: Drawn, seed: u64) -> (Drawn, String) {
     let fails = |drawn: &Drawn| check(drawn, seed, &mut Counts::default()).err();
     let mut best = drawn;
@@ -645,24 +646,24 @@ fn smaller(drawn: &Drawn) -> Vec<Drawn> {
         change(&mut copy);
         all.push(copy);
     };
-    for n in 0..drawn.looks.len() {
-        if drawn.looks.len() > 1 {
-            with(&|copy| drop(copy.looks.remove(n)));
+    for n in 0..drawn.surveys.len() {
+        if drawn.surveys.len() > 1 {
+            with(&|copy| drop(copy.surveys.remove(n)));
         }
-        for id in drawn.looks[n].images.keys() {
-            with(&|copy| drop(copy.looks[n].images.remove(id)));
+        for id in drawn.surveys[n].images.keys() {
+            with(&|copy| drop(copy.surveys[n].images.remove(id)));
         }
-        for m in 0..drawn.looks[n].containers.len() {
-            with(&|copy| drop(copy.looks[n].containers.remove(m)));
+        for m in 0..drawn.surveys[n].containers.len() {
+            with(&|copy| drop(copy.surveys[n].containers.remove(m)));
         }
-        for m in 0..drawn.looks[n].events.len() {
-            with(&|copy| drop(copy.looks[n].events.remove(m)));
+        for m in 0..drawn.surveys[n].events.len() {
+            with(&|copy| drop(copy.surveys[n].events.remove(m)));
         }
     }
     all
 }
 
-/// For people: the policy's numbers, and each look with what is not usual.
+/// For people: the policy's numbers, and each survey.
 pub fn show(drawn: &Drawn) -> String {
     use std::fmt::Write as _;
     let policy = &drawn.policy;
@@ -676,10 +677,10 @@ pub fn show(drawn: &Drawn) -> String {
         policy.disk,
         policy.limits
     );
-    for host in &drawn.looks {
+    for host in &drawn.surveys {
         let _ = writeln!(
             out,
-            "look at {} ms, {:?}",
+            "survey at {} ms, {:?}",
             milliseconds(host),
             host.at_work.swarm
         );

@@ -1,12 +1,13 @@
-//! A model of an engine: its images and their names, containers and image
-//! mounts, and the events that it remembers. It does what the real ones do
-//! when a name is given or dropped; tests/engines/engine_model.rs holds it against
-//! them. It knows nothing of secateur.
+//! A model of an engine: its images and their names, containers and image mounts, and the events
+//! that it remembers. It does what real engines do when a name is given or dropped, and
+//! tests/engines/engine_model.rs compares it with them. It knows nothing of secateur.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use chrono::{DateTime, Utc};
-use secateur::engine::{Claim, Descriptor, Did, Dropped, Failure, Inspected, Leads, Meanwhile};
+use secateur::engine::{
+    Claim, Descriptor, Dropped, Failure, ImageAction, ImageEvent, Inspected, Leads,
+};
 use secateur::model::reference::Reference;
 use secateur::model::text::Untrusted;
 use secateur::model::{Bytes, Container, Dates, Event, EventKind, Image, ImageId, Observed, Store};
@@ -18,8 +19,7 @@ const EVENTS: usize = 256;
 #[derive(Debug, Clone, Default)]
 pub struct Stored {
     pub tags: BTreeSet<Reference>,
-    /// On the containerd store only pins; what it makes up from tags is not
-    /// kept.
+    /// On the containerd store only real ones, without those that it makes up from tags.
     pub digests: BTreeSet<Reference>,
     pub parent: Option<ImageId>,
     pub created: Option<DateTime<Utc>>,
@@ -27,20 +27,20 @@ pub struct Stored {
     pub tagged: Option<DateTime<Utc>>,
     pub labels: BTreeMap<String, Untrusted>,
     pub size: u64,
-    /// A delete call has decided that it goes.
+    /// A delete call has decided to remove it.
     pub going: bool,
     /// The containerd store took an index that leads to it, without its content.
-    pub hollow: bool,
+    pub without_content: bool,
 }
 
 /// A container in any state.
 #[derive(Debug, Clone)]
 pub struct Held {
     pub number: u64,
-    /// As its image was named.
+    /// The name by which its image was given.
     pub text: String,
     pub image: ImageId,
-    /// Images mounted into it, as named and as meant.
+    /// Images mounted into it: the names given, and the images meant.
     pub mounts: Vec<(String, ImageId)>,
 }
 
@@ -49,13 +49,13 @@ pub struct Held {
 pub struct Happened {
     pub event: Event,
     pub image: ImageId,
-    /// By a clock that nobody sets.
+    /// By the monotonic clock.
     pub moment: i64,
-    /// A run's own doing.
+    /// Whether a run caused it.
     pub by_run: bool,
 }
 
-/// How far a delete call is that drops a name.
+/// A delete call that drops a name, after its first half.
 #[derive(Debug)]
 pub enum Dropping {
     /// The image stays: it has other names, or something keeps it.
@@ -64,23 +64,22 @@ pub enum Dropping {
     Decided(ImageId, Dropped, u64),
 }
 
-/// The engine.
 #[derive(Debug, Clone)]
 pub struct Engine {
     pub store: Store,
     pub images: BTreeMap<ImageId, Stored>,
     pub containers: Vec<Held>,
     pub events: VecDeque<Happened>,
-    /// The same events, as they tell image and name.
-    pub done: VecDeque<Meanwhile>,
+    /// The same events, with image and name.
+    pub done: VecDeque<ImageEvent>,
     made: u64,
-    /// On the containerd store: older than 28, so no image tells its descriptor.
+    /// On the containerd store: older than 28, so images have no descriptor.
     pub old: bool,
     /// How often it was started.
     pub starts: u64,
 }
 
-/// What time it is, by the wall and by a clock that nobody sets.
+/// A moment, by the wall clock and by the monotonic clock.
 #[derive(Debug, Clone, Copy)]
 pub struct Moment {
     pub wall: DateTime<Utc>,
@@ -118,14 +117,14 @@ impl Engine {
         }
     }
 
-    fn tell(&mut self, now: Moment, what: Did) {
-        self.done.push_back(Meanwhile { at: now.wall, what });
+    fn tell(&mut self, now: Moment, what: ImageAction) {
+        self.done.push_back(ImageEvent { at: now.wall, what });
         if self.done.len() > EVENTS {
             self.done.pop_front();
         }
     }
 
-    /// What it told of last was a run's own doing.
+    /// Marks the last event as caused by a run.
     pub fn by_run(&mut self) {
         let Some(last) = self
             .events
@@ -141,18 +140,18 @@ impl Engine {
         }
     }
 
-    /// Content comes without a name, unless it is here.
+    /// Stores an image without a name, unless it is here.
     pub fn store(&mut self, now: Moment, id: &ImageId, new: Stored) {
         let came = Some(now.wall);
         let here = self
             .images
             .entry(id.clone())
             .or_insert(Stored { came, ..new });
-        here.hollow = false;
+        here.without_content = false;
     }
 
-    /// On the containerd store a digest reference also means the image of that digest
-    /// where any tag of its repository leads to it.
+    /// On the containerd store a digest reference also means the image with that digest if any tag
+    /// of its repository leads to it.
     pub fn holder(&self, name: &Reference) -> Option<&ImageId> {
         let has = |image: &Stored| image.tags.contains(name) || image.digests.contains(name);
         let named = self.images.iter().find(|(_, image)| has(image));
@@ -172,8 +171,8 @@ impl Engine {
         here.filter(|_| self.store == Store::Containerd)
     }
 
-    /// Whose image a text names: an id, a tag or a digest reference; of
-    /// `name:tag@digest` the digest counts.
+    /// The image that a text names: an id, a tag or a digest reference. In `name:tag@digest` the
+    /// digest decides.
     pub fn resolve(&self, text: &str) -> Option<ImageId> {
         if let Ok(id) = text.parse::<ImageId>() {
             return self.images.contains_key(&id).then_some(id);
@@ -183,7 +182,7 @@ impl Engine {
         self.holder(&plain).cloned()
     }
 
-    /// `docker tag`: moves the name here from whatever has it.
+    /// `docker tag`: takes the name from any image that has it.
     pub fn tag(&mut self, now: Moment, id: &ImageId, name: &Reference) -> Result<(), Failure> {
         if !self.images.contains_key(id) {
             return Err(Failure::NotFound);
@@ -195,7 +194,7 @@ impl Engine {
         self.note(now, id.to_string(), id, EventKind::Named);
         if !name.is_ours() {
             let (image, name) = (id.clone(), name.clone());
-            self.tell(now, Did::Tag(Claim { image, name }));
+            self.tell(now, ImageAction::Tag(Claim { image, name }));
         }
         Ok(())
     }
@@ -209,14 +208,14 @@ impl Engine {
         self.note(now, id.to_string(), id, EventKind::Loaded);
     }
 
-    /// `docker load` of an index that leads to an image by one name, and holds no content:
-    /// the containerd store takes it, whether the image is here or not.
+    /// `docker load` of an index that gives an image a name and has no content. The containerd
+    /// store accepts it even if the image is not here.
     pub fn load_index(&mut self, now: Moment, id: &ImageId, name: &Reference) {
         if !self.images.contains_key(id) {
-            let (came, hollow) = (Some(now.wall), true);
+            let (came, without_content) = (Some(now.wall), true);
             let new = Stored {
                 came,
-                hollow,
+                without_content,
                 ..Stored::default()
             };
             self.images.insert(id.clone(), new);
@@ -239,7 +238,7 @@ impl Engine {
         self.note(now, name, id, EventKind::Pulled);
     }
 
-    /// What a pull writes, of which it has not told yet.
+    /// A pull gives names, before its event.
     pub fn named_by_pull(
         &mut self,
         now: Moment,
@@ -271,7 +270,7 @@ impl Engine {
         let containerd = self.store == Store::Containerd;
         for (other, image) in &mut self.images {
             if other != id && image.tags.remove(name) && containerd {
-                // Its record as a dangling image is as new as that.
+                // The store's record of the dangling image has the same date.
                 image.tagged = Some(now.wall);
             }
         }
@@ -296,10 +295,10 @@ impl Engine {
             .any(|image| image.parent.as_ref() == Some(id))
     }
 
-    /// The first half of `DELETE /images/{name}?noprune=1`: what the engine
-    /// decides, and the name that goes at once where the image stays.
+    /// The first half of `DELETE /images/{name}?noprune=1`: the engine decides. If the image stays,
+    /// the name goes now.
     pub fn begin_drop(&mut self, now: Moment, name: &Reference) -> Result<Dropping, Failure> {
-        // An image without a name goes by any digest reference on the containerd store.
+        // The containerd store removes an image without a name by any digest reference.
         let nameless = || {
             let found = self.by_digest(name);
             found.filter(|(_, image)| image.tags.is_empty() && image.digests.is_empty())
@@ -330,7 +329,7 @@ impl Engine {
         dropped.untagged.push(name.familiar());
         image.tags.remove(name);
         image.digests.remove(name);
-        // With the last tag of a repository go its digest references.
+        // The digest references of a repository go with its last tag.
         let same = |other: &Reference| other.repository() == name.repository();
         if !name.is_digest() && !image.tags.iter().any(same) {
             let (with_it, stay) = std::mem::take(&mut image.digests)
@@ -361,8 +360,8 @@ impl Engine {
         let used = self.used(id);
         let image = self.images.get_mut(id).ok_or(Failure::NotFound)?;
         let same = |other: &Reference| other.repository() == name.repository();
-        // A digest reference stands for every name of its repository, and goes
-        // with the last tag there.
+        // A digest reference stands for every name of its repository, and goes with the last tag of
+        // it.
         let mut others = image.tags.iter().filter(|other| *other != name);
         let with_pins = name.is_digest() || !others.any(same);
         let tags = image
@@ -381,11 +380,11 @@ impl Engine {
             untagged: goes.iter().map(Reference::familiar).collect(),
             deleted: Vec::new(),
         };
-        // Each event tells the image and the name.
+        // Each event has the image and the name.
         for name in &goes {
             self.note(now, id.to_string(), id, EventKind::Named);
             self.note(now, name.familiar(), id, EventKind::Named);
-            self.tell(now, Did::Untag(id.clone(), Some(name.clone())));
+            self.tell(now, ImageAction::Untag(id.clone(), Some(name.clone())));
         }
         if last {
             let mut dropped = dropped;
@@ -396,8 +395,8 @@ impl Engine {
         Ok(Dropping::Done(dropped))
     }
 
-    /// The second half: the image goes, with every name that it got meanwhile.
-    /// `None`: the engine ended meanwhile, and the image stayed.
+    /// The second half: the image goes with every name that it got meanwhile. `None` if the engine
+    /// was restarted meanwhile: then the image stayed.
     pub fn end_drop(&mut self, dropping: Dropping) -> Option<Dropped> {
         match dropping {
             Dropping::Done(dropped) => Some(dropped),
@@ -444,7 +443,7 @@ impl Engine {
         }
     }
 
-    /// Loses what it keeps in memory alone.
+    /// Loses what is only in memory.
     pub fn restart(&mut self) {
         self.events.clear();
         self.done.clear();
@@ -454,7 +453,7 @@ impl Engine {
         }
     }
 
-    // ---- as secateur's own reading of an engine gives it
+    // ---- as secateur reads a real engine
 
     pub fn list(&self) -> BTreeMap<ImageId, Image> {
         let images = self.images.iter();
@@ -496,7 +495,7 @@ impl Engine {
             stays: None,
             labels: stored.labels.clone().into(),
             incomplete: stored
-                .hollow
+                .without_content
                 .then(|| "its content is not here".to_owned().into()),
         }
     }
@@ -528,7 +527,7 @@ impl Engine {
     pub fn leads(&self, name: &Reference) -> Leads {
         match self.holder(name) {
             None => Leads::Nowhere,
-            Some(id) if self.images[id].hollow => Leads::ToNothing,
+            Some(id) if self.images[id].without_content => Leads::ToNothing,
             Some(_) => Leads::ToAnImage,
         }
     }
@@ -550,8 +549,8 @@ impl Engine {
     }
 }
 
-/// Whether the engine takes all names of an image for one: a tag with the
-/// digest reference of its repository, or one name alone.
+/// Whether the engine counts all names of an image as one: a single name, or a tag with the digest
+/// reference of its repository.
 fn is_single(image: &Stored) -> bool {
     let repositories: BTreeSet<String> = image
         .tags

@@ -1,6 +1,5 @@
-//! One run of secateur over the model: the real survey, the real decision, the
-//! real guards and the real prune, each of whose calls is a place where the
-//! others step in, where the engine fails, or where the run dies.
+//! One run of secateur on the simulated host, with the real survey, decision, guards and prune. At
+//! each of its calls others may act, the engine may fail, or the run may be killed.
 
 use std::cell::{RefCell, RefMut};
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,39 +11,38 @@ use chrono::{DateTime, Utc};
 use secateur::decide::Trust;
 use secateur::decide::plan::Verdict;
 use secateur::engine::{
-    Contents, Descriptor, Dropped, EngineError, Failure, Inspected, Leads, Meanwhile,
+    Contents, Descriptor, Dropped, EngineError, Failure, ImageEvent, Inspected, Leads,
 };
 use secateur::exit::Fault;
 use secateur::guard::{self, Activity, Refusal};
 use secateur::memory::clock::Clock;
 use secateur::memory::journal::Record;
 use secateur::memory::ledger::Ledger;
-use secateur::memory::state::Known;
+use secateur::memory::state::Remembered;
 use secateur::model::conditions::{ClockReading, Disk};
 use secateur::model::reference::Reference;
 use secateur::model::{AtWork, Container, Event, Image, ImageId, Observed, Store, Swarm};
 use secateur::prune::{Engine, Host};
-use secateur::survey::{NoSurvey, Sources, survey_of};
+use secateur::survey::{Sources, SurveyError, survey_of};
 
 use crate::engine::Dropping;
 use crate::schedule::{Injection, Point, What};
 use crate::world::World;
 
-/// What a run that is killed unwinds with.
+/// The panic payload of a killed run.
 pub struct Killed {
     pub power_cut: bool,
 }
 
-/// The world as one run meets it.
+/// One run and its access to the world.
 #[derive(Clone)]
 pub struct Meeting {
     world: Rc<RefCell<World>>,
-    /// Which of the runs under way.
     run: usize,
-    /// Since which start of the host.
+    /// The start of the host on which it runs.
     boot: u32,
     injections: Rc<Vec<Injection>>,
-    /// When another run may go on first.
+    /// A bit for each request: whether another run may go on first.
     turns: Rc<RefCell<u64>>,
     ledger: Rc<RefCell<Option<Ledger>>>,
 }
@@ -82,16 +80,16 @@ impl Meeting {
         *self.ledger.borrow_mut() = Some(ledger.clone());
     }
 
-    /// A place that is no call of the program's own traits.
+    /// A point that is no call of the program's traits.
     pub fn point(&self, point: Point) {
         self.at(point);
     }
 
-    /// Everything that is to happen before this call.
+    /// Does everything that is to happen before this call.
     fn at(&self, point: Point) -> Wrong {
         let mut world = self.world();
         if world.boot != self.boot {
-            // Power was cut beside another run.
+            // The power was cut during another run.
             drop(world);
             resume_unwind(Box::new(Killed { power_cut: false }));
         }
@@ -138,22 +136,23 @@ impl Meeting {
                 What::JournalFull => wrong.journal_full = true,
             }
         }
-        world.settles();
-        world.remembers(self.run);
+        world.forget_returned();
+        world.check_remembered(self.run);
         if world.down > 0 && is_request(point) {
             world.down -= 1;
             wrong.fails = Some((Failure::Lost, false));
         }
         drop(world);
-        self.tells(point);
+        self.tell(point);
         wrong
     }
 
-    fn tells(&self, point: Point) {
+    fn tell(&self, point: Point) {
         let run = self.run;
         self.world().tell(|| format!("  run {run}: {point:?}"));
     }
 
+    /// Lets another run go on, or another request of this run.
     async fn gives_way(&self) {
         let turn = {
             let mut turns = self.turns.borrow_mut();
@@ -165,7 +164,7 @@ impl Meeting {
         }
     }
 
-    /// One request: others first, then what goes wrong, then its work.
+    /// One request: first others act, then it may fail, then it does its work.
     async fn call<T>(
         &self,
         point: Point,
@@ -175,18 +174,72 @@ impl Meeting {
         let wrong = self.at(point);
         wrong.before(point).await?;
         let done = work(&mut self.world()).map_err(|kind| error(point, kind));
+        self.gives_way().await;
         wrong.after(point).await?;
         done
     }
 
-    fn around(&self, now: &ClockReading, ledger: &Ledger, at_work: AtWork) -> Activity {
+    /// The drop itself. `let_go_before`: the run sent the request without the locks.
+    async fn drops(&self, name: &Reference, let_go_before: bool) -> Result<Dropped, EngineError> {
+        let wrong = self.at(Point::DropName);
+        wrong.before(Point::DropName).await?;
+        let (held, begun) = {
+            let mut world = self.world();
+            let (id, now) = (world.engine.holder(name).cloned(), world.moment());
+            let id = id.filter(|id| !world.engine.images[id].without_content);
+            if let Some(id) = &id {
+                world.check_drop(self.run, id, name, !let_go_before);
+            }
+            let begun = world.engine.begin_drop(now, name);
+            if begun.is_ok() {
+                world.engine.by_run();
+            }
+            (id, begun)
+        };
+        let dropping = begun.map_err(|kind| {
+            self.world().count("drop refused by the engine");
+            error(Point::DropName, kind)
+        })?;
+        if let Dropping::Decided(id, ..) = &dropping {
+            self.world().runs[self.run].at = Some(id.clone());
+            self.at(Point::Window);
+            self.gives_way().await;
+        }
+        let dropped = {
+            let mut world = self.world();
+            let lost = match &dropping {
+                Dropping::Decided(id, ..) => {
+                    world.engine.images.get(id).map(|image| image.tags.clone())
+                }
+                Dropping::Done(_) => None,
+            };
+            let Some(dropped) = world.engine.end_drop(dropping) else {
+                return Err(error(Point::DropName, Failure::Lost));
+            };
+            let answer_lost = matches!(wrong.fails, Some((_, true)));
+            match &held {
+                Some(id) => {
+                    world.record_untied(self.run, name, id, &dropped);
+                    let lost = lost.unwrap_or_default();
+                    world.check_removal(self.run, name, &dropped, &lost, answer_lost);
+                }
+                None => world.count("a name that leads to nothing dropped"),
+            }
+            dropped
+        };
+        self.gives_way().await;
+        wrong.after(Point::DropName).await?;
+        Ok(dropped)
+    }
+
+    fn activity_of(&self, now: &ClockReading, ledger: &Ledger, at_work: AtWork) -> Activity {
         let world = self.world();
-        let sights = world.lock_sights(self.run);
+        let readings = world.lock_readings(self.run);
         Activity {
             at: now.wall,
             clock: Clock::between(ledger.clock(), now),
-            locks: sights,
-            standing: ledger.standing().clone(),
+            locks: readings,
+            causes_since: ledger.causes_since().clone(),
             pulls: world.signs(),
             at_work,
         }
@@ -235,13 +288,13 @@ fn is_request(point: Point) -> bool {
             | P::Inspect
             | P::Swarm
             | P::Builds
-            | P::Look
+            | P::InspectAgain
             | P::NameOurs
             | P::DropName
             | P::PutBack
             | P::Leads
             | P::Containers
-            | P::Happened
+            | P::EventsAgain
             | P::Meanwhile
     )
 }
@@ -256,8 +309,8 @@ impl Sources for Meeting {
     }
 
     fn activity(&self, now: &ClockReading, ledger: &Ledger, at_work: AtWork) -> Activity {
-        self.at(Point::Around);
-        self.around(now, ledger, at_work)
+        self.at(Point::Activity);
+        self.activity_of(now, ledger, at_work)
     }
 
     async fn contents(&self) -> Result<Contents, EngineError> {
@@ -290,7 +343,7 @@ impl Sources for Meeting {
             let Some(since) = since else {
                 return Ok(Vec::new());
             };
-            world.notes_what_events_show(run);
+            world.record_events(run);
             let since = (since - chrono::TimeDelta::seconds(1)).min(until);
             let events = world.engine.events.iter().map(|happened| &happened.event);
             Ok(events
@@ -326,18 +379,19 @@ impl Sources for Meeting {
 impl Engine for Meeting {
     async fn inspect(&self, id: &ImageId) -> Result<Option<Inspected>, EngineError> {
         self.world().runs[self.run].at = Some(id.clone());
-        self.call(Point::Look, |world| Ok(world.engine.look(id)))
+        self.call(Point::InspectAgain, |world| Ok(world.engine.look(id)))
             .await
     }
 
     async fn name_ours(&self, id: &ImageId) -> Result<Reference, EngineError> {
         let (run, ours) = (self.run, Reference::ours(id));
+        self.world().runs[run].at = Some(id.clone());
         let asked_under_lock = self.world().runs[run].holds.is_some();
         self.call(Point::NameOurs, |world| {
-            world.names(run, id, asked_under_lock);
+            world.check_naming(run, id, asked_under_lock);
             let now = world.moment();
             world.engine.tag(now, id, &ours)?;
-            // Engines tell of it; secateur does not read its own names there.
+            // Real engines have this event, but secateur ignores events with its own names.
             world.engine.events.pop_back();
             world.count("our own name given");
             Ok(ours.clone())
@@ -346,54 +400,22 @@ impl Engine for Meeting {
     }
 
     async fn drop_name(&self, name: &Reference) -> Result<Dropped, EngineError> {
-        self.gives_way().await;
-        let wrong = self.at(Point::DropName);
         let let_go_before = self.world().runs[self.run].holds.is_none();
-        wrong.before(Point::DropName).await?;
-        let (held, begun) = {
-            let mut world = self.world();
-            let (id, now) = (world.engine.holder(name).cloned(), world.moment());
-            let id = id.filter(|id| !world.engine.images[id].hollow);
-            if let Some(id) = &id {
-                world.drops(self.run, id, name, !let_go_before);
-            }
-            let begun = world.engine.begin_drop(now, name);
-            if begun.is_ok() {
-                world.engine.by_run();
-            }
-            (id, begun)
-        };
-        let dropping = begun.map_err(|kind| {
-            self.world().count("drop refused by the engine");
-            error(Point::DropName, kind)
-        })?;
-        if let Dropping::Decided(..) = &dropping {
-            self.at(Point::Window);
+        self.gives_way().await;
+        let dropped = self.world().engine.holder(name).cloned();
+        if dropped.is_some() {
+            self.world().runs[self.run].at = dropped;
         }
-        let dropped = {
+        {
             let mut world = self.world();
-            let lost = match &dropping {
-                Dropping::Decided(id, ..) => {
-                    world.engine.images.get(id).map(|image| image.tags.clone())
-                }
-                Dropping::Done(_) => None,
-            };
-            let Some(dropped) = world.engine.end_drop(dropping) else {
-                return Err(error(Point::DropName, Failure::Lost));
-            };
-            let answer_lost = matches!(wrong.fails, Some((_, true)));
-            match &held {
-                Some(id) => {
-                    world.unties(self.run, name, id, &dropped);
-                    let lost = lost.unwrap_or_default();
-                    world.went(self.run, name, &dropped, &lost, answer_lost);
-                }
-                None => world.count("a name that leads to nothing dropped"),
+            world.runs[self.run].dropping += 1;
+            if world.runs[self.run].dropping > 1 {
+                world.count("several drops under way");
             }
-            dropped
-        };
-        wrong.after(Point::DropName).await?;
-        Ok(dropped)
+        }
+        let dropped = self.drops(name, let_go_before).await;
+        self.world().runs[self.run].dropping -= 1;
+        dropped
     }
 
     async fn leads(&self, name: &Reference) -> Result<Leads, EngineError> {
@@ -403,14 +425,14 @@ impl Engine for Meeting {
 
     async fn put_back_tag(&self, id: &ImageId, tag: &Reference) -> Result<(), EngineError> {
         let run = self.run;
-        // Who has it before this call was made, could be seen.
+        // The run could see who had it before this call.
         let elsewhere = self.world().led_elsewhere(run, id, tag);
         self.call(Point::PutBack, |world| {
-            world.puts_back(run, id, tag, elsewhere);
-            world.gives(run, id, tag);
+            world.check_put_back(run, id, tag, elsewhere);
+            world.record_given(run, id, tag);
             world.engine.tag(world.moment(), id, tag)?;
             world.engine.by_run();
-            world.settles();
+            world.forget_returned();
             Ok(())
         })
         .await
@@ -424,11 +446,11 @@ impl Engine for Meeting {
         let (run, id) = (self.run, &descriptor.digest);
         self.call(Point::PutBack, |world| {
             for name in names {
-                world.puts_back(run, id, name, false);
+                world.check_put_back(run, id, name, false);
                 world.engine.load_index(world.moment(), id, name);
                 world.engine.by_run();
             }
-            world.settles();
+            world.forget_returned();
             Ok(())
         })
         .await
@@ -459,19 +481,20 @@ impl Engine for Meeting {
 
     async fn events(&self, since: DateTime<Utc>) -> Result<Vec<Event>, EngineError> {
         let run = self.run;
-        self.call(Point::Happened, |world| {
+        self.call(Point::EventsAgain, |world| {
             let until = world.wall();
             let since = (since - chrono::TimeDelta::seconds(1)).min(until);
             let events = world.engine.events.iter().map(|happened| &happened.event);
             let new = events.filter(|event| event.at >= since && event.at <= until);
             let new: Vec<Event> = new.cloned().collect();
-            world.told(run, &new);
+            world.record_wanted(run, &new);
+            world.runs[run].heard = world.steady();
             Ok(new)
         })
         .await
     }
 
-    async fn meanwhile(&self, since: DateTime<Utc>) -> Result<Vec<Meanwhile>, EngineError> {
+    async fn meanwhile(&self, since: DateTime<Utc>) -> Result<Vec<ImageEvent>, EngineError> {
         let told = self.call(Point::Meanwhile, |world| {
             let until = world.wall();
             let done = world.engine.done.iter();
@@ -485,26 +508,33 @@ impl Engine for Meeting {
 
     async fn candidates(&self) -> Result<BTreeSet<ImageId>, EngineError> {
         candidates(self).await.map_err(|why| match why {
-            NoSurvey::Contradiction(_) => error(Point::ListImages, Failure::Contradiction),
-            NoSurvey::Fault(_) => error(Point::ListImages, Failure::Lost),
+            SurveyError::Contradiction(_) => error(Point::ListImages, Failure::Contradiction),
+            SurveyError::Fault(_) => error(Point::ListImages, Failure::Lost),
         })
     }
 }
 
-/// What nothing keeps by a survey of now, which goes by this run's own memory.
-async fn candidates(meeting: &Meeting) -> Result<BTreeSet<ImageId>, NoSurvey> {
+/// Images that nothing keeps, by a new survey with this run's own ledger.
+async fn candidates(meeting: &Meeting) -> Result<BTreeSet<ImageId>, SurveyError> {
     let (facts, policy, ledger) = {
         let world = meeting.world();
         let ledger = meeting.ledger.borrow();
         let ledger = ledger.clone().expect("a run has a ledger");
         (world.facts(), world.policy.clone(), ledger)
     };
-    let known = Known {
+    let remembered = Remembered {
         ledger: &ledger,
         intended: &BTreeMap::default(),
         resisting: &BTreeSet::default(),
     };
-    let seen = Box::pin(survey_of(meeting, &facts, &policy, known, Trust::OwnMemory)).await?;
+    let seen = Box::pin(survey_of(
+        meeting,
+        &facts,
+        &policy,
+        remembered,
+        Trust::OwnMemory,
+    ))
+    .await?;
     meeting.world().count("survey after a deploy in mid-run");
     let free = seen.plan.entries().iter();
     let free = free.filter(|entry| entry.verdict() != Verdict::Keep);
@@ -518,14 +548,14 @@ impl Host for Meeting {
         }
         self.at(Point::Hold);
         let mut world = self.world();
-        let looked = guard::held_locks(
+        let held = guard::held_locks(
             &world.policy,
             world.wall(),
-            &world.lock_sights(self.run),
-            &secateur::model::conditions::Standing::new(),
+            &world.lock_readings(self.run),
+            &secateur::model::conditions::CausesSince::new(),
         );
-        if !looked.is_empty() {
-            return Err(looked);
+        if !held.is_empty() {
+            return Err(held);
         }
         let steady = world.steady();
         world.runs[self.run].holds = Some(steady);
@@ -567,12 +597,12 @@ impl Host for Meeting {
         self.at(Point::Refusals);
         let now = {
             let mut world = self.world();
-            world.runs[self.run].looked_around = world.tick;
+            world.runs[self.run].asked_refusals = world.tick;
             world.clock()
         };
         let ledger = self.ledger.borrow();
         let ledger = ledger.as_ref().expect("a run has a ledger");
-        let activity = self.around(&now, ledger, at_work.clone());
+        let activity = self.activity_of(&now, ledger, at_work.clone());
         guard::refusals(&self.world().policy, &activity)
     }
 

@@ -1,10 +1,10 @@
-//! Searches by machine for counter-examples: a million random decisions, and
-//! whole hosts whose every actor steps between any two calls of a real run.
+//! Searches for counter-examples: random decisions, and whole simulated hosts on which anybody may
+//! act between any two calls of a real run.
 //!
-//! `SECATEUR_DECISIONS` and `SECATEUR_INTERLEAVINGS` say how many; without them
-//! a few are tried. `SECATEUR_SEED` says where to begin.
+//! `SECATEUR_DECISIONS` and `SECATEUR_INTERLEAVINGS` set how many; the default is small.
+//! `SECATEUR_SEED` sets the first seed.
 
-// What is only for one of the tests that use it.
+// engine.rs is also in tests/engines. Each of the two programs uses only parts of it.
 #![allow(dead_code)]
 
 mod checks;
@@ -32,7 +32,7 @@ fn number(name: &str, otherwise: u64) -> u64 {
     })
 }
 
-/// Hands out numbers from `first` on to every core, until `enough` says so.
+/// Calls `work` on every core with the numbers from `first` on, until it returns false.
 fn on_every_core<T: Default + Send>(
     first: u64,
     work: impl Fn(u64, &mut T) -> bool + Sync,
@@ -60,7 +60,7 @@ fn every_decision_is_what_a_naive_reading_allows_and_less_knowledge_keeps_more()
     let first = number("SECATEUR_SEED", 1);
     let failed: Mutex<Option<u64>> = Mutex::new(None);
     let so_far = AtomicU64::new(0);
-    // Each seed is one history, and one decision at each of its looks.
+    // Each seed is one history, with one decision at each of its surveys.
     let work = |seed: u64, counts: &mut Counts| {
         let before = counts.decisions;
         let drawn = decisions::draw(seed, &base);
@@ -91,13 +91,14 @@ fn every_decision_is_what_a_naive_reading_allows_and_less_knowledge_keeps_more()
     assert!(counts.removals > 0 && counts.held_back > 0, "{counts:?}");
 }
 
-/// What must happen now and then, or the simulation proves nothing.
-const MUST_HAPPEN: [&str; 49] = [
+/// Each of these must happen at least once, or the simulation proves nothing.
+const MUST_HAPPEN: [&str; 50] = [
     "candidate",
     "image removed",
     "image skipped",
     "image failed",
     "our own name given",
+    "several drops under way",
     "a left name of ours dropped",
     "drop refused by the engine",
     "a tag lost inside a delete call",
@@ -119,7 +120,7 @@ const MUST_HAPPEN: [&str; 49] = [
     "run: engine lost",
     "run: surprised",
     "run: journal lost",
-    "run: no look, the engine failed",
+    "run: no survey, the engine failed",
     "refused: deploy-lock",
     "refused: pull",
     "refused: build",
@@ -146,13 +147,17 @@ const MUST_HAPPEN: [&str; 49] = [
 
 type Counted = std::collections::BTreeMap<&'static str, u64>;
 
-fn plays(case: &schedule::Case, base: &[secateur::policy::Policy], told: bool) -> runs::Played {
+fn plays(
+    case: &schedule::Case,
+    base: &[secateur::policy::Policy],
+    with_story: bool,
+) -> runs::Played {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()
         .expect("a runtime");
-    runtime.block_on(runs::play(case, base, told))
+    runtime.block_on(runs::play(case, base, with_story))
 }
 
 /// The smallest history that still breaks an invariant.

@@ -1,6 +1,6 @@
-//! A second reading of the policy, written apart from `decide` and for
-//! plainness alone: from every look that was ever had, not from a ledger, and
-//! with every age reckoned anew. It says what may go, and since when.
+//! A second reading of the policy, written independently of `decide`, and as simple as possible:
+//! from all earlier surveys instead of a ledger, with every age computed again. It says what may
+//! go, and for how long it has been unneeded.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,19 +14,19 @@ use secateur::model::{
 };
 use secateur::policy::{DigestPinned, Policy};
 
-/// One look at a host that was remembered.
+/// One survey that the naive reading remembers.
 #[derive(Clone)]
 pub struct Past<'a> {
-    /// When, in milliseconds by a clock that nobody sets.
+    /// When, in milliseconds by the monotonic clock.
     pub at: i64,
-    /// What was there.
     pub host: Cow<'a, Inventory>,
-    /// What was shown to be wanted in between, and when.
+    /// Images that events since the last survey show to be wanted, and when.
     pub shown: Vec<(ImageId, i64)>,
-    /// What happened as well, and no look can be told of.
+    /// The same from events that no survey can get.
     pub hidden: Vec<(ImageId, i64)>,
-    /// What happened before the clock was seen to be set back, and can be told of
-    /// when it is there again, by the engine's start of then.
+    /// The same from events before the clock was set back. A later survey can get them when the
+    /// clock has reached their dates again, unless the engine was restarted: `start` counts its
+    /// starts.
     pub late: Vec<(ImageId, i64)>,
     pub start: u64,
 }
@@ -35,7 +35,7 @@ struct Reading<'a> {
     policy: &'a Policy,
     trust: Trust,
     past: &'a [Past<'a>],
-    /// For each look, what something referred to.
+    /// For each survey, the images that something referred to.
     used: Vec<BTreeSet<&'a ImageId>>,
     tags_now: BTreeSet<&'a Reference>,
     parents: BTreeSet<&'a ImageId>,
@@ -47,10 +47,9 @@ struct Longest {
     previous: usize,
 }
 
-/// What may go by the last of these looks, and how many milliseconds it has
-/// been unneeded.
+/// What may go by the last of these surveys, and for how many milliseconds it has been unneeded.
 pub fn may_go(policy: &Policy, trust: Trust, past: &[Past<'_>]) -> BTreeMap<ImageId, i64> {
-    let now = &past.last().expect("a look").host;
+    let now = &past.last().expect("a survey").host;
     let mut reading = Reading {
         policy,
         trust,
@@ -89,7 +88,7 @@ pub fn chosen(policy: &Policy, host: &Inventory, may_go: &BTreeMap<ImageId, i64>
     let inodes_are_few = disk
         .inodes
         .is_none_or(|inodes| inodes.used_percent() <= limits.stop_below_percent);
-    // What did not start the run does not hold up its end.
+    // A limit that did not start the run does not keep it from ending.
     let full = limits.start_above_percent == 0.0 || fullest > limits.start_above_percent;
     let enough = |freed: u64| {
         let percent = (used as f64 - freed as f64) * 100.0 / (used as f64 + free as f64);
@@ -114,7 +113,7 @@ pub fn chosen(policy: &Policy, host: &Inventory, may_go: &BTreeMap<ImageId, i64>
     chosen
 }
 
-/// Oldest first, and what the engine would not let go at the end.
+/// Oldest first. Images that the engine refused to remove come last.
 fn in_order<'a>(host: &Inventory, may_go: &'a BTreeMap<ImageId, i64>) -> Vec<&'a ImageId> {
     let mut order: Vec<_> = may_go
         .iter()
@@ -133,7 +132,7 @@ impl<'a> Reading<'a> {
         self.past[n].host.images.get(id)
     }
 
-    /// The looks since which it has been here without a break.
+    /// The surveys since which it has been here without a break.
     fn stay(&self, id: &ImageId, until: usize) -> std::ops::RangeInclusive<usize> {
         let gone = (0..until).rev().find(|n| self.here(*n, id).is_none());
         gone.map_or(0, |n| n + 1)..=until
@@ -171,7 +170,7 @@ impl<'a> Reading<'a> {
                     .map(|i| &i.id),
             );
         }
-        // A mount holds what had the name when the container was made.
+        // A mount uses the image that had the name when the container was made.
         for name in mounts
             .iter()
             .filter_map(|text| text.parse::<Reference>().ok())
@@ -218,15 +217,15 @@ impl<'a> Reading<'a> {
         if kept {
             return None;
         }
-        // A pull by tag leaves a digest reference on other stores alone.
+        // A pull by tag leaves a digest reference only on other stores.
         let superseded =
             engine.store != Store::Containerd && had.iter().any(|tag| self.tags_now.contains(tag));
         let asked = stay.clone().any(|n| self.asked_by_digest(n, id));
         let pinned = asked || !image.digests.is_empty() && !superseded;
         let wanted = match (pinned, longest.digest_pinned) {
             _ if !image.digests.is_empty() && engine.store == Store::Podman => return None,
-            // There a digest reference is dropped only where it could be put back. Who was
-            // not inspected is in no run's plan of removals.
+            // On the containerd store a digest reference is dropped only if it could be put back.
+            // An image that was not inspected is never planned for removal.
             _ if !image.digests.is_empty()
                 && engine.store == Store::Containerd
                 && match &image.restorable {
@@ -255,8 +254,8 @@ impl<'a> Reading<'a> {
         (age >= i64::try_from(wanted.as_millis()).ok()?).then_some(age)
     }
 
-    /// What holds for an image with these names: the most that the policy says in general,
-    /// or in any of its rules that means one of them.
+    /// The retention for an image with these names: the longest of the policy's general one and of
+    /// those rules that match one of the names.
     fn longest(&self, names: &BTreeSet<String>) -> Longest {
         let mut longest = Longest {
             min_age: self.policy.min_age,
@@ -291,7 +290,7 @@ impl<'a> Reading<'a> {
         longest
     }
 
-    /// By each piece of evidence, how long ago it was wanted.
+    /// For each piece of evidence, how long ago the image was wanted.
     fn ages(
         &self,
         image: &Image,
@@ -306,8 +305,7 @@ impl<'a> Reading<'a> {
             ages.push(last.at - self.past[first].at);
         }
         for n in stay {
-            // Also the look that first misses a tag or a use: it may have
-            // ended a moment before.
+            // Also the first survey without a tag or a use: it may have ended just before.
             let around = || n.saturating_sub(1).max(first)..=n;
             let tagged = |m: usize| self.here(m, id).is_some_and(|i| !i.tags.is_empty());
             let used = |m: usize| self.used[m].contains(id);
@@ -330,7 +328,7 @@ impl<'a> Reading<'a> {
         ages
     }
 
-    /// Whether anybody asked for it by digest, as this look shows.
+    /// Whether this survey shows that anybody asked for it by digest.
     fn asked_by_digest(&self, n: usize, id: &ImageId) -> bool {
         let host = &self.past[n].host;
         let is_digest = |text: &str| text.contains('@');
@@ -340,9 +338,9 @@ impl<'a> Reading<'a> {
             }
             let name = text.parse::<Reference>().ok();
             let digest = name.as_ref().and_then(Reference::digest).map(str::to_owned);
-            // A digest that it had at the look before means it, too.
-            let looks = [Some(n), n.checked_sub(1)].into_iter().flatten();
-            let mut own = looks
+            // A digest that it had at the survey before means it, too.
+            let surveys = [Some(n), n.checked_sub(1)].into_iter().flatten();
+            let mut own = surveys
                 .filter_map(|n| self.here(n, id))
                 .flat_map(|i| &i.digests);
             digest.is_some_and(|digest| {
@@ -369,7 +367,7 @@ impl<'a> Reading<'a> {
         service || host.events.iter().any(event) || host.containers.iter().any(container)
     }
 
-    /// Whether an image came by this look that was built on this one.
+    /// Whether this survey is the first with an image that was built on this one.
     fn came_on_top(&self, n: usize, id: &ImageId) -> bool {
         let came = |other: &ImageId| n > 0 && self.here(n - 1, other).is_none();
         let mut new = self.past[n].host.images.values().filter(|i| came(&i.id));
@@ -388,8 +386,8 @@ impl<'a> Reading<'a> {
             })
     }
 
-    /// Tags that it may have carried between two looks, and when at the latest; and
-    /// on the containerd store, where it had which tag, when it lost the last one.
+    /// Tags that it may have had between two surveys, with the latest time for that. On the
+    /// containerd store also the tags that it had, with the time when it lost its last one.
     fn perhaps(&self, image: &Image) -> Vec<(&'a Reference, i64)> {
         let id = &image.id;
         let mut perhaps = Vec::new();
@@ -434,7 +432,7 @@ impl<'a> Reading<'a> {
                 } else {
                     then.digests.is_empty()
                 };
-                // Pulls of what has the tag anyway moved nothing.
+                // A pull of the image that has the tag already moved nothing.
                 let new_here = n == 0 || !self.carried(n - 1, &holder.id, tag);
                 let twice = new_here && pulls > 0 && times > 1;
                 if loaded && times > 0 || came && brought && twice {
@@ -446,10 +444,10 @@ impl<'a> Reading<'a> {
         if last.host.engine.store == Store::Containerd
             && let Some(lost) = tag_time(image)
         {
-            // By the clock of the first look after it: it may have been set since.
-            let look = self.past.iter().find(|look| look.host.taken_at >= lost);
-            let look = look.unwrap_or(last);
-            let at = look.at - (look.host.taken_at - lost).num_milliseconds();
+            // By the clock of the first survey after it: the clock may have been set later.
+            let survey = self.past.iter().find(|survey| survey.host.taken_at >= lost);
+            let survey = survey.unwrap_or(last);
+            let at = survey.at - (survey.host.taken_at - lost).num_milliseconds();
             for n in stay {
                 perhaps.extend(
                     self.here(n, id)
@@ -462,8 +460,8 @@ impl<'a> Reading<'a> {
         perhaps
     }
 
-    /// As [`Reading::is_rollback`], of a tag that it may have had: it takes nobody's
-    /// place, and who had the tag at that moment counts as later.
+    /// As [`Reading::is_rollback`], for a tag that it may have had. It does not take a place from
+    /// other rollbacks, and an image that had the tag at the same moment counts as later.
     fn is_perhaps_rollback(
         &self,
         image: &Image,
@@ -510,8 +508,8 @@ impl<'a> Reading<'a> {
         by_name || by_label
     }
 
-    /// Whether it is one of the newest `previous` that carried a tag which is
-    /// another's now. Those last seen with it at one moment share a place.
+    /// Whether it is one of the newest `previous` images that had a tag which another image has
+    /// now. Images last seen with it at the same moment share a place.
     fn is_rollback(&self, image: &Image, tag: &Reference, previous: usize) -> bool {
         let Some(mine) = self.last_with(&image.id, tag) else {
             return false;
@@ -526,7 +524,7 @@ impl<'a> Reading<'a> {
     }
 }
 
-/// The engine's last tag time, where that is not our own doing.
+/// The engine's last tag time, unless we caused it ourselves.
 fn tag_time(image: &Image) -> Option<DateTime<Utc>> {
     let time = image.last_tag_time.as_ref()?.known().copied()??;
     let ours = !image.ours.is_empty() && image.ours_until.is_some_and(|until| time <= until);

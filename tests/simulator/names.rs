@@ -1,11 +1,10 @@
-//! What becomes of the names that the containerd store gives up one by one: from the
-//! moment at which a run dropped one until it is back, or its image is gone. The engine
-//! unties the tags of a repository with its digest reference.
+//! Follows names that a run dropped on the containerd store, until they are back or their image is
+//! gone. The engine drops the tags of a repository together with its digest reference.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use secateur::engine::{Did, Dropped};
-use secateur::memory::journal::{Record, What, pending};
+use secateur::engine::{Dropped, ImageAction};
+use secateur::memory::journal::{Record, RecordKind, open_intents, pending};
 use secateur::model::lost::Lost;
 use secateur::model::reference::Reference;
 use secateur::model::{EventKind, ImageId, Store};
@@ -15,13 +14,13 @@ use crate::engine::Stored;
 use crate::naive::refers;
 use crate::world::World;
 
-/// A name that a run dropped of an image that is here, and that is not back.
+/// A name that a run dropped from an image that is still here, and that is not back.
 pub struct Missing {
     pub image: ImageId,
-    /// Whose state folder must know of it; `None`: its journal was taken away.
+    /// The state folder whose journal must have it; `None` if somebody removed that journal.
     pub state: Option<usize>,
-    /// The run that dropped it was cut off. Of a tag that went along with a digest reference,
-    /// the engine's events alone may tell then.
+    /// The run that dropped it was cut off. Then perhaps only events show a tag that went along
+    /// with a digest reference.
     pub cut_off: bool,
 }
 
@@ -34,30 +33,36 @@ fn somebodys(name: &Reference) -> bool {
 /// The names that an intent has.
 fn of_intent(record: &Record) -> Vec<Reference> {
     match &record.what {
-        What::Intent { names, .. } => names.iter().filter_map(|text| text.parse().ok()).collect(),
-        What::Outcome { .. } | What::Restored { .. } => Vec::new(),
+        RecordKind::Intent { names, .. } => {
+            names.iter().filter_map(|text| text.parse().ok()).collect()
+        }
+        RecordKind::Outcome { .. } | RecordKind::Restored { .. } => Vec::new(),
     }
 }
 
 impl World {
-    /// Names that are back are owed no more, whoever gave them to whatever.
-    pub fn settles(&mut self) {
+    /// Forgets names that are back, on whatever image, and names of images that are gone.
+    pub fn forget_returned(&mut self) {
         if self.owed.is_empty() {
             return;
         }
         let images = &self.engine.images;
         let has = |name: &Reference| {
-            let mut real = images.values().filter(|image| !image.hollow);
+            let mut real = images.values().filter(|image| !image.without_content);
             real.any(|image| image.tags.contains(name) || image.digests.contains(name))
         };
-        self.owed.retain(|name, missing| {
-            // With its image, which was `gone` if a run removed it.
-            images.contains_key(&missing.image) && !has(name)
-        });
+        self.owed
+            .retain(|name, missing| images.contains_key(&missing.image) && !has(name));
     }
 
-    /// What a run dropped of an image on the containerd store.
-    pub fn unties(&mut self, run: usize, name: &Reference, image: &ImageId, dropped: &Dropped) {
+    /// Records and checks what a run dropped from an image on the containerd store.
+    pub fn record_untied(
+        &mut self,
+        run: usize,
+        name: &Reference,
+        image: &ImageId,
+        dropped: &Dropped,
+    ) {
         if self.setting.store != Store::Containerd {
             return;
         }
@@ -77,14 +82,14 @@ impl World {
             self.owed.insert(dropped.clone(), missing);
         }
         if self.engine.images.contains_key(image) {
-            self.remembers(run);
+            self.check_remembered(run);
             return;
         }
         if name.is_ours() && !self.owed.is_empty() {
             self.count("an image removed after its digest references");
         }
         if name.is_digest() && self.runs[1 - run].changed > 0 {
-            // The other run, with a state folder of its own, took our name for a left one.
+            // The other run has a state folder of its own, and took our name for a left one.
             self.count("an image went with a digest reference between two runs");
             self.owed.retain(|_, missing| missing.image != *image);
             return;
@@ -92,13 +97,13 @@ impl World {
         if name.is_digest() {
             self.violated(format!("{image} went with {name}"));
         }
-        self.given_since_the_plan(run, image);
+        self.check_not_named(run, image);
         self.owed.retain(|_, missing| missing.image != *image);
     }
 
-    /// An image went all of whose names were dropped: what gave it one of them before that,
-    /// and after the survey, left an event.
-    fn given_since_the_plan(&mut self, run: usize, id: &ImageId) {
+    /// Checks that nobody named a removed image between the survey and its removal: that would have
+    /// left an event.
+    fn check_not_named(&mut self, run: usize, id: &ImageId) {
         let Some((survey, steady)) = self.runs[run].clock.clone() else {
             return;
         };
@@ -108,7 +113,7 @@ impl World {
         let mine = Some(self.runs[run].state);
         let owed = self.owed.iter();
         let owed = owed.filter(|(_, missing)| {
-            // Of what another state folder's run took, this one cannot know.
+            // This run cannot know what a run with another state folder dropped.
             missing.image == *id && missing.state == mine && !missing.cut_off
         });
         for (name, _) in owed {
@@ -121,9 +126,14 @@ impl World {
         let wrong = image.tags.iter().map(|tag| format!("{tag} went with {id}"));
         let mut wrong: Vec<String> = wrong.collect();
         let given = |what: EventKind| what != EventKind::Used;
+        // The load of an image that is here without a name leaves only an event. If it came after
+        // the run's last question for events, no answer has it.
+        let heard = self.runs[run].heard;
+        let unheard = |what: EventKind, moment| what == EventKind::Loaded && moment >= heard;
         for happened in &self.engine.events {
             let event = &happened.event;
             if given(event.what)
+                && !unheard(event.what, happened.moment)
                 && !happened.by_run
                 && happened.moment > steady
                 && event.at > survey.wall
@@ -139,8 +149,8 @@ impl World {
         }
     }
 
-    /// While a name is owed, a journal that outlasts a crash knows it.
-    pub fn remembers(&mut self, run: usize) {
+    /// Checks that the durable part of the journal has every name that is not back.
+    pub fn check_remembered(&mut self, run: usize) {
         if self.owed.is_empty() {
             return;
         }
@@ -148,7 +158,7 @@ impl World {
         let mut wrong = Vec::new();
         for (name, missing) in &self.owed {
             let Some(state) = missing.state else { continue };
-            // A tag that came in the last moment stands in no intent.
+            // A tag that came in the last moment is in no intent.
             if !name.is_digest() {
                 continue;
             }
@@ -165,9 +175,9 @@ impl World {
         }
     }
 
-    /// A run is about to give an image a name back. `elsewhere`: it could see that the name
-    /// leads to another.
-    pub fn puts_back(&mut self, run: usize, id: &ImageId, name: &Reference, elsewhere: bool) {
+    /// Checks a run that is about to put a name back. `elsewhere`: it could see that the name leads
+    /// to another image.
+    pub fn check_put_back(&mut self, run: usize, id: &ImageId, name: &Reference, elsewhere: bool) {
         self.runs[run].changed += 1;
         let image = self.engine.images.get(id);
         let ran = &self.runs[run];
@@ -178,9 +188,9 @@ impl World {
         if elsewhere {
             wrong.push("a name is taken from another image");
         }
-        // Two runs with a state folder each and no lock know nothing of each other.
+        // Two runs with different state folders and without a lock do not know of each other.
         let by_another = self.runs.iter().any(|other| other.removed.contains(id));
-        let nothing = name.is_digest() && image.is_none_or(|image| image.hollow);
+        let nothing = name.is_digest() && image.is_none_or(|image| image.without_content);
         if nothing && !by_another {
             wrong.push("a name is given to what is not here");
         }
@@ -194,24 +204,24 @@ impl World {
         self.came_back.insert(id.clone());
     }
 
-    /// Whether a run can see that a tag leads to another image, which is not one that the run
-    /// gave it to by mistake.
+    /// Whether a run can see that a tag leads to another image, except one that this run gave it
+    /// to.
     pub fn led_elsewhere(&self, run: usize, id: &ImageId, tag: &Reference) -> bool {
         let gave = |other: &ImageId| self.runs[run].gave.contains(&(tag.clone(), other.clone()));
         let holder = self.engine.holder(tag);
         holder.is_some_and(|other| other != id && !gave(other))
     }
 
-    /// A run gives an image a tag, which may be another's by now.
-    pub fn gives(&mut self, run: usize, id: &ImageId, tag: &Reference) {
+    /// Records that a run gives an image a tag, which may be on another image by now.
+    pub fn record_given(&mut self, run: usize, id: &ImageId, tag: &Reference) {
         let holder = self.engine.holder(tag).filter(|other| *other != id);
         if let Some(other) = holder.cloned()
             && !self.runs[run].gave.contains(&(tag.clone(), other.clone()))
         {
             let mut told = self.engine.done.iter().rev();
-            // A pull does not tell what it named.
+            // The event of a pull does not show which image it named.
             let last = told.find_map(|one| match &one.what {
-                Did::Tag(claim) if claim.name == *tag => Some(claim.image.clone()),
+                ImageAction::Tag(claim) if claim.name == *tag => Some(claim.image.clone()),
                 _ => None,
             });
             if last.as_ref() == Some(&other) {
@@ -223,7 +233,7 @@ impl World {
         self.runs[run].gave.insert((tag.clone(), id.clone()));
     }
 
-    /// A run begins: the last one of this state folder has ended somehow.
+    /// A run begins, so the last one with this state folder is over.
     pub fn begins(&mut self, state: usize) {
         for missing in self.owed.values_mut() {
             missing.cut_off |= missing.state == Some(state);
@@ -235,8 +245,8 @@ impl World {
         self.owed.values().any(|missing| missing.image == *id)
     }
 
-    /// Whether an earlier run of this state folder may have dropped digest references of an
-    /// image, by its journal. It cannot be told from one that went and came again.
+    /// Whether an earlier run with this state folder may have dropped digest references of an
+    /// image, by its journal. The image may also have gone and come again.
     pub fn is_of_a_cut_off_run(&self, run: usize, id: &ImageId) -> bool {
         let ran = &self.runs[run];
         let state = &self.states[ran.state];
@@ -247,8 +257,8 @@ impl World {
             && intent.is_some_and(|record| of_intent(record).iter().any(Reference::is_digest))
     }
 
-    /// Somebody took the journal of this state folder.
-    pub fn forgives(&mut self, state: usize) {
+    /// Somebody removed the journal of this state folder.
+    pub fn lose_journal(&mut self, state: usize) {
         for missing in self.owed.values_mut().chain(self.parked_owed.values_mut()) {
             if missing.state == Some(state) {
                 missing.state = None;
@@ -256,9 +266,9 @@ impl World {
         }
     }
 
-    /// A run ended of itself: all names are back, or it says which are not, or the next run
-    /// has to see to them.
-    pub fn all_back(&mut self, run: usize, outcome: &Outcome) {
+    /// Checks a run that was not killed: all names are back, or it reports which are not, or it
+    /// leaves them to the next run.
+    pub fn check_all_back(&mut self, run: usize, outcome: &Outcome) {
         let state = self.runs[run].state;
         let reported = |name: &Reference| {
             let what = Lost::Name(name.clone());
@@ -294,7 +304,17 @@ impl World {
             self.count("a tag that went along is lost with a run that was cut off");
             self.owed.remove(&name);
         }
+        let open = open_intents(&self.states[state].journal);
         for name in silent {
+            let text = name.to_string();
+            let knows = |record: &Record| match &record.what {
+                RecordKind::Intent { names, .. } => names.contains(&text),
+                RecordKind::Outcome { .. } | RecordKind::Restored { .. } => false,
+            };
+            if outcome.ending == Ending::OutOfTime && open.iter().any(knows) {
+                self.count("a name is left to the next run, for want of time");
+                continue;
+            }
             self.violated(format!("a run ended well, and {name} is not back"));
         }
     }

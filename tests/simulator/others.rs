@@ -1,5 +1,5 @@
-//! What the others on the host do: pulls, builds, deploys, services, containers, and
-//! whatever else happens to a host. It checks nothing.
+//! What others do on the host: pulls, builds, deploys, services, containers, and whatever else
+//! happens to a host. It checks nothing.
 
 use std::collections::BTreeSet;
 
@@ -16,36 +16,36 @@ use crate::schedule::Action;
 use crate::values::{IMAGES, at, digest, id, tag};
 use crate::world::{Lock, World};
 
-/// A pull, by how far it is: 0 resolves, 1 and 2 show signs, 3 has stored the
-/// image, 4 has named it by its digest.
+/// A pull. Stage 0: resolves the name; 1 and 2: shows signs; 3: has stored the image; 4: has named
+/// it by its digest.
 pub struct Pull {
     image: usize,
     tag: Option<usize>,
     stage: u8,
-    /// Since which step of the world it shows a sign.
+    /// The step since which it shows a sign.
     pub live: Option<u64>,
 }
 
 pub struct Build {
     pub since: u64,
     last: Option<ImageId>,
-    /// In which a classic build runs its next step.
+    /// The container in which a classic build runs its next step.
     container: Option<u64>,
 }
 
 pub struct Service {
-    /// What it runs and what it would go back to, each since when it is here.
+    /// What it runs, and what a rollback would run, each with the step since which it is here.
     pub current: (String, ImageId, u64),
     pub previous: Option<(String, ImageId, u64)>,
-    /// Since when a task prepares or an update goes on.
+    /// The step since which a task prepares or an update is under way.
     pub under_way: Option<u64>,
-    /// Why it never comes to rest after that, if it does not.
+    /// Why it never comes to rest after that, if so.
     pub unrest: Option<Unrest>,
     container: Option<u64>,
 }
 
-/// What Swarm calls a deploy for ever, though nothing will ever move, or though each
-/// task has its image here.
+/// Services for which Swarm reports a deploy for ever, although nothing will change or each task
+/// has its image here.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Unrest {
     /// Its tasks ended by themselves, and it was updated again.
@@ -59,8 +59,8 @@ pub enum Unrest {
 }
 
 impl Unrest {
-    /// One service in three comes to rest. Nothing is drawn for it, so that a seed
-    /// means the history that it meant before.
+    /// One service in three comes to rest. No random number is used, so that older seeds keep their
+    /// histories.
     fn drawn(tick: u64) -> Option<Unrest> {
         match tick % 6 {
             0 => Some(Unrest::Paused),
@@ -122,7 +122,7 @@ impl World {
         let labels = (image == 3).then(|| ("keep".to_owned(), Untrusted::new("x")));
         let created = match image % 4 {
             0 => None,
-            // Of another machine's clock: long ago, or in some years.
+            // By another machine's clock: long ago, or years in the future.
             1 => Some(at(-4_000 * crate::schedule::DAY)),
             2 => Some(self.wall() - TimeDelta::minutes(5)),
             _ => Some(at(0)),
@@ -135,7 +135,7 @@ impl World {
         }
     }
 
-    /// The number of an image; `this` is the one that a run has in hand.
+    /// The image with this number; `this` is the image of a run's last request.
     fn pick(image: usize, this: Option<&ImageId>) -> ImageId {
         match this {
             Some(this) if image == crate::schedule::THIS => this.clone(),
@@ -147,7 +147,7 @@ impl World {
         self.tick += 1;
         self.tell(|| format!("{action:?}"));
         self.acts(action, this);
-        self.settles();
+        self.forget_returned();
     }
 
     #[expect(clippy::too_many_lines, reason = "one arm for each action")]
@@ -259,7 +259,7 @@ impl World {
                 if !self.states[0].taken {
                     self.states[0].journal.clear();
                     self.states[0].synced = 0;
-                    self.forgives(0);
+                    self.lose_journal(0);
                 }
             }
         }
@@ -281,7 +281,7 @@ impl World {
         let made = self.engine.containers.len();
         let text = format!("{}@{digest}", tag.familiar());
         self.create(now, &text, &[]);
-        // Where the name is not here, docker pulls it.
+        // If the name is not here, docker pulls it.
         if self.setting.store == Store::Containerd && self.engine.resolve(&text).is_none() {
             self.pull_here(now, &id(image), None, repository(tag));
             self.create(now, &text, &[]);
@@ -291,7 +291,7 @@ impl World {
         }
     }
 
-    /// A pull to its end, of what is here.
+    /// A whole pull of an image that is here.
     fn pull_here(&mut self, now: Moment, image: &ImageId, name: Option<usize>, of: usize) {
         let number = crate::values::number(image);
         let name = name.map(tag);
@@ -310,8 +310,7 @@ impl World {
     }
 
     fn create(&mut self, now: Moment, text: &str, mounts: &[String]) {
-        // What a delete call has decided on: what becomes of a container that
-        // is made just then was not measured.
+        // Not after a delete call has decided: what becomes of such a container was not measured.
         let named = mounts.iter().map(String::as_str).chain([text]);
         let going = named
             .filter_map(|text| self.engine.resolve(text))
@@ -321,8 +320,8 @@ impl World {
         }
     }
 
-    /// As the engine's own prune does it: whatever has no tag, no child and no
-    /// container; on a graphdriver, digest reference or not.
+    /// As the engine's own prune: removes images without tag, child and container. On a
+    /// graphdriver, also those with digest references.
     fn other_prune(&mut self) {
         let dangling = |id: &ImageId| {
             let image = &self.engine.images[id];
@@ -428,7 +427,7 @@ impl World {
         }
     }
 
-    /// Whether the deployer has, or does not need, the lock.
+    /// The deployer's next step, if it has the lock or needs none.
     fn deploy_step(&mut self, now: Moment, image: usize, name: usize, this: Option<&ImageId>) {
         if self.deploy.waits {
             return;
@@ -465,7 +464,7 @@ impl World {
         let spec = |world: &World, image: usize| {
             let image = World::pick(image, this);
             let digest = digest(world.setting.store, 0, crate::values::number(&image));
-            // Until a task has pulled it, nobody can tell what the name means.
+            // Until a task has pulled it, nobody knows which image the name means.
             (
                 format!("app:0@{}", digest.digest().unwrap_or_default()),
                 image,
@@ -546,8 +545,7 @@ impl World {
         self.count("others: service task started");
     }
 
-    /// From now on it is looked at the other engine. What goes on at this one is
-    /// over until it is this one's turn again.
+    /// From now on DOCKER_HOST names the other engine. What was under way on this one is over.
     fn other_engine(&mut self) {
         if self.setting.swarm {
             return;
@@ -580,13 +578,13 @@ impl World {
         }
     }
 
-    /// The others end what they do, and nothing is out of order any more.
+    /// The others finish what they do, and everything is in order again.
     pub fn quiet(&mut self) {
         self.down = 0;
         self.pulls.clear();
         self.builds.clear();
-        // What it was at for a run that was killed ends, or a service would wait for
-        // an image that is for ever about to go.
+        // A delete call of a killed run ends. Otherwise a service would wait for ever for an image
+        // that is about to go.
         for image in self.engine.images.values_mut() {
             image.going = false;
         }
@@ -598,7 +596,7 @@ impl World {
     }
 }
 
-/// Which repository of `values::digest` a tag is of.
+/// The repository of a tag, as `values::digest` counts them.
 fn repository(tag: &Reference) -> usize {
     let all = ["docker.io/library/app", "docker.io/library/db"];
     all.iter()

@@ -1,5 +1,5 @@
-//! Plays one history: its steps, its runs, and in the end, when the others are
-//! quiet, the runs that must bring everything into order again.
+//! Plays one history: its steps and runs. In the end nobody else acts, and a few runs must bring
+//! everything into order.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -14,12 +14,12 @@ use secateur::decide::plan::Verdict;
 use secateur::guard;
 use secateur::memory::journal::{intended, pending, resisting};
 use secateur::memory::ledger::{Ledger, Unusable, file_of};
-use secateur::memory::state::Known;
+use secateur::memory::state::Remembered;
 use secateur::model::ImageId;
 use secateur::model::conditions::ClockReading;
 use secateur::policy::{DigestPinned, Policy};
 use secateur::prune::cut_off;
-use secateur::survey::{self, NoSurvey, survey_of};
+use secateur::survey::{self, SurveyError, survey_of};
 
 use crate::checks::{Ran, refused};
 use crate::janitor::{Killed, Meeting};
@@ -27,26 +27,25 @@ use crate::naive::{self, Past};
 use crate::schedule::{Case, Injection, Step};
 use crate::world::{Shown, World};
 
-/// Wall clock may gain so much on the boot clock unnoticed, and a host that was
-/// off so much: as the decisions say, in milliseconds.
+/// The most, in milliseconds, that the wall clock may gain on the boot clock without being noticed,
+/// and the longest time that a host may be off, as DECISIONS.md has it.
 const UNNOTICED: i64 = 5 * 60_000 + 2_000;
 const UNNOTICED_OFF: i64 = 30 * crate::schedule::DAY;
 
-/// So long a clock that was set back is waited for.
+/// A clock that was set back further than this is not waited for.
 const LONGEST_BACK: TimeDelta = TimeDelta::days(1);
 
-/// What came of one history.
+/// The result of one history.
 pub struct Played {
     pub counts: BTreeMap<&'static str, u64>,
     pub violation: Option<String>,
     pub story: Vec<String>,
 }
 
-/// Plays it; `told`: with its story.
-pub async fn play(case: &Case, base: &[Policy], told: bool) -> Played {
+pub async fn play(case: &Case, base: &[Policy], with_story: bool) -> Played {
     let policy = case.setting.policy(base);
     let world = Rc::new(RefCell::new(World::new(case.setting.clone(), policy)));
-    world.borrow_mut().story = told.then(Vec::new);
+    world.borrow_mut().story = with_story.then(Vec::new);
     for step in &case.steps {
         match step {
             Step::Act(action) => world.borrow_mut().act(*action, None),
@@ -88,11 +87,7 @@ async fn together(
         let run = runs[place];
         let mine = injections.iter().filter(|i| i.run == place);
         let mine = mine.map(|i| Injection { run, ..*i }).collect();
-        let turns = if runs.len() > 1 {
-            turns.rotate_left(u32::try_from(17 * place).unwrap_or(0))
-        } else {
-            0
-        };
+        let turns = turns.rotate_left(u32::try_from(17 * place).unwrap_or(0));
         whole(world, run, mine, turns)
     };
     match runs.len() {
@@ -101,8 +96,7 @@ async fn together(
     }
 }
 
-/// One run from beginning to end, or to where it is killed. What it planned,
-/// and whether it changed anything.
+/// One run to its end, or until it is killed. Returns what it planned to remove.
 async fn whole(
     world: &Rc<RefCell<World>>,
     run: usize,
@@ -145,7 +139,7 @@ async fn whole(
                 world.lock_was_let_go();
             }
             if killed.power_cut {
-                // What was not made durable is lost, up to some place in a line.
+                // Lines that were not durable are lost, and one may be cut in the middle.
                 for state in &mut world.states {
                     let keep = state.synced + (state.journal.len() - state.synced) / 2;
                     state.journal.truncate(keep);
@@ -169,7 +163,7 @@ async fn inner(meeting: &Meeting, run: usize, state: usize) -> Option<BTreeSet<I
         let ledger = match read {
             Some(Ok(ledger)) => ledger,
             None | Some(Err(Unusable::Corrupt(_) | Unusable::OtherEngine(_))) => {
-                // Ages start anew, where somebody else is to blame.
+                // Ages start again at zero if somebody damaged the ledger.
                 if mine.shown.harmed {
                     mine.shown = Shown::default();
                 }
@@ -182,19 +176,19 @@ async fn inner(meeting: &Meeting, run: usize, state: usize) -> Option<BTreeSet<I
     };
     let key = facts.key();
     let (open, meant) = (pending(&journal, &key), intended(&journal, &key));
-    let known = Known {
+    let remembered = Remembered {
         ledger: &ledger,
         intended: &meant,
         resisting: &resisting(&journal, &key),
     };
-    let seen = match survey_of(meeting, &facts, &policy, known, Trust::OwnMemory).await {
+    let seen = match survey_of(meeting, &facts, &policy, remembered, Trust::OwnMemory).await {
         Ok(seen) => seen,
-        Err(NoSurvey::Contradiction(_)) => {
+        Err(SurveyError::Contradiction(_)) => {
             meeting.world().count("refused: engine-inconsistent");
             return None;
         }
-        Err(NoSurvey::Fault(_)) => {
-            meeting.world().count("run: no look, the engine failed");
+        Err(SurveyError::Fault(_)) => {
+            meeting.world().count("run: no survey, the engine failed");
             return None;
         }
     };
@@ -205,7 +199,8 @@ async fn inner(meeting: &Meeting, run: usize, state: usize) -> Option<BTreeSet<I
         let mine = &mut world.states[state];
         mine.shown.past.push(past);
         mine.shown.harmed = false;
-        let bytes = seen.ledger.to_json().expect("a ledger");
+        let mut bytes = Vec::new();
+        seen.ledger.write_to(&mut bytes).expect("a ledger");
         mine.ledgers.insert(file_of(&facts.key()), bytes);
     }
     meeting.point(crate::schedule::Point::SavedLedger);
@@ -242,11 +237,11 @@ async fn inner(meeting: &Meeting, run: usize, state: usize) -> Option<BTreeSet<I
         cleared, &policy, name, meeting, &mut host,
     ))
     .await;
-    meeting.world().ended(run, &outcome);
+    meeting.world().check_ended(run, &outcome);
     Some(planned)
 }
 
-/// The plan lets go what a naive reading of every look lets go, or less.
+/// Checks that the plan lets go only what a naive reading of all surveys lets go.
 fn planned_is_allowed(meeting: &Meeting, state: usize, policy: &Policy, seen: &survey::Found) {
     let mut world = meeting.world();
     let past = world.states[state].shown.past_with(&seen.inventory);
@@ -272,13 +267,12 @@ fn planned_is_allowed(meeting: &Meeting, state: usize, policy: &Policy, seen: &s
             .as_ref()
             .is_some_and(|by_all| !by_all.contains_key(id))
         {
-            world.count("candidate, though used while the clock was ahead");
+            world.count("candidate, though used while the clock was wrong");
         }
     }
 }
 
-/// What happened before the clock was set back counts in a run that removes
-/// something: the engine can tell of it by then.
+/// Checks that a run that removes something considers what happened before the clock was set back.
 fn late_counts(
     meeting: &Meeting,
     state: usize,
@@ -302,7 +296,7 @@ fn late_counts(
     }
 }
 
-/// The same looks, had the events been told that carry a date to come.
+/// The same surveys, as if they had also seen the events that nobody asks for.
 fn with_hidden(mut past: Vec<Past<'static>>) -> Vec<Past<'static>> {
     for past in &mut past {
         past.shown.append(&mut past.hidden);
@@ -311,8 +305,8 @@ fn with_hidden(mut past: Vec<Past<'static>>) -> Vec<Past<'static>> {
 }
 
 impl World {
-    /// A look that is kept, by a clock that nobody sets; what the decisions
-    /// allow to pass unnoticed is added to it.
+    /// A survey for later, dated by the monotonic clock plus the clock gains that DECISIONS.md
+    /// allows to go unnoticed.
     fn remembered(
         &mut self,
         run: usize,
@@ -322,7 +316,7 @@ impl World {
         let (reading, steady) = self.runs[run]
             .clock
             .clone()
-            .expect("a look reads the clocks");
+            .expect("a survey reads the clocks");
         let start = self.engine.starts;
         let state = &mut self.states[state].shown;
         let from = state.set_back_from(&reading, steady);
@@ -342,11 +336,11 @@ impl World {
         state.set_back_from = from.filter(|from| *from - reading.wall <= LONGEST_BACK);
         state.latest = state.latest.max(reading.wall);
         state.last_clock = Some((reading, steady));
-        // A name says something only of what carried it at this look or the last.
+        // A name means only an image that had it at this survey or at the last one.
         let named = |id: &ImageId, text: &str| {
-            let looks = state.past.last().map(|past| &*past.host);
-            let looks = looks.into_iter().chain([seen]);
-            let mut images = looks.filter_map(|host| host.images.get(id));
+            let surveys = state.past.last().map(|past| &*past.host);
+            let surveys = surveys.into_iter().chain([seen]);
+            let mut images = surveys.filter_map(|host| host.images.get(id));
             images.any(|image| naive::refers(text, image))
         };
         let of_known = |events: &mut Vec<(ImageId, i64, String)>| {
@@ -354,7 +348,7 @@ impl World {
             let events = events.filter(|(id, _, text)| named(id, text));
             events.map(|(id, at, _)| (id, at)).collect()
         };
-        // By its id: of a name, the next looks know only who had it lately.
+        // Only events with an id: for a name, later surveys know only the last image that had it.
         let late = std::mem::take(&mut self.runs[run].late).into_iter();
         let late = late.filter(|(id, _, text)| text == id.as_str());
         Past {
@@ -381,8 +375,7 @@ impl World {
 }
 
 impl Shown {
-    /// Where the wall clock had been on this boot, as far as the looks show it,
-    /// if it was set back since.
+    /// The wall clock time of this boot from which the clock was set back, as far as surveys show.
     pub fn set_back_from(&self, now: &ClockReading, steady: i64) -> Option<DateTime<Utc>> {
         let (last, last_steady) = self.last_clock.as_ref()?;
         let untouched = last.wall + TimeDelta::milliseconds(steady - last_steady);
@@ -393,7 +386,20 @@ impl Shown {
         (now.boot_id == last.boot_id && noticed).then_some(from)
     }
 
-    /// Every look, the last of them with what was learnt since it was kept.
+    /// The date since which a survey asks for events: the last survey's. If the clock was set back
+    /// since then: what today's clock would have shown at that moment.
+    pub fn asks_from(&self, now: &ClockReading, steady: i64) -> DateTime<Utc> {
+        let Some((last, last_steady)) = &self.last_clock else {
+            return DateTime::<Utc>::MIN_UTC;
+        };
+        let up = i64::try_from(now.since_boot_secs).unwrap_or(i64::MAX / 1000) * 1000;
+        let then = now.wall - TimeDelta::milliseconds((steady - last_steady).min(up));
+        let second = TimeDelta::seconds(1);
+        let set_back = last.wall - then > second * 2;
+        if set_back { then } else { last.wall - second }
+    }
+
+    /// Every survey, the last one with what was learnt after it was saved.
     fn past_with(&self, last: &secateur::model::Inventory) -> Vec<Past<'static>> {
         let mut past = self.past.clone();
         if let Some(newest) = past.last_mut() {
@@ -416,9 +422,9 @@ fn longest_age(policy: &Policy) -> i64 {
     i64::try_from(longest.unwrap_or_default().as_millis()).expect("it fits")
 }
 
-/// With everybody quiet, the disk full and no limit in the way: whatever may go
-/// by a naive reading goes in one run, our own names go with it, nothing stays
-/// open, and one run more changes nothing.
+/// Nobody else acts, the disk is full, and no limit applies. Then whatever may go by a naive
+/// reading goes in one run, and our own names with it. No intent stays open, and one more run
+/// changes nothing.
 async fn in_the_end(world: &Rc<RefCell<World>>, base: &[Policy]) {
     {
         let mut world = world.borrow_mut();
@@ -435,7 +441,7 @@ async fn in_the_end(world: &Rc<RefCell<World>>, base: &[Policy]) {
     whole(world, 0, Vec::new(), 0).await;
     // An image and its parents go one after another.
     for round in 0..6 {
-        // A clock that was set back leaves dates of days that are to come.
+        // A clock that was set back leaves dates in the future.
         let set = world.borrow().counts.contains_key("others: clock set");
         let age = if set {
             40 * crate::schedule::DAY
@@ -457,8 +463,8 @@ async fn in_the_end(world: &Rc<RefCell<World>>, base: &[Policy]) {
         let wanted: BTreeSet<ImageId> = naive::may_go(&world.policy, Trust::OwnMemory, &past)
             .into_keys()
             .collect();
-        // Dates that a clock set back made equal share a place among rollbacks,
-        // and all of them stay.
+        // A clock that was set back may give images the same date. Then they share a place among
+        // the rollbacks, and all of them stay.
         let rollbacks = world.policy.previous > 0 || !world.policy.retain.is_empty();
         let tied = set && rollbacks && planned.is_subset(&wanted);
         let old = |ids: &BTreeSet<ImageId>| ids - &world.came_back;
@@ -467,8 +473,8 @@ async fn in_the_end(world: &Rc<RefCell<World>>, base: &[Policy]) {
                 "what may go stays, though nothing keeps it: {planned:?}, wanted {wanted:?}"
             ));
         }
-        // Mounted by a name that went before the first look: the engine alone
-        // knows of it, and keeps it.
+        // If an image is mounted by a name that went before the first survey, only the engine knows
+        // that it is used, and keeps it.
         let (stuck, gone): (BTreeSet<_>, BTreeSet<_>) = planned
             .iter()
             .cloned()
@@ -477,13 +483,13 @@ async fn in_the_end(world: &Rc<RefCell<World>>, base: &[Policy]) {
             let what = format!("{id} was to go, and did not, though nothing keeps it");
             return world.violated(what);
         }
-        // Of the other engine's, only the other engine can tell.
+        // Intents for the other engine are not considered: only that engine can close them.
         if !pending(&world.states[state].journal, &world.key()).is_empty() {
             return world.violated("an intent stays open for ever");
         }
         *world.counts.entry("gone in the end").or_default() += gone.len() as u64;
         if gone.is_empty() {
-            // What another state folder's run took, only that one's next run knows.
+            // Only the next run with the same state folder knows what a run dropped.
             let mut owed = world.owed.iter();
             let missing =
                 owed.find(|(name, missing)| name.is_digest() && missing.state == Some(state));

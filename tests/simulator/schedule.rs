@@ -1,6 +1,5 @@
-//! What happens in one simulated history: who does what, and between which two
-//! calls of a run. All of it is drawn from a seed before it begins, so that it
-//! can be replayed, and any part of it can be left out.
+//! One simulated history: who does what, and between which two calls of a run. It is drawn from a
+//! seed before it begins, so that it can be replayed and any part of it can be left out.
 
 use std::time::Duration;
 
@@ -16,11 +15,11 @@ pub const MINUTE: i64 = 60_000;
 pub const HOUR: i64 = 60 * MINUTE;
 pub const DAY: i64 = 24 * HOUR;
 
-/// Stands for the image that the run is at.
+/// Stands for the image of the run's last request.
 pub const THIS: usize = 99;
 
-/// What one of the others does. Where it makes no sense, nothing happens, so
-/// that any part of a history can be left out.
+/// What somebody else does. If it is not possible, nothing happens, so that any part of a history
+/// can be left out.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Action {
     /// `docker load`, with a tag or none.
@@ -28,7 +27,7 @@ pub enum Action {
         image: usize,
         tag: Option<usize>,
     },
-    /// `docker tag`, of whatever image is there.
+    /// `docker tag`.
     Tag {
         image: usize,
         tag: usize,
@@ -46,7 +45,7 @@ pub enum Action {
     },
     PullStep,
     PullBreak,
-    /// A whole pull of what is here, by tag or by the digest reference of a repository.
+    /// A whole pull of an image that is here, by tag or by the digest reference of a repository.
     PullHere {
         image: usize,
         tag: Option<usize>,
@@ -67,7 +66,7 @@ pub enum Action {
     CreateByTag {
         tag: usize,
     },
-    /// By `name:tag@digest`: the digest counts, whatever has the tag.
+    /// By `name:tag@digest`: the digest decides, whatever image has the tag.
     CreateByDigest {
         image: usize,
         tag: usize,
@@ -91,7 +90,7 @@ pub enum Action {
         image: usize,
     },
     ServiceStep,
-    /// A service of what is here, whose task starts at once.
+    /// A service of an image that is here. Its task starts at once.
     ServiceHere {
         image: usize,
     },
@@ -100,23 +99,23 @@ pub enum Action {
     },
     ServiceRollback,
     ServiceDown,
-    /// The wall clock is set: milliseconds forward or back.
+    /// The wall clock is set by these milliseconds, forward or back.
     Clock(i64),
-    /// Off for so long, and up again.
+    /// The host is off for so many milliseconds, and starts again.
     Reboot(i64),
     EngineRestart,
-    /// DOCKER_HOST names the other engine from now on. Between runs alone.
+    /// DOCKER_HOST names the other engine from now on. Only between runs.
     OtherEngine,
     LedgerLost,
     LedgerDamaged(u8),
     JournalLost,
 }
 
-/// Where in a run something happens: before this kind of call.
+/// The call of a run before which something happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Point {
     Clock,
-    Around,
+    Activity,
     ListImages,
     ListContainers,
     ListSwarm,
@@ -127,16 +126,16 @@ pub enum Point {
     SavedLedger,
     Swarm,
     Builds,
-    Look,
+    InspectAgain,
     NameOurs,
     DropName,
-    /// A name comes back that a run dropped.
+    /// A name that a run dropped is put back.
     PutBack,
     Leads,
-    /// Inside the engine's own delete call, after it decided.
+    /// Inside the engine's delete call, after it has decided.
     Window,
     Containers,
-    Happened,
+    EventsAgain,
     Meanwhile,
     Hold,
     LetGo,
@@ -152,14 +151,14 @@ pub enum What {
     Act(Action),
     /// SIGKILL.
     Kill,
-    /// The host loses power: what was not made durable may be lost.
+    /// The host loses power, and what is not durable may be lost.
     PowerCut,
-    /// The call fails so; `after`: when it has done its work.
+    /// The call fails. `after`: it has done its work before.
     Fail {
         kind: Failure,
         after: bool,
     },
-    /// The call takes so many milliseconds.
+    /// The call takes so many milliseconds more.
     Slow {
         time: u64,
         after: bool,
@@ -172,7 +171,7 @@ pub enum What {
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Injection {
-    /// Which of two runs at once.
+    /// Which of two runs at the same time.
     pub run: usize,
     pub point: Point,
     /// The first time, the second ...
@@ -183,9 +182,9 @@ pub struct Injection {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Step {
     Act(Action),
-    /// Milliseconds go by.
+    /// Milliseconds pass.
     Wait(i64),
-    /// One run, or two at once that change places where a bit is set.
+    /// One run, or two at the same time. Each bit of `turns` says whether they change places.
     Run {
         runs: Vec<usize>,
         turns: u64,
@@ -198,12 +197,12 @@ pub enum Step {
 #[expect(clippy::struct_excessive_bools, reason = "each is drawn by itself")]
 pub struct Setting {
     pub store: Store,
-    /// 20.10, or 26.1 on the containerd store: no image tells its descriptor there.
+    /// 20.10; on the containerd store 26.1, where images have no descriptor.
     pub old: bool,
     pub lock: Option<LockKind>,
     pub deployer_locks: bool,
     pub swarm: bool,
-    /// Two runs at once share a state folder.
+    /// Two runs at the same time share a state folder.
     pub one_state: bool,
     pub unreadable_signs: bool,
     pub min_age: i64,
@@ -214,7 +213,7 @@ pub struct Setting {
     pub stop_below: f64,
     pub max_images: usize,
     pub max_fraction: f64,
-    /// From which the `[[retain]]` rules are drawn.
+    /// The seed of the `[[retain]]` rules.
     pub retain: Option<u64>,
 }
 
@@ -252,7 +251,7 @@ impl Setting {
         policy
     }
 
-    /// The same, when the disk asks for everything and no limit holds it up.
+    /// The same policy with a disk that wants everything removed, and without limits.
     pub fn greedy(&self, base: &[Policy]) -> Policy {
         let mut policy = self.policy(base);
         policy.disk.start_above_percent = 0.0;
@@ -322,7 +321,7 @@ fn which(rng: &mut Rng, this: bool) -> usize {
     }
 }
 
-/// `this`: in the middle of a run, which has an image in hand.
+/// `this`: during a run, which has a last image.
 fn action(rng: &mut Rng, this: bool) -> Action {
     let tag = rng.usize(0..TAGS);
     let some_tag = chance(rng, 60).then_some(tag);
@@ -393,7 +392,7 @@ fn injection(rng: &mut Rng, runs: usize) -> Injection {
     use Point as P;
     let looking = [
         P::Clock,
-        P::Around,
+        P::Activity,
         P::ListImages,
         P::ListContainers,
         P::ListSwarm,
@@ -407,7 +406,7 @@ fn injection(rng: &mut Rng, runs: usize) -> Injection {
     let pruning = [
         P::Swarm,
         P::Builds,
-        P::Look,
+        P::InspectAgain,
         P::NameOurs,
         P::DropName,
         P::Window,
@@ -418,7 +417,7 @@ fn injection(rng: &mut Rng, runs: usize) -> Injection {
         P::Refusals,
         P::Record,
         P::Recorded,
-        P::Look,
+        P::InspectAgain,
         P::DropName,
     ];
     let point = if chance(rng, 25) {
@@ -457,7 +456,7 @@ fn injection(rng: &mut Rng, runs: usize) -> Injection {
 pub fn draw(seed: u64, bases: usize) -> Case {
     let rng = &mut Rng::with_seed(seed);
     let mut setting = setting(rng, bases);
-    // By no number of this generator's: what a seed means besides does not change.
+    // Drawn with another generator, so that older seeds keep their histories.
     setting.retain = seed.is_multiple_of(3).then_some(seed);
     let mut steps = Vec::new();
     for image in 0..rng.usize(3..7) {
@@ -507,13 +506,19 @@ pub fn draw(seed: u64, bases: usize) -> Case {
             steps.push(Step::Act(action(rng, false)));
         }
     }
-    // By numbers of its own, so that a seed's history is otherwise what it was.
+    // Drawn with generators of their own, so that older seeds keep their histories.
     let rng = &mut Rng::with_seed(seed ^ 0x0e19_13e5);
     if chance(rng, 20) {
         for _ in 0..rng.usize(2..5) {
             let place = rng.usize(0..=steps.len());
             steps.insert(place, Step::Act(Action::OtherEngine));
         }
+    }
+    let rng = &mut Rng::with_seed(seed ^ 0x5e7e_7a15);
+    if chance(rng, 25) {
+        // Enough images without a name that several of them go in the same turn.
+        let nameless = |image| Step::Act(Action::Load { image, tag: None });
+        steps.splice(0..0, (0..IMAGES).map(nameless));
     }
     let rng = &mut Rng::with_seed(seed ^ 0xd16e_57ed);
     if setting.store == Store::Containerd {
@@ -537,8 +542,8 @@ pub fn draw(seed: u64, bases: usize) -> Case {
     Case { setting, steps }
 }
 
-/// More of what has to do with digest references, where they are names: images that have
-/// several, and what comes between the calls that drop them.
+/// Adds what concerns digest references on a store where they are names: images with several of
+/// them, and what happens between the calls that drop them.
 fn names(rng: &mut Rng, steps: &mut Vec<Step>) {
     for _ in 0..rng.usize(0..5) {
         let come = Action::PullHere {
@@ -580,7 +585,7 @@ fn along(rng: &mut Rng) -> [Injection; 2] {
     ]
 }
 
-/// What comes between two calls that drop an image's names, or cuts them off.
+/// What happens between two calls that drop an image's names, or kills the run there.
 fn between(rng: &mut Rng, run: usize) -> Injection {
     use Point as P;
     let points = [
@@ -588,10 +593,10 @@ fn between(rng: &mut Rng, run: usize) -> Injection {
         P::DropName,
         P::DropName,
         P::PutBack,
-        P::Look,
-        P::Look,
+        P::InspectAgain,
+        P::InspectAgain,
         P::Containers,
-        P::Happened,
+        P::EventsAgain,
         P::Meanwhile,
         P::Swarm,
         P::LetGo,
@@ -623,7 +628,7 @@ fn between(rng: &mut Rng, run: usize) -> Injection {
             after: chance(rng, 50),
         },
     };
-    // A pull by digest after the last look and before the drop leaves nothing but its event.
+    // A pull by digest after the last inspection and before the drop leaves only its event.
     if chance(rng, 15) {
         let (image, tag, of) = (THIS, None, 0);
         return Injection {

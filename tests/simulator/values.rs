@@ -1,6 +1,5 @@
-//! Ids, names and policies that the drawn hosts are made of: few, so that they
-//! meet, and made once, for parsing them each time would cost more than all
-//! the rest.
+//! Ids, names and policies of the drawn hosts. They are few, so that they meet, and parsed once,
+//! because parsing would take most of the time.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -12,7 +11,7 @@ use secateur::model::text::Untrusted;
 use secateur::model::{EngineFacts, ImageId, Store};
 use secateur::policy::{DigestPinned, Policy, Retain};
 
-/// So many images can there be on one host.
+/// The most images on one host.
 pub const IMAGES: usize = 10;
 
 /// Milliseconds after some fixed moment.
@@ -30,13 +29,13 @@ pub fn id(n: usize) -> ImageId {
     IDS[n % IMAGES].clone()
 }
 
-/// Which image has this id.
+/// The number of the image with this id.
 pub fn number(id: &ImageId) -> usize {
     usize::from_str_radix(&id.hex()[..8], 16).expect("one of ours") - 0xa000
 }
 
-/// One of three tags of one repository, one of another's, one that a pattern
-/// of the policy covers.
+/// One of three tags of one repository, a tag of another, or one that a pattern of the policy
+/// covers.
 pub fn tag(n: usize) -> Reference {
     static TAGS: LazyLock<Vec<Reference>> = LazyLock::new(|| {
         let texts = ["app:0", "app:1", "app:2", "db:1", "kept.example/tool:1"];
@@ -88,12 +87,12 @@ pub fn engine(store: Store, version: &str) -> EngineFacts {
     }
 }
 
-/// With all that needs parsing in it; the numbers are drawn.
+/// A policy with everything that needs parsing. Its numbers are drawn later.
 pub fn policy(more: &str) -> Policy {
     Policy::parse(&format!("[age]\nmin_age = \"10s\"\n{more}"), "drawn").expect("a policy")
 }
 
-/// Longer retention for some names, or none: up to two rules. `unit`: about how much longer.
+/// Adds up to two rules with longer retention for some names. `unit`: about how much longer.
 pub fn retain(rng: &mut Rng, unit: Duration, policy: &mut Policy) {
     static RULES: LazyLock<Vec<Retain>> = LazyLock::new(|| {
         let names = [

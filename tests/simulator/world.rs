@@ -1,5 +1,5 @@
-//! One simulated host: engine, disk, clocks, locks, what is under way, and the
-//! files of each secateur. What the others do changes it; it checks nothing.
+//! One simulated host: engine, disk, clocks, locks, pulls, builds and deploys, and the files of
+//! each secateur. It checks nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,8 +7,8 @@ use chrono::{DateTime, Utc};
 use secateur::engine::wanted_by_swarm;
 use secateur::model::ImageId;
 use secateur::model::conditions::{
-    ClockReading, Cure, Disk, LockKind, LockSight, LockState, PullSign, PullSigns, Room, SignState,
-    Unreadable,
+    ClockReading, Cure, Disk, LockKind, LockReading, LockState, PullSign, PullSigns, SignState,
+    Unreadable, Usage,
 };
 use secateur::model::text::Untrusted;
 use secateur::model::{EngineFacts, Observed, Store, Swarm};
@@ -27,14 +27,13 @@ use crate::values::{at, engine};
 /// The deploy lock.
 #[derive(Default)]
 pub struct Lock {
-    /// Since which step the deployer has it.
+    /// The step at which the deployer took it.
     pub deployer: Option<u64>,
-    /// Which run has it.
+    /// The run that has it.
     pub run: Option<usize>,
 }
 
-/// What one secateur has on disk, and what it was shown of the engine that it is
-/// used with now.
+/// What one secateur has on disk, and what it knows of the current engine.
 #[derive(Default)]
 pub struct State {
     /// Ledgers, each by its file's name.
@@ -43,24 +42,23 @@ pub struct State {
     pub synced: usize,
     pub taken: bool,
     pub shown: Shown,
-    /// The same of the other engine.
+    /// What it knows of the other engine.
     pub parked: Shown,
 }
 
-/// What one secateur was shown of one engine.
+/// What one secateur knows of one engine.
 #[derive(Default)]
 pub struct Shown {
-    /// Somebody else took or damaged its ledger: ages may start anew.
+    /// Somebody else removed or damaged its ledger, so ages may start again at zero.
     pub harmed: bool,
-    /// Every look that its ledger still stands for.
+    /// Every survey that its ledger remembers.
     pub past: Vec<Past<'static>>,
-    /// What it must take for time that passed and did not.
+    /// Milliseconds that it believes to have passed, but that did not.
     pub credit: i64,
     pub last_clock: Option<(ClockReading, i64)>,
-    /// The latest that the wall clock said at any look.
+    /// The latest wall clock time of any survey.
     pub latest: DateTime<Utc>,
-    /// Where it had been on this boot when it was set back, until it is there
-    /// again.
+    /// The wall clock time of this boot from which it was set back, until it is reached again.
     pub set_back_from: Option<DateTime<Utc>>,
 }
 
@@ -70,7 +68,7 @@ pub struct World {
     pub engine: Engine,
     /// The engine that DOCKER_HOST may name instead.
     pub parked: Engine,
-    /// Whether it does.
+    /// Whether DOCKER_HOST names it now.
     pub second: bool,
     /// Calls that fail before the engine is up again.
     pub down: u8,
@@ -81,10 +79,10 @@ pub struct World {
     pub deploy: Deploy,
     pub lock: Lock,
     pub states: [State; 2],
-    /// What runs took from images of this engine, and of the other, that stayed.
+    /// Names that runs dropped from images that stayed, and that are not back.
     pub owed: Owed,
-    /// Images that had a name put back, which makes them young: the engine dates them anew,
-    /// perhaps in the very moment of a look.
+    /// Images that got a name back, or lost a left one of ours. The engine dates that, which makes
+    /// them young.
     pub came_back: BTreeSet<ImageId>,
     pub parked_owed: Owed,
     /// The runs under way.
@@ -93,7 +91,7 @@ pub struct World {
     pub tick: u64,
     pub violations: Vec<String>,
     pub counts: BTreeMap<&'static str, u64>,
-    /// What happens, for people, where they want it.
+    /// What happened, for people, if they want it.
     pub story: Option<Vec<String>>,
     start: Instant,
     base: i64,
@@ -154,7 +152,7 @@ impl World {
 
     // ---- clocks
 
-    /// Milliseconds by a clock that nobody sets.
+    /// Milliseconds by the monotonic clock.
     pub fn steady(&self) -> i64 {
         self.base + i64::try_from(self.start.elapsed().as_millis()).unwrap_or(i64::MAX)
     }
@@ -191,7 +189,7 @@ impl World {
         let used = (10 + images).min(100);
         Observed::Known(Disk {
             path: "/data".into(),
-            bytes: Room {
+            bytes: Usage {
                 used,
                 available: 100 - used,
             },
@@ -226,8 +224,8 @@ impl World {
         }
     }
 
-    /// As this run finds the deploy lock.
-    pub fn lock_sights(&self, run: usize) -> Vec<LockSight> {
+    /// The deploy lock as this run reads it.
+    pub fn lock_readings(&self, run: usize) -> Vec<LockReading> {
         let Some(kind) = self.setting.lock else {
             return Vec::new();
         };
@@ -241,7 +239,7 @@ impl World {
             (LockKind::Flock, None, _) => LockState::Free,
             (LockKind::Exists, None, _) => LockState::Absent,
         };
-        vec![LockSight {
+        vec![LockReading {
             path: "/l".into(),
             kind,
             state,
@@ -286,7 +284,7 @@ impl World {
         Observed::Known(vec!["record".to_owned(); known])
     }
 
-    /// The lock is free: who waits has it.
+    /// The lock is free: if the deployer waits, it gets it.
     pub fn lock_was_let_go(&mut self) {
         self.lock.run = None;
         if std::mem::take(&mut self.deploy.waits) {
@@ -308,14 +306,14 @@ impl World {
             self.lock.deployer = None;
         }
         self.lock.run = None;
-        // Whoever held one is gone.
+        // Nobody that held a lock is left.
         for run in &mut self.runs {
             run.holds = None;
         }
         self.count("others: reboot");
     }
 
-    /// What the engine is, as it says itself.
+    /// The facts that the engine gives about itself.
     pub fn facts(&self) -> EngineFacts {
         let version = match (self.setting.old, self.setting.store) {
             (true, Store::Containerd) => "26.1.5",

@@ -1,26 +1,26 @@
-//! The annotations of an index's entries that mean something here.
+//! The annotations of index entries that secateur reads or writes.
 
 use serde::Deserialize;
 
-/// `docker.io/library/app:1`, for skopeo and umoci; others write the tag alone.
+/// `docker.io/library/app:1`, for skopeo and umoci; other tools write only the tag.
 pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
 /// `docker.io/library/app:1`, for containerd and `docker load`.
 pub const IMAGE_NAME: &str = "io.containerd.image.name";
 
-/// When secateur wrote the entry (RFC 3339, UTC). Entries without it are of others.
+/// When secateur wrote the entry (RFC 3339, UTC). Other tools' entries lack it.
 pub const SAVED: &str = "invalid.secateur.saved";
 
 /// The engine's id of the image.
 pub const IMAGE_ID: &str = "invalid.secateur.image-id";
 
-/// The digest by which a registry knows the image, where the engine told it.
+/// The image's digest in its registry, if the engine knows it.
 pub const REGISTRY_DIGEST: &str = "invalid.secateur.registry-digest";
 
-/// When a save first saw that nobody promises the image any more (RFC 3339, UTC).
+/// When a save first found the image unpromised (RFC 3339, UTC).
 pub const UNPROMISED_SINCE: &str = "invalid.secateur.unpromised-since";
 
-/// At the second of two entries for one name: see [`crate::cache::archive::Entry::alias`].
+/// Marks the additional entry of a name: see [`crate::cache::archive::Entry::alias`].
 pub const ALIAS: &str = "invalid.secateur.alias";
 
 #[derive(Debug, Default, Deserialize)]
@@ -39,7 +39,7 @@ pub struct Annotations {
     pub unpromised_since: Option<String>,
     #[serde(rename = "invalid.secateur.alias")]
     pub alias: Option<String>,
-    /// `attestation-manifest` where BuildKit tells about another manifest.
+    /// `attestation-manifest` in what BuildKit writes about another manifest.
     #[serde(rename = "vnd.docker.reference.type")]
     pub refers: Option<String>,
 }

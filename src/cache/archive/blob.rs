@@ -1,4 +1,4 @@
-//! Reads blobs: plain files only, of the size that was told, and hashed on the way.
+//! Reads blobs: only plain files of the expected size, which are hashed while they are read.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -8,19 +8,22 @@ use sha2::{Digest as _, Sha256};
 
 use crate::cache::archive::descriptor::Descriptor;
 use crate::cache::archive::digest::Digest;
-use crate::cache::archive::document::LONGEST_DOCUMENT;
 use crate::cache::archive::error::{ArchiveError, Damage};
 use crate::cache::archive::open::Archive;
+use crate::cache::checks::whole::store::LONGEST_DOCUMENT;
 use crate::host::files::open_untrusted;
 
-/// A blob that is being read. The last of its bytes come only if all of them have their
-/// digest; else that read fails with an [`ArchiveError`] inside.
+/// Bytes that are read at once if only the digest matters.
+pub const PIECE: usize = 256 << 10;
+
+/// A blob while it is read. The last bytes are only returned if the digest is right; otherwise
+/// that read fails with an [`ArchiveError`] inside.
 #[derive(Debug)]
 pub struct Blob {
     file: File,
     path: PathBuf,
     digest: Digest,
-    /// None once the bytes are known to be right.
+    /// `None` once the digest is known to be right.
     hash: Option<Sha256>,
     size: u64,
     left: u64,
@@ -29,8 +32,8 @@ pub struct Blob {
 impl Archive {
     /// # Errors
     ///
-    /// [`ArchiveError::Damaged`] where it is missing, of another size than `size` bytes, or
-    /// no plain file; [`ArchiveError::File`] where it cannot be opened.
+    /// [`ArchiveError::Damaged`] if it is missing, not `size` bytes long, or no plain file;
+    /// [`ArchiveError::File`] if it cannot be opened.
     pub fn blob(&self, digest: &Digest, size: u64) -> Result<Blob, ArchiveError> {
         let path = self.path(digest);
         let damaged = |how| ArchiveError::damaged(&path, how);
@@ -52,23 +55,23 @@ impl Archive {
         })
     }
 
-    /// Whether a plain file of that size is there. Its bytes are not read.
+    /// Whether it is a plain file of that size without known damage. Does not read its bytes.
     pub fn has(&self, blob: &Descriptor) -> bool {
         self.holds(&blob.digest, blob.size)
     }
 
-    /// The same, with the size in bytes.
+    /// As [`Self::has`], with the size in bytes.
     pub fn holds(&self, digest: &Digest, size: u64) -> bool {
         let meta = std::fs::symlink_metadata(self.path(digest));
-        meta.is_ok_and(|meta| meta.is_file() && meta.len() == size)
+        !self.damaged.contains_key(digest)
+            && meta.is_ok_and(|meta| meta.is_file() && meta.len() == size)
     }
 
-    /// All bytes of a manifest, an index or a configuration.
+    /// The bytes of a manifest, an index or a configuration.
     ///
     /// # Errors
     ///
-    /// As [`Archive::blob`], and where its bytes are not its digest, or it is longer than
-    /// any such document.
+    /// As [`Archive::blob`]; also if the digest is wrong, or the document too long.
     pub fn document(&self, blob: &Descriptor) -> Result<Vec<u8>, ArchiveError> {
         let path = self.path(&blob.digest);
         if blob.size > LONGEST_DOCUMENT {
@@ -85,12 +88,17 @@ impl Archive {
 }
 
 impl Blob {
-    /// In bytes, all of it.
+    /// Bytes of the whole blob.
     pub fn size(&self) -> u64 {
         self.size
     }
 
-    /// What a failed read means.
+    /// Reads into `piece`, and returns how many bytes came: 0 at the end.
+    pub fn read_piece(&mut self, piece: &mut [u8]) -> Result<usize, ArchiveError> {
+        self.read(piece).map_err(|error| self.error(error))
+    }
+
+    /// The error of a failed read.
     pub fn error(&self, error: io::Error) -> ArchiveError {
         match error.downcast::<ArchiveError>() {
             Ok(error) => error,
@@ -113,7 +121,7 @@ impl Blob {
         if seen == self.digest {
             return Ok(());
         }
-        // Asked again, it fails again.
+        // The next read must fail too.
         self.hash = Some(hash);
         Err(self.damaged(Damage::Digest(seen)))
     }
@@ -129,7 +137,7 @@ impl Read for Blob {
         let most = most.min(into.len());
         let count = self.file.read(&mut into[..most])?;
         if count == 0 && most > 0 {
-            // It was cut off since it was opened.
+            // It was truncated since it was opened.
             let (seen, wanted) = (self.size - self.left, self.size);
             return Err(self.damaged(Damage::Size { seen, wanted }));
         }

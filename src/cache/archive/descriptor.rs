@@ -1,13 +1,15 @@
-//! What an index or a manifest says of a blob.
+//! The descriptor of a blob, in an index or a manifest.
+
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Deserializer};
 
 use crate::cache::archive::annotations::Annotations;
 use crate::cache::archive::digest::Digest;
+use crate::cache::archive::error::Damage;
 use crate::engine::Platform;
 use crate::model::text::Untrusted;
 
-/// A blob, as whoever names it describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Descriptor {
     pub media_type: Untrusted,
@@ -15,62 +17,79 @@ pub struct Descriptor {
     /// In bytes.
     pub size: u64,
     pub platform: Option<Platform>,
+    /// The variant of the architecture: `v7`.
+    pub variant: Option<String>,
     /// Provenance, signatures and the like: nothing that runs.
     pub is_attestation: bool,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Written {
+struct RawDescriptor {
     media_type: Option<String>,
     digest: Digest,
     size: u64,
-    platform: Option<Named>,
+    platform: Option<RawPlatform>,
     annotations: Option<Annotations>,
 }
 
 #[derive(Deserialize)]
-struct Named {
+struct RawPlatform {
     os: Option<String>,
     architecture: Option<String>,
+    variant: Option<String>,
 }
 
 impl<'de> Deserialize<'de> for Descriptor {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        Written::deserialize(from).map(|written| Self::of(written).0)
+        RawDescriptor::deserialize(from).map(|written| Self::of(written).0)
     }
 }
 
 impl Descriptor {
-    fn of(written: Written) -> (Self, Annotations) {
+    /// Without platform, variant and annotations.
+    pub fn bare(media_type: Untrusted, digest: Digest, size: u64) -> Self {
+        Self {
+            media_type,
+            digest,
+            size,
+            platform: None,
+            variant: None,
+            is_attestation: false,
+        }
+    }
+
+    fn of(written: RawDescriptor) -> (Self, Annotations) {
         let annotations = written.annotations.unwrap_or_default();
         let architecture = written.platform.as_ref().map(|named| &named.architecture);
         let unknown = architecture.is_some_and(|given| given.as_deref() == Some("unknown"));
         let refers = annotations.refers.as_deref() == Some("attestation-manifest");
         let platform = written.platform;
+        let variant = platform.as_ref().and_then(|named| named.variant.clone());
         let descriptor = Self {
             media_type: Untrusted::new(written.media_type.unwrap_or_default()),
             digest: written.digest,
             size: written.size,
             platform: platform.and_then(|named| Platform::given(named.os, named.architecture)),
+            variant: variant.filter(|text| !text.is_empty()),
             is_attestation: refers || unknown,
         };
         (descriptor, annotations)
     }
 
-    /// With the annotations that mean something here.
+    /// Also returns the annotations that secateur uses.
     pub fn annotated(json: &str) -> serde_json::Result<(Self, Annotations)> {
         serde_json::from_str(json).map(Self::of)
     }
 
-    /// Whether it is, or leads to, what an engine of this platform runs, as far as it says.
-    pub fn may_be_for(&self, platform: &Platform) -> bool {
+    /// Whether it may be, or lead to, an image that an engine of this platform runs.
+    fn may_be_for(&self, platform: &Platform) -> bool {
         let named = self.platform.as_ref();
         !self.is_attestation && named.is_none_or(|named| named == platform)
     }
 
-    /// Whether its media type says that it is an index; `None` where it says neither that
-    /// nor that it is a manifest.
+    /// Whether its media type is that of an index (true) or a manifest (false); `None` for any
+    /// other.
     pub fn says_index(&self) -> Option<bool> {
         match self.media_type.raw() {
             "application/vnd.oci.image.index.v1+json"
@@ -80,4 +99,21 @@ impl Descriptor {
             _ => None,
         }
     }
+}
+
+/// The descriptors that an engine of this platform may use.
+///
+/// # Errors
+///
+/// If they are of several variants: only the engine knows which one its host runs.
+pub fn those_for<'a>(
+    children: impl Iterator<Item = &'a Descriptor>,
+    platform: &Platform,
+) -> Result<Vec<&'a Descriptor>, Damage> {
+    let fitting: Vec<_> = children.filter(|it| it.may_be_for(platform)).collect();
+    let variants: BTreeSet<_> = fitting.iter().map(|child| &child.variant).collect();
+    if variants.len() > 1 {
+        return Err(Damage::Variants(platform.to_string()));
+    }
+    Ok(fitting)
 }

@@ -1,4 +1,4 @@
-//! The digest of a blob.
+//! Digests of blobs.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 use crate::model::ImageId;
 use crate::model::text::escape;
 
-/// `sha256:` and 64 hex digits, no other algorithm.
+/// `sha256:` and 64 hex digits; no other algorithm.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Digest(ImageId);
@@ -33,7 +33,7 @@ impl FromStr for Digest {
     type Err = BadDigest;
 
     fn from_str(text: &str) -> Result<Self, BadDigest> {
-        // An id may lack the algorithm.
+        // An id is also valid without the algorithm.
         let id = text.starts_with("sha256:").then(|| text.parse().ok());
         let id = id.flatten().ok_or_else(|| BadDigest(text.to_owned()))?;
         Ok(Self(id))
@@ -60,12 +60,12 @@ impl fmt::Display for Digest {
 }
 
 impl Digest {
-    /// What these bytes come to.
+    /// The digest of these bytes.
     pub fn of(bytes: &[u8]) -> Self {
         Self::finished(Sha256::new_with_prefix(bytes))
     }
 
-    /// What all bytes so far come to.
+    /// The digest of all bytes so far.
     pub fn finished(hash: Sha256) -> Self {
         let text = format!("sha256:{:x}", hash.finalize());
         Self(text.parse().expect("a sha256 has 64 hex digits"))
@@ -76,12 +76,12 @@ impl Digest {
         self.0.as_str()
     }
 
-    /// The 64 digits.
+    /// Only the 64 digits.
     pub fn hex(&self) -> &str {
         self.0.hex()
     }
 
-    /// The image that has this digest for its id.
+    /// The id of the image with this digest.
     pub fn as_id(&self) -> &ImageId {
         &self.0
     }

@@ -1,5 +1,5 @@
-//! manifest.json: docker's own list of images, which overlay2 engines read in the place of
-//! the index. `tar -C DIR -c . | docker load` works by it. What others wrote into it stays.
+//! manifest.json: docker's own list of images, which overlay2 engines read instead of the index.
+//! It makes `tar -C DIR -c . | docker load` work. Items of other tools are kept.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,21 +11,21 @@ use serde_json::value::{RawValue, to_raw_value};
 use crate::cache::archive::digest::Digest;
 use crate::cache::archive::error::{ArchiveError, Damage};
 use crate::cache::archive::index::LONGEST_INDEX;
-use crate::cache::archive::open::{Archive, BLOBS};
+use crate::cache::archive::open::{Archive, blob_path};
 use crate::engine::Platform;
 use crate::host::files::{read_trusted, write_for_all};
 use crate::model::text::json_error;
 
 const NAME: &str = "manifest.json";
 
-/// What secateur wrote has this field, which docker does not read.
+/// Marks the items that secateur wrote; docker ignores it.
 const OURS: &str = "invalid.secateur";
 
 #[derive(Debug)]
-pub struct DockerForm {
-    /// As they are written.
-    of_others: Vec<Box<RawValue>>,
-    /// The item of each manifest of ours, without its names.
+pub struct DockerManifest {
+    /// Unchanged items of other tools.
+    foreign: Vec<Box<RawValue>>,
+    /// The files of each manifest of ours; `None` if it has no item.
     known: BTreeMap<Digest, Option<Parts>>,
 }
 
@@ -41,7 +41,7 @@ struct Marked {
     ours: Option<bool>,
 }
 
-impl DockerForm {
+impl DockerManifest {
     pub fn read(dir: &Path) -> Result<Self, ArchiveError> {
         let path = dir.join(NAME);
         let bytes = read_trusted(&path, LONGEST_INDEX)?;
@@ -53,15 +53,15 @@ impl DockerForm {
             let marked: Option<Marked> = serde_json::from_str(item.get()).ok();
             marked.is_some_and(|marked| marked.ours == Some(true))
         };
-        let of_others = items.into_iter().filter(|item| !is_ours(item)).collect();
+        let foreign = items.into_iter().filter(|item| !is_ours(item)).collect();
         Ok(Self {
-            of_others,
+            foreign,
             known: BTreeMap::new(),
         })
     }
 
-    /// Writes it for the entries of ours. Those that are of another platform, or whose
-    /// manifest does not read, have no place in it.
+    /// Writes the items of our entries. An entry for another platform, or with an invalid
+    /// manifest, gets none.
     pub fn write(&mut self, archive: &Archive, platform: &Platform) -> Result<(), ArchiveError> {
         let mut names: BTreeMap<&Digest, Vec<String>> = BTreeMap::new();
         for entry in archive.entries().filter(|entry| entry.ours.is_some()) {
@@ -74,8 +74,12 @@ impl DockerForm {
             if !self.known.contains_key(digest) {
                 let found = archive.resolve(entry, platform).ok();
                 let parts = found.map(|found| Parts {
-                    config: place(&found.config.digest),
-                    layers: found.layers.iter().map(|it| place(&it.digest)).collect(),
+                    config: blob_path(&found.config.digest),
+                    layers: found
+                        .layers
+                        .iter()
+                        .map(|it| blob_path(&it.digest))
+                        .collect(),
                 });
                 self.known.insert(digest.clone(), parts);
             }
@@ -90,14 +94,9 @@ impl DockerForm {
             });
             Some(to_raw_value(&item).expect("strings are JSON"))
         });
-        let items: Vec<Box<RawValue>> = self.of_others.iter().cloned().chain(ours).collect();
+        let items: Vec<Box<RawValue>> = self.foreign.iter().cloned().chain(ours).collect();
         let bytes = serde_json::to_vec(&items).expect("it is JSON already");
         write_for_all(&archive.dir().join(NAME), &bytes)?;
         Ok(())
     }
-}
-
-/// As a path in the archive.
-fn place(digest: &Digest) -> String {
-    format!("{BLOBS}/{}", digest.hex())
 }

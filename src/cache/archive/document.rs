@@ -1,4 +1,4 @@
-//! A manifest or an index, as far as it names blobs.
+//! The fields of manifests and indexes that list blobs.
 
 use serde::{Deserialize, Deserializer};
 
@@ -10,9 +10,6 @@ use crate::model::text::json_error;
 pub const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
 pub const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
 
-/// In bytes. Registries take no longer manifest, index or configuration.
-pub const LONGEST_DOCUMENT: u64 = 4 << 20;
-
 #[derive(Debug)]
 pub enum Document {
     Index(Vec<Descriptor>),
@@ -23,7 +20,7 @@ pub enum Document {
 }
 
 #[derive(Deserialize)]
-struct Written {
+struct RawDocument {
     #[serde(default, deserialize_with = "given")]
     manifests: Option<Vec<Descriptor>>,
     config: Option<Descriptor>,
@@ -31,18 +28,18 @@ struct Written {
     layers: Option<Vec<Descriptor>>,
 }
 
-/// A list that is there, also one that is null: so the classic builder writes no layers.
+/// A list that is present; the classic builder writes null for an empty list of layers.
 fn given<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<Descriptor>>, D::Error> {
     Ok(Some(Option::deserialize(from)?.unwrap_or_default()))
 }
 
 impl Document {
-    /// `of`: what the document was named as. One that can be read as either would be
-    /// another image to another reader, so it is refused.
+    /// `of`: the descriptor that led here. A document that can be read both as index and as
+    /// manifest is refused: different tools would read different images.
     pub fn read(bytes: &[u8], of: &Descriptor) -> Result<Self, Damage> {
-        let written: Written = serde_json::from_slice(bytes)
+        let written: RawDocument = serde_json::from_slice(bytes)
             .map_err(|error| Damage::Unreadable(json_error(&error)))?;
-        let odd = |why: &str| Damage::Unreadable(why.to_owned());
+        let invalid = |why: &str| Damage::Unreadable(why.to_owned());
         let says_index = of.says_index();
         match (written.manifests, written.config, written.layers) {
             (Some(manifests), None, None) if says_index != Some(false) => {
@@ -52,10 +49,10 @@ impl Document {
                 config,
                 layers: layers.unwrap_or_default(),
             }),
-            (Some(_), None, None) => Err(odd("it is an index, and is named as a manifest")),
-            (None, Some(_), _) => Err(odd("it is a manifest, and is named as an index")),
-            (None, None, _) => Err(odd("it is neither a manifest nor an index")),
-            (Some(_), ..) => Err(odd("it is a manifest and an index at once")),
+            (Some(_), None, None) => Err(invalid("it is an index, and is named as a manifest")),
+            (None, Some(_), _) => Err(invalid("it is a manifest, and is named as an index")),
+            (None, None, _) => Err(invalid("it is neither a manifest nor an index")),
+            (Some(_), ..) => Err(invalid("it is a manifest and an index at once")),
         }
     }
 

@@ -1,4 +1,4 @@
-//! One entry of an archive's index: a name, and the image that it means.
+//! An entry of an archive's index: a name and its image.
 
 use std::collections::BTreeMap;
 
@@ -17,31 +17,31 @@ use crate::model::reference::Reference;
 
 #[derive(Debug, Clone)]
 pub struct Entry {
-    /// Of the image's manifest or index.
+    /// The image's manifest or index.
     pub descriptor: Descriptor,
-    /// Whole; none for what carries none, or only a tag.
+    /// The full name; `None` if the entry has none, or only a tag.
     pub name: Option<Reference>,
-    /// What secateur noted; none where somebody else wrote the entry.
+    /// secateur's annotations; `None` if another tool wrote the entry.
     pub ours: Option<Ours>,
-    /// As it is written.
+    /// The unchanged JSON.
     pub(super) raw: Box<RawValue>,
 }
 
-/// What secateur notes of an image that it saved.
+/// secateur's annotations of an image that it saved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ours {
     pub saved: DateTime<Utc>,
-    /// The id that the image had in the engine; none where it came from a registry.
+    /// The image's id in the engine; `None` if it came from a registry.
     pub image_id: Option<ImageId>,
-    /// By which a registry knows the image, where the engine told it. Another than that of
-    /// the manifest here where the store keeps no manifests.
+    /// The image's digest in its registry, if the engine knows it. It differs from the manifest's
+    /// digest here if the store keeps no manifests.
     pub registry_digest: Option<Digest>,
-    /// When a save first saw that nobody promises it any more.
+    /// When a save first found it unpromised.
     pub unpromised_since: Option<DateTime<Utc>>,
 }
 
 impl Entry {
-    /// `None` for an [alias](Entry::alias); the error is what does not read as an entry.
+    /// `None` for an [alias](Entry::alias). The error is the JSON that is no valid entry.
     pub(super) fn read(raw: Box<RawValue>) -> Result<Option<Self>, Box<RawValue>> {
         let Ok((descriptor, annotations)) = Descriptor::annotated(raw.get()) else {
             return Err(raw);
@@ -54,10 +54,10 @@ impl Entry {
         }))
     }
 
-    /// skopeo finds no name of an entry that has one of docker's own media types, as images
-    /// have that an overlay2 engine pushed. It takes the same manifest under OCI's type.
-    /// containerd must be told the true type, or a push fails: of two entries for one
-    /// name the later counts there, so this one comes before.
+    /// A second entry of the same name with an OCI media type. skopeo ignores the name of an
+    /// entry with one of docker's media types, as images have that an overlay2 engine pushed.
+    /// containerd needs the true type, or a push fails. containerd uses the later of two entries
+    /// of a name, so the alias comes first.
     pub(super) fn alias(&self) -> Option<Box<RawValue>> {
         let kind = match self.descriptor.media_type.raw() {
             "application/vnd.docker.distribution.manifest.v2+json" => MANIFEST_TYPE,
@@ -75,8 +75,8 @@ impl Entry {
         Some(raw.expect("strings and numbers are JSON"))
     }
 
-    /// One of ours.
-    pub fn written(descriptor: Descriptor, name: Option<Reference>, ours: Ours) -> Self {
+    /// An entry that secateur writes.
+    pub fn new(descriptor: Descriptor, name: Option<Reference>, ours: Ours) -> Self {
         let mut annotations = ours.annotations();
         if let Some(name) = &name {
             annotations.insert(REF_NAME, name.to_string());
@@ -96,7 +96,17 @@ impl Entry {
         }
     }
 
-    /// Whether a registry, or this archive, knows the image by this digest.
+    /// As the engine takes it.
+    pub fn for_engine(&self) -> crate::engine::Descriptor {
+        let root = &self.descriptor;
+        crate::engine::Descriptor {
+            media_type: root.media_type.clone(),
+            digest: root.digest.as_id().clone(),
+            size: root.size,
+        }
+    }
+
+    /// Whether this is the image's digest, in its registry or in this archive.
     pub fn has_digest(&self, digest: &Digest) -> bool {
         let ours = self.ours.as_ref();
         self.descriptor.digest == *digest
@@ -104,7 +114,7 @@ impl Entry {
     }
 }
 
-/// A tag alone is no name: it would read as the image of that name.
+/// A tag alone is no name: it would be parsed as the image of that name.
 fn name(annotations: &Annotations) -> Option<Reference> {
     let both = [&annotations.image_name, &annotations.ref_name];
     let mut full = both
@@ -118,26 +128,24 @@ impl Ours {
     fn read(annotations: &Annotations) -> Option<Self> {
         let since = annotations.unpromised_since.as_deref();
         Some(Self {
-            saved: moment(annotations.saved.as_deref()?)?,
+            saved: parse_time(annotations.saved.as_deref()?)?,
             image_id: annotations.image_id.as_ref().and_then(|id| id.parse().ok()),
             registry_digest: annotations
                 .registry_digest
                 .as_ref()
                 .and_then(|digest| digest.parse().ok()),
-            unpromised_since: since.and_then(moment),
+            unpromised_since: since.and_then(parse_time),
         })
     }
-}
 
-impl Ours {
     fn annotations(&self) -> BTreeMap<&'static str, String> {
         let id = self.image_id.as_ref();
         let digest = self.registry_digest.as_ref();
         [
-            (SAVED, Some(written(self.saved))),
+            (SAVED, Some(rfc3339(self.saved))),
             (IMAGE_ID, id.map(ImageId::to_string)),
             (REGISTRY_DIGEST, digest.map(Digest::to_string)),
-            (UNPROMISED_SINCE, self.unpromised_since.map(written)),
+            (UNPROMISED_SINCE, self.unpromised_since.map(rfc3339)),
         ]
         .into_iter()
         .filter_map(|(key, value)| Some((key, value?)))
@@ -145,11 +153,11 @@ impl Ours {
     }
 }
 
-fn written(at: DateTime<Utc>) -> String {
+fn rfc3339(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
-fn moment(text: &str) -> Option<DateTime<Utc>> {
+fn parse_time(text: &str) -> Option<DateTime<Utc>> {
     let read = DateTime::parse_from_rfc3339(text).ok();
     read.map(|at| at.with_timezone(&Utc))
 }

@@ -1,4 +1,4 @@
-//! Why an archive, or something in it, is not used.
+//! Why an archive, or a part of it, cannot be used.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -8,17 +8,16 @@ use crate::exit::Exit;
 use crate::host::files::FileError;
 use crate::model::text::quoted;
 
-/// `Display` has everything, with the way out.
+/// `Display` includes what to do.
 #[derive(Debug)]
 pub enum ArchiveError {
-    /// There is no archive yet: no folder, or one with nothing in it.
+    /// There is no archive yet: no folder, or an empty one.
     Absent(PathBuf),
-    /// The folder holds something else.
+    /// The folder contains something else.
     Foreign {
         dir: PathBuf,
         what: Foreign,
     },
-    /// Some part of it cannot be used.
     Damaged {
         path: PathBuf,
         how: Damage,
@@ -33,7 +32,6 @@ pub enum Foreign {
     Version(String),
 }
 
-/// What is wrong with a file of an archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Damage {
     Missing,
@@ -44,26 +42,28 @@ pub enum Damage {
         seen: u64,
         wanted: u64,
     },
-    /// In bytes: more than such a document may have.
+    /// Bytes; more than such a document may have.
     TooLong {
         seen: u64,
         most: u64,
     },
-    /// What the bytes come to.
+    /// The digest of the bytes.
     Digest(Digest),
-    /// As a document. Why, fit to print.
+    /// Invalid as a document: why, fit to print.
     Unreadable(String),
-    /// The system gives not all of its bytes. Why, fit to print.
+    /// The system could not read all bytes: why, fit to print.
     Unread(String),
-    /// An image of so many layers, of which its configuration names so many.
+    /// The number of layers in the manifest and in the configuration differ.
     Layers {
         manifest: usize,
         config: usize,
     },
-    /// Indexes of indexes, or more of them than any image has.
+    /// Too many indexes, or nested too deep.
     TooDeep,
-    /// No manifest for the engine's platform, fit to print, is there.
+    /// It has no manifest for this platform, fit to print.
     NotFor(String),
+    /// It has manifests for several variants of this platform, fit to print.
+    Variants(String),
 }
 
 impl ArchiveError {
@@ -114,7 +114,7 @@ impl fmt::Display for ArchiveError {
 
 impl std::error::Error for ArchiveError {}
 
-/// Follows a path.
+/// Printed after the path.
 impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -135,6 +135,11 @@ impl fmt::Display for Damage {
             }
             Self::TooDeep => f.write_str("leads to more indexes than any image has"),
             Self::NotFor(platform) => write!(f, "has no image for {platform}"),
+            Self::Variants(platform) => write!(
+                f,
+                "has images for several variants of {platform}, of which the engine alone \
+                 knows its own"
+            ),
         }
     }
 }

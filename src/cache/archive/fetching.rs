@@ -1,5 +1,5 @@
-//! Saves what is promised from its registry, without an engine: what an engine of one
-//! platform would pull. What the archive has already is not fetched.
+//! Saves promised images from their registries, without an engine: what an engine of one platform
+//! would pull. What the archive already has is not fetched.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,16 +9,19 @@ use chrono::{DateTime, Utc};
 use crate::cache::archive::descriptor::Descriptor;
 use crate::cache::archive::digest::Digest;
 use crate::cache::archive::entry::{Entry, Ours};
-use crate::cache::archive::fetching::answers::{answered, from_registry, names, said, unwritable};
-use crate::cache::archive::incoming::Hashed;
-use crate::cache::archive::offered::{Offer, Offered};
-use crate::cache::archive::saved::{NotSaved, NotSavedKind, Saved, Written};
+use crate::cache::archive::fetching::answers::{
+    counted, from_registry, message, names, unwritable,
+};
+use crate::cache::archive::incoming::HashingDraft;
+use crate::cache::archive::offered::{Fetcher, Offered};
+use crate::cache::archive::saved::{AllSaved, NotSaved, NotSavedKind, Saved, Written};
 use crate::cache::archive::trim::trim;
 use crate::cache::archive::unsaved::Unsaved;
 use crate::cache::archive::writer::{NewBlob, Writer};
+use crate::cache::check::milliseconds;
 use crate::cache::findings::Asked;
 use crate::cache::promise::{Promise, Wanted};
-use crate::cache::questions::{Opened, Registries};
+use crate::cache::questions::{OpenRegistry, Registries};
 use crate::cache::registry::Upstream;
 use crate::cache::step::Step;
 use crate::engine::Platform;
@@ -28,43 +31,45 @@ use crate::model::reference::Reference;
 use crate::model::text::escape;
 use crate::policy::Policy;
 
-/// What is fetched, and from where.
 pub struct Fetch<'a> {
     pub registries: &'a mut Registries,
     pub policy: &'a Policy,
-    /// What is fetched of an image for several platforms.
+    /// Selects from images for several platforms.
     pub platform: Platform,
-    /// Tags are fetched as their registries have them now, whatever is recorded or saved.
+    /// Fetch tags as their registries have them now, whatever is recorded or saved.
     pub follow: bool,
+    /// Whether to read the whole archive first, and write damaged blobs again.
+    pub deep: bool,
     pub at: DateTime<Utc>,
-    /// Whether all promises are known, and the time since they ended.
+    /// Whether all promises are known, and the clock can be trusted.
     pub may_trim: bool,
     pub on_step: &'a mut dyn FnMut(Step),
 }
 
 pub struct Fetched {
-    /// One answer for each promise.
-    pub saved: BTreeMap<Wanted, Saved>,
+    pub saved: AllSaved,
     pub asked: Vec<Asked>,
 }
 
-/// One run that fetches.
 struct Fetching<'a> {
     policy: &'a Policy,
     platform: &'a Platform,
     on_step: &'a mut dyn FnMut(Step),
     writer: Writer,
-    /// Why what is new has no place any more.
+    /// Why no further image is saved: the archive or its disk is full.
     closed: Option<NotSaved>,
 }
 
 impl Fetch<'_> {
-    /// In the order of the promises. The archive is made where it is missing.
+    /// Saves in the order of the promises. Creates the archive if there is none.
     pub async fn all(self, dir: &Path, promises: &[Promise]) -> Result<Fetched, Unsaved> {
-        let writer = match Writer::open(dir).await? {
+        let mut writer = match Writer::open(dir).await? {
             Ok(writer) => writer,
             Err(held) => return Err(Unsaved::Held(held)),
         };
+        if self.deep {
+            writer.find_damage(self.on_step);
+        }
         let mut fetching = Fetching {
             policy: self.policy,
             platform: &self.platform,
@@ -84,7 +89,9 @@ impl Fetch<'_> {
                     let place = (number, promises.len());
                     let names = names(promise, name, self.follow);
                     let from = opened.get(name.domain());
-                    fetching.name(place, name, &names, from, self.at).await?
+                    fetching
+                        .fetch_name(place, name, &names, from, self.at)
+                        .await?
                 }
                 Err(answer) => answer,
             };
@@ -101,23 +108,25 @@ impl Fetch<'_> {
             cost: opened.registry.cost(),
         });
         Ok(Fetched {
-            saved,
+            saved: AllSaved {
+                each: saved,
+                damage: writer.archive.damage(),
+            },
             asked: asked.collect(),
         })
     }
 }
 
 impl Fetching<'_> {
-    /// The name that is to be fetched; the error is the answer where nothing is.
+    /// The name to fetch; the error is the result if nothing is fetched.
     fn wants<'p>(&self, promise: &'p Promise, follow: bool) -> Result<&'p Reference, Saved> {
         let not = |kind, why: &str| Err(Saved::Not(NotSaved::new(kind, why)));
         let Wanted::Name(name) = &promise.wanted else {
             let why = "it is promised by id, and a registry is asked by name";
             return not(NotSavedKind::Registry, why);
         };
-        let never = &self.policy.promised.never;
-        if never.iter().any(|it| it.covers(name)) {
-            return not(NotSavedKind::Never, "cache.never has its name");
+        if let Some(why) = self.policy.promised.never(name) {
+            return not(NotSavedKind::Never, &why);
         }
         if self.is_there(name, &names(promise, name, follow), follow) {
             return Err(Saved::Kept(Written::default()));
@@ -125,7 +134,7 @@ impl Fetching<'_> {
         Ok(name)
     }
 
-    /// Whether the image that is meant is wholly in the archive under this name.
+    /// Whether the archive has the whole promised image under this name.
     fn is_there(&self, name: &Reference, names: &[Reference], follow: bool) -> bool {
         let archive = &self.writer.archive;
         let Some(entry) = archive.named(name).filter(|it| it.ours.is_some()) else {
@@ -142,12 +151,12 @@ impl Fetching<'_> {
         is_meant && whole().is_ok_and(|it| it.layers.iter().all(|layer| archive.has(layer)))
     }
 
-    async fn name(
+    async fn fetch_name(
         &mut self,
         place: (usize, usize),
         name: &Reference,
         names: &[Reference],
-        from: Option<&Opened<'_>>,
+        from: Option<&OpenRegistry<'_>>,
         at: DateTime<Utc>,
     ) -> Result<Saved, Unsaved> {
         if let Some(why) = &self.closed {
@@ -156,7 +165,7 @@ impl Fetching<'_> {
         let Some(from) = from else {
             return Ok(Saved::Not(from_registry("its registry was not asked")));
         };
-        match self.bring(place, name, names, from).await {
+        match self.fetch(place, name, names, from).await {
             Ok((root, written)) => {
                 let ours = Ours {
                     saved: at,
@@ -164,8 +173,7 @@ impl Fetching<'_> {
                     registry_digest: Some(root.digest.clone()),
                     unpromised_since: None,
                 };
-                self.writer
-                    .put(Entry::written(root, Some(name.clone()), ours));
+                self.writer.put(Entry::new(root, Some(name.clone()), ours));
                 self.writer.commit(self.platform)?;
                 Ok(Saved::Kept(written))
             }
@@ -176,27 +184,27 @@ impl Fetching<'_> {
         }
     }
 
-    async fn bring(
+    async fn fetch(
         &mut self,
         (number, of): (usize, usize),
         name: &Reference,
         names: &[Reference],
-        from: &Opened<'_>,
+        from: &OpenRegistry<'_>,
     ) -> Result<(Descriptor, Written), NotSaved> {
         let started = monotonic();
-        if let Some(why) = from.shut() {
+        if let Some(why) = from.unusable() {
             return Err(from_registry(why));
         }
         self.has_pulls_left(names, from).await?;
-        let offer = Offer {
+        let fetcher = Fetcher {
             registry: &from.registry,
             archive: &self.writer.archive,
             platform: self.platform,
         };
         let folder = self.writer.folder();
-        let offered = answered(from, offer.image(names).await, &folder)?;
-        let missing: Vec<&Descriptor> = offered.layers.iter().collect();
-        let missing = missing.into_iter().filter(|it| !offer.archive.has(it));
+        let offered = counted(from, fetcher.image(names).await, &folder)?;
+        let missing = offered.layers.iter();
+        let missing = missing.filter(|layer| !fetcher.archive.has(layer));
         let missing: Vec<&Descriptor> = missing.collect();
         self.fits(&offered, &missing)?;
         let (mut blobs, mut came) = (Vec::new(), 0);
@@ -207,36 +215,39 @@ impl Fetching<'_> {
                 on_step(Step::Saving { number, of, bytes });
             };
             on_bytes(0);
-            let mut to = Hashed::begin(&folder).map_err(|error| unwritable(&error))?;
-            let work = offer.blob(name, layer, &mut to, &mut on_bytes);
-            answered(from, work.await, &folder)?;
+            let mut to = HashingDraft::begin(&folder).map_err(|error| unwritable(&error))?;
+            let work = fetcher.blob(name, layer, &mut to, &mut on_bytes);
+            counted(from, work.await, &folder)?;
             blobs.push(to.finish());
             came += layer.size;
         }
-        // What names others comes after them.
+        // Documents come after the blobs that they list.
         for (of, bytes) in &offered.documents {
             blobs.extend(self.drafted(of, bytes)?);
         }
         let bytes = blobs.iter().map(|blob| Bytes(blob.size)).sum();
         let count = blobs.len();
         self.writer.add(blobs).map_err(|error| unwritable(&error))?;
-        let took = started.elapsed().as_millis();
         let written = Written {
             bytes,
             blobs: count,
-            milliseconds: u64::try_from(took).unwrap_or(u64::MAX),
+            milliseconds: milliseconds(started.elapsed()),
         };
         Ok((offered.root, written))
     }
 
-    /// Fails where its registry allows fewer pulls than are to be left. A HEAD, which is not
-    /// counted, asks for that where nothing told it yet.
-    async fn has_pulls_left(&self, names: &[Reference], from: &Opened<'_>) -> Result<(), NotSaved> {
+    /// Fails if the registry allows fewer pulls than are to be left. If no answer has told that
+    /// yet, asks with a HEAD, which does not count as a pull.
+    async fn has_pulls_left(
+        &self,
+        names: &[Reference],
+        from: &OpenRegistry<'_>,
+    ) -> Result<(), NotSaved> {
         if let (None, Some(name)) = (from.registry.cost().pulls_left(), names.first()) {
             let upstream = from.registry.digest(name).await;
             from.count(Some(&upstream));
-            if matches!(upstream, Upstream::Limited | Upstream::Silent(_)) {
-                return Err(from_registry(said(&upstream)));
+            if matches!(upstream, Upstream::Limited | Upstream::TimedOut(_)) {
+                return Err(from_registry(message(&upstream)));
             }
         }
         let wanted = self.policy.restore.min_pulls_left;
@@ -262,7 +273,7 @@ impl Fetching<'_> {
         Err(NotSaved::new(NotSavedKind::TooLarge, message))
     }
 
-    /// Nothing where the archive has it.
+    /// `None` if the archive already has it.
     fn drafted(&self, of: &Descriptor, bytes: &[u8]) -> Result<Option<NewBlob>, NotSaved> {
         if self.writer.archive.document(of).is_ok() {
             return Ok(None);

@@ -1,4 +1,4 @@
-//! Saves one image of an engine: what of its export is written, and as which manifest.
+//! Converts an engine's export of an image into blobs of the archive.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,36 +19,36 @@ const CONFIG_TYPE: &str = "application/vnd.oci.image.config.v1+json";
 const LAYER_TYPE: &str = "application/vnd.oci.image.layer.v1.tar";
 const GZIP_LAYER_TYPE: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 
-/// An image whose blobs are all there or drafts.
+/// A complete image: its blobs are in the archive, or drafts.
 #[derive(Debug)]
-pub struct Taken {
-    /// Of its manifest or index.
+pub struct ImageBlobs {
+    /// The image's manifest or index.
     pub root: Descriptor,
-    /// Those that others name come first.
+    /// Drafts; a blob comes before those that list it.
     pub blobs: Vec<NewBlob>,
 }
 
-/// Why an image cannot be taken.
+/// Why an image cannot be saved.
 #[derive(Debug)]
-pub enum Untaken {
+pub enum Unusable {
     /// Fit to print.
-    Odd(String),
+    Invalid(String),
     File(FileError),
 }
 
-impl From<FileError> for Untaken {
+impl From<FileError> for Unusable {
     fn from(error: FileError) -> Self {
         Self::File(error)
     }
 }
 
-/// What came of an export that was compared with the image's id and is whole.
-pub struct Came {
+/// An export that was compared with the image's id and is whole.
+pub struct Received {
     export: Export,
     arrived: BTreeMap<Digest, Arrived>,
 }
 
-impl Came {
+impl Received {
     pub fn of(incoming: Incoming<'_>) -> Self {
         Self {
             export: incoming.export,
@@ -56,18 +56,20 @@ impl Came {
         }
     }
 
-    /// `layers`: the blobs of layers that are there, by what these hash to, uncompressed.
-    pub fn taken(
+    /// `layers`: the layer blobs in the archive, by DiffID (the hash of the uncompressed layer).
+    pub fn into_blobs(
         mut self,
         writer: &Writer,
         id: &ImageId,
         store: Store,
         layers: &BTreeMap<Digest, Descriptor>,
-    ) -> Result<Taken, Untaken> {
+    ) -> Result<ImageBlobs, Unusable> {
         let root: Digest = id.as_str().parse().expect("an id is a digest");
         match store {
-            Store::Containerd => self.as_it_is(writer, &root),
-            Store::Graphdriver | Store::Podman => self.made(writer, &root, layers),
+            Store::Containerd => self.unchanged(writer, &root),
+            Store::Graphdriver | Store::Podman => {
+                self.with_generated_manifest(writer, &root, layers)
+            }
         }
     }
 
@@ -76,7 +78,7 @@ impl Came {
         self.export.text_of(digest.hex())
     }
 
-    /// The blob of this digest, if it is new.
+    /// The draft of this blob, if it is new.
     fn new_blob(&mut self, digest: &Digest) -> Option<NewBlob> {
         match self.arrived.remove(digest)? {
             Arrived::New(blob) => Some(blob),
@@ -84,7 +86,7 @@ impl Came {
         }
     }
 
-    /// The same, of a file that the export kept.
+    /// As [`Self::new_blob`], for a file whose bytes the export kept.
     fn new_text(&self, writer: &Writer, digest: &Digest) -> Result<Option<NewBlob>, FileError> {
         match self.text(digest) {
             Some(text) if !is_whole(writer, digest, text.len() as u64) => {
@@ -94,18 +96,19 @@ impl Came {
         }
     }
 
-    /// A graphdriver store keeps no manifest: one is made, the same one each time.
-    fn made(
+    /// A graphdriver store keeps no manifest, so one is generated: always the same for the same
+    /// image.
+    fn with_generated_manifest(
         &mut self,
         writer: &Writer,
         config: &Digest,
         layers: &BTreeMap<Digest, Descriptor>,
-    ) -> Result<Taken, Untaken> {
-        let odd = |why: &str| Untaken::Odd(why.to_owned());
+    ) -> Result<ImageBlobs, Unusable> {
+        let invalid = |why: &str| Unusable::Invalid(why.to_owned());
         let text = self.text(config);
-        let text = text.ok_or_else(|| odd("the export has no configuration of the image"))?;
+        let text = text.ok_or_else(|| invalid("the export has no configuration of the image"))?;
         let diffs =
-            diff_ids(text).map_err(|how| Untaken::Odd(format!("its configuration {how}")))?;
+            diff_ids(text).map_err(|how| Unusable::Invalid(format!("its configuration {how}")))?;
         let config_part = json!({
             "mediaType": CONFIG_TYPE, "digest": config.as_str(), "size": text.len(),
         });
@@ -117,7 +120,7 @@ impl Came {
                 continue;
             }
             let new = match self.new_blob(&diff) {
-                // A small layer may read as JSON.
+                // A small layer may look like JSON.
                 None => self.new_text(writer, &diff)?,
                 new => new,
             };
@@ -138,7 +141,7 @@ impl Came {
                 })
             } else {
                 let meta = std::fs::symlink_metadata(writer.archive.path(&diff));
-                let meta = meta.map_err(|_| odd("a layer went from the archive meanwhile"))?;
+                let meta = meta.map_err(|_| invalid("a layer went from the archive meanwhile"))?;
                 json!({
                     "mediaType": LAYER_TYPE, "digest": diff.as_str(), "size": meta.len(),
                 })
@@ -154,30 +157,28 @@ impl Came {
             "layers": parts,
         });
         let manifest = manifest.to_string();
-        let root = Descriptor {
-            media_type: Untrusted::new(MANIFEST_TYPE),
-            digest: Digest::of(manifest.as_bytes()),
-            size: manifest.len() as u64,
-            platform: None,
-            is_attestation: false,
-        };
+        let root = Descriptor::bare(
+            Untrusted::new(MANIFEST_TYPE),
+            Digest::of(manifest.as_bytes()),
+            manifest.len() as u64,
+        );
         if !is_whole(writer, &root.digest, root.size) {
             blobs.push(writer.draft(manifest.as_bytes())?);
         }
-        Ok(Taken { root, blobs })
+        Ok(ImageBlobs { root, blobs })
     }
 
-    /// A containerd store exports an image as it is in its registry, but for the parts that
-    /// are not here: those of other platforms.
-    fn as_it_is(&mut self, writer: &Writer, root: &Digest) -> Result<Taken, Untaken> {
+    /// A containerd store exports an image unchanged, except that missing parts (other platforms)
+    /// are left out.
+    fn unchanged(&mut self, writer: &Writer, root: &Digest) -> Result<ImageBlobs, Unusable> {
         #[derive(Deserialize)]
         struct Typed {
             #[serde(rename = "mediaType")]
             media_type: Option<String>,
         }
-        let odd = |why: &str| Untaken::Odd(why.to_owned());
+        let invalid = |why: &str| Unusable::Invalid(why.to_owned());
         let text = self.text(root);
-        let text = text.ok_or_else(|| odd("the export has no manifest of the image"))?;
+        let text = text.ok_or_else(|| invalid("the export has no manifest of the image"))?;
         let size = text.len() as u64;
         let index = self.export.text("index.json").unwrap_or_default();
         let named = Document::read(index, &untyped(root, 0)).ok();
@@ -192,7 +193,7 @@ impl Came {
         };
         let mut blobs = Vec::new();
         self.gather(writer, &root, &mut BTreeSet::new(), &mut blobs)?;
-        Ok(Taken { root, blobs })
+        Ok(ImageBlobs { root, blobs })
     }
 
     fn gather(
@@ -201,11 +202,11 @@ impl Came {
         from: &Descriptor,
         known: &mut BTreeSet<Digest>,
         blobs: &mut Vec<NewBlob>,
-    ) -> Result<(), Untaken> {
+    ) -> Result<(), Unusable> {
         if !known.insert(from.digest.clone()) {
             return Ok(());
         }
-        // Layers and attestations' own blobs may be JSON as well: they name nothing.
+        // Layers and the blobs of attestations may also be JSON, but list nothing.
         let document = self
             .text(&from.digest)
             .map(|text| Document::read(text, from));
@@ -224,16 +225,10 @@ impl Came {
 }
 
 fn untyped(digest: &Digest, size: u64) -> Descriptor {
-    Descriptor {
-        media_type: Untrusted::new(""),
-        digest: digest.clone(),
-        size,
-        platform: None,
-        is_attestation: false,
-    }
+    Descriptor::bare(Untrusted::new(""), digest.clone(), size)
 }
 
-/// Whether a document is there, byte for byte.
+/// Whether the archive has the document undamaged.
 fn is_whole(writer: &Writer, digest: &Digest, size: u64) -> bool {
     writer.archive.document(&untyped(digest, size)).is_ok()
 }

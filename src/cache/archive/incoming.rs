@@ -1,5 +1,5 @@
-//! Takes an image out of an engine's export into drafts of blobs, as it comes. Whether the
-//! image is whole is asked of the [`Export`] beside it, when all of it came.
+//! Writes an engine's export into drafts of blobs while it arrives. Whether the image is whole is
+//! decided by the [`Export`] afterwards.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -17,68 +17,68 @@ use crate::cache::checks::whole::export::Export;
 use crate::cache::checks::whole::tar::{Entry, Sink};
 use crate::host::files::{Draft, FileError, unwritten};
 
-/// Why nothing more of an image is wanted.
+/// Why the export is not read further.
 #[derive(Debug)]
 pub enum Stopped {
-    /// The archive would be larger than it may be.
+    /// The archive would become too large.
     Full,
     File(FileError),
 }
 
-/// What an engine's file is to the archive.
+/// A file of the engine's export.
 #[derive(Debug)]
 pub enum Arrived {
-    /// It is there: under its digest, or compressed.
+    /// The archive has it, under its digest or compressed.
     There,
     New(NewBlob),
 }
 
 pub struct Incoming<'a> {
     pub export: Export,
-    /// By what the engine's bytes hash to.
+    /// The key is the digest of the engine's bytes.
     pub arrived: BTreeMap<Digest, Arrived>,
     pub stopped: Option<Stopped>,
     archive: &'a Archive,
-    /// The blobs of layers that are there, by what these hash to, uncompressed.
+    /// The layer blobs in the archive, by DiffID (the hash of the uncompressed layer).
     layers: &'a BTreeMap<Digest, Descriptor>,
     folder: PathBuf,
     gzip: bool,
-    /// In bytes: how much more the archive may hold.
+    /// Bytes that the archive may still grow.
     room: u64,
     current: Option<Current>,
 }
 
 struct Current {
     name: String,
-    /// The digest that its name claims.
+    /// The digest in its file name.
     claimed: Option<Digest>,
     /// In bytes.
     size: u64,
-    place: Place,
+    output: Output,
 }
 
-enum Place {
-    /// No byte came yet.
+enum Output {
+    /// Before its first byte.
     Undecided,
-    /// It is there, or the export keeps it.
-    Nowhere,
-    Draft(Written),
+    /// The archive has it, or the export keeps it.
+    Nothing,
+    Draft(Encoder),
 }
 
-enum Written {
-    Plain(Hashed),
-    Gzip(Box<GzEncoder<Hashed>>),
+enum Encoder {
+    Plain(HashingDraft),
+    Gzip(Box<GzEncoder<HashingDraft>>),
 }
 
-/// Hashes what is written.
-pub(super) struct Hashed {
+/// A draft that hashes what is written.
+pub(super) struct HashingDraft {
     draft: Draft,
     hash: Sha256,
     size: u64,
 }
 
-impl Hashed {
-    /// In the folder where its blob is to be.
+impl HashingDraft {
+    /// `folder`: where the blob will be.
     pub fn begin(folder: &Path) -> Result<Self, FileError> {
         Ok(Self {
             draft: Draft::begin(folder)?,
@@ -96,7 +96,7 @@ impl Hashed {
     }
 }
 
-impl Write for Hashed {
+impl Write for HashingDraft {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let count = self.draft.write(bytes)?;
         self.hash.update(&bytes[..count]);
@@ -109,7 +109,7 @@ impl Write for Hashed {
     }
 }
 
-impl Written {
+impl Encoder {
     fn size(&self) -> u64 {
         match self {
             Self::Plain(to) => to.size,
@@ -134,7 +134,7 @@ impl Written {
 }
 
 impl<'a> Incoming<'a> {
-    /// `gzip`: what is not JSON.
+    /// `gzip`: compress everything but JSON.
     pub fn new(
         archive: &'a Archive,
         layers: &'a BTreeMap<Digest, Descriptor>,
@@ -155,7 +155,7 @@ impl<'a> Incoming<'a> {
         }
     }
 
-    /// Of the drafts that are done.
+    /// Bytes of the finished drafts.
     fn written(&self) -> u64 {
         let blobs = self.arrived.values().map(|arrived| match arrived {
             Arrived::New(blob) => blob.size,
@@ -164,24 +164,24 @@ impl<'a> Incoming<'a> {
         blobs.sum()
     }
 
-    /// `size`: of the engine's file, in bytes.
+    /// `size`: bytes of the engine's file.
     fn is_there(&self, digest: &Digest, size: u64) -> bool {
         let layer = self.layers.get(digest);
         layer.is_some_and(|layer| self.archive.has(layer)) || self.archive.holds(digest, size)
     }
 
-    fn begun(&self) -> Result<Place, FileError> {
-        let hashed = Hashed::begin(&self.folder)?;
-        Ok(Place::Draft(if self.gzip {
-            Written::Gzip(Box::new(GzEncoder::new(hashed, Compression::fast())))
+    fn start(&self) -> Result<Output, FileError> {
+        let draft = HashingDraft::begin(&self.folder)?;
+        Ok(Output::Draft(if self.gzip {
+            Encoder::Gzip(Box::new(GzEncoder::new(draft, Compression::fast())))
         } else {
-            Written::Plain(hashed)
+            Encoder::Plain(draft)
         }))
     }
 
     fn stop(&mut self, why: Stopped) {
         self.stopped.get_or_insert(why);
-        // Their bytes go at once: the disk may be full.
+        // The drafts are deleted now: the disk may be full.
         self.arrived.clear();
         self.current = None;
     }
@@ -190,19 +190,19 @@ impl<'a> Incoming<'a> {
         let Some(mut current) = self.current.take() else {
             return Ok(());
         };
-        if matches!(current.place, Place::Undecided) {
+        if matches!(current.output, Output::Undecided) {
             let there = |digest: &Digest| self.is_there(digest, current.size);
-            current.place =
+            current.output =
                 if self.export.keeps_bytes() || current.claimed.as_ref().is_some_and(there) {
-                    Place::Nowhere
+                    Output::Nothing
                 } else {
-                    self.begun().map_err(Stopped::File)?
+                    self.start().map_err(Stopped::File)?
                 };
         }
-        if let Place::Draft(written) = &mut current.place {
+        if let Output::Draft(written) = &mut current.output {
             let failed = |error| Stopped::File(unwritten(&self.folder, error));
             written.write(bytes).map_err(failed)?;
-            // One without a claim may turn out to be there.
+            // Without a digest in its name, the archive may turn out to have it.
             if current.claimed.is_some() && self.written() + written.size() > self.room {
                 return Err(Stopped::Full);
             }
@@ -219,14 +219,14 @@ impl<'a> Incoming<'a> {
         let Some(digest) = hash.and_then(|hash| format!("sha256:{hash}").parse().ok()) else {
             return Ok(());
         };
-        let arrived = match current.place {
-            Place::Draft(written) if !self.is_there(&digest, current.size) => {
+        let arrived = match current.output {
+            Output::Draft(written) if !self.is_there(&digest, current.size) => {
                 let failed = |error| Stopped::File(unwritten(&self.folder, error));
                 Arrived::New(written.finish().map_err(failed)?)
             }
-            Place::Draft(_) => Arrived::There,
-            Place::Nowhere if self.is_there(&digest, current.size) => Arrived::There,
-            Place::Nowhere | Place::Undecided => return Ok(()),
+            Output::Draft(_) => Arrived::There,
+            Output::Nothing if self.is_there(&digest, current.size) => Arrived::There,
+            Output::Nothing | Output::Undecided => return Ok(()),
         };
         self.arrived.entry(digest).or_insert(arrived);
         if self.written() > self.room {
@@ -247,7 +247,7 @@ impl Sink for Incoming<'_> {
                 claimed: hex.and_then(|hex| format!("sha256:{hex}").parse().ok()),
                 name,
                 size: entry.size,
-                place: Place::Undecided,
+                output: Output::Undecided,
             });
         }
     }

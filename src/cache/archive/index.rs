@@ -1,5 +1,4 @@
-//! The index of an archive: which image each name means. What others wrote is kept as it
-//! is.
+//! The index of an archive: the image of each name. What other tools wrote is kept unchanged.
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -10,20 +9,20 @@ use crate::cache::archive::entry::Entry;
 use crate::cache::archive::error::Damage;
 use crate::model::text::json_error;
 
-/// In bytes: some 10,000 entries of ours. All of it is in memory at once.
+/// Bytes: some 10,000 of our entries. It is all in memory at once.
 pub const LONGEST_INDEX: u64 = 8 << 20;
 
 #[derive(Debug, Default)]
 pub struct Index {
-    /// Each field but the manifests, as it is written.
+    /// All other fields, unchanged.
     pub(super) fields: BTreeMap<String, Box<RawValue>>,
     pub(super) manifests: Vec<Item>,
 }
 
 #[derive(Debug)]
 pub enum Item {
-    Entry(Entry),
-    /// It does not read as an entry. It is of others, and is kept.
+    Entry(Box<Entry>),
+    /// Not a valid entry, so it is not ours. It is kept.
     Odd(Box<RawValue>),
 }
 
@@ -50,7 +49,7 @@ impl Index {
             .unwrap_or_default();
         let items = manifests.into_iter().map(Entry::read);
         let manifests = items.filter_map(|read| match read {
-            Ok(entry) => entry.map(Item::Entry),
+            Ok(entry) => entry.map(|entry| Item::Entry(Box::new(entry))),
             Err(raw) => Some(Item::Odd(raw)),
         });
         Ok(Self {
@@ -59,7 +58,7 @@ impl Index {
         })
     }
 
-    /// As a file.
+    /// The content of the file.
     pub fn to_json(&self) -> Vec<u8> {
         #[derive(Serialize)]
         struct Written<'a> {
@@ -97,7 +96,7 @@ impl Index {
         serde_json::to_vec(&written).expect("it was JSON when it was read")
     }
 
-    /// Whether it holds what does not read as an entry.
+    /// Whether it has items that are no valid entries.
     pub fn has_odd(&self) -> bool {
         let mut items = self.manifests.iter();
         items.any(|item| matches!(item, Item::Odd(_)))
@@ -105,7 +104,7 @@ impl Index {
 
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.manifests.iter().filter_map(|item| match item {
-            Item::Entry(entry) => Some(entry),
+            Item::Entry(entry) => Some(&**entry),
             Item::Odd(_) => None,
         })
     }

@@ -1,9 +1,10 @@
-//! An archive of images: an OCI image layout on disk, which others read and write, too.
-//! Whoever may write its index decides which content a name means, so the folder and the
-//! index are trusted as the policy is. Blobs need no trust: their digests are checked.
+//! An archive of images: an OCI image layout on disk, which other tools may also read and write.
+//! Whoever may write its index decides which content a name means, so folder and index must be as
+//! trusted as the policy. Blobs need no trust: their digests are checked.
 
 mod annotations;
 mod blob;
+mod damage;
 mod descriptor;
 mod digest;
 mod docker_form;
@@ -32,10 +33,10 @@ pub use entry::{Entry, Ours};
 pub use error::{ArchiveError, Damage, Foreign};
 pub use fetching::{Fetch, Fetched};
 pub use index::Index;
-pub use offered::{NotOffered, Offer, Offered};
+pub use offered::{Fetcher, NotOffered, Offered};
 pub use open::Archive;
 pub use resolve::Resolved;
-pub use saved::{NotSaved, NotSavedKind, Saved, Written};
+pub use saved::{AllSaved, NotSaved, NotSavedKind, Saved, Written};
 pub use saving::Save;
 pub use send::{Sending, to_containerd, to_graphdriver};
 pub use unsaved::Unsaved;
@@ -45,7 +46,7 @@ pub mod testing;
 #[cfg(test)]
 #[expect(
     clippy::disallowed_methods,
-    reason = "the tests play the others, whose files come and go"
+    reason = "the tests act as other tools, which also change files"
 )]
 mod tests;
 #[cfg(test)]

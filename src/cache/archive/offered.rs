@@ -1,77 +1,72 @@
-//! An image as its registry has it: what an engine of one platform would pull. Documents
-//! that are in the archive are not fetched, and every byte that comes is hashed.
+//! An image as its registry offers it: what an engine of one platform would pull. Documents that
+//! the archive has are not fetched, and all bytes are hashed.
 
 use std::collections::BTreeSet;
 use std::io;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::cache::archive::descriptor::Descriptor;
+use crate::cache::archive::descriptor::{Descriptor, those_for};
 use crate::cache::archive::digest::Digest;
-use crate::cache::archive::document::{Document, LONGEST_DOCUMENT, diff_ids};
+use crate::cache::archive::document::{Document, diff_ids};
 use crate::cache::archive::open::Archive;
+use crate::cache::archive::resolve::DEEPEST;
+use crate::cache::checks::whole::store::LONGEST_DOCUMENT;
 use crate::cache::registry::{Registry, Upstream};
 use crate::engine::Platform;
 use crate::model::reference::Reference;
 use crate::model::text::{Untrusted, escape};
 
-/// Indexes in indexes.
-const DEEPEST: usize = 4;
-
-/// One image, without attestations and other platforms: no engine needs them to run it.
+/// One image, without attestations and other platforms, which no engine needs to run it.
 #[derive(Debug)]
 pub struct Offered {
-    /// Its index or manifest, as the registry names it.
+    /// Its index or manifest in the registry.
     pub root: Descriptor,
-    /// Configuration, manifest and indexes: whatever names another comes after it.
+    /// Configuration, manifest and indexes; a document comes before those that list it.
     pub documents: Vec<(Descriptor, Vec<u8>)>,
-    /// Lowest first, each once.
+    /// Lowest first, without duplicates.
     pub layers: Vec<Descriptor>,
 }
 
-/// Why there is no image, or not all of it. Texts in it are fit to print.
+/// Why the image could not be fetched. Texts are fit to print.
 #[derive(Debug)]
 pub enum NotOffered {
-    /// The registry's own answer.
-    Said(Upstream),
-    /// What it gave is no image, or not the one that it named.
-    Odd(String),
-    /// What came could not be kept.
-    Unkept(io::Error),
+    Answer(Upstream),
+    /// The registry sent no valid image, or a wrong one.
+    Invalid(String),
+    /// The bytes could not be written.
+    Write(io::Error),
 }
 
-/// Where images come from, and what is there already.
 #[derive(Clone, Copy)]
-pub struct Offer<'a> {
+pub struct Fetcher<'a> {
     pub registry: &'a Registry<'a>,
     pub archive: &'a Archive,
     pub platform: &'a Platform,
 }
 
-impl Offer<'_> {
-    /// The first of these names of one repository that the registry has.
+impl Fetcher<'_> {
+    /// The image of the first of these names, all of one repository, that the registry has.
     pub async fn image(&self, names: &[Reference]) -> Result<Offered, NotOffered> {
-        let mut gone = NotOffered::Said(Upstream::Gone);
+        let mut gone = NotOffered::Answer(Upstream::Gone);
         for name in names {
             match self.registry.manifest(name).await {
                 Ok(manifest) => {
-                    let root = Descriptor {
-                        media_type: Untrusted::new(manifest.media_type),
-                        digest: Digest::of(&manifest.bytes),
-                        size: manifest.bytes.len() as u64,
-                        platform: None,
-                        is_attestation: false,
-                    };
+                    let root = Descriptor::bare(
+                        Untrusted::new(manifest.media_type),
+                        Digest::of(&manifest.bytes),
+                        manifest.bytes.len() as u64,
+                    );
                     return self.follow(name, root, manifest.bytes.to_vec()).await;
                 }
-                Err(Upstream::Gone) => gone = NotOffered::Said(Upstream::Gone),
-                Err(why) => return Err(NotOffered::Said(why)),
+                Err(Upstream::Gone) => gone = NotOffered::Answer(Upstream::Gone),
+                Err(why) => return Err(NotOffered::Answer(why)),
             }
         }
         Err(gone)
     }
 
-    /// Follows indexes to the manifest of the platform.
+    /// Follows indexes to the platform's manifest.
     async fn follow(
         &self,
         name: &Reference,
@@ -82,15 +77,18 @@ impl Offer<'_> {
         let (mut at, mut bytes) = (root.clone(), bytes);
         for _ in 0..DEEPEST {
             let document = Document::read(&bytes, &at);
-            let document = document.map_err(|how| odd(&at.digest, &how.to_string()))?;
+            let document = document.map_err(|how| invalid(&at.digest, &how.to_string()))?;
             documents.push((at.clone(), bytes));
             match document {
                 Document::Manifest { config, layers } => {
                     let text = self.document(name, &config).await?;
                     let ids = diff_ids(&text);
-                    let ids = ids.map_err(|how| odd(&config.digest, &how.to_string()))?;
+                    let ids = ids.map_err(|how| invalid(&config.digest, &how.to_string()))?;
                     if ids.len() != layers.len() {
-                        return Err(odd(&config.digest, "does not fit its manifest's layers"));
+                        return Err(invalid(
+                            &config.digest,
+                            "does not fit its manifest's layers",
+                        ));
                     }
                     documents.push((config, text));
                     documents.reverse();
@@ -104,22 +102,26 @@ impl Offer<'_> {
                     });
                 }
                 Document::Index(children) => {
-                    let fits = |child: &&Descriptor| child.may_be_for(self.platform);
-                    let child = children.iter().find(fits).ok_or_else(|| {
-                        odd(&at.digest, &format!("has no image for {}", self.platform))
+                    let fitting = those_for(children.iter(), self.platform);
+                    let fitting = fitting.map_err(|how| invalid(&at.digest, &how.to_string()))?;
+                    let child = fitting.first().ok_or_else(|| {
+                        invalid(&at.digest, &format!("has no image for {}", self.platform))
                     })?;
                     bytes = self.document(name, child).await?;
-                    at = child.clone();
+                    at = (*child).clone();
                 }
             }
         }
-        Err(odd(&at.digest, "is below more indexes than any image has"))
+        Err(invalid(
+            &at.digest,
+            "is below more indexes than any image has",
+        ))
     }
 
-    /// A document by its digest: out of the archive where it is there whole.
+    /// A document by its digest, from the archive if it has it undamaged.
     async fn document(&self, name: &Reference, of: &Descriptor) -> Result<Vec<u8>, NotOffered> {
         if of.size > LONGEST_DOCUMENT {
-            return Err(odd(
+            return Err(invalid(
                 &of.digest,
                 "is said to be longer than any such document",
             ));
@@ -133,18 +135,18 @@ impl Offer<'_> {
             return Ok(bytes);
         }
         let pinned = name.pinned(of.digest.as_str());
-        let pinned = pinned.ok_or_else(|| odd(&of.digest, "fits no name"))?;
+        let pinned = pinned.ok_or_else(|| invalid(&of.digest, "fits no name"))?;
         let manifest = self.registry.manifest(&pinned).await;
-        let bytes = manifest.map_err(NotOffered::Said)?.bytes;
+        let bytes = manifest.map_err(NotOffered::Answer)?.bytes;
         if bytes.len() as u64 == of.size {
             Ok(bytes.to_vec())
         } else {
-            Err(odd(&of.digest, "has another size than its index says"))
+            Err(invalid(&of.digest, "has another size than its index says"))
         }
     }
 
-    /// Fetches a blob to its end. What was written before an error is not to be used.
-    /// `on_bytes` is told how many bytes came.
+    /// Fetches a whole blob. After an error, the bytes written to `to` must not be used.
+    /// `on_bytes` is called with the bytes so far.
     pub async fn blob(
         &self,
         name: &Reference,
@@ -154,10 +156,10 @@ impl Offer<'_> {
     ) -> Result<(), NotOffered> {
         let (mut hash, mut came) = (Sha256::new(), 0);
         let body = self.registry.blob(name, blob.digest.as_str(), blob.size);
-        let mut body = body.await.map_err(NotOffered::Said)?;
-        while let Some(piece) = body.next().await.map_err(NotOffered::Said)? {
+        let mut body = body.await.map_err(NotOffered::Answer)?;
+        while let Some(piece) = body.next().await.map_err(NotOffered::Answer)? {
             hash.update(&piece);
-            to.write_all(&piece).map_err(NotOffered::Unkept)?;
+            to.write_all(&piece).map_err(NotOffered::Write)?;
             came += piece.len() as u64;
             on_bytes(came);
         }
@@ -165,7 +167,7 @@ impl Offer<'_> {
         if seen == blob.digest {
             Ok(())
         } else {
-            Err(odd(
+            Err(invalid(
                 &blob.digest,
                 &format!("is damaged: its bytes hash to {seen}"),
             ))
@@ -173,8 +175,8 @@ impl Offer<'_> {
     }
 }
 
-fn odd(digest: &Digest, why: &str) -> NotOffered {
-    NotOffered::Odd(format!("{digest} {}", escape(why)))
+fn invalid(digest: &Digest, why: &str) -> NotOffered {
+    NotOffered::Invalid(format!("{digest} {}", escape(why)))
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
-//! Opens an archive, and finds in it what a name or a digest means.
+//! Opens an archive, and finds the entry of a name, digest or id.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
@@ -23,15 +24,17 @@ pub const BLOBS: &str = "blobs/sha256";
 /// The writer's lock.
 pub const LOCK: &str = ".secateur.lock";
 
-/// In bytes; it holds a version and no more.
+/// Bytes; it contains only a version.
 const LONGEST_LAYOUT: u64 = 4096;
 
-/// An archive, as its index was when it was opened.
+/// An archive with its index as it was when opened.
 #[derive(Debug)]
 pub struct Archive {
     /// Free of symbolic links.
     pub(super) dir: PathBuf,
     pub(super) index: Index,
+    /// Damaged blobs that are known, and what is wrong, fit to print.
+    pub(super) damaged: BTreeMap<Digest, String>,
 }
 
 #[derive(Deserialize)]
@@ -41,13 +44,12 @@ struct Layout {
 }
 
 impl Archive {
-    /// Reads the index and no blob.
+    /// Reads the index, but no blob.
     ///
     /// # Errors
     ///
-    /// [`ArchiveError::Absent`] also where a first save was cut off before it wrote
-    /// anything; [`ArchiveError::File`] where others could write to the folder or the
-    /// index.
+    /// [`ArchiveError::Absent`] also if a first save was interrupted before it wrote anything;
+    /// [`ArchiveError::File`] also if others could write to the folder or the index.
     pub fn open(dir: &Path) -> Result<Self, ArchiveError> {
         let dir = match check(dir, Wanted::Folder) {
             Err(error) if error.is_not_found() => {
@@ -72,7 +74,11 @@ impl Archive {
             Some(bytes) => {
                 let index =
                     Index::read(&bytes).map_err(|how| ArchiveError::damaged(&index, how))?;
-                Ok(Self { dir, index })
+                Ok(Self {
+                    dir,
+                    index,
+                    damaged: BTreeMap::new(),
+                })
             }
             None if is_empty(&dir.join(BLOBS)) => Err(ArchiveError::Absent(dir)),
             None => Err(ArchiveError::damaged(&index, Damage::Missing)),
@@ -89,17 +95,17 @@ impl Archive {
         self.index.entries()
     }
 
-    /// The entry that a name means: of several one of ours, else the first.
+    /// The entry of a name: one of ours if there are several, otherwise the first.
     pub fn named(&self, name: &Reference) -> Option<&Entry> {
         self.first(|entry| entry.name.as_ref() == Some(name))
     }
 
-    /// An entry whose image has this digest, here or in its registry.
+    /// An entry with this digest, here or in its registry.
     pub fn with_digest(&self, digest: &Digest) -> Option<&Entry> {
         self.first(|entry| entry.has_digest(digest))
     }
 
-    /// An entry of the image that has this id in an engine.
+    /// An entry with this id in an engine.
     pub fn with_id(&self, id: &ImageId) -> Option<&Entry> {
         self.first(|entry| {
             let ours = entry.ours.as_ref();
@@ -113,13 +119,18 @@ impl Archive {
         ours.find(&wanted).or_else(|| self.entries().find(&wanted))
     }
 
-    /// Where a blob is, or would be.
+    /// The path of a blob, even if it does not exist.
     pub fn path(&self, digest: &Digest) -> PathBuf {
         self.dir.join(BLOBS).join(digest.hex())
     }
 }
 
-/// A folder without a layout may be one that a first save just began, or a new disk.
+/// The path of a blob in the archive.
+pub fn blob_path(digest: &Digest) -> String {
+    format!("{BLOBS}/{}", digest.hex())
+}
+
+/// A folder without a layout may be that of a first save that has just started, or a new disk.
 fn without_layout(dir: PathBuf) -> ArchiveError {
     let expected = |name: &OsStr| {
         [LOCK, "blobs", "lost+found"]
@@ -137,7 +148,7 @@ fn without_layout(dir: PathBuf) -> ArchiveError {
     ArchiveError::Foreign { dir, what }
 }
 
-/// Whether nothing is known to be there.
+/// Whether the folder is empty or missing.
 fn is_empty(folder: &Path) -> bool {
     match fs::read_dir(folder) {
         Ok(mut entries) => entries.next().is_none(),

@@ -1,8 +1,8 @@
-//! What an entry leads to: the manifest of an image for one platform, and its blobs.
+//! Finds the manifest of an entry for one platform, and its blobs.
 
 use std::collections::BTreeSet;
 
-use crate::cache::archive::descriptor::Descriptor;
+use crate::cache::archive::descriptor::{Descriptor, those_for};
 use crate::cache::archive::digest::Digest;
 use crate::cache::archive::document::{Document, diff_ids};
 use crate::cache::archive::entry::Entry;
@@ -10,38 +10,38 @@ use crate::cache::archive::error::{ArchiveError, Damage};
 use crate::cache::archive::open::Archive;
 use crate::engine::Platform;
 
-/// Indexes in indexes. An image has one, a list of lists two.
-const DEEPEST: usize = 4;
+/// Nested indexes. An image has one, a list of lists two.
+pub const DEEPEST: usize = 4;
 
 /// Manifests and indexes that are read for one entry.
 pub const MOST_DOCUMENTS: usize = 256;
 
-/// One image, as an archive describes it. That its blobs are there and whole is not said.
+/// One image by its documents. Its layers may be missing or damaged.
 #[derive(Debug, Clone)]
 pub struct Resolved {
-    /// The indexes on the way from the entry to the manifest, outermost first.
+    /// The indexes from the entry to the manifest, outermost first.
     pub indexes: Vec<Descriptor>,
     pub manifest: Descriptor,
     pub config: Descriptor,
     /// Lowest first.
     pub layers: Vec<Descriptor>,
-    /// What each layer hashes to, uncompressed.
+    /// The digest of each uncompressed layer.
     pub diff_ids: Vec<Digest>,
 }
 
 impl Archive {
-    /// The manifest that an engine of this platform takes: the first that is made for it,
-    /// or for no named platform, and is here. Where an entry is no index, its manifest,
-    /// whatever its platform.
+    /// The manifest that an engine of this platform uses: the first one here that is for it, or
+    /// names no platform. If an entry is no index, its manifest, whatever its platform.
     ///
     /// # Errors
     ///
-    /// [`ArchiveError::Damaged`], with the path of the blob.
+    /// [`ArchiveError::Damaged`], with the path of the blob; also if there are manifests for
+    /// several variants of the platform.
     pub fn resolve(&self, entry: &Entry, platform: &Platform) -> Result<Resolved, ArchiveError> {
         self.resolve_from(&entry.descriptor, platform)
     }
 
-    /// The same, of the manifest or index that an entry names.
+    /// As [`Archive::resolve`], from the manifest or index of an entry.
     pub(super) fn resolve_from(
         &self,
         root: &Descriptor,
@@ -97,12 +97,11 @@ impl Archive {
             return Err(self.damaged(from, Damage::TooDeep));
         }
         indexes.push(from.clone());
-        for child in manifests {
-            // The manifests of other platforms and variants need not be here.
-            if child.may_be_for(platform)
-                && self.has(&child)
-                && let Some(found) = self.find(&child, platform, indexes, budget)?
-            {
+        // Manifests of other platforms and variants may be missing.
+        let here = manifests.iter().filter(|child| self.has(child));
+        let fitting = those_for(here, platform).map_err(|how| self.damaged(from, how))?;
+        for child in fitting {
+            if let Some(found) = self.find(child, platform, indexes, budget)? {
                 return Ok(Some(found));
             }
         }
@@ -110,12 +109,12 @@ impl Archive {
         Ok(None)
     }
 
-    /// Every blob that an entry leads to and that is here: what an engine with a containerd
-    /// store takes. Each once, those that others name first, in an order that stays.
+    /// Every blob here that an entry leads to, as an engine with a containerd store takes it:
+    /// each once, in a stable order, those that others list first.
     ///
     /// # Errors
     ///
-    /// As [`Archive::resolve`], where a document that is here does not read.
+    /// As [`Archive::resolve`], if a document here is invalid.
     pub fn blobs_of(&self, entry: &Entry) -> Result<Vec<Descriptor>, ArchiveError> {
         let mut budget = MOST_DOCUMENTS;
         let (mut known, mut found) = (BTreeSet::new(), Vec::new());

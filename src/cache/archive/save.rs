@@ -1,36 +1,35 @@
-//! Saves what is promised and here: in the order of the promises, and what the archive has
-//! already without reading it out of the engine.
+//! Saves the promised images that are here, in the order of the promises. What the archive
+//! already has is not exported from the engine.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::cache::archive::descriptor::Descriptor;
 use crate::cache::archive::digest::Digest;
-use crate::cache::archive::saved::Saved;
+use crate::cache::archive::saved::AllSaved;
 use crate::cache::archive::saving::{Save, Saving};
 use crate::cache::archive::trim::trim;
 use crate::cache::archive::unsaved::Unsaved;
 use crate::cache::archive::writer::Writer;
-use crate::cache::promise::{Promise, Wanted};
+use crate::cache::promise::Promise;
 use crate::engine::{EngineError, Platform};
 
 impl Save<'_> {
-    /// One answer for each promise, in their order. The archive is made where it is missing.
-    pub async fn all(
-        mut self,
-        dir: &Path,
-        promises: &[Promise],
-    ) -> Result<BTreeMap<Wanted, Saved>, Unsaved> {
+    /// One result for each promise. Creates the archive if there is none.
+    pub async fn all(mut self, dir: &Path, promises: &[Promise]) -> Result<AllSaved, Unsaved> {
         let limits = &self.policy.archive.limits;
         let Some(platform) = self.reader.platform().cloned() else {
             let doing = "save images";
             let why = "it does not tell its platform";
             return Err(EngineError::nonsense(doing, why).into());
         };
-        let writer = match Writer::open(dir).await? {
+        let mut writer = match Writer::open(dir).await? {
             Ok(writer) => writer,
             Err(held) => return Err(Unsaved::Held(held)),
         };
+        if self.deep {
+            writer.find_damage(self.on_step);
+        }
         let layers = layers(&writer, &platform);
         let mut saving = Saving {
             save: &mut self,
@@ -43,7 +42,9 @@ impl Save<'_> {
         };
         let mut all = BTreeMap::new();
         for (number, promise) in (1..).zip(promises) {
-            let saved = saving.promise((number, promises.len()), promise).await?;
+            let saved = saving
+                .save_promise((number, promises.len()), promise)
+                .await?;
             all.insert(promise.wanted.clone(), saved);
         }
         let Saving {
@@ -62,11 +63,15 @@ impl Save<'_> {
             )?;
         }
         writer.commit(&platform)?;
-        Ok(all)
+        Ok(AllSaved {
+            each: all,
+            damage: writer.archive.damage(),
+        })
     }
 }
 
-/// Those of others are left out: nobody has checked that their blobs hold these layers.
+/// The layer blobs of our entries, by DiffID. Other tools' entries are left out: nobody has
+/// checked that their blobs contain these layers.
 fn layers(writer: &Writer, platform: &Platform) -> BTreeMap<Digest, Descriptor> {
     let mut layers = BTreeMap::new();
     let archive = &writer.archive;

@@ -1,11 +1,12 @@
-//! What became of saving one promised image.
+//! The result of saving images.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
+use crate::cache::promise::Wanted;
 use crate::model::Bytes;
 use crate::model::kinds::kinds;
 
-/// One promise of a run that saves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Saved {
     /// It is in the archive.
@@ -13,7 +14,16 @@ pub enum Saved {
     Not(NotSaved),
 }
 
-/// What was written for an image; all zero where it was there already.
+#[derive(Debug)]
+pub struct AllSaved {
+    /// One for each promise.
+    pub each: BTreeMap<Wanted, Saved>,
+    /// Damage in the archive that was not repaired, fit to print. Only known if the run read the
+    /// whole archive.
+    pub damage: Vec<String>,
+}
+
+/// What was written for an image; zero if the archive had it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Written {
     pub bytes: Bytes,
@@ -26,17 +36,17 @@ kinds! {
     pub enum NotSavedKind {
         /// It is not in the engine.
         Missing = "missing",
-        /// `cache.never` has its name.
+        /// `cache.never` covers its name.
         Never = "never",
-        /// What is here is not whole, or not what a deploy takes.
+        /// The image here is not whole, or not the one that a deploy uses.
         Unfit = "unfit",
-        /// The engine gave no export that reads to its end.
+        /// The engine's export was not valid or not complete.
         Export = "export",
-        /// Its registry gave no image that reads to its end.
+        /// Its registry did not provide a valid, complete image.
         Registry = "registry",
-        /// With it the archive would be larger than `archive.max_size`.
+        /// The archive would become larger than `archive.max_size`.
         TooLarge = "too-large",
-        /// One that is promised before it could not be written.
+        /// An image that is promised before it could not be written.
         LeftOut = "left-out",
         /// The archive cannot be written.
         Unwritten = "unwritten",
@@ -67,8 +77,8 @@ impl NotSaved {
         Self { kind, message }
     }
 
-    /// What becomes of all that is new and promised after this name, where this fills the
-    /// archive or its disk.
+    /// If this fills the archive or its disk: the reason for leaving out all new images that are
+    /// promised after this name.
     pub fn leaves_out(&self, name: &impl fmt::Display) -> Option<Self> {
         let full = matches!(self.kind, NotSavedKind::TooLarge | NotSavedKind::Unwritten);
         full.then(|| {
@@ -84,7 +94,7 @@ impl NotSaved {
 }
 
 impl Saved {
-    /// Whether something promised and here is not in the archive.
+    /// Whether an image that is promised and here is not in the archive.
     pub fn is_fault(&self) -> bool {
         matches!(self, Self::Not(not) if not.is_fault())
     }

@@ -1,4 +1,4 @@
-//! What becomes of one promise of a run that saves.
+//! Saves the image of one promise.
 
 use std::collections::BTreeMap;
 
@@ -7,16 +7,17 @@ use chrono::{DateTime, Utc};
 use crate::cache::archive::descriptor::Descriptor;
 use crate::cache::archive::digest::Digest;
 use crate::cache::archive::entry::{Entry, Ours};
-use crate::cache::archive::image::{Came, Untaken};
+use crate::cache::archive::image::{ImageBlobs, Received, Unusable};
 use crate::cache::archive::incoming::{Incoming, Stopped};
 use crate::cache::archive::saved::{NotSaved, NotSavedKind, Saved, Written};
 use crate::cache::archive::unsaved::Unsaved;
 use crate::cache::archive::writer::Writer;
+use crate::cache::check::milliseconds;
 use crate::cache::checks::whole::compare::compare;
 use crate::cache::checks::whole::read::{Unread, read_into};
 use crate::cache::checks::whole::store::beside;
 use crate::cache::checks::whole::verdict::Verdict;
-use crate::cache::promise::{Promise, Wanted, digests_in};
+use crate::cache::promise::{Promise, digests_in};
 use crate::cache::step::Step;
 use crate::engine::{Failure, Info, Platform, Reader};
 use crate::host::clock::monotonic;
@@ -24,7 +25,6 @@ use crate::model::reference::Reference;
 use crate::model::{Bytes, Image, ImageId, Observed, Store};
 use crate::policy::{ArchiveLimits, Compress, Policy};
 
-/// What is saved, and from where.
 pub struct Save<'a> {
     pub reader: &'a Reader,
     pub info: &'a Info,
@@ -32,42 +32,36 @@ pub struct Save<'a> {
     /// Every image of the engine.
     pub here: &'a BTreeMap<ImageId, Image>,
     pub at: DateTime<Utc>,
-    /// Whether the time since the last run can be believed.
+    /// Whether to read the whole archive first, and write damaged blobs again.
+    pub deep: bool,
+    /// Whether the clock can be trusted since the last run.
     pub clock_is_sound: bool,
     pub on_step: &'a mut dyn FnMut(Step),
 }
 
-/// One run that saves.
 pub struct Saving<'a, 'b> {
     pub save: &'b mut Save<'a>,
     pub writer: Writer,
     pub limits: &'b ArchiveLimits,
     pub platform: Platform,
-    /// The blobs of layers of ours, by what these hash to, uncompressed.
+    /// The layer blobs of our entries, by DiffID (the hash of the uncompressed layer).
     pub layers: BTreeMap<Digest, Descriptor>,
-    /// The roots of the images of this run.
+    /// The results of this run.
     pub done: BTreeMap<ImageId, Saved>,
-    /// Why what is new has no place any more.
+    /// Why no further image is saved: the archive or its disk is full.
     pub closed: Option<NotSaved>,
 }
 
 impl Saving<'_, '_> {
-    pub async fn promise(
+    pub async fn save_promise(
         &mut self,
         place: (usize, usize),
         promise: &Promise,
     ) -> Result<Saved, Unsaved> {
         let not = |kind, why: &str| Ok(Saved::Not(NotSaved::new(kind, why)));
-        if let Wanted::Name(name) = &promise.wanted
-            && self
-                .save
-                .policy
-                .promised
-                .never
-                .iter()
-                .any(|it| it.covers(name))
-        {
-            return not(NotSavedKind::Never, "cache.never has its name");
+        let name = promise.wanted.name();
+        if let Some(why) = name.and_then(|name| self.save.policy.promised.never(name)) {
+            return not(NotSavedKind::Never, &why);
         }
         let Some(image) = promise.wanted.find(self.save.here) else {
             return not(NotSavedKind::Missing, "it is not here");
@@ -75,19 +69,12 @@ impl Saving<'_, '_> {
         if let Some(Saved::Not(why)) = self.done.get(&image.id) {
             return Ok(Saved::Not(why.clone()));
         }
-        let name = match &promise.wanted {
-            Wanted::Name(name) => Some(name),
-            Wanted::Id(_) => None,
-        };
-        if let (Some(recorded), Some(name)) = (&promise.recorded, name)
-            && recorded.tells()
-            && !recorded.is(image, &name.repository())
-        {
+        if promise.leads_elsewhere(image) {
             let why = "its name leads to another image than was recorded";
             return not(NotSavedKind::Missing, why);
         }
         if let Some(root) = self.is_there(&image.id) {
-            self.enter(root, image, name);
+            self.add_entry(root, image, name);
             return Ok(Saved::Kept(Written::default()));
         }
         if let Some(why) = &self.closed {
@@ -99,7 +86,7 @@ impl Saving<'_, '_> {
                     self.layers
                         .extend(found.diff_ids.into_iter().zip(found.layers));
                 }
-                self.enter(root, image, name);
+                self.add_entry(root, image, name);
                 self.writer.commit(&self.platform)?;
                 Saved::Kept(written)
             }
@@ -112,7 +99,7 @@ impl Saving<'_, '_> {
         Ok(saved)
     }
 
-    /// The manifest or index of an image that is wholly in the archive, by an entry of ours.
+    /// The manifest or index of an image that the archive has whole, by one of our entries.
     fn is_there(&self, id: &ImageId) -> Option<Descriptor> {
         let archive = &self.writer.archive;
         let mut ours = archive.entries().filter(|entry| {
@@ -126,8 +113,8 @@ impl Saving<'_, '_> {
         entry.map(|entry| entry.descriptor.clone())
     }
 
-    /// Names the image, unless it is named so already.
-    fn enter(&mut self, root: Descriptor, image: &Image, name: Option<&Reference>) {
+    /// Adds an entry for the image, unless it has the same one.
+    fn add_entry(&mut self, root: Descriptor, image: &Image, name: Option<&Reference>) {
         let ours = Ours {
             saved: self.save.at,
             image_id: Some(image.id.clone()),
@@ -147,7 +134,7 @@ impl Saving<'_, '_> {
         };
         if !entries.any(is_same) {
             drop(entries);
-            self.writer.put(Entry::written(root, name.cloned(), ours));
+            self.writer.put(Entry::new(root, name.cloned(), ours));
         }
     }
 
@@ -174,7 +161,7 @@ impl Saving<'_, '_> {
         let not = |kind, why: String| Ok(Err(NotSaved::new(kind, why)));
         let incoming = match read_into(reader, image, incoming, &mut progress).await {
             Ok(Ok(incoming)) => incoming,
-            Ok(Err(Unread::Odd(why) | Unread::BrokenOff(_, why))) => {
+            Ok(Err(Unread::Invalid(why) | Unread::CutShort(_, why))) => {
                 return not(NotSavedKind::Export, why);
             }
             // The engine may be gone.
@@ -197,27 +184,27 @@ impl Saving<'_, '_> {
             Verdict::Broken(problems) => return not(NotSavedKind::Unfit, problems.join("; ")),
             Verdict::Unclear(why) => return not(NotSavedKind::Unfit, why),
         }
-        let came = Came::of(incoming);
-        let taken = match came.taken(&self.writer, &image.id, facts.store, &self.layers) {
-            Ok(taken) => taken,
-            Err(Untaken::Odd(why)) => return not(NotSavedKind::Unfit, why),
-            Err(Untaken::File(error)) => return not(NotSavedKind::Unwritten, error.to_string()),
+        let received = Received::of(incoming);
+        let image_blobs = received.into_blobs(&self.writer, &image.id, facts.store, &self.layers);
+        let ImageBlobs { root, blobs } = match image_blobs {
+            Ok(image_blobs) => image_blobs,
+            Err(Unusable::Invalid(why)) => return not(NotSavedKind::Unfit, why),
+            Err(Unusable::File(error)) => return not(NotSavedKind::Unwritten, error.to_string()),
         };
-        let bytes: Bytes = taken.blobs.iter().map(|blob| Bytes(blob.size)).sum();
+        let bytes: Bytes = blobs.iter().map(|blob| Bytes(blob.size)).sum();
         if bytes.0 > room {
             return Ok(Err(self.too_large(image)));
         }
-        let blobs = taken.blobs.len();
-        if let Err(error) = self.writer.add(taken.blobs) {
+        let count = blobs.len();
+        if let Err(error) = self.writer.add(blobs) {
             return not(NotSavedKind::Unwritten, error.to_string());
         }
-        let took = started.elapsed().as_millis();
         let written = Written {
             bytes,
-            blobs,
-            milliseconds: u64::try_from(took).unwrap_or(u64::MAX),
+            blobs: count,
+            milliseconds: milliseconds(started.elapsed()),
         };
-        Ok(Ok((taken.root, written)))
+        Ok(Ok((root, written)))
     }
 
     fn too_large(&self, image: &Image) -> NotSaved {
@@ -231,7 +218,7 @@ impl Saving<'_, '_> {
     }
 }
 
-/// The digest by which a registry knows the image under this name.
+/// The image's digest in the registry of this name.
 fn registry_digest(image: &Image, name: &Reference) -> Option<Digest> {
     let digest = name.digest().map(str::to_owned);
     let known = || digests_in(image, &name.repository()).into_iter().next();

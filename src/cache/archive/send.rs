@@ -1,5 +1,5 @@
-//! The files by which an engine is given an image of an archive. Each store takes them in
-//! another form; 20.10 reads no OCI layout. Every blob is checked while it is sent.
+//! The files that load an image of an archive into an engine. Each store has its own form; 20.10
+//! reads no OCI layout. Every blob is checked while it is sent.
 
 use std::collections::BTreeSet;
 use std::io::{self, Read};
@@ -8,17 +8,17 @@ use std::sync::Arc;
 use serde_json::json;
 
 use crate::cache::archive::annotations::IMAGE_NAME;
+use crate::cache::archive::blob::PIECE;
 use crate::cache::archive::descriptor::Descriptor;
 use crate::cache::archive::digest::Digest;
 use crate::cache::archive::document::Document;
 use crate::cache::archive::entry::Entry;
 use crate::cache::archive::error::ArchiveError;
-use crate::cache::archive::open::{Archive, BLOBS, INDEX, LAYOUT};
+use crate::cache::archive::open::{Archive, INDEX, LAYOUT, blob_path};
 use crate::cache::archive::resolve::{MOST_DOCUMENTS, Resolved};
 use crate::engine::Part;
 use crate::model::reference::Reference;
 
-/// What is sent, and how long it is.
 pub struct Sending {
     pub parts: Vec<Part>,
     blobs: Vec<Descriptor>,
@@ -41,41 +41,41 @@ impl Sending {
         }
     }
 
-    /// Reads all blobs, whatever comes of them then. A containerd store keeps half of what
-    /// it was sent for hours, and for a minute that looks like a pull of somebody's.
+    /// Reads and checks all blobs before anything is sent. A containerd store keeps an incomplete
+    /// load for hours, and for a minute it looks like somebody's pull.
     ///
     /// # Errors
     ///
-    /// As [`Archive::blob`], and where a blob's bytes are not its digest.
+    /// As [`Archive::blob`]; also if a blob's digest is wrong.
     pub async fn check(&self, archive: &Archive) -> Result<(), ArchiveError> {
-        let mut piece = vec![0; 256 << 10];
+        let mut piece = vec![0; PIECE];
         for blob in &self.blobs {
             let mut read = archive.blob(&blob.digest, blob.size)?;
-            loop {
-                match read.read(&mut piece) {
-                    Ok(0) => break,
-                    Ok(_) => tokio::task::yield_now().await,
-                    Err(error) => return Err(read.error(error)),
-                }
+            while read.read_piece(&mut piece)? > 0 {
+                tokio::task::yield_now().await;
             }
         }
         Ok(())
     }
 }
 
-/// For a graphdriver, as `docker save` writes it, without a name. `here`: how many of the
-/// lowest layers the engine has, one upon the other; they are left out.
+/// For a graphdriver store: as `docker save` writes it, without a name. `here`: the number of
+/// lowest layers that the engine has, which are left out.
 pub fn to_graphdriver(archive: &Arc<Archive>, image: &Resolved, here: usize) -> Sending {
-    let layers: Vec<String> = image.layers.iter().map(|it| path(&it.digest)).collect();
-    let manifest = json!([{"Config": path(&image.config.digest), "Layers": layers}]);
+    let layers: Vec<String> = image
+        .layers
+        .iter()
+        .map(|it| blob_path(&it.digest))
+        .collect();
+    let manifest = json!([{"Config": blob_path(&image.config.digest), "Layers": layers}]);
     let manifest = Part::whole("manifest.json", manifest.to_string());
     let upper = image.layers.iter().skip(here);
     let blobs: Vec<&Descriptor> = std::iter::once(&image.config).chain(upper).collect();
     Sending::of(vec![manifest], archive, &blobs)
 }
 
-/// For a containerd store: an OCI layout of one image for one platform, and what is told
-/// about that. `here`: layers that the store has, which are left out.
+/// For a containerd store: an OCI layout of the image for one platform, and its attestations.
+/// `here`: layers that the store has, which are left out.
 ///
 /// # Errors
 ///
@@ -101,7 +101,7 @@ pub fn to_containerd(
         Part::whole(LAYOUT, &br#"{"imageLayoutVersion":"1.0.0"}"#[..]),
         Part::whole(INDEX, index.to_string()),
     ];
-    let told = attestations(archive, image)?;
+    let attestations = attestations(archive, image)?;
     let layers = image.layers.iter();
     let layers = layers.filter(|layer| !here.contains(&layer.digest));
     let blobs: Vec<&Descriptor> = image
@@ -109,18 +109,18 @@ pub fn to_containerd(
         .iter()
         .chain([&image.manifest, &image.config])
         .chain(layers)
-        .chain(&told)
+        .chain(&attestations)
         .collect();
     Ok(Sending::of(first, archive, &blobs))
 }
 
-/// What is told about the image, as far as all of it is here.
+/// The attestations of the image that are complete here.
 fn attestations(archive: &Archive, image: &Resolved) -> Result<Vec<Descriptor>, ArchiveError> {
     let (mut found, mut budget) = (Vec::new(), MOST_DOCUMENTS);
     for index in &image.indexes {
         let document = archive.read(index, &mut budget)?;
-        let told = document.blobs().filter(|blob| blob.is_attestation);
-        for manifest in told.filter(|manifest| archive.has(manifest)) {
+        let attestations = document.blobs().filter(|blob| blob.is_attestation);
+        for manifest in attestations.filter(|manifest| archive.has(manifest)) {
             let document = archive.read(manifest, &mut budget)?;
             if let Document::Manifest { config, layers } = &document
                 && document.blobs().all(|blob| archive.has(blob))
@@ -134,14 +134,10 @@ fn attestations(archive: &Archive, image: &Resolved) -> Result<Vec<Descriptor>, 
     Ok(found)
 }
 
-fn path(digest: &Digest) -> String {
-    format!("{BLOBS}/{}", digest.hex())
-}
-
 fn part(archive: &Arc<Archive>, blob: &Descriptor) -> Part {
     let (archive, digest, size) = (Arc::clone(archive), blob.digest.clone(), blob.size);
     Part {
-        path: path(&digest),
+        path: blob_path(&digest),
         size,
         open: Box::new(move || {
             let blob = archive.blob(&digest, size).map_err(io::Error::other)?;
@@ -161,7 +157,7 @@ mod tests {
         INDEX_TYPE, Layout, MANIFEST_TYPE, amd64, for_platform, named, read, with,
     };
 
-    /// The files that an engine would get: how long each is, and its bytes.
+    /// The files that an engine would get.
     fn files(sending: Sending) -> BTreeMap<String, Vec<u8>> {
         let read = |part: Part| {
             let mut bytes = Vec::new();
@@ -172,7 +168,7 @@ mod tests {
         sending.parts.into_iter().map(read).collect()
     }
 
-    /// What is said of a blob, and what was done to it.
+    /// The descriptor of a blob, and a change to its file.
     type Spoilt = (&'static str, fn(&std::path::Path));
 
     fn one(layout: &Layout) -> (Arc<Archive>, Entry, Resolved) {
@@ -218,10 +214,10 @@ mod tests {
         let layout = Layout::empty();
         let ours = for_platform(layout.image("amd64", &["one", "two"]), "amd64");
         let other = for_platform(layout.image("arm64", &["other"]), "arm64");
-        let told = for_platform(layout.image("unknown", &["told"]), "unknown");
+        let attestations = for_platform(layout.image("unknown", &["attestations"]), "unknown");
         let kind = json!({"vnd.docker.reference.type": "attestation-manifest"});
-        let told = with(told, "annotations", kind);
-        let list = json!({"schemaVersion": 2, "manifests": [other, ours, told]});
+        let attestations = with(attestations, "annotations", kind);
+        let list = json!({"schemaVersion": 2, "manifests": [other, ours, attestations]});
         let index = layout.blob(INDEX_TYPE, list.to_string());
         layout.index(std::slice::from_ref(&index));
         let (archive, entry, image) = one(&layout);
@@ -237,12 +233,12 @@ mod tests {
             top["annotations"]["io.containerd.image.name"],
             name.to_string()
         );
-        let has = |bytes: &[u8]| files.contains_key(&path(&Digest::of(bytes)));
+        let has = |bytes: &[u8]| files.contains_key(&blob_path(&Digest::of(bytes)));
         assert!(files.contains_key("oci-layout"));
-        assert!(has(b"two") && has(b"told") && has(list.to_string().as_bytes()));
+        assert!(has(b"two") && has(b"attestations") && has(list.to_string().as_bytes()));
         assert!(!has(b"one") && !has(b"other"));
-        let child = |it: &Value| files.contains_key(&path(&read(it).digest));
-        assert!(child(&ours) && child(&told) && !child(&other));
+        let child = |it: &Value| files.contains_key(&blob_path(&read(it).digest));
+        assert!(child(&ours) && child(&attestations) && !child(&other));
         let nameless = to_containerd(&archive, &entry, &image, None, &here).unwrap();
         let nameless = self::files(nameless);
         let top: Value = serde_json::from_slice(&nameless["index.json"]).unwrap();

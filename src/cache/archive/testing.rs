@@ -1,4 +1,4 @@
-//! Small archives for tests, written by hand and not by the program's writer.
+//! Small archives for tests, not written by the program's own writer.
 
 use std::path::{Path, PathBuf};
 
@@ -19,7 +19,7 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// With no entry.
+    /// An archive without entries.
     pub fn empty() -> Self {
         let layout = Self {
             folder: folder_of_ours(),
@@ -46,7 +46,7 @@ impl Layout {
         self.put("index.json", index.to_string());
     }
 
-    /// Writes a blob, and gives its descriptor.
+    /// Writes a blob, and returns its descriptor.
     pub fn blob(&self, media_type: &str, bytes: impl AsRef<[u8]>) -> Value {
         let bytes = bytes.as_ref();
         let digest = Digest::of(bytes);
@@ -54,7 +54,7 @@ impl Layout {
         json!({"mediaType": media_type, "digest": digest.as_str(), "size": bytes.len()})
     }
 
-    /// An image of these layers, and the descriptor of its manifest.
+    /// Writes an image with these layers, and returns the descriptor of its manifest.
     pub fn image(&self, architecture: &str, layers: &[&str]) -> Value {
         let diff_ids: Vec<Digest> = layers.iter().map(|it| Digest::of(it.as_bytes())).collect();
         let rootfs = json!({"type": "layers", "diff_ids": diff_ids});
@@ -82,7 +82,7 @@ pub fn with(mut descriptor: Value, field: &str, value: Value) -> Value {
     descriptor
 }
 
-/// As an entry of this name, in both annotations.
+/// Adds this name in both annotations.
 pub fn named(descriptor: Value, name: &str) -> Value {
     let names =
         json!({"org.opencontainers.image.ref.name": name, "io.containerd.image.name": name});

@@ -22,7 +22,7 @@ fn how(result: Result<impl Sized, ArchiveError>) -> Damage {
     }
 }
 
-/// What becomes of an archive whose one entry is this.
+/// The result for an archive with only this entry.
 fn resolved(layout: &Layout, entry: Value) -> Result<usize, ArchiveError> {
     layout.index(&[named(entry, APP)]);
     let archive = layout.open()?;
@@ -119,6 +119,22 @@ fn an_entry_is_found_by_its_whole_name_and_by_either_digest() {
 }
 
 #[test]
+fn of_an_index_with_several_variants_one_may_be_here() {
+    let layout = Layout::empty();
+    let of_variant = |layers: &[&str], variant: &str| {
+        let platform = json!({"os": "linux", "architecture": "amd64", "variant": variant});
+        with(layout.image("amd64", layers), "platform", platform)
+    };
+    let [v2, v3] = [of_variant(&["a", "b"], "v2"), of_variant(&["c"], "v3")];
+    let index = json!({"manifests": [&v3, &v2]}).to_string();
+    let index = layout.blob(INDEX_TYPE, index);
+    let error = resolved(&layout, index.clone());
+    assert_eq!(how(error), Damage::Variants("linux/amd64".into()));
+    std::fs::remove_file(layout.path(&v3)).unwrap();
+    assert_eq!(resolved(&layout, index).unwrap(), 2);
+}
+
+#[test]
 fn an_index_leads_to_the_manifest_of_the_platform_that_is_here() {
     let layout = Layout::empty();
     let ours = for_platform(layout.image("amd64", &["a", "b"]), "amd64");
@@ -191,7 +207,7 @@ fn indexes_of_indexes_end() {
         deep = layout.blob(INDEX_TYPE, json!({"manifests": [deep]}).to_string());
     }
     assert_eq!(how(resolved(&layout, deep)), Damage::TooDeep);
-    // Each of three levels leads a hundred times to the next: a million ways.
+    // Each of three levels lists the next a hundred times: a million paths.
     let mut wide = layout.blob(INDEX_TYPE, json!({"manifests": []}).to_string());
     for _ in 0..3 {
         let children: Vec<Value> = (0..100)
@@ -273,12 +289,12 @@ fn an_index_that_is_too_long_or_no_json_is_named() {
     assert_eq!(layout.open().unwrap().entries().count(), 0);
 }
 
-/// All that a blob gives, to its end or to its error.
+/// What reading a blob to its end or its first error returns.
 fn bytes(layout: &Layout, blob: &Value) -> Result<Vec<u8>, ArchiveError> {
     let blob = read(blob);
     let mut blob = layout.open().unwrap().blob(&blob.digest, blob.size)?;
     let mut bytes = Vec::new();
-    // Pieces, so that what came before an error is known.
+    // Read in pieces, to see what came before an error.
     let mut piece = [0; 4];
     loop {
         match blob.read(&mut piece) {
@@ -326,7 +342,7 @@ fn a_blob_that_shrinks_or_grows_while_it_is_read_is_refused() {
         let mut reading = archive.blob(&blob.digest, blob.size).unwrap();
         std::fs::write(layout.path(&descriptor), after).unwrap();
         let mut all = Vec::new();
-        // What is behind its end is not read.
+        // Bytes after its end are not read.
         assert_eq!(reading.read_to_end(&mut all).is_ok(), fine, "{after}");
     }
 }
@@ -346,7 +362,7 @@ fn a_blob_that_is_missing_a_link_a_folder_or_a_fifo_is_not_read() {
     std::fs::create_dir(&path).unwrap();
     assert_eq!(how(bytes(&layout, &blob)), Damage::NotAFile);
     std::fs::remove_dir(&path).unwrap();
-    // Nobody writes into it: a read would wait for ever.
+    // Nobody writes into it: a read would block for ever.
     nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRUSR).unwrap();
     assert_eq!(how(bytes(&layout, &blob)), Damage::NotAFile);
 }
@@ -382,7 +398,7 @@ fn an_entry_of_ours_reads_as_it_was_written() {
         unpromised_since: Some(at(5)),
     };
     let name: Reference = APP.parse().unwrap();
-    let written = Entry::written(descriptor.clone(), Some(name.clone()), ours.clone());
+    let written = Entry::new(descriptor.clone(), Some(name.clone()), ours.clone());
     let entry = Entry::read(written.raw).unwrap().unwrap();
     assert_eq!(entry.descriptor, descriptor);
     assert_eq!((entry.name, entry.ours), (Some(name), Some(ours)));
@@ -403,8 +419,8 @@ fn a_name_with_a_media_type_of_dockers_own_is_written_under_ocis_too_and_read_on
         registry_digest: None,
         unpromised_since: None,
     };
-    let entry = Entry::written(read(&descriptor), Some(APP.parse().unwrap()), ours);
-    index.manifests.push(Item::Entry(entry));
+    let entry = Entry::new(read(&descriptor), Some(APP.parse().unwrap()), ours);
+    index.manifests.push(Item::Entry(Box::new(entry)));
     let written = index.to_json();
     let json: Value = serde_json::from_slice(&written).unwrap();
     let types = json["manifests"].as_array().unwrap().iter();
@@ -414,4 +430,23 @@ fn a_name_with_a_media_type_of_dockers_own_is_written_under_ocis_too_and_read_on
     let archive = layout.open().unwrap();
     assert_eq!(archive.entries().count(), 2);
     assert_eq!(archive.index.to_json(), written);
+}
+
+#[test]
+fn a_blob_that_was_read_and_is_damaged_counts_as_not_there() {
+    let layout = Layout::empty();
+    let image = layout.image("amd64", &["one", "two"]);
+    layout.index(&[named(image, APP)]);
+    let mut archive = layout.open().unwrap();
+    let (one, two) = (Digest::of(b"one"), Digest::of(b"two"));
+    std::fs::write(archive.path(&one), "oNe").unwrap();
+    layout.put("blobs/sha256/readme", "of somebody");
+    assert!(archive.holds(&one, 3), "nobody read it");
+    let mut read = 0;
+    archive.find_damage(&mut |bytes| read = bytes);
+    assert!(!archive.holds(&one, 3) && archive.holds(&two, 3));
+    assert!(read > 6, "{read}");
+    let said = archive.damage();
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(said[0].contains(one.hex()), "{said:?}");
 }

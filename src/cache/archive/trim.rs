@@ -1,4 +1,4 @@
-//! Leaves out what nobody promises any more, and removes its blobs.
+//! Removes entries that nobody promises any more, and their blobs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -12,9 +12,9 @@ use crate::cache::archive::writer::Writer;
 use crate::cache::promise::{Promise, Wanted};
 use crate::engine::Platform;
 
-/// Notes at entries of ours since when nobody promises them, and leaves them out `min_age`
-/// after that. The blobs of what was left out go when the index is written, and only if no
-/// entry leads to them any more; where that cannot be told, all stay.
+/// Marks our entries with the time since which nobody promises them, and removes them after
+/// `min_age`. Their blobs are deleted after the index is written, if no entry leads to them; if
+/// that is unknown, all blobs stay.
 pub fn trim(
     writer: &mut Writer,
     promises: &[Promise],
@@ -34,7 +34,7 @@ pub fn trim(
         let Some(ours) = &entry.ours else { continue };
         let since = match ours.unpromised_since {
             _ if is_wanted(entry, ours) => None,
-            // A moment that is still to come says nothing.
+            // A time in the future does not count.
             Some(since) if since <= now => Some(since),
             _ => Some(now),
         };
@@ -47,7 +47,7 @@ pub fn trim(
                 ..ours.clone()
             };
             let (descriptor, name) = (entry.descriptor.clone(), entry.name.clone());
-            noted.push(Entry::written(descriptor, name, ours));
+            noted.push(Entry::new(descriptor, name, ours));
         }
     }
     for entry in noted {
@@ -56,7 +56,7 @@ pub fn trim(
     if gone.is_empty() {
         return Ok(());
     }
-    let blobs = unnamed(writer, &gone);
+    let blobs = blobs_only_of(writer, &gone);
     writer.drop(|entry| {
         let mut same = gone.iter().filter(|gone| gone.name == entry.name);
         same.any(|gone| gone.descriptor == entry.descriptor)
@@ -68,8 +68,8 @@ pub fn trim(
     Ok(())
 }
 
-/// The blobs that only these entries lead to; none where some entry cannot be followed.
-fn unnamed(writer: &Writer, gone: &[Entry]) -> BTreeMap<Digest, u64> {
+/// The blobs to which only these entries lead; empty if some entry cannot be followed.
+fn blobs_only_of(writer: &Writer, gone: &[Entry]) -> BTreeMap<Digest, u64> {
     let archive = &writer.archive;
     let is_gone = |entry: &Entry| gone.iter().any(|gone| gone.raw.get() == entry.raw.get());
     if archive.index.has_odd() {

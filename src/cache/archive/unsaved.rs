@@ -1,4 +1,4 @@
-//! Why a save ended before its report.
+//! Why a save ended without a report.
 
 use crate::cache::archive::error::ArchiveError;
 use crate::engine::EngineError;

@@ -1,17 +1,18 @@
-//! Writes to an archive. Whatever cuts it off leaves a valid archive: a blob gets its name
-//! when all of its bytes are on the disk, and the index comes last.
+//! Writes to an archive. An interruption at any time leaves a valid archive: a blob gets its name
+//! once it is on the disk, and the index is written last.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::cache::archive::digest::Digest;
-use crate::cache::archive::docker_form::DockerForm;
+use crate::cache::archive::docker_form::DockerManifest;
 use crate::cache::archive::document::INDEX_TYPE;
 use crate::cache::archive::entry::Entry;
 use crate::cache::archive::error::{ArchiveError, Damage};
 use crate::cache::archive::index::{Item, LONGEST_INDEX};
 use crate::cache::archive::open::{Archive, BLOBS, INDEX, LAYOUT, LOCK};
+use crate::cache::step::Step;
 use crate::engine::Platform;
 use crate::host::clock::monotonic;
 use crate::host::files::{
@@ -21,21 +22,20 @@ use crate::host::run_lock::{HeldBy, RunLock};
 use crate::model::Bytes;
 
 /// How long a second writer waits for the first.
-const PATIENCE: Duration = Duration::from_secs(10);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// An archive that nobody else writes to meanwhile.
+/// An archive that is locked for writing.
 #[derive(Debug)]
 pub struct Writer {
     pub(super) archive: Archive,
-    /// What others may take as it is, with docker's own list of images.
-    docker: DockerForm,
-    /// Of all blobs, also those of others.
+    docker: DockerManifest,
+    /// Of all blobs, including other tools'.
     bytes: u64,
     is_changed: bool,
     _lock: RunLock,
 }
 
-/// A blob that is written and has no name yet.
+/// A blob that is written, but has no name yet.
 #[derive(Debug)]
 pub struct NewBlob {
     pub digest: Digest,
@@ -45,14 +45,14 @@ pub struct NewBlob {
 }
 
 impl Writer {
-    /// Makes the archive where there is none, and removes what a killed writer left without
-    /// a name. Gives who else writes, where that one does not end in time.
+    /// Creates the archive if there is none, and deletes a killed writer's drafts. Returns who
+    /// else is writing, if that does not end in time.
     ///
     /// # Errors
     ///
-    /// As [`Archive::open`], but for [`ArchiveError::Absent`].
+    /// As [`Archive::open`], except [`ArchiveError::Absent`].
     pub async fn open(dir: &Path) -> Result<Result<Self, HeldBy>, ArchiveError> {
-        // Before anything is made there: it may be somebody else's folder.
+        // Checked before anything is created: it may be somebody else's folder.
         match Archive::open(dir) {
             Ok(_) | Err(ArchiveError::Absent(_)) => {}
             Err(error) => return Err(error),
@@ -64,7 +64,7 @@ impl Writer {
         };
         let archive = match Archive::open(folder.path()) {
             Err(ArchiveError::Absent(_)) => {
-                begin(folder.path())?;
+                create(folder.path())?;
                 Archive::open(folder.path())?
             }
             opened => opened?,
@@ -77,25 +77,34 @@ impl Writer {
             make_folder(&blobs)?;
         }
         Ok(Ok(Self {
-            docker: DockerForm::read(archive.dir())?,
-            bytes: taken(&blobs),
+            docker: DockerManifest::read(archive.dir())?,
+            bytes: bytes_in(&blobs),
             archive,
             is_changed: false,
             _lock: lock,
         }))
     }
 
-    /// Where blobs are, and where drafts of them are written.
+    /// Reads the whole archive; a damaged blob counts as missing.
+    pub fn find_damage(&mut self, on_step: &mut dyn FnMut(Step)) {
+        let of_bytes = self.bytes();
+        self.archive.find_damage(&mut |bytes| {
+            let bytes = Bytes(bytes);
+            on_step(Step::ReadingArchive { bytes, of_bytes });
+        });
+    }
+
+    /// The folder of blobs and their drafts.
     pub fn folder(&self) -> PathBuf {
         self.archive.dir().join(BLOBS)
     }
 
-    /// Of all blobs, also those of others.
+    /// Of all blobs, including other tools'.
     pub fn bytes(&self) -> Bytes {
         Bytes(self.bytes)
     }
 
-    /// A blob of these bytes, without its name.
+    /// Writes a blob of these bytes, without its name.
     pub fn draft(&self, bytes: &[u8]) -> Result<NewBlob, FileError> {
         let folder = self.folder();
         let mut draft = Draft::begin(&folder)?;
@@ -107,22 +116,25 @@ impl Writer {
         })
     }
 
-    /// Gives blobs their names, in this order. Nobody names them before [`Writer::commit`].
+    /// Gives blobs their names, in this order. No entry leads to them before [`Writer::commit`].
     pub fn add(&mut self, blobs: Vec<NewBlob>) -> Result<(), FileError> {
         if blobs.is_empty() {
             return Ok(());
         }
         for blob in blobs {
+            let before = fs::symlink_metadata(self.archive.path(&blob.digest));
             blob.draft.name(blob.digest.hex())?;
-            self.bytes = self.bytes.saturating_add(blob.size);
+            self.archive.damaged.remove(&blob.digest);
+            let before = before.map_or(0, |meta| meta.len());
+            self.bytes = self.bytes.saturating_sub(before).saturating_add(blob.size);
         }
         flush(&self.folder())
     }
 
-    /// Puts an entry of ours in the place of that of its name, or of its image where it has
-    /// none. Another image that had the name stays without one, for it may be what a
-    /// baseline promises; so its end is noted, and its blobs are known. Entries of others
-    /// stay.
+    /// Adds one of our entries, replacing our entry of the same name, or of the same image if it
+    /// has no name. Another image that had the name keeps an entry without one, because a
+    /// baseline may promise it, and so that its age is known when it is trimmed. Entries of other
+    /// tools stay.
     pub fn put(&mut self, entry: Entry) {
         let same = |other: &Entry| {
             other.ours.is_some()
@@ -133,22 +145,23 @@ impl Writer {
         let place = items
             .iter()
             .position(|item| matches!(item, Item::Entry(other) if same(other)));
+        let digest = entry.descriptor.digest.clone();
+        let entry = Item::Entry(Box::new(entry));
         let Some(at) = place else {
-            items.push(Item::Entry(entry));
+            items.push(entry);
             self.is_changed = true;
             return;
         };
-        let digest = entry.descriptor.digest.clone();
-        if let Item::Entry(before) = std::mem::replace(&mut items[at], Item::Entry(entry))
+        if let Item::Entry(before) = std::mem::replace(&mut items[at], entry)
             && before.descriptor.digest != digest
             && let Some(ours) = before.ours
         {
-            self.put(Entry::written(before.descriptor, None, ours));
+            self.put(Entry::new(before.descriptor, None, ours));
         }
         self.is_changed = true;
     }
 
-    /// Leaves out the entries of ours that this says.
+    /// Removes our entries for which `goes` is true.
     pub fn drop(&mut self, goes: impl Fn(&Entry) -> bool) {
         let items = &mut self.archive.index.manifests;
         let before = items.len();
@@ -159,12 +172,12 @@ impl Writer {
         self.is_changed |= items.len() != before;
     }
 
-    /// Writes the index, if it changed. What docker reads in its place comes before: it
-    /// may name an image too many for a moment, whose blobs are here, and never one too few.
+    /// Writes the index, if it changed. manifest.json comes first: for a moment it may list an
+    /// image too many, whose blobs are here, but never one too few.
     ///
     /// # Errors
     ///
-    /// [`ArchiveError::File`]; then the index is the old one or the new one.
+    /// [`ArchiveError::File`]; then the index is either the old or the new one.
     pub fn commit(&mut self, platform: &Platform) -> Result<(), ArchiveError> {
         if !self.is_changed {
             return Ok(());
@@ -172,7 +185,7 @@ impl Writer {
         let path = self.archive.dir().join(INDEX);
         let index = self.archive.index.to_json();
         if index.len() as u64 > LONGEST_INDEX {
-            // Nobody could open it again.
+            // It could not be opened again.
             let (seen, most) = (index.len() as u64, LONGEST_INDEX);
             return Err(ArchiveError::damaged(&path, Damage::TooLong { seen, most }));
         }
@@ -182,7 +195,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Removes a blob that no entry names any more.
+    /// Deletes a blob that no entry leads to.
     pub fn remove(&mut self, digest: &Digest, size: u64) -> Result<bool, FileError> {
         let removed = crate::host::files::remove(&self.archive.path(digest))?;
         if removed {
@@ -193,7 +206,7 @@ impl Writer {
 }
 
 async fn locked(path: &Path) -> Result<Result<RunLock, HeldBy>, FileError> {
-    let until = monotonic() + PATIENCE;
+    let until = monotonic() + LOCK_TIMEOUT;
     loop {
         match RunLock::take(path)? {
             Err(_) if monotonic() < until => {
@@ -204,8 +217,8 @@ async fn locked(path: &Path) -> Result<Result<RunLock, HeldBy>, FileError> {
     }
 }
 
-/// Makes an archive without entries: one that is cut off here is made again.
-fn begin(dir: &Path) -> Result<(), FileError> {
+/// Creates an archive without entries. If interrupted, the next run creates it again.
+fn create(dir: &Path) -> Result<(), FileError> {
     make_folder(&dir.join(BLOBS))?;
     flush(&dir.join("blobs"))?;
     write_for_all(&dir.join(LAYOUT), br#"{"imageLayoutVersion":"1.0.0"}"#)?;
@@ -213,7 +226,7 @@ fn begin(dir: &Path) -> Result<(), FileError> {
     write_for_all(&dir.join(INDEX), index.as_bytes())
 }
 
-fn taken(blobs: &Path) -> u64 {
+fn bytes_in(blobs: &Path) -> u64 {
     let files = fs::read_dir(blobs).into_iter().flatten().flatten();
     let sizes = files.filter_map(|file| file.metadata().ok());
     let sizes = sizes.filter(fs::Metadata::is_file);

@@ -14,7 +14,7 @@ fn writer(layout: &Layout) -> Writer {
     block_on(Writer::open(layout.dir())).unwrap().unwrap()
 }
 
-/// Of `app:1`, saved at 0.
+/// An entry of `app:1`, saved at second 0.
 fn ours(layout: &Layout, unpromised_since: Option<i64>) -> Entry {
     let descriptor = read(&layout.image("amd64", &["a", "b"]));
     let ours = Ours {
@@ -23,10 +23,11 @@ fn ours(layout: &Layout, unpromised_since: Option<i64>) -> Entry {
         registry_digest: None,
         unpromised_since: unpromised_since.map(at),
     };
-    Entry::written(descriptor, Some("app:1".parse().unwrap()), ours)
+    Entry::new(descriptor, Some("app:1".parse().unwrap()), ours)
 }
 
-/// The moments of the entries' marks after a save at second 100, of one entry before.
+/// When the entries were marked as unpromised, after a trim at second 100 with one entry from
+/// before.
 fn marked(since: Option<i64>, promises: &[Promise]) -> Vec<Option<i64>> {
     let layout = Layout::empty();
     let mut writer = writer(&layout);
@@ -109,7 +110,7 @@ fn an_image_whose_name_went_to_another_stays_until_its_promise_has_ended_for_lon
     let entry = |layers: &[&str]| {
         let descriptor = read(&layout.image("amd64", layers));
         let ours = ours(&layout, None).ours.unwrap();
-        Entry::written(descriptor, Some("app:1".parse().unwrap()), ours)
+        Entry::new(descriptor, Some("app:1".parse().unwrap()), ours)
     };
     let mut writer = writer(&layout);
     let (old, new) = (entry(&["old"]), entry(&["new"]));

@@ -1,6 +1,5 @@
-//! Whether a registry lets the deploying user in, by the credentials that were found and
-//! by what the registry answered. Four faults read as four: no credentials, refused
-//! credentials, a missing helper, an unreachable registry.
+//! Whether a registry accepts the credentials of the deploying user. No credentials, refused
+//! credentials, a missing helper and an unreachable registry have different answers.
 
 use std::collections::BTreeMap;
 
@@ -9,26 +8,26 @@ use crate::cache::credentials::Lookup;
 use crate::cache::registry::{Admission, Upstream};
 use crate::model::Store;
 
-/// What the answers for its images say of each repository, by its path, where the
-/// registry leaves it to each. `logged_in`: there are credentials for it.
+/// The admission of each repository, by its path, from the answers for its images. Empty if the
+/// registry alone decides. `logged_in`: there are credentials for the registry.
 pub fn repositories<'a>(
     registry: &Admission,
     answers: impl Iterator<Item = (&'a str, &'a Upstream)>,
     store: Store,
     logged_in: bool,
 ) -> BTreeMap<&'a str, Admission> {
-    if !is_for_each(registry) {
+    if !is_per_repository(registry) {
         return BTreeMap::new();
     }
-    let other = match registry {
-        Admission::Elsewhere { host, asks: true } if logged_in => Some(host),
+    let redirect = match registry {
+        Admission::Redirected { host, asks: true } if logged_in => Some(host),
         _ => None,
     };
-    // A graphdriver engine gives its credentials to whomever /v2/ leads to, a containerd store
-    // to the registry's own host alone [T].
-    let sent_on = other.filter(|_| store == Store::Graphdriver);
-    let never_sent = matches!(registry, Admission::Open | Admission::Odd(_));
-    // The last stands: a denial says most, no answer least.
+    // A graphdriver engine sends its credentials to the host that /v2/ redirects to, a containerd
+    // store only to the registry's own host [T].
+    let sent_on = redirect.filter(|_| store == Store::Graphdriver);
+    let never_sent = matches!(registry, Admission::Open | Admission::NotARegistry(_));
+    // The last one of a path is kept: a denial counts most, no answer least.
     let mut ranked: Vec<(u8, &str, Admission)> = answers
         .map(|(path, upstream)| match upstream {
             Upstream::Digest(_) | Upstream::Gone | Upstream::Denied(_) if sent_on.is_some() => {
@@ -38,12 +37,12 @@ pub fn repositories<'a>(
             Upstream::Denied(_) if never_sent && store == Store::Graphdriver => {
                 (3, path, Admission::NeverSent)
             }
-            Upstream::Denied(_) => match other {
-                Some(host) => (3, path, Admission::Kept(host.clone())),
-                None => (3, path, Admission::Wanted),
+            Upstream::Denied(_) => match redirect {
+                Some(host) => (3, path, Admission::NotForwarded(host.clone())),
+                None => (3, path, Admission::Required),
             },
             Upstream::Digest(_) => {
-                let odd = matches!(registry, Admission::Odd(_));
+                let odd = matches!(registry, Admission::NotARegistry(_));
                 let admission = if odd {
                     Admission::Open
                 } else {
@@ -52,13 +51,13 @@ pub fn repositories<'a>(
                 (2, path, admission)
             }
             Upstream::Gone => (1, path, Admission::Hidden),
-            Upstream::NoManifest(what) => (0, path, Admission::Odd(what.clone())),
+            Upstream::NoManifest(what) => (0, path, Admission::NotARegistry(what.clone())),
             Upstream::Limited => (
                 0,
                 path,
                 Admission::Unreachable("too many requests (429)".into()),
             ),
-            Upstream::Unknown(why) | Upstream::Silent(why) => {
+            Upstream::Unknown(why) | Upstream::TimedOut(why) => {
                 (0, path, Admission::Unreachable(why.clone()))
             }
         })
@@ -70,26 +69,26 @@ pub fn repositories<'a>(
     admissions.collect()
 }
 
-/// Whether each repository is to be asked: its registry tells too little.
-pub fn is_for_each(registry: &Admission) -> bool {
+/// Whether access is decided for each repository, so that each must be asked.
+pub fn is_per_repository(registry: &Admission) -> bool {
     match registry {
         Admission::Open
         | Admission::Anonymous
-        | Admission::Elsewhere { .. }
-        | Admission::Odd(_) => true,
-        Admission::Taken
+        | Admission::Redirected { .. }
+        | Admission::NotARegistry(_) => true,
+        Admission::Accepted
         | Admission::NotTried(_)
-        | Admission::Kept(_)
+        | Admission::NotForwarded(_)
         | Admission::Hidden
         | Admission::Refused(_)
-        | Admission::Wanted
+        | Admission::Required
         | Admission::NeverSent
         | Admission::NotAsked(_)
         | Admission::Unreachable(_) => false,
     }
 }
 
-/// Why docker finds no credentials: not because there are none. It goes on without.
+/// Why docker's lookup failed. Docker then continues without credentials.
 fn fault(found: &Lookup) -> Option<String> {
     match found {
         Lookup::HelperMissing(program, places) => Some(format!(
@@ -101,7 +100,7 @@ fn fault(found: &Lookup) -> Option<String> {
     }
 }
 
-/// The credentials that were found, in words.
+/// The source of the credentials, in words.
 fn source(found: &Lookup) -> String {
     match found {
         Lookup::Found(_, from) => format!("the credentials of {from}"),
@@ -113,7 +112,7 @@ fn source(found: &Lookup) -> String {
     }
 }
 
-/// The answer for one registry, or for a repository of it.
+/// The check of one registry, or of one of its repositories.
 pub fn check(registry: &str, found: &Lookup, admission: &Admission) -> Check {
     let answer = |status, message: String| Check::new(Kind::Authenticated, status, message);
     if let Lookup::NotTried(why) = found {
@@ -124,7 +123,7 @@ pub fn check(registry: &str, found: &Lookup, admission: &Admission) -> Check {
     }
     if let Some(why) = fault(found) {
         return match admission {
-            Admission::Open | Admission::Anonymous | Admission::Elsewhere { .. } => answer(
+            Admission::Open | Admission::Anonymous | Admission::Redirected { .. } => answer(
                 Status::Ok,
                 format!("{registry}: {why}; it answers for this repository without credentials"),
             ),
@@ -143,12 +142,12 @@ pub fn check(registry: &str, found: &Lookup, admission: &Admission) -> Check {
             Status::Ok,
             format!("{registry} lets everybody in, and answers for this repository"),
         ),
-        Admission::Taken => answer(Status::Ok, format!("{registry} takes {from}")),
+        Admission::Accepted => answer(Status::Ok, format!("{registry} takes {from}")),
         Admission::Anonymous => answer(
             Status::Ok,
             format!("{registry}: {from}; it serves public images to everybody"),
         ),
-        Admission::Elsewhere { host, .. } => answer(
+        Admission::Redirected { host, .. } => answer(
             Status::Ok,
             format!(
                 "{registry} sends on to {host}, which answers for this repository; no credentials were tried"
@@ -160,7 +159,7 @@ pub fn check(registry: &str, found: &Lookup, admission: &Admission) -> Check {
                 "{registry} sends on to {host}, which asks for credentials of its own: this engine gives it {from}, but secateur gives them to {registry} alone, so they were not tried"
             ),
         ),
-        Admission::Kept(host) => answer(
+        Admission::NotForwarded(host) => answer(
             Status::Broken,
             format!(
                 "{registry} sends on to {host}, which wants credentials: this engine gives {from} to {registry} alone"
@@ -183,7 +182,7 @@ pub fn check(registry: &str, found: &Lookup, admission: &Admission) -> Check {
             Status::Broken,
             format!("{registry} refuses {from} ({status}): log in again as the user that deploys"),
         ),
-        Admission::Wanted if matches!(found, Lookup::Found(..)) => answer(
+        Admission::Required if matches!(found, Lookup::Found(..)) => answer(
             Status::Broken,
             format!(
                 "{registry} refuses {from} for this repository: log in as a user that may read it"
@@ -195,7 +194,7 @@ pub fn check(registry: &str, found: &Lookup, admission: &Admission) -> Check {
                 "{registry} wants credentials for this repository, but its /v2/ asks for none, so this engine sends no credentials (one with the containerd store would)"
             ),
         ),
-        Admission::Wanted => answer(
+        Admission::Required => answer(
             Status::Broken,
             format!(
                 "{registry}: {from}, and it wants some: log in as the user that deploys, or name that user's docker folder with --user-config"
@@ -205,7 +204,7 @@ pub fn check(registry: &str, found: &Lookup, admission: &Admission) -> Check {
             Status::Unknown,
             format!("{registry} cannot be reached: {why}"),
         ),
-        Admission::Odd(what) => answer(
+        Admission::NotARegistry(what) => answer(
             Status::Unknown,
             format!("{registry} does not answer as a registry: {what}"),
         ),
@@ -230,7 +229,7 @@ mod tests {
         let none = Lookup::None("config.json has none".into());
         let cases = [
             (
-                check("r", &none, &Admission::Wanted),
+                check("r", &none, &Admission::Required),
                 Status::Broken,
                 "no credentials found",
             ),
@@ -243,7 +242,7 @@ mod tests {
                 check(
                     "r",
                     &Lookup::HelperMissing("docker-credential-x".into(), "/bin".into()),
-                    &Admission::Wanted,
+                    &Admission::Required,
                 ),
                 Status::Broken,
                 "is missing",
@@ -252,7 +251,7 @@ mod tests {
                 check(
                     "r",
                     &Lookup::HelperFailed("x failed".into()),
-                    &Admission::Wanted,
+                    &Admission::Required,
                 ),
                 Status::Broken,
                 "helper failed",
@@ -276,7 +275,7 @@ mod tests {
 
     #[test]
     fn a_registry_that_takes_them_or_wants_none_is_fine() {
-        for admission in [Admission::Open, Admission::Taken, Admission::Anonymous] {
+        for admission in [Admission::Open, Admission::Accepted, Admission::Anonymous] {
             assert_eq!(check("r", &found(), &admission).status, Status::Ok);
         }
     }
@@ -293,7 +292,7 @@ mod tests {
                 repositories(&registry, said, Store::Containerd, false)["a"].clone()
             };
             assert_eq!(of(&gone), Admission::Hidden);
-            // Another image of the repository shows that everybody is let in.
+            // Another image of the repository shows that it is open to everybody.
             assert_eq!(of(&both), registry);
         }
         let none = Lookup::None("config.json has none".into());
@@ -317,7 +316,7 @@ mod tests {
                 "{}",
                 open.message
             );
-            for admission in [Admission::Wanted, Admission::Unreachable("x".into())] {
+            for admission in [Admission::Required, Admission::Unreachable("x".into())] {
                 assert_eq!(check("r", &found, &admission).status, Status::Broken);
             }
         }
@@ -326,9 +325,9 @@ mod tests {
     #[test]
     fn what_docker_may_find_and_we_did_not_look_for_is_neither_a_fault_nor_a_pass() {
         let found = Lookup::NotTried("refusing to trust \"/x\"".into());
-        // Docker may send a password that the registry refuses, public or not.
+        // Docker may send a password that the registry refuses, even for a public image.
         for admission in [
-            Admission::Wanted,
+            Admission::Required,
             Admission::NeverSent,
             Admission::Anonymous,
         ] {

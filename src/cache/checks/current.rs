@@ -1,17 +1,16 @@
-//! Whether the registry's digest of a name is the one that is here. A digest that the
-//! registry lost is broken, a tag that leads elsewhere is moved, and what could not be
-//! asked is unknown.
+//! Whether the registry still has the digest that is here. A digest that the registry no longer
+//! has is broken, a tag that leads elsewhere is moved, and a registry that cannot be asked is
+//! unknown.
 
 use crate::cache::check::{Check, Kind, Status};
 use crate::cache::promise::{Promise, Wanted};
 use crate::cache::registry::Upstream;
 
-/// `here`: the digests under which the image is known here, in the promised
-/// repository.
+/// `here`: the digests of the image in the promised repository.
 pub fn check(promise: &Promise, here: &[String], upstream: &Upstream) -> Check {
     let answer = |status, message: String| Check::new(Kind::Current, status, message);
     let pinned = matches!(&promise.wanted, Wanted::Name(name) if name.is_digest());
-    // A registry that does not have the name of a build of this host breaks no promise.
+    // An image that was built here breaks no promise if the registry lacks it.
     let only_seen = promise.only_seen();
     match upstream {
         Upstream::Digest(_) if pinned => {
@@ -61,14 +60,14 @@ pub fn check(promise: &Promise, here: &[String], upstream: &Upstream) -> Check {
             Status::Unknown,
             format!("the registry gives no manifest: {what}"),
         ),
-        Upstream::Unknown(why) | Upstream::Silent(why) => answer(
+        Upstream::Unknown(why) | Upstream::TimedOut(why) => answer(
             Status::Unknown,
             format!("the registry cannot be asked: {why}"),
         ),
     }
 }
 
-/// Enough of a digest to tell it from others.
+/// The first 12 hex digits of a digest: enough to recognize it.
 pub fn short(digest: &str) -> &str {
     digest.get(..19).unwrap_or(digest)
 }
@@ -96,7 +95,7 @@ mod tests {
         assert_eq!(status(Upstream::Denied(403)), Status::Broken);
         assert_eq!(status(Upstream::Limited), Status::Unknown);
         assert_eq!(status(Upstream::NoManifest("x".into())), Status::Unknown);
-        assert_eq!(status(Upstream::Silent("x".into())), Status::Unknown);
+        assert_eq!(status(Upstream::TimedOut("x".into())), Status::Unknown);
         assert_eq!(status(Upstream::Unknown("x".into())), Status::Unknown);
     }
 

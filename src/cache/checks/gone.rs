@@ -1,11 +1,11 @@
-//! Since when a promised image is gone, and whether secateur removed it. The ledger, the
-//! journal and the baseline tell; each may know nothing.
+//! Since when a promised image is gone, and whether secateur removed it: from ledger, journal and
+//! baseline, any of which may know nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
-use crate::memory::journal::{Record, RemovalResult, What};
+use crate::memory::journal::{Record, RecordKind, RemovalResult};
 use crate::memory::ledger::Ledger;
 use crate::model::ImageId;
 use crate::model::reference::Reference;
@@ -14,13 +14,13 @@ use crate::model::time::second;
 
 use crate::cache::promise::{Promise, Wanted};
 
-/// What earlier runs left.
+/// What earlier runs recorded.
 #[derive(Debug)]
 pub struct Past {
     pub ledger: Ledger,
     /// When each tag was last seen.
     seen: BTreeMap<Reference, DateTime<Utc>>,
-    /// Which run removed what, and when, by name and by id.
+    /// Run and time of each removal, by name and by id.
     removed: BTreeMap<String, (String, DateTime<Utc>)>,
 }
 
@@ -41,14 +41,16 @@ impl Past {
     }
 }
 
-/// Which run removed what, and when: by each name that an intent had, and by id.
+/// Run and time of each removal: by each name in its intent, and by id.
 fn removed(journal: &[Record]) -> BTreeMap<String, (String, DateTime<Utc>)> {
     let mut names: BTreeMap<&ImageId, BTreeSet<&String>> = BTreeMap::new();
     let mut removed = BTreeMap::new();
     for record in journal {
         match &record.what {
-            What::Intent { names: had, .. } => names.entry(&record.id).or_default().extend(had),
-            What::Outcome {
+            RecordKind::Intent { names: had, .. } => {
+                names.entry(&record.id).or_default().extend(had);
+            }
+            RecordKind::Outcome {
                 result: RemovalResult::Removed | RemovalResult::Collateral,
                 ..
             } => {
@@ -58,11 +60,11 @@ fn removed(journal: &[Record]) -> BTreeMap<String, (String, DateTime<Utc>)> {
                     removed.insert(key, (record.run.clone(), record.at));
                 }
             }
-            What::Restored { name, .. } => {
+            RecordKind::Restored { name, .. } => {
                 removed.remove(name);
                 removed.remove(record.id.as_str());
             }
-            What::Outcome {
+            RecordKind::Outcome {
                 result: RemovalResult::Skipped | RemovalResult::Failed | RemovalResult::Unknown,
                 ..
             } => {}
@@ -71,12 +73,11 @@ fn removed(journal: &[Record]) -> BTreeMap<String, (String, DateTime<Utc>)> {
     removed
 }
 
-/// What is known of an image that is not here.
 struct Gone<'a> {
     seen: Option<DateTime<Utc>>,
     recorded: Option<DateTime<Utc>>,
     /// The run that removed it, and when.
-    ours: Option<&'a (String, DateTime<Utc>)>,
+    removed: Option<&'a (String, DateTime<Utc>)>,
 }
 
 impl<'a> Gone<'a> {
@@ -88,30 +89,30 @@ impl<'a> Gone<'a> {
         };
         let seen = last_seen(promise, id, past);
         let recorded = recorded.map(|recorded| recorded.at);
-        // A removal before it was last here says nothing: the image came again since.
+        // A removal before it was last seen does not count: the image came back since.
         let since = seen.max(recorded);
-        let ours = removed_by_us(promise, id, past);
+        let removed = removed_by_us(promise, id, past);
         Self {
             seen,
             recorded,
-            ours: ours.filter(|(_, at)| since.is_none_or(|since| *at >= since)),
+            removed: removed.filter(|(_, at)| since.is_none_or(|since| *at >= since)),
         }
     }
 }
 
-/// When it was removed, or else the last moment that showed it here.
+/// The time of its removal; otherwise the last time that it was seen here.
 pub fn since(promise: &Promise, past: &Past) -> Option<DateTime<Utc>> {
     let gone = Gone::of(promise, past);
-    let removed = gone.ours.map(|(_, at)| *at);
+    let removed = gone.removed.map(|(_, at)| *at);
     removed.or(gone.seen.max(gone.recorded))
 }
 
-/// What is known of an image that is not here, fit to print.
-pub fn story(promise: &Promise, past: &Past) -> String {
+/// What is known of an image that is not here. Fit to print.
+pub fn describe(promise: &Promise, past: &Past) -> String {
     let Gone {
         seen,
         recorded,
-        ours,
+        removed,
     } = Gone::of(promise, past);
     let was_here = match (seen, recorded) {
         (Some(seen), Some(recorded)) if recorded > seen => {
@@ -121,7 +122,7 @@ pub fn story(promise: &Promise, past: &Past) -> String {
         (None, Some(recorded)) => Some(format!("it was recorded at {}", second(recorded))),
         (None, None) => None,
     };
-    match (ours, was_here) {
+    match (removed, was_here) {
         (Some((run, at)), _) => {
             format!(
                 "gone: removed by secateur at {} (run {})",
@@ -136,7 +137,7 @@ pub fn story(promise: &Promise, past: &Past) -> String {
     }
 }
 
-/// The ledger holds the images of its last survey: one of them went after it.
+/// An image in the ledger was here at the last survey.
 fn last_seen(promise: &Promise, id: Option<&ImageId>, past: &Past) -> Option<DateTime<Utc>> {
     let surveyed = past.ledger.clock().map(|clock| clock.wall);
     let by_id = id.and_then(|id| past.ledger.sighting(id)).and(surveyed);
@@ -154,7 +155,7 @@ fn removed_by_us<'a>(
     past: &'a Past,
 ) -> Option<&'a (String, DateTime<Utc>)> {
     let names: Vec<String> = match &promise.wanted {
-        // The journal has digest references without the tag that they were pulled with.
+        // The journal has digest references without a tag, even if the pull named one.
         Wanted::Name(name) => {
             let alone = name.without_tag();
             let both = std::iter::once(name).chain(&alone);
@@ -196,7 +197,7 @@ mod tests {
 
     #[test]
     fn the_ledger_says_when_it_was_last_here() {
-        let story = story(&by_name(), &past(&[], true));
+        let story = describe(&by_name(), &past(&[], true));
         assert!(
             story.contains(&format!("last seen at {}", second(at(0)))),
             "{story}"
@@ -206,7 +207,7 @@ mod tests {
 
     #[test]
     fn what_was_never_seen_is_said_so() {
-        assert!(story(&by_name(), &past(&[], false)).contains("never saw it here"));
+        assert!(describe(&by_name(), &past(&[], false)).contains("never saw it here"));
     }
 
     #[test]
@@ -224,7 +225,7 @@ mod tests {
         });
         let intent: Record = serde_json::from_value(line).unwrap();
         let removed = Record::outcome("RUN", at(2), id(1), RemovalResult::Removed, None);
-        let story = story(&promise, &past(&[intent, removed], false));
+        let story = describe(&promise, &past(&[intent, removed], false));
         assert!(story.contains("removed by secateur"), "{story}");
     }
 
@@ -239,16 +240,16 @@ mod tests {
         };
         let promise = promises(&sources, &[].into()).unwrap().remove(0);
         let came = |result| vec![Record::outcome("RUN", at(5), id(1), result, None)];
-        let told = |result| story(&promise, &past(&came(result), true));
+        let told = |result| describe(&promise, &past(&came(result), true));
         assert!(
             told(RemovalResult::Removed).contains("removed by secateur"),
             "{}",
             told(RemovalResult::Removed)
         );
         assert!(told(RemovalResult::Skipped).contains("did not remove it"));
-        // It came again, and somebody else took it.
+        // It came back, and somebody else removed it.
         let long_ago = Record::outcome("RUN", at(-5), id(1), RemovalResult::Removed, None);
-        let story = story(&promise, &past(&[long_ago], true));
+        let story = describe(&promise, &past(&[long_ago], true));
         assert!(story.contains("did not remove it"), "{story}");
     }
 }

@@ -1,15 +1,14 @@
-//! Whether the image store outlives a restart, by what the host says of its folders.
+//! Whether the image store survives a restart of the host, by the media of its folders.
 
 use crate::host::storage::{Medium, Storage};
 use crate::model::Observed;
-use crate::model::text::escape;
+use crate::model::text::escape_path;
 
 use crate::cache::check::{Check, Kind, Status};
 
-/// The folders that systemd-tmpfiles empties.
+/// systemd-tmpfiles empties these folders.
 const SWEPT: [&str; 2] = ["/tmp", "/var/tmp"];
 
-/// The worst answer of a store's folders.
 pub fn check(folders: &[Storage]) -> Check {
     let answers = folders.iter().map(of_folder);
     let (status, message) = answers
@@ -22,7 +21,7 @@ pub fn check(folders: &[Storage]) -> Check {
 }
 
 fn of_folder(storage: &Storage) -> (Status, String) {
-    let path = escape(&storage.path.to_string_lossy());
+    let path = escape_path(&storage.path);
     let in_memory = |what: &str| {
         let why = format!("{path} lies in memory ({what}): a restart of the host empties it");
         (Status::Broken, why)

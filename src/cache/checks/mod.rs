@@ -1,5 +1,5 @@
-//! The checks of verify-cache: each turns facts into an answer. Only [`whole`] asks for
-//! its facts itself.
+//! The checks of verify-cache. Each turns facts into an answer; only [`whole`] reads its facts
+//! from the engine itself.
 
 pub mod authenticated;
 pub mod current;

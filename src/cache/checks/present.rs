@@ -1,5 +1,4 @@
-//! Whether a promised image is here, under its name and as it was recorded, by the
-//! engine's list.
+//! Whether the engine lists a promised image under its name, and as it was recorded.
 
 use std::collections::BTreeMap;
 
@@ -7,37 +6,41 @@ use crate::model::{Image, ImageId, Incomplete};
 
 use crate::cache::check::{Check, Kind, Status};
 use crate::cache::checks::current::short;
-use crate::cache::checks::gone::{Past, story};
+use crate::cache::checks::gone::{Past, describe};
 use crate::cache::checks::whole::verdict::only_for;
 use crate::cache::promise::{Promise, Wanted};
-use crate::engine::{Held, Platform, Share};
+use crate::engine::{Completeness, Platform, StoredContent};
 
-/// What an engine says to be missing of an image that it lists.
+/// What is missing of an image that the engine lists. Texts are fit to print.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Lacks {
-    /// All of the platform that a deploy takes, while another is here: in words fit to print.
+    /// Everything of the platform that a deploy would use; another platform is complete.
     Platform(String),
-    /// A part of that platform: in words fit to print.
+    /// A part of that platform, or all of it while no other platform is complete either. The
+    /// image cannot run, and was not pulled for another platform.
     Part(String),
 }
 
 impl Lacks {
-    /// `wanted`: what the engine pulls where nobody names a platform. Of an image that has
-    /// nothing for it nothing is missing: it runs by emulation.
-    pub fn of(held: &Held, wanted: &Platform) -> Option<Self> {
+    /// `wanted`: the platform that the engine pulls by default. An image that was never made for
+    /// it lacks nothing: it runs by emulation.
+    pub fn of(held: &StoredContent, wanted: &Platform) -> Option<Self> {
         match held.share(wanted)? {
-            Share::All => None,
-            Share::Part => Some(Self::Part(format!("not all of {wanted} is here"))),
-            Share::Nothing => {
+            Completeness::All => None,
+            Completeness::Part => Some(Self::Part(format!("not all of {wanted} is here"))),
+            Completeness::Nothing => {
                 let here: Vec<String> = held.whole().map(Platform::to_string).collect();
-                let only = || only_for(&here.join(", "), &wanted.to_string());
-                (!here.is_empty()).then(|| Self::Platform(only()))
+                Some(if here.is_empty() {
+                    Self::Part(format!("nothing of {wanted} is here"))
+                } else {
+                    Self::Platform(only_for(&here.join(", "), &wanted.to_string()))
+                })
             }
         }
     }
 }
 
-/// `lacks`: of the image that the promise means.
+/// `lacks`: what the promised image lacks.
 pub fn check(
     promise: &Promise,
     here: &BTreeMap<ImageId, Image>,
@@ -57,9 +60,10 @@ pub fn check(
 fn by_name(promise: &Promise, here: &BTreeMap<ImageId, Image>, past: &Past) -> Check {
     let answer = |status, message: String| Check::new(Kind::Present, status, message);
     let Some(image) = promise.wanted.find(here) else {
-        return answer(Status::Broken, story(promise, past));
+        return answer(Status::Broken, describe(promise, past));
     };
-    // Labels are for keep rules: an image that lacks some has all of its content.
+    // Only keep rules need labels: an image without some of its labels still has all of its
+    // content.
     if let Some(Incomplete::Odd(why)) = &image.incomplete {
         return answer(
             Status::Unknown,
@@ -78,7 +82,7 @@ fn by_name(promise: &Promise, here: &BTreeMap<ImageId, Image>, past: &Past) -> C
         }
     };
     let repository = name.repository();
-    let is_recorded = |image: &Image| recorded.is(image, &repository);
+    let is_recorded = |image: &Image| recorded.matches(image, &repository);
     if is_recorded(image) {
         return answer(
             Status::Ok,
@@ -98,7 +102,7 @@ fn by_name(promise: &Promise, here: &BTreeMap<ImageId, Image>, past: &Past) -> C
         Status::Broken,
         format!(
             "the recorded image {was} is {}; the name leads to image {} now",
-            story(promise, past),
+            describe(promise, past),
             image.id.short()
         ),
     )
@@ -120,7 +124,7 @@ mod tests {
         checks.map(|check| check.status).collect()
     }
 
-    /// Of all that this baseline promises.
+    /// The checks of all promises of this baseline.
     fn checks(baseline: &Baseline, now: &Inventory) -> Vec<Check> {
         let policy = crate::policy::Policy::parse("[age]\nmin_age = \"1d\"", "test").unwrap();
         let past = Past::new(Ledger::empty("E"), &[]);

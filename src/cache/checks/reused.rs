@@ -1,5 +1,4 @@
-//! Whether a deploy's pull fetches anything, by the stream of a pull: kept means that no
-//! layer came over the network.
+//! Whether a deploy's pull fetches layers, by the messages of a pull.
 
 use std::time::Duration;
 
@@ -8,16 +7,15 @@ use crate::model::text::escape;
 use crate::cache::check::{Check, Kind, Status};
 use crate::engine::{End, Pulled};
 
-/// What a pull is expected to bring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expected {
-    /// Upstream has what is here, as far as is known.
+    /// The registry has the image that is here, as far as is known.
     Nothing,
-    /// The tag moved, and --follow asks for the new image.
+    /// The tag moved, and --follow allows the new image.
     NewImage,
 }
 
-/// `recorded`: how long a pull took when the baseline was recorded, in milliseconds.
+/// `recorded`: milliseconds of the pull when the baseline was recorded.
 pub fn check(pulled: &Pulled, expected: Expected, took: Duration, recorded: Option<u64>) -> Check {
     let mut time = shown(took);
     if let Some(recorded) = recorded {
@@ -34,7 +32,7 @@ pub fn check(pulled: &Pulled, expected: Expected, took: Duration, recorded: Opti
     };
     let (fetched, here) = (pulled.fetched(), pulled.reused());
     match (&pulled.end, expected) {
-        // No milliseconds: a failed pull does not show how long a pull takes.
+        // Without milliseconds: the time of a failed pull is no measure for other pulls.
         (End::Error(why), _) => Check::new(
             Kind::Reused,
             Status::Broken,

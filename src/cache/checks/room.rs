@@ -1,49 +1,46 @@
-//! Whether there is space for the next deploy, in numbers: how full the store's file
-//! systems are, beside the policy's `[room]`, and the largest promised image, for a new
-//! version of it may need as much again.
+//! Whether there is space for the next deploy: compares how full the store's file systems are
+//! with the policy's `[room]`, and the free space with the largest promised image, because a new
+//! version may need as much again.
 
 use crate::cache::check::{Check, Kind, Status};
 use crate::cache::promise::Wanted;
 use crate::host::storage::Storage;
 use crate::model::conditions::Disk;
 use crate::model::kinds::kinds;
-use crate::model::text::escape;
+use crate::model::text::escape_path;
 use crate::model::{Bytes, EngineFacts, Measure, Observed};
 use crate::policy::RoomLimits;
 
 kinds! {
-    /// How much room there is; worst first.
+    /// Worst first.
     pub enum Level {
-        /// None, by `room.crit_percent`.
+        /// At least `room.crit_percent` full.
         Crit = "crit",
         Unknown = "unknown",
-        /// Little: by `room.warn_percent`, or because the largest promised image would
-        /// not fit.
+        /// At least `room.warn_percent` full, or the largest promised image would not fit again.
         Warn = "warn",
         Enough = "enough",
     }
 }
 
-/// A promised image that is here, and its size.
+/// A promised image that is here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Largest {
     pub image: Wanted,
     pub size: Bytes,
 }
 
-/// The answer, and the figures behind it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Room {
     pub level: Level,
     pub check: Check,
-    /// Of the file system that the answer is about; `None` where it is not known.
+    /// The file system that the answer is about; `None` if unknown.
     pub disk: Option<Disk>,
     pub limits: RoomLimits,
-    /// `None` where none is here, or no size is known.
+    /// `None` if no promised image is here, or no size is known.
     pub largest: Option<Largest>,
 }
 
-/// The worst answer of the store's folders.
 pub fn check(
     folders: &[Storage],
     engine: &EngineFacts,
@@ -83,7 +80,7 @@ fn of_folder<'a>(
     limits: RoomLimits,
     largest: Option<&Largest>,
 ) -> (Level, String, Option<&'a Disk>) {
-    let path = escape(&folder.path.to_string_lossy());
+    let path = escape_path(&folder.path);
     let disk = match &folder.disk {
         Observed::Known(disk) => disk,
         Observed::Unknown(why) => {
@@ -97,7 +94,8 @@ fn of_folder<'a>(
         warn_percent: warn,
         crit_percent: crit,
     } = limits;
-    // Also where the figures say less than all: then the disk is no emptier than that.
+    // Checked before the driver: even if these figures are incomplete, the disk is at least this
+    // full.
     if used >= crit {
         let why = format!("{figures}: no room for the next deploy (room.crit_percent is {crit})");
         return (Level::Crit, why, Some(disk));
@@ -144,7 +142,7 @@ mod tests {
     };
 
     fn folder(path: &str, used: u64) -> Storage {
-        let room = |used| conditions::Room {
+        let room = |used| conditions::Usage {
             used,
             available: 1000 - used,
         };
@@ -180,7 +178,7 @@ mod tests {
         assert_eq!(level(950), (Level::Crit, Status::Broken));
         let mut few = folder("/d", 1);
         if let Observed::Known(disk) = &mut few.disk {
-            disk.inodes = Some(conditions::Room {
+            disk.inodes = Some(conditions::Usage {
                 used: 95,
                 available: 5,
             });

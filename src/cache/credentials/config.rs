@@ -1,12 +1,10 @@
-//! What docker's own configuration says of a registry: which helper to ask, or
-//! which credentials the file holds. Decides from text alone, in docker's order:
-//! a helper for the registry, the general store, the file. It reads no file. Its
-//! errors never quote the text, which holds secrets.
+//! What docker's own configuration says of a registry: the helper to ask, or the credentials in
+//! the file. Decides from the text alone, in docker's order: a helper for the registry, the
+//! general store, the file. Errors never quote the text, which contains secrets.
 //!
-//! docker_credential was weighed: it asks the file before the store, which
-//! docker does not, knows no DOCKER_AUTH_CONFIG, cannot tell a helper that is
-//! missing from one that fails, has no deadline, and its values and errors
-//! print secrets.
+//! Why not the docker_credential crate: it reads the file before the store, unlike docker; it
+//! knows no DOCKER_AUTH_CONFIG, cannot tell a missing helper from a failing one, has no deadline,
+//! and its values and errors print secrets.
 
 use std::collections::BTreeMap;
 
@@ -18,16 +16,15 @@ use serde_json::Value;
 use crate::cache::credentials::fields::{Fields, position};
 use crate::model::secret::{Credentials, Secret};
 
-/// What the configuration says of one registry.
 pub enum Configured {
     Nothing,
-    /// The helper `docker-credential-<name>`. Where it fails or is missing, docker takes the
-    /// credentials of the file [T 20.10, 28.5], but not where it says that it has none.
+    /// The helper `docker-credential-<name>`. If it fails or is missing, docker uses the
+    /// credentials of the file [T 20.10, 28.5]; if it says that it has none, docker does not.
     Helper(String, Option<Credentials>),
     Credentials(Credentials),
 }
 
-/// docker's key for a registry: its name, and for Docker Hub this one.
+/// docker's key of a registry: its name, except for Docker Hub.
 pub fn key(registry: &str) -> &str {
     match registry {
         "docker.io" => "https://index.docker.io/v1/",
@@ -35,9 +32,8 @@ pub fn key(registry: &str) -> &str {
     }
 }
 
-/// Looks a registry up in $DOCKER_AUTH_CONFIG, as docker does from 28.3 on: by the
-/// exact key. The whole text is refused where it holds anything but logins, or one
-/// that does not read.
+/// Looks up a registry in $DOCKER_AUTH_CONFIG, as docker does since 28.3: by its exact key. The
+/// whole text is invalid if it contains anything but logins, or an invalid login.
 pub fn look_up_environment(text: &[u8], registry: &str) -> Result<Configured, String> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
@@ -60,9 +56,9 @@ pub fn look_up_environment(text: &[u8], registry: &str) -> Result<Configured, St
     Ok(configured)
 }
 
-/// Looks a registry up in a config.json.
+/// Looks up a registry in a config.json.
 pub fn look_up(text: &[u8], registry: &str) -> Result<Configured, String> {
-    // Docker takes an empty file for one that says nothing.
+    // docker accepts an empty file.
     if text.trim_ascii().is_empty() {
         return Ok(Configured::Nothing);
     }
@@ -101,14 +97,14 @@ pub fn look_up(text: &[u8], registry: &str) -> Result<Configured, String> {
     }
 }
 
-/// The name becomes a part of a command's name: with a slash in it, whoever
-/// may write the file could name any program.
+/// The name becomes part of a command's name: with a slash in it, whoever may write the file
+/// could choose any program.
 fn is_helper_name(name: &str) -> bool {
     let letter = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
     name.len() <= 100 && name.bytes().all(letter)
 }
 
-/// Old files hold URLs: `https://host/v1/`.
+/// Old files have URLs as keys: `https://host/v1/`.
 fn host_of(key: &str) -> &str {
     let rest = key
         .strip_prefix("https://")
@@ -139,7 +135,7 @@ fn login(user: &str, password: &str) -> Credentials {
     }
 }
 
-/// As docker, it wants the padding and passes over line ends.
+/// As docker does, it requires padding and ignores line ends.
 fn decode(auth: &str) -> Result<Credentials, String> {
     let bytes = STANDARD
         .decode(auth.replace(['\r', '\n'], ""))

@@ -1,24 +1,24 @@
-//! A JSON object as docker reads one: names in any case, and whatever follows the
-//! last brace is ignored. Its errors never quote the text, which holds secrets.
+//! Reads a JSON object as docker does: field names in any case, and anything after the last brace
+//! is ignored. Errors never quote the text, which contains secrets.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-/// The fields of an object, by their names in lower case.
+/// The keys are in lower case.
 pub struct Fields(BTreeMap<String, Value>);
 
 impl Fields {
-    /// Reads the first object of a text.
+    /// Reads the first object in a text.
     pub fn read(text: &[u8]) -> Result<Self, String> {
         let mut reader = serde_json::Deserializer::from_slice(text);
         let object = Map::deserialize(&mut reader).map_err(|error| position(&error))?;
         Ok(Self::of(object))
     }
 
-    /// Two names that differ in case alone are one: objects are joined, of other
-    /// values the last counts.
+    /// Field names that differ only in case are the same field: objects are merged, of other
+    /// values the last one counts.
     pub fn of(object: Map<String, Value>) -> Self {
         let mut fields = BTreeMap::new();
         for (name, value) in object {
@@ -35,7 +35,7 @@ impl Fields {
         self.0.remove(name)
     }
 
-    /// `None`: there is none, or null.
+    /// `None` if there is none, or null.
     pub fn text(&mut self, name: &str) -> Result<Option<String>, String> {
         match self.take(name) {
             None | Some(Value::Null) => Ok(None),
@@ -44,7 +44,7 @@ impl Fields {
         }
     }
 
-    /// Empty where there is none, or null.
+    /// Empty if there is none, or null.
     pub fn object(&mut self, name: &str) -> Result<Map<String, Value>, String> {
         match self.take(name) {
             None | Some(Value::Null) => Ok(Map::new()),
@@ -54,7 +54,7 @@ impl Fields {
     }
 }
 
-/// serde's own message would quote the value that does not read.
+/// Without serde's own message, which would quote the invalid value.
 pub fn position(error: &serde_json::Error) -> String {
     let (line, column) = (error.line(), error.column());
     format!("it does not read at line {line}, column {column}")

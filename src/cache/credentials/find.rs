@@ -1,39 +1,38 @@
-//! Looks a registry up: reads docker's configuration and runs the helper that it
+//! Finds the credentials of a registry: reads docker's configuration and runs the helper that it
 //! names. It never stores anything.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use crate::cache::credentials::config::{Configured, look_up, look_up_environment};
-use crate::cache::credentials::helper::{self, Origin};
+use crate::cache::credentials::helper::{self, ConfigFile};
 use crate::cache::credentials::lookup::Lookup;
 use crate::cache::credentials::search::Search;
 use crate::host::files::{FileError, read_of_owner};
 use crate::host::variables;
 use crate::model::secret::Secret;
-use crate::model::text::escape;
+use crate::model::text::escape_path;
 
-/// No config.json is longer.
+/// Bytes; no config.json is longer.
 const LONGEST: u64 = 1 << 20;
 
-/// Where to look.
 #[derive(Default)]
 pub struct Finder {
     dir: Option<PathBuf>,
-    /// Whether somebody named the folder.
+    /// Whether the folder was given by an option.
     named: bool,
-    /// $DOCKER_AUTH_CONFIG. Where it does not read, that holds for every registry.
+    /// $DOCKER_AUTH_CONFIG. An error affects every registry.
     environment: Option<Result<Secret, String>>,
-    /// Instead of $PATH.
+    /// Replaces $PATH.
     search: Option<OsString>,
 }
 
 impl Finder {
-    /// For the user whose docker configuration is in `dir`; `None`: for this
-    /// process's user and environment.
+    /// For the user whose docker configuration is in `dir`; with `None`, for this process's user
+    /// and environment.
     pub fn of(dir: Option<&Path>) -> Self {
         if let Some(dir) = dir {
-            // Another user's environment is not ours.
+            // This process's environment is not that user's.
             return Self {
                 dir: Some(dir.to_owned()),
                 named: true,
@@ -59,7 +58,7 @@ impl Finder {
         match look_up_environment(text.expose().as_bytes(), registry) {
             Ok(Configured::Credentials(found)) => Lookup::Found(found, "DOCKER_AUTH_CONFIG".into()),
             Ok(_) => self.find_in_file(registry).await,
-            // Docker passes it over, and says so, too.
+            // docker also ignores it, with a warning.
             Err(odd) => match self.find_in_file(registry).await {
                 Lookup::None(why) => Lookup::None(format!(
                     "DOCKER_AUTH_CONFIG is passed over, for {odd}; {why}"
@@ -74,11 +73,11 @@ impl Finder {
             return Lookup::None("there is no home and no DOCKER_CONFIG to look in".into());
         };
         let path = dir.join("config.json");
-        let shown = escape(&path.to_string_lossy());
+        let shown = escape_path(&path);
         let file = match read_of_owner(dir, "config.json", LONGEST) {
             Ok(Some(file)) => file,
             Ok(None) => return Lookup::None(format!("{shown} is not there")),
-            // The user whose file it is may read it all the same.
+            // The file's owner may read it nevertheless.
             Err(error @ FileError::Untrusted { .. }) => return Lookup::NotTried(error.to_string()),
             Err(error) => return Lookup::Unreadable(error.to_string()),
         };
@@ -90,13 +89,13 @@ impl Finder {
         };
         let search = self.search.as_ref();
         let search = search.map_or_else(Search::read, |path| Search::of(path));
-        let origin = Origin {
+        let config = ConfigFile {
             dir,
             named: self.named,
             owner: file.owner,
         };
         let program = format!("docker-credential-{name}");
-        let found = helper::ask(program, &search, &origin, registry).await;
+        let found = helper::ask(program, &search, &config, registry).await;
         let why = match &found {
             Lookup::HelperMissing(program, _) => format!("{program} is missing"),
             Lookup::HelperFailed(why) => why.clone(),

@@ -1,5 +1,4 @@
-//! Runs a credential helper, with a deadline. Nothing of what it wrote is shown,
-//! for that may be a secret.
+//! Runs a credential helper, with a deadline. Its output is never shown: it may be a secret.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -15,30 +14,34 @@ use crate::cache::credentials::search::Search;
 use crate::host::process_group::ProcessGroup;
 use crate::host::user;
 use crate::model::secret::{Credentials, Secret};
-use crate::model::text::escape;
+use crate::model::text::escape_path;
 
-/// A helper that asks a cloud for a token needs seconds; one that waits for a
-/// person to unlock a key ring would wait for ever.
+/// A helper that asks a cloud for a token needs seconds; one that waits for a person to unlock a
+/// key ring would never end.
 const DEADLINE: Duration = Duration::from_secs(20);
 
 const LONGEST_ANSWER: u64 = 1 << 20;
 
-/// A helper's config.json.
-pub struct Origin<'a> {
-    /// The folder that it is in.
+/// The config.json that names the helper.
+pub struct ConfigFile<'a> {
     pub dir: &'a Path,
-    /// Whether somebody named the folder.
+    /// Whether the folder was given by an option.
     pub named: bool,
-    /// Its uid.
+    /// The uid of its owner.
     pub owner: u32,
 }
 
-/// Asks a helper, `docker-credential-<name>`, for a registry.
-pub async fn ask(program: String, search: &Search, origin: &Origin<'_>, registry: &str) -> Lookup {
+/// Asks the helper `program` for a registry's credentials.
+pub async fn ask(
+    program: String,
+    search: &Search,
+    config: &ConfigFile<'_>,
+    registry: &str,
+) -> Lookup {
     let Some(place) = search.find(&program) else {
         return Lookup::HelperMissing(program, search.shown());
     };
-    let mut command = match command(&program, search, origin) {
+    let mut command = match command(&program, search, config) {
         Ok(command) => command,
         Err(lookup) => return lookup,
     };
@@ -56,7 +59,7 @@ pub async fn ask(program: String, search: &Search, origin: &Origin<'_>, registry
     let _group = ProcessGroup::of(&child);
     let talk = async {
         if let Some(mut stdin) = child.stdin.take() {
-            // A helper that does not read says so by its exit code.
+            // A helper that does not read its input shows that by its exit code.
             let _ = stdin.write_all(key(registry).as_bytes()).await;
         }
         let mut answer = Vec::new();
@@ -70,9 +73,9 @@ pub async fn ask(program: String, search: &Search, origin: &Origin<'_>, registry
         Ok(Err(error)) => return failed(format!("cannot be asked: {error}")),
         Err(_) => return failed(format!("gave no answer within {} s", DEADLINE.as_secs())),
     };
-    // setsid(1) exits with this where the user may not run the program.
+    // setsid(1) exits with 126 if the user may not run the program.
     if status.code() == Some(126) && answer.is_empty() {
-        let place = escape(&place.to_string_lossy());
+        let place = escape_path(&place);
         return failed(format!(
             "cannot be run: {place} is not for the user of config.json to run"
         ));
@@ -80,10 +83,9 @@ pub async fn ask(program: String, search: &Search, origin: &Origin<'_>, registry
     lookup(&program, status.success(), &status.to_string(), &answer)
 }
 
-/// What a helper's answer means.
 fn lookup(program: &str, success: bool, status: &str, answer: &[u8]) -> Lookup {
     if !success {
-        // The helpers' own protocol: this text means "none", any other a failure.
+        // By the helpers' protocol, this text means that there are none; any other is a failure.
         let none = b"credentials not found in native keychain";
         return if answer.windows(none.len()).any(|part| part == none) {
             Lookup::None(format!("{program} has none"))
@@ -109,20 +111,19 @@ fn lookup(program: &str, success: bool, status: &str, answer: &[u8]) -> Lookup {
     Lookup::Found(found, program.to_owned())
 }
 
-/// User and secret; empty where the answer has none, as docker reads it.
+/// User and secret; empty if the answer lacks them, as docker reads it.
 fn login(answer: &[u8]) -> Result<(String, String), String> {
     let mut answer = Fields::read(answer)?;
     let mut text = |name| Ok::<_, String>(answer.text(name)?.unwrap_or_default());
     Ok((text("username")?, text("secret")?))
 }
 
-/// Root runs somebody else's helper as the file's owner, with that user's key ring
-/// and nothing of its own environment but PATH and the language. Nobody else can,
-/// or needs to.
+/// Root runs another user's helper as the owner of config.json, with that user's key ring, and
+/// without root's environment except PATH and the language. Other users cannot, and need not.
 ///
-/// By way of setsid(1): in a session of its own, without a terminal. Whoever has
-/// root's terminal can type into it (`TIOCSTI`), and root's shell reads that.
-fn command(program: &str, search: &Search, origin: &Origin<'_>) -> Result<Command, Lookup> {
+/// setsid(1) runs it in a new session without a terminal. A process with root's terminal could
+/// type into it (`TIOCSTI`), and root's shell would read that.
+fn command(program: &str, search: &Search, config: &ConfigFile<'_>) -> Result<Command, Lookup> {
     let setsid = search.find("setsid").ok_or_else(|| {
         Lookup::NotTried(format!(
             "{program} cannot be run: setsid, which keeps it from the terminal, is not in {}; install util-linux",
@@ -131,8 +132,8 @@ fn command(program: &str, search: &Search, origin: &Origin<'_>) -> Result<Comman
     })?;
     let mut command = Command::new(setsid);
     command.arg(program);
-    let owner = origin.owner;
-    if user::is_root() && (origin.named || owner != 0) {
+    let owner = config.owner;
+    if user::is_root() && (config.named || owner != 0) {
         let account = user::account(owner).ok_or_else(|| {
             Lookup::HelperFailed(format!(
                 "{program} cannot be run: config.json belongs to uid {owner}, which is no user here"
@@ -148,7 +149,7 @@ fn command(program: &str, search: &Search, origin: &Origin<'_>) -> Result<Comman
     }
     command
         .env("PATH", search.path())
-        .env("DOCKER_CONFIG", origin.dir);
+        .env("DOCKER_CONFIG", config.dir);
     Ok(command)
 }
 

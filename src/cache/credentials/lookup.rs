@@ -1,21 +1,21 @@
-//! What was found for one registry.
+//! The result of looking up one registry's credentials.
 
 use crate::model::secret::Credentials;
 
-/// All texts are fit to print.
+/// Texts are fit to print.
 pub enum Lookup {
-    /// Credentials, and where they are from.
+    /// Credentials, and their source.
     Found(Credentials, String),
-    /// None, and where they were looked for.
+    /// None, and where secateur looked.
     None(String),
-    /// The helper that the configuration names is not installed: its program, and the
-    /// PATH that was searched.
+    /// The helper that the configuration names is not installed: the program, and the PATH that
+    /// was searched.
     HelperMissing(String, String),
-    /// The helper failed: how.
+    /// Why the helper failed.
     HelperFailed(String),
-    /// The configuration cannot be read: why.
+    /// Why the configuration cannot be read.
     Unreadable(String),
-    /// Docker may find some, but secateur did not look there: why.
+    /// Why secateur did not look where docker may find some.
     NotTried(String),
 }
 

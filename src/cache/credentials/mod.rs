@@ -1,6 +1,5 @@
-//! The logins of docker's own configuration, found the way docker finds them:
-//! $DOCKER_AUTH_CONFIG, the config.json of the deploying user, the credential
-//! helper that it names.
+//! Finds a registry's credentials as docker does: in $DOCKER_AUTH_CONFIG, in the config.json of
+//! the deploying user, and through the credential helper that it names.
 
 mod config;
 pub(crate) mod fields;

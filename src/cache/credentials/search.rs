@@ -1,20 +1,20 @@
-//! Where programs are looked for.
+//! Searches PATH for programs.
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 use crate::model::text::escape;
 
-/// What the system searches where there is no PATH.
-const USUAL: &str = "/usr/local/bin:/usr/bin:/bin";
+/// Used if there is no PATH.
+const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
-/// The absolute folders of a PATH. A relative one would depend on the folder that
-/// secateur was started in, which may be anybody's.
+/// The absolute folders of a PATH. A relative one would depend on the current folder, which
+/// anybody may own.
 pub struct Search(Vec<PathBuf>);
 
 impl Search {
     pub fn read() -> Self {
-        Self::of(&std::env::var_os("PATH").unwrap_or_else(|| USUAL.into()))
+        Self::of(&std::env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into()))
     }
 
     pub fn of(path: &OsStr) -> Self {
@@ -28,7 +28,7 @@ impl Search {
     }
 
     pub fn path(&self) -> OsString {
-        // Parts of a PATH hold no colon.
+        // No folder of a PATH contains a colon.
         std::env::join_paths(&self.0).unwrap_or_default()
     }
 

@@ -1,6 +1,6 @@
-//! The file that `--record` writes and `--against` reads: which images were here. It
-//! promises every tag, and the digest references of images without a tag. Images without
-//! a name are not promised: nothing can ask for them.
+//! The file that `--record` writes and `--against` reads: the images that were here. It promises
+//! every tag, and the digest references of images without a tag. It does not promise images
+//! without a name: nothing can ask for them.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +27,7 @@ pub struct Baseline {
 /// Only the fields that a comparison needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Engine {
-    /// Raw: it is compared and not shown.
+    /// Raw: it is compared, never shown.
     pub id: String,
     /// Escaped.
     pub version: String,
@@ -41,7 +41,7 @@ struct ListedImage {
     names: Vec<Reference>,
     digests: Vec<Reference>,
     size_bytes: Option<u64>,
-    /// How long a deploy's pull took, where this run made one.
+    /// Time of the pull, if this run made one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pull_milliseconds: Option<u64>,
 }
@@ -49,7 +49,7 @@ struct ListedImage {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Recorded {
     pub at: DateTime<Utc>,
-    /// `None` where ids cannot be compared: another engine or store.
+    /// `None` if ids cannot be compared: another engine or store.
     pub id: Option<ImageId>,
     /// In the promised repository.
     pub digests: Vec<String>,
@@ -57,21 +57,21 @@ pub struct Recorded {
 }
 
 impl Recorded {
-    /// Whether it tells which image it was.
-    pub fn tells(&self) -> bool {
+    /// Whether the record identifies the image.
+    pub fn identifies(&self) -> bool {
         self.id.is_some() || !self.digests.is_empty()
     }
 
     /// Whether this is the recorded image, by its id or by a digest in this repository.
-    pub fn is(&self, image: &Image, repository: &str) -> bool {
+    pub fn matches(&self, image: &Image, repository: &str) -> bool {
         let known = digests_in(image, repository);
         self.id.as_ref() == Some(&image.id) || self.digests.iter().any(|it| known.contains(it))
     }
 }
 
 impl Baseline {
-    /// Images without a name are left out. `only`: no others. `pulls`: how long this
-    /// run's own pulls took, in milliseconds.
+    /// Leaves out images without a name. `only`: include no others. `pulls`: milliseconds of the
+    /// pulls that this run made.
     pub fn of(
         engine: &EngineFacts,
         images: &BTreeMap<ImageId, Image>,
@@ -121,7 +121,7 @@ impl Baseline {
         serde_json::from_slice(bytes).map_err(|error| json_error(&error))
     }
 
-    /// One field a line, for people as well.
+    /// One field a line, so that people can read it too.
     pub fn to_json(&self) -> Vec<u8> {
         let mut bytes = serde_json::to_vec_pretty(self).unwrap_or_default();
         bytes.push(b'\n');
@@ -136,8 +136,8 @@ impl Baseline {
         self.images.is_empty()
     }
 
-    /// For a comparison with this engine. Where it is another engine or store, only names
-    /// and digests can be compared, and the text says so.
+    /// Prepares it for a comparison with this engine. For another engine or store, only names and
+    /// digests can be compared; the returned note says so.
     pub fn for_engine(mut self, engine: &EngineFacts) -> (Self, Option<String>) {
         let same_store = self.engine.store == engine.store;
         if self.engine.id == engine.id.raw() && same_store {
@@ -171,7 +171,7 @@ impl Baseline {
                     .digests
                     .iter()
                     .filter(|digest| digest.repository() == name.repository());
-                // A containerd store lists the digest in one repository alone.
+                // A containerd store lists the digest in only one repository.
                 let its_id = (self.engine.store == Store::Containerd).then(|| entry.id.to_string());
                 let recorded = Recorded {
                     at: self.recorded_at,

@@ -1,6 +1,5 @@
-//! The lists of `[cache] lists`: one name a line, `#` begins a comment. A list commands
-//! what is promised, and so it is trusted as the policy is, and no line of it is passed
-//! over.
+//! The files of `[cache] lists`: one name a line, `#` begins a comment. A list decides what is
+//! promised, so it must be as trusted as the policy, and a wrong line is an error.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -9,22 +8,20 @@ use std::path::{Path, PathBuf};
 use crate::exit::{Exit, Fault};
 use crate::host::files::{FileError, matching, read_trusted_through_links};
 use crate::model::reference::Reference;
-use crate::model::text::{escape, escape_up_to};
+use crate::model::text::{escape_path, escape_up_to};
 use crate::policy::Promised;
 
-/// Of one list, in bytes: some 60,000 names with their digests.
+/// Bytes of one list: some 60,000 names with their digests.
 const LONGEST: u64 = 8 << 20;
 
-/// Names in all lists.
+/// In all lists together.
 const MOST_NAMES: usize = 100_000;
 
-/// Files that one pattern stands for.
+/// Files that one pattern may match.
 const MOST_FILES: usize = 256;
 
-/// No name is longer.
 const LONGEST_LINE: usize = 1000;
 
-/// A name of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
     pub name: Reference,
@@ -33,10 +30,10 @@ pub struct Listed {
     pub line: usize,
 }
 
-/// All lists: files by name, lines in order. The notes say which pattern stands for no
+/// All lists: files sorted by name, lines in order. The notes name each pattern that matches no
 /// file.
 pub fn read(policy: &Promised) -> Result<(Vec<Listed>, Vec<String>), Fault> {
-    // By name and path; whether the file must be there.
+    // The key is file name and path; the value, whether the file must exist.
     let mut files: BTreeMap<(Option<OsString>, PathBuf), bool> = BTreeMap::new();
     let mut notes = Vec::new();
     for path in &policy.lists {
@@ -50,7 +47,7 @@ pub fn read(policy: &Promised) -> Result<(Vec<Listed>, Vec<String>), Fault> {
         }
         let found = matching(path, MOST_FILES).map_err(|error| fault(&error))?;
         if found.is_empty() {
-            let path = escape(&path.to_string_lossy());
+            let path = escape_path(path);
             notes.push(format!("cache.lists: no file is there for {path}"));
         }
         for path in found {
@@ -61,9 +58,9 @@ pub fn read(policy: &Promised) -> Result<(Vec<Listed>, Vec<String>), Fault> {
     let mut listed = Vec::new();
     for ((_, file), must_be) in &files {
         let bytes = read_trusted_through_links(file, LONGEST).map_err(|error| fault(&error))?;
-        let shown = escape(&file.to_string_lossy());
+        let shown = escape_path(file);
         let Some(bytes) = bytes else {
-            // One that a pattern stood for went meanwhile.
+            // It matched a pattern, and was deleted since.
             if !must_be {
                 continue;
             }
@@ -84,13 +81,13 @@ fn fault(error: &FileError) -> Fault {
     Fault::new(error.exit(Exit::Policy), format!("cache.lists: {error}"))
 }
 
-/// The error begins with the line, and is fit to print.
+/// The error begins with the line number, and is fit to print.
 fn names(bytes: &[u8], file: &Path, policy: &Promised) -> Result<Vec<Listed>, String> {
     let mut listed = Vec::new();
     for (line, bytes) in (1..).zip(bytes.split(|byte| *byte == b'\n')) {
         let wrong = |why: String| format!("line {line}: {why}");
         let text = std::str::from_utf8(bytes).map_err(|_| wrong("it is not UTF-8".to_owned()))?;
-        // No name has a `#`.
+        // A name cannot contain `#`.
         let text = text.split('#').next().unwrap_or_default().trim();
         if text.is_empty() {
             continue;
@@ -100,11 +97,9 @@ fn names(bytes: &[u8], file: &Path, policy: &Promised) -> Result<Vec<Listed>, St
             return Err(wrong(format!("`{begin}` is no image name: it is too long")));
         }
         let name = Reference::typed(text).map_err(|error| wrong(error.to_string()))?;
-        if let Some(pattern) = policy.never.iter().find(|pattern| pattern.covers(&name)) {
+        if let Some(never) = policy.never(&name) {
             return Err(wrong(format!(
-                "`{}` is covered by {:?} of cache.never; wanted it in one of them alone",
-                escape(text),
-                escape(&pattern.text)
+                "it has {text:?}, and {never}; wanted it in one of them alone"
             )));
         }
         let file = file.to_owned();
@@ -127,7 +122,7 @@ mod tests {
         Policy::parse(&text, "test").unwrap().promised
     }
 
-    /// What becomes of these files, by the pattern `*.list`.
+    /// The result of reading these files with the pattern `*.list`.
     fn read_of(files: &[(&str, &[u8])]) -> Result<Vec<(String, String, usize)>, Fault> {
         let folder = folder_of_ours();
         for (name, content) in files {
@@ -180,7 +175,7 @@ mod tests {
             (b"a:1\n\xff\n", "line 2: it is not UTF-8"),
             (
                 b"a:1\n\napp:pr-7",
-                "line 3: `app:pr-7` is covered by \"*:pr-*\" of cache.never",
+                "line 3: it has \"app:pr-7\", and cache.never has \"*:pr-*\"",
             ),
             (&[b'a'; 2000], "line 1: `aaaaaaaa"),
             (b"\x1b[31mapp", "line 1: `\\u{1b}[31mapp`"),

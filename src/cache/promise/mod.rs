@@ -1,4 +1,4 @@
-//! Which images are promised, and which images here are meant.
+//! The promised images, and how a promise is matched with an image here.
 
 pub mod baseline;
 pub mod lists;

@@ -1,6 +1,6 @@
-//! Who promises images, in the order in which they are brought back: the arguments, the
-//! policy's `[cache] images` and the exact names of its `[keep] images`, the lists, what
-//! ran here of late, and a baseline. A name promised twice is promised once.
+//! The sources of promises, in the order in which images are restored: the arguments, `[cache]
+//! images` and the exact names of `[keep] images` in the policy, the lists, recent containers,
+//! and a baseline. A name promised twice is one promise.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -9,8 +9,8 @@ use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 
 use crate::memory::ledger::Uses;
 use crate::model::kinds::kinds;
-use crate::model::reference::Reference;
-use crate::model::text::escape;
+use crate::model::reference::{Reference, is_hex};
+use crate::model::text::{escape, escape_path};
 use crate::model::{Image, ImageId};
 use crate::policy::{Policy, Promised};
 
@@ -18,7 +18,6 @@ use crate::cache::promise::baseline::{Baseline, Recorded};
 use crate::cache::promise::lists::Listed;
 use crate::cache::promise::wanted::Wanted;
 
-/// Who promised an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum By {
     Argument,
@@ -31,9 +30,9 @@ pub enum By {
         /// From 1.
         line: usize,
     },
-    /// It ran here.
+    /// A container of it ran here.
     Recent {
-        /// On so many days of the time that `cache.recent` names.
+        /// Days of use within `cache.recent`.
         days: u32,
         last: NaiveDate,
     },
@@ -42,7 +41,7 @@ pub enum By {
 }
 
 kinds! {
-    /// Who promised it, without particulars.
+    /// [`By`] without its fields.
     pub enum ByKind {
         Argument = "argument",
         Policy = "policy",
@@ -72,7 +71,7 @@ impl By {
             Self::Policy => "cache.images".to_owned(),
             Self::Keep => "keep.images".to_owned(),
             Self::List { file, line } => {
-                format!("{} line {line}", escape(&file.to_string_lossy()))
+                format!("{} line {line}", escape_path(file))
             }
             Self::Recent { days, last } => {
                 let s = if *days == 1 { "" } else { "s" };
@@ -86,7 +85,7 @@ impl By {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Promise {
     pub wanted: Wanted,
-    /// In the order of the sources; at least one.
+    /// In the order of the sources; never empty.
     pub by: Vec<By>,
     /// As it was when the baseline was recorded.
     pub recorded: Option<Recorded>,
@@ -101,27 +100,34 @@ impl Promise {
         }
     }
 
-    /// Nobody named it: it was merely seen here. It may be a build of this host, which no
-    /// registry has.
+    /// Whether the promised name leads to another image than the recorded one.
+    pub fn leads_elsewhere(&self, image: &Image) -> bool {
+        let (Some(recorded), Wanted::Name(name)) = (&self.recorded, &self.wanted) else {
+            return false;
+        };
+        recorded.identifies() && !recorded.matches(image, &name.repository())
+    }
+
+    /// Whether nobody named it, and it was only seen here. It may have been built on this host,
+    /// and then no registry has it.
     pub fn only_seen(&self) -> bool {
         let seen = |by: &By| matches!(by, By::Recent { .. } | By::Baseline);
         self.by.iter().all(seen)
     }
 }
 
-/// All that may promise an image.
 #[derive(Debug, Clone, Copy)]
 pub struct Sources<'a> {
     pub arguments: &'a [String],
     pub policy: &'a Policy,
     pub lists: &'a [Listed],
-    /// What ran here, and the moment at which that is known.
+    /// The recorded uses, and the current time.
     pub ran: Option<(&'a Uses, DateTime<Utc>)>,
     pub baseline: Option<&'a Baseline>,
 }
 
 impl<'a> Sources<'a> {
-    /// Of the policy alone, without its lists.
+    /// The policy without its lists.
     pub fn of(policy: &'a Policy) -> Self {
         Self {
             arguments: &[],
@@ -175,28 +181,27 @@ pub fn promises(
     Ok(found)
 }
 
-/// What ran here within `cache.recent`, on most days first, without what
+/// The images that ran within `cache.recent`, most days of use first, except those that
 /// `cache.never` covers.
 fn recent(policy: &Promised, ran: Option<(&Uses, DateTime<Utc>)>) -> Vec<(Reference, By)> {
     let (Some(time), Some((uses, now))) = (policy.recent, ran) else {
         return Vec::new();
     };
     let time = TimeDelta::from_std(time).unwrap_or(TimeDelta::MAX);
-    let never = |name: &Reference| policy.never.iter().any(|pattern| pattern.covers(name));
     let names = uses.within(time, now).into_iter();
-    let names = names.filter(|it| !never(&it.name));
+    let names = names.filter(|it| policy.never(&it.name).is_none());
     let by = |days, last| By::Recent { days, last };
     names.map(|it| (it.name, by(it.days, it.last))).collect()
 }
 
-/// A name, an id, or the beginning of one that leads to one image here.
+/// A name, an id, or the beginning of an id that matches exactly one image here.
 fn argument(text: &str, here: &BTreeMap<ImageId, Image>) -> Result<Wanted, String> {
     if let Ok(id) = text.parse::<ImageId>() {
         return Ok(Wanted::Id(id));
     }
     let name = text.parse::<Reference>().map(Wanted::Name);
     let hex = text.strip_prefix("sha256:").unwrap_or(text);
-    let digits = hex.len() >= 4 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    let digits = hex.len() >= 4 && is_hex(hex);
     if digits {
         let named =
             |image: &Image| matches!(&name, Ok(Wanted::Name(name)) if image.tags.contains(name));

@@ -1,4 +1,4 @@
-//! Which image here a name or an id means.
+//! Finds the image that a name or an id means.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -24,7 +24,15 @@ impl fmt::Display for Wanted {
 }
 
 impl Wanted {
-    /// For programs: a name in its full form.
+    /// `None` for an id.
+    pub fn name(&self) -> Option<&Reference> {
+        match self {
+            Self::Name(name) => Some(name),
+            Self::Id(_) => None,
+        }
+    }
+
+    /// The name in its full form, for programs.
     pub fn full(&self) -> String {
         match self {
             Self::Name(name) => name.to_string(),
@@ -32,8 +40,8 @@ impl Wanted {
         }
     }
 
-    /// The image here that a deploy would get: it has this very name, or the digest in
-    /// this very repository.
+    /// The image that a deploy would use: it has this name, or this digest in the same
+    /// repository.
     pub fn find<'a>(&self, here: &'a BTreeMap<ImageId, Image>) -> Option<&'a Image> {
         match self {
             Self::Id(id) => here.get(id),
@@ -53,8 +61,8 @@ impl Wanted {
     }
 }
 
-/// Adds each image's digest in all of its repositories. A containerd store lists the
-/// digest in one repository alone, and it is the image's id.
+/// Adds each image's digest in all of its repositories. A containerd store lists the digest in
+/// only one repository; there the digest is the image's id.
 pub fn with_all_digests(
     mut here: BTreeMap<ImageId, Image>,
     store: Store,
@@ -69,7 +77,7 @@ pub fn with_all_digests(
     here
 }
 
-/// The digests under which an image is known in a repository.
+/// The digests of an image in a repository.
 pub fn digests_in(image: &Image, repository: &str) -> Vec<String> {
     let of_it = image
         .digests

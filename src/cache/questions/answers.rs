@@ -1,4 +1,4 @@
-//! What the registries answered.
+//! The checks made from registries' answers.
 
 use std::collections::BTreeMap;
 

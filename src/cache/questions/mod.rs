@@ -1,15 +1,15 @@
-//! What the registries are asked about the promised images: whether they let the deploying
-//! user in and, where that is wanted, which digests they have.
+//! Asks registries about the promised images: whether they accept the deploying user's
+//! credentials and, on request, which digests they have.
 
 mod answers;
 mod offer;
 mod opened;
-mod patience;
 mod question;
 mod registries;
+mod time_budget;
 
 pub use answers::Answers;
 pub use offer::Offer;
-pub use opened::Opened;
+pub use opened::OpenRegistry;
 pub use question::not_asked;
 pub use registries::Registries;

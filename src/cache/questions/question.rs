@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::engine::Held;
+use crate::engine::StoredContent;
 use crate::model::reference::Reference;
 use crate::model::{Image, ImageId};
 
@@ -16,18 +16,18 @@ use crate::cache::registry::{Admission, Upstream};
 pub struct Question<'a> {
     pub promise: &'a Promise,
     pub name: &'a Reference,
-    /// Under which the image is known here, in the promised repository.
+    /// The digests of the image here, in the promised repository.
     digests: Vec<String>,
 }
 
 impl<'a> Question<'a> {
-    /// The error says why no registry is asked. An image that has no digest in the
-    /// repository was never in a registry under this name, as far as the engine tells. The
-    /// containerd store makes up a digest for each tag; there, `held` may tell.
+    /// The error says why no registry is asked. As far as the engine tells, an image without a
+    /// digest in the repository was never in a registry under this name. The containerd store
+    /// makes up a digest for each tag; there, `held` may tell.
     pub fn of(
         promise: &'a Promise,
         here: &BTreeMap<ImageId, Image>,
-        held: &BTreeMap<ImageId, Held>,
+        held: &BTreeMap<ImageId, StoredContent>,
     ) -> Result<Self, &'static str> {
         let Wanted::Name(name) = &promise.wanted else {
             return Err("it is promised by id, and a registry is asked by name");
@@ -48,7 +48,7 @@ impl<'a> Question<'a> {
         })
     }
 
-    /// The repository's name in its registry.
+    /// The repository, without the registry.
     pub fn path(&self) -> &'a str {
         self.name.path()
     }
@@ -57,9 +57,9 @@ impl<'a> Question<'a> {
     pub fn authenticated(&self, registry: &str, found: &Lookup, admission: &Admission) -> Check {
         let mut check = authenticated::check(registry, found, admission);
         let registry_named = self.name.domain() != "docker.io";
-        // Docker Hub may want credentials for the name of a build of this host, and that is
-        // no fault.
-        if *admission == Admission::Wanted && self.promise.only_seen() && !registry_named {
+        // A local build may have a name without a registry, which means Docker Hub. Docker Hub
+        // asks for credentials then, which is no fault.
+        if *admission == Admission::Required && self.promise.only_seen() && !registry_named {
             check.status = Status::Unknown;
         }
         check
@@ -78,7 +78,7 @@ impl<'a> Question<'a> {
     }
 }
 
-/// Enough to tell which repositories are open.
+/// Enough to find out which repositories are open.
 pub fn one_of_each_repository<'a>(questions: &[Question<'a>]) -> Vec<Question<'a>> {
     let mut paths = BTreeSet::new();
     let first = questions.iter();
@@ -86,11 +86,11 @@ pub fn one_of_each_repository<'a>(questions: &[Question<'a>]) -> Vec<Question<'a
     first.cloned().collect()
 }
 
-/// Why no registry is asked about a promise.
+/// Why no registry can be asked about a promise.
 pub fn not_asked(
     promise: &Promise,
     here: &BTreeMap<ImageId, Image>,
-    held: &BTreeMap<ImageId, Held>,
+    held: &BTreeMap<ImageId, StoredContent>,
 ) -> Option<&'static str> {
     Question::of(promise, here, held).err()
 }

@@ -1,12 +1,12 @@
-//! Asks the registries of all promised images. Each registry is probed once, and at most
-//! [`AT_ONCE`] requests are under way at a time.
+//! Asks the registries of all promised images. Each registry is probed once, with at most
+//! [`AT_ONCE`] requests at a time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use futures_util::stream::{self, StreamExt};
 
-use crate::engine::{EngineError, Held, Insecure, Reader};
+use crate::engine::{EngineError, Insecure, Reader, StoredContent};
 use crate::model::reference::Reference;
 use crate::model::secret::Credentials;
 use crate::model::text::escape;
@@ -18,12 +18,12 @@ use crate::cache::findings::Asked;
 use crate::cache::promise::{Promise, Wanted};
 use crate::cache::questions::answers::Answers;
 use crate::cache::questions::offer::Offer;
-use crate::cache::questions::opened::Opened;
-use crate::cache::questions::patience::{Patience, Silence};
+use crate::cache::questions::opened::OpenRegistry;
 use crate::cache::questions::question::{Question, one_of_each_repository};
+use crate::cache::questions::time_budget::{TimeBudget, Timeouts};
 use crate::cache::registry::{Admission, Cost, Registry, Transport, Upstream};
 
-/// Polite to a registry, and enough to hide its distance.
+/// Few enough to be polite, and enough to hide latency.
 const AT_ONCE: usize = 4;
 
 /// The registries of one run.
@@ -31,16 +31,16 @@ pub struct Registries {
     transport: Transport,
     finder: Finder,
     store: Store,
+    /// The lookup of credentials, by the registry's name.
     found: BTreeMap<String, Lookup>,
-    /// Each with its status.
+    /// Registries that refuse the credentials, with the HTTP status.
     refused: BTreeMap<String, u16>,
     asked: Vec<Asked>,
-    patience: Patience,
+    time_budget: TimeBudget,
 }
 
 impl Registries {
-    /// For an engine with this store; `user_config`: the docker folder of the user
-    /// who deploys.
+    /// `store`: the engine's. `user_config`: the docker folder of the deploying user.
     pub async fn new(
         reader: &Reader,
         store: Store,
@@ -50,8 +50,8 @@ impl Registries {
         Ok(Self::with(transport, store, Finder::of(user_config)))
     }
 
-    /// Where no engine is asked: without TLS only this machine's own are spoken to.
-    /// Credentials are sent as a containerd store sends them, to whom asks for some.
+    /// Without an engine: only registries on this machine are asked without TLS. Credentials are
+    /// sent as a containerd store does: to whoever asks for them.
     pub fn without_engine(user_config: Option<&Path>) -> Self {
         let transport = Transport::new(Insecure::default());
         Self::with(transport, Store::Containerd, Finder::of(user_config))
@@ -65,7 +65,7 @@ impl Registries {
             found: BTreeMap::new(),
             refused: BTreeMap::new(),
             asked: Vec::new(),
-            patience: Patience::begins(),
+            time_budget: TimeBudget::start(),
         }
     }
 
@@ -73,28 +73,28 @@ impl Registries {
         self.asked.clone()
     }
 
-    /// What was found for the registry of this name.
+    /// The credentials that were found for the registry of this name.
     pub fn credentials(&self, name: &Reference) -> Option<&Credentials> {
         self.found.get(name.domain()).and_then(credentials)
     }
 
-    /// Whether the registry of this image refuses what was found for it.
+    /// Whether the registry of this image refuses the credentials.
     pub fn refuses(&self, wanted: &Wanted) -> bool {
         matches!(wanted, Wanted::Name(name) if self.refused.contains_key(name.domain()))
     }
 
-    /// The registry's name for X-Registry-Auth.
+    /// The registry's name in X-Registry-Auth.
     pub fn server(name: &Reference) -> &str {
         key(name.domain())
     }
 
-    /// Asks about all promises that can be in a registry. `digests`: ask also which digests
-    /// the registries have. `on_answer` is told how many of those came, of how many.
+    /// Asks about all promises that may be in a registry. `digests`: also ask for digests.
+    /// `on_answer` is called with the number of digests so far, and of all.
     pub async fn ask(
         &mut self,
         promises: &[Promise],
         here: &BTreeMap<ImageId, Image>,
-        held: &BTreeMap<ImageId, Held>,
+        held: &BTreeMap<ImageId, StoredContent>,
         digests: bool,
         on_answer: &mut dyn FnMut(usize, usize),
     ) -> Answers {
@@ -132,7 +132,7 @@ impl Registries {
         }
     }
 
-    /// Whether its registry has this image now, as far as it can be asked.
+    /// Whether the registry has this image now.
     pub async fn offer(&mut self, name: &Reference) -> Offer {
         let domain = name.domain();
         if !self.found.contains_key(domain) {
@@ -157,8 +157,11 @@ impl Registries {
         Offer::of(&upstream, &cost, self.refused.contains_key(domain))
     }
 
-    /// Each of these registries by its name, probed once.
-    pub async fn open<'a>(&'a mut self, names: BTreeSet<&str>) -> BTreeMap<String, Opened<'a>> {
+    /// Opens these registries, probing each once.
+    pub async fn open<'a>(
+        &'a mut self,
+        names: BTreeSet<&str>,
+    ) -> BTreeMap<String, OpenRegistry<'a>> {
         for &name in &names {
             let found = self.finder.find(name).await;
             self.found.insert(name.to_owned(), found);
@@ -166,12 +169,11 @@ impl Registries {
         let mut opened = BTreeMap::new();
         for (name, found) in &self.found {
             let registry = Registry::new(&self.transport, name, credentials(found), self.store);
-            opened.insert(name.clone(), Opened::of(registry, name, found).await);
+            opened.insert(name.clone(), OpenRegistry::of(registry, name, found).await);
         }
         opened
     }
 
-    /// Asks the registry of this name.
     async fn ask_one(
         &mut self,
         name: &str,
@@ -180,7 +182,7 @@ impl Registries {
         answers: &mut Answers,
         on_digest: &mut dyn FnMut(),
     ) {
-        let ended = self.patience.ended();
+        let ended = self.time_budget.exhausted();
         let found = match (self.found.remove(name), &ended) {
             (Some(found), _) => found,
             (None, None) => self.finder.find(name).await,
@@ -204,12 +206,12 @@ impl Registries {
         ) && !before;
         let asked = if digests && reachable {
             questions.to_vec()
-        } else if authenticated::is_for_each(&admission) {
+        } else if authenticated::is_per_repository(&admission) {
             one_of_each_repository(questions)
         } else {
             Vec::new()
         };
-        let upstreams = ask_each(&registry, &self.patience, &asked, on_digest).await;
+        let upstreams = ask_each(&registry, &self.time_budget, &asked, on_digest).await;
         let of_paths = questions.iter().filter_map(|question| {
             let upstream = upstreams.get(&question.promise.wanted)?;
             Some((question.path(), upstream))
@@ -238,24 +240,24 @@ fn credentials(found: &Lookup) -> Option<&Credentials> {
     }
 }
 
-/// Which digests a registry has, until it is given up.
+/// The digests that a registry has, until it is given up.
 async fn ask_each<'a>(
     registry: &Registry<'_>,
-    patience: &Patience,
+    time_budget: &TimeBudget,
     questions: &[Question<'a>],
     on_digest: &mut dyn FnMut(),
 ) -> BTreeMap<&'a Wanted, Upstream> {
-    let silence = Silence::default();
+    let timeouts = Timeouts::default();
     let ask = |question: &Question<'a>| {
         let (wanted, name) = (&question.promise.wanted, question.name);
-        let silence = &silence;
+        let timeouts = &timeouts;
         async move {
-            let given_up = silence.given_up().or_else(|| patience.ended());
+            let given_up = timeouts.given_up().or_else(|| time_budget.exhausted());
             let upstream = match given_up {
                 None => registry.digest(name).await,
                 Some(why) => Upstream::Unknown(why),
             };
-            silence.count(&upstream);
+            timeouts.count(&upstream);
             (wanted, upstream)
         }
     };

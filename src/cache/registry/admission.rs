@@ -1,38 +1,37 @@
-//! What a registry's first answer says of the credentials.
+//! The result of a probe: the first request to a registry.
 
-/// Whether the registry lets us in. Where it is open or anonymous, the same of one
-/// of its repositories. Texts in it are fit to print.
+/// Whether a registry accepts the credentials. Also used for one repository, if the registry
+/// leaves access to its repositories. Texts are fit to print.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Admission {
-    /// It asks for nothing at /v2/: each repository may.
+    /// /v2/ needs no credentials; a repository may.
     Open,
-    /// It takes the credentials.
-    Taken,
-    /// There are none, and its token server decides for each repository.
+    Accepted,
+    /// There are no credentials, and the token server decides for each repository.
     Anonymous,
-    /// Another host answers in its place, and no credentials were sent: each
-    /// repository may tell more.
-    Elsewhere {
+    /// It redirected to another host, to which no credentials were sent. Each repository may tell
+    /// more.
+    Redirected {
         host: String,
-        /// That host wants credentials, or a token.
+        /// Whether that host asks for credentials or a token.
         asks: bool,
     },
-    /// The engine would give the credentials to this other host, secateur does not.
+    /// This other host asks for credentials. The engine would send them, secateur does not.
     NotTried(String),
-    /// This other host wants credentials, and the engine gives it none.
-    Kept(String),
-    /// Asked without credentials, it has nothing of that name (404), or hides it.
+    /// This other host asks for credentials, and the engine sends it none.
+    NotForwarded(String),
+    /// Without credentials it answers 404: it has no such name, or hides it.
     Hidden,
-    /// It refuses the credentials with this status.
+    /// It refuses the credentials with this HTTP status.
     Refused(u16),
-    /// It wants credentials, or others than there are.
-    Wanted,
-    /// It wants credentials where this engine sends none.
+    /// It asks for credentials, or for other ones.
+    Required,
+    /// It asks for credentials, but this engine sends none to it.
     NeverSent,
-    /// The run had given up asking registries: why.
+    /// Why the run no longer asks registries.
     NotAsked(String),
-    /// No answer: why.
+    /// Why there was no answer.
     Unreachable(String),
-    /// Its answer is not a registry's: what it is.
-    Odd(String),
+    /// What it answered instead of a registry's answer.
+    NotARegistry(String),
 }

@@ -1,18 +1,15 @@
-//! What a registry asks for when it answers 401. Decides from the
-//! WWW-Authenticate header alone how to ask again: with the password, or with
-//! a token from a server that the header names. It sends nothing.
+//! The challenge of a 401 answer, parsed from its WWW-Authenticate headers: whether to send the
+//! password, or a token from a server that the header names.
 
 use hyper::HeaderMap;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Challenge {
-    /// It wants the password itself.
     Basic,
-    /// It wants a token.
     Bearer {
-        /// The URL of the token server.
+        /// The token server's URL.
         realm: String,
-        /// What the token is for, in the registry's words.
+        /// The service that the token is for, as the registry names it.
         service: Option<String>,
     },
 }
@@ -24,8 +21,8 @@ impl Challenge {
     }
 }
 
-/// Reads all headers of one answer. Bearer is taken where both are offered, as
-/// docker does. `None`: nothing that secateur can answer.
+/// Parses all headers of one answer. Prefers Bearer to Basic, as docker does. `None`: nothing
+/// that secateur can answer.
 fn parse<'a>(headers: impl IntoIterator<Item = &'a str>) -> Option<Challenge> {
     let mut basic = None;
     for header in headers {
@@ -49,7 +46,7 @@ fn parse<'a>(headers: impl IntoIterator<Item = &'a str>) -> Option<Challenge> {
     basic
 }
 
-/// `key="value",key=value`; a quoted value may hold commas and `\"`.
+/// `key="value",key=value`; a quoted value may contain commas and `\"`.
 fn parameters(text: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let mut chars = text.chars().peekable();

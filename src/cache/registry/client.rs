@@ -1,4 +1,4 @@
-//! One registry of a run: what was learned of it, and what was sent to it.
+//! The state of one registry in a run: challenges, tokens and cost.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,38 +9,37 @@ use crate::cache::registry::challenge::Challenge;
 use crate::cache::registry::cost::Cost;
 use crate::cache::registry::token::Token;
 use crate::cache::registry::transport::{
-    Answer, Endpoint, Failed, Opened, Request, Scheme, Transport,
+    Answer, Endpoint, Request, RequestError, Scheme, StreamedAnswer, Transport,
 };
 use crate::model::Store;
 use crate::model::secret::{Credentials, Secret};
 use crate::model::text::escape;
 
-/// What engines accept: only so is the digest theirs.
+/// The types that engines accept, so that the registry's digest is the one that an engine sees.
 const ACCEPT: &str = "application/vnd.docker.distribution.manifest.v2+json, \
                       application/vnd.docker.distribution.manifest.list.v2+json, \
                       application/vnd.oci.image.index.v1+json, \
                       application/vnd.oci.image.manifest.v1+json";
 
-/// One registry.
 pub struct Registry<'a> {
     pub(super) transport: &'a Transport,
-    /// /v2/ of the registry itself.
+    /// /v2/ on the registry's own host.
     pub(super) base: Endpoint,
     pub(super) credentials: Option<&'a Credentials>,
     pub(super) refused: Cell<bool>,
     pub(super) store: Store,
-    /// By the host that sent it.
+    /// The key is the host that sent it.
     challenges: RefCell<BTreeMap<String, Challenge>>,
-    /// By the host whose challenge asked for it, and the repository.
+    /// The key is the host that asked for it, and the repository.
     pub(super) tokens: RefCell<BTreeMap<(String, String), Token>>,
     pub(super) cost: RefCell<Cost>,
-    /// Its HEADs say less than its GETs.
+    /// Whether its HEADs lack what its GETs have.
     pub(super) broken_head: Cell<bool>,
 }
 
 impl<'a> Registry<'a> {
-    /// `name` is the first part of its images' names. `store` is the engine's: it
-    /// decides when the engine sends credentials.
+    /// `name`: the domain of image names. `store`: the engine's, which decides when credentials
+    /// are sent.
     pub fn new(
         transport: &'a Transport,
         name: &str,
@@ -68,12 +67,12 @@ impl<'a> Registry<'a> {
         }
     }
 
-    /// What was sent so far.
+    /// The requests so far.
     pub fn cost(&self) -> Cost {
         self.cost.borrow().clone()
     }
 
-    /// Foreign text, fit to print: a registry may repeat a password.
+    /// Makes foreign text fit to print. A registry may repeat a password.
     pub(super) fn shown(&self, text: &str) -> String {
         escape(&Credentials::cleared(self.credentials, text))
     }
@@ -92,18 +91,18 @@ impl<'a> Registry<'a> {
         method: &Method,
         endpoint: Endpoint,
         authorization: Option<&Secret>,
-    ) -> Result<Answer, Failed> {
+    ) -> Result<Answer, RequestError> {
         let answer = self.open(method, endpoint, authorization).await?;
         answer.whole().await
     }
 
-    /// The body is the caller's to read.
+    /// Leaves the body to the caller.
     async fn open(
         &self,
         method: &Method,
         endpoint: Endpoint,
         authorization: Option<&Secret>,
-    ) -> Result<Opened, Failed> {
+    ) -> Result<StreamedAnswer, RequestError> {
         self.cost.borrow_mut().count(method, &endpoint.path);
         let request = Request {
             method: method.clone(),
@@ -120,14 +119,14 @@ impl<'a> Registry<'a> {
         Ok(answer)
     }
 
-    /// Asks for something of a repository, with the authorization that the challenges call
-    /// for. `path`: the repository; the body is the caller's to read.
+    /// Requests the URL path `what` of the repository `path`, answering challenges. Leaves the
+    /// body to the caller.
     pub(super) async fn authorized(
         &self,
         method: &Method,
         what: &str,
         path: &str,
-    ) -> Result<Opened, Failed> {
+    ) -> Result<StreamedAnswer, RequestError> {
         let endpoint = Endpoint {
             path: what.to_owned(),
             ..self.base.clone()
@@ -139,12 +138,12 @@ impl<'a> Registry<'a> {
             secret = self.granted(&challenge, &self.base, path).await?;
         }
         let mut answer = self.open(method, endpoint, secret.as_ref()).await?;
-        // Two hosts: the registry itself, and the one that it redirects to.
+        // At most two hosts: the registry, and the one that it redirects to.
         for _ in 0..2 {
             if answer.status != 401 || !tried.insert(answer.endpoint.host.clone()) {
                 break;
             }
-            // On a graphdriver the engine heeds the challenge of /v2/ alone.
+            // A graphdriver engine only obeys the challenge of /v2/.
             let challenge = match self.store {
                 Store::Graphdriver => self.challenge_of(&answer.endpoint),
                 Store::Containerd | Store::Podman => Challenge::of(&answer.headers),

@@ -1,17 +1,17 @@
-//! What asking a registry costs.
+//! The cost of asking a registry.
 
 use hyper::Method;
 
-/// Requests that were sent, and how many more the registry allows.
+/// The requests that were sent, and how many more pulls the registry allows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Cost {
     /// HEADs of manifests.
     pub heads: u32,
-    /// GETs of manifests: Docker Hub counts these alone.
+    /// GETs of manifests: Docker Hub counts only these as pulls.
     pub gets: u32,
-    /// All others: /v2/ and tokens.
+    /// All others: /v2/ and token requests.
     pub others: u32,
-    /// The lowest `RateLimit-Remaining`, as the registry gave it, fit to print.
+    /// The lowest `RateLimit-Remaining` header, fit to print.
     pub left: Option<String>,
 }
 
@@ -24,7 +24,7 @@ impl Cost {
         }
     }
 
-    /// Adds what was asked beside it, or later.
+    /// Adds the cost of further requests.
     pub fn add(&mut self, other: &Self) {
         self.heads += other.heads;
         self.gets += other.gets;
@@ -34,12 +34,12 @@ impl Cost {
         }
     }
 
-    /// How many pulls the registry still allows, where it says so.
+    /// The pulls that the registry still allows, if it says so.
     pub fn pulls_left(&self) -> Option<u64> {
         self.left.as_deref().and_then(number)
     }
 
-    /// Keeps the lowest limit. `shown`: the same, fit to print.
+    /// Keeps the lowest limit. `shown`: `left`, fit to print.
     pub fn limited(&mut self, left: &str, shown: String) {
         let lowest = match self.left.as_deref().and_then(number) {
             None => true,

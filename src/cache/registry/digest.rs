@@ -1,11 +1,10 @@
-//! The digest that a name has in its registry. A HEAD is not counted by Docker
-//! Hub, a GET of a manifest is. So a GET follows only where the engine would
-//! send one, too.
+//! The digest of a name in its registry. Docker Hub counts a GET of a manifest as a pull, and a
+//! HEAD not, so a GET is only sent where the engine would send one too.
 
 use hyper::Method;
 
 use crate::cache::registry::client::Registry;
-use crate::cache::registry::transport::Failed;
+use crate::cache::registry::transport::RequestError;
 use crate::cache::registry::upstream::{Upstream, of_get, of_head};
 use crate::model::reference::Reference;
 
@@ -15,7 +14,7 @@ impl Registry<'_> {
         seen.unwrap_or_else(|failed| self.failed(&failed))
     }
 
-    async fn try_digest(&self, name: &Reference) -> Result<Upstream, Failed> {
+    async fn try_digest(&self, name: &Reference) -> Result<Upstream, RequestError> {
         let (path, pin) = (name.path(), name.digest());
         let which = pin.or(name.tag()).unwrap_or("latest");
         let manifest = format!("/v2/{path}/manifests/{which}");

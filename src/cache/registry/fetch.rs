@@ -1,5 +1,5 @@
-//! Manifests and blobs, as a pull asks for them. What comes is as the registry has it, to
-//! the byte; whoever keeps a blob checks its digest.
+//! Fetches manifests and blobs as a pull does. The bytes are unchanged; the caller checks a
+//! blob's digest.
 
 use std::time::Duration;
 
@@ -9,12 +9,12 @@ use hyper::body::{Bytes, Incoming};
 use tokio::time::Instant;
 
 use crate::cache::registry::client::Registry;
-use crate::cache::registry::transport::Failed;
+use crate::cache::registry::transport::RequestError;
 use crate::cache::registry::upstream::{Upstream, media_type, of_get, refused};
 use crate::model::Pace;
 use crate::model::reference::Reference;
 
-/// A slow line of a slow site; slower, a small image would take days.
+/// Allows a very slow line; at less than this, even a small image would take days.
 const PACE: Pace = Pace {
     pause: Duration::from_secs(60),
     slowest: 1 << 10,
@@ -22,14 +22,14 @@ const PACE: Pace = Pace {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Manifest {
-    /// As it came.
+    /// As the registry sent it.
     pub media_type: String,
     pub bytes: Bytes,
-    /// Of these bytes.
+    /// Computed from the bytes.
     pub digest: String,
 }
 
-/// A blob that is being fetched.
+/// A blob while it is fetched.
 pub struct BlobBody<'a> {
     registry: &'a Registry<'a>,
     body: Incoming,
@@ -39,8 +39,7 @@ pub struct BlobBody<'a> {
 }
 
 impl Registry<'_> {
-    /// The manifest or index that a name leads to: of a digest reference the one of that
-    /// digest and no other.
+    /// The manifest or index of a name. For a digest reference, any other digest is an error.
     pub async fn manifest(&self, name: &Reference) -> Result<Manifest, Upstream> {
         let pin = name.digest();
         let which = pin.or(name.tag()).unwrap_or("latest");
@@ -60,7 +59,7 @@ impl Registry<'_> {
         }
     }
 
-    /// A blob of the repository that `name` is of. Registries lead to other hosts for them.
+    /// A blob in the repository of `name`. Registries redirect to other hosts for blobs.
     pub async fn blob(
         &self,
         name: &Reference,
@@ -88,10 +87,10 @@ impl Registry<'_> {
         })
     }
 
-    pub(super) fn failed(&self, failed: &Failed) -> Upstream {
+    pub(super) fn failed(&self, failed: &RequestError) -> Upstream {
         let why = self.shown(&failed.why);
-        if failed.silent {
-            Upstream::Silent(why)
+        if failed.timed_out {
+            Upstream::TimedOut(why)
         } else {
             Upstream::Unknown(why)
         }
@@ -99,19 +98,19 @@ impl Registry<'_> {
 }
 
 impl BlobBody<'_> {
-    /// The next piece; `None` once all bytes came.
+    /// The next bytes; `None` at the end.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Upstream> {
         let piece = self.piece().await;
         piece.map_err(|failed| self.registry.failed(&failed))
     }
 
-    async fn piece(&mut self) -> Result<Option<Bytes>, Failed> {
+    async fn piece(&mut self) -> Result<Option<Bytes>, RequestError> {
         loop {
             let left = PACE.left(self.came, self.began.elapsed());
             let frame = tokio::time::timeout(left, self.body.frame()).await;
-            let frame = frame.map_err(|_| Failed {
+            let frame = frame.map_err(|_| RequestError {
                 why: format!("{} of {} bytes came, and then none", self.came, self.size),
-                silent: true,
+                timed_out: true,
             })?;
             let Some(frame) = frame else {
                 return if self.came == self.size {
@@ -144,7 +143,7 @@ mod tests {
 
     const DIGEST: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 
-    /// A server that answers each connection so, and the first lines and headers that came.
+    /// Gives each connection the next of these answers. The receiver gets the requests.
     fn serve(answers: Vec<Vec<u8>>) -> (String, std::sync::mpsc::Receiver<String>) {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
@@ -173,7 +172,7 @@ mod tests {
         .concat()
     }
 
-    /// What comes of a blob of five bytes where a registry answers so.
+    /// The result of fetching a blob of five bytes with this answer.
     fn fetched(answers: Vec<Vec<u8>>) -> Result<Vec<u8>, Upstream> {
         let (address, _told) = serve(answers);
         let transport = Transport::new(crate::engine::Insecure::default());
@@ -282,7 +281,7 @@ mod tests {
         };
         assert_eq!(
             end,
-            Upstream::Silent("2 of 5 bytes came, and then none".into())
+            Upstream::TimedOut("2 of 5 bytes came, and then none".into())
         );
         assert_eq!(began.elapsed().as_secs(), 60);
     }

@@ -1,8 +1,8 @@
-//! One registry, asked as little as possible: whether it takes the credentials,
-//! which digest a name has, and for manifests and blobs. It decides nothing about images.
+//! Asks one registry with as few requests as possible: whether it accepts the credentials, for
+//! the digest of a name, for manifests and blobs. It decides nothing about images.
 //!
-//! A registry may redirect to another host. What that host asks for says nothing
-//! of the registry itself: see [`authorization`].
+//! A registry may redirect to another host, whose challenge says nothing about the registry
+//! itself: see [`authorization`].
 
 mod admission;
 mod authorization;

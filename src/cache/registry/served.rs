@@ -1,10 +1,10 @@
-//! A small registry for unit tests. Nothing here is in the program.
+//! A small registry for unit tests.
 
 use std::io::{BufRead, BufReader, Read, Write};
 
-/// A registry with a token server, on one address. Its repositories `busy` and
-/// `many` answer 503 and 429. Each request is sent to the receiver, with ` Basic`
-/// behind it where a password came. The mode says to whom it gives tokens:
+/// A registry with a token server, on one address. Its repositories `busy` and `many` answer 503
+/// and 429. Sends each request to the receiver, followed by ` Basic` if it had a password. The
+/// mode says who gets a token:
 ///
 /// | mode | tokens |
 /// |---|---|
@@ -13,11 +13,11 @@ use std::io::{BufRead, BufReader, Read, Write};
 /// | `anybody` | to anybody |
 /// | `once` | to anybody, once |
 /// | `briefly` | to anybody, for 5 s |
-/// | `public` | to anybody, good for `open/` alone |
-/// | `scoped` | to anybody, where `open/` is mode for |
+/// | `public` | to anybody, valid only for `open/` |
+/// | `scoped` | to anybody who asks for `open/` |
 /// | `hangs` | to anybody, but no HEAD is answered |
 /// | `open` | /v2/ and `open/` ask for none |
-/// | `basic` | none: it takes passwords alone |
+/// | `basic` | none: it accepts only passwords |
 pub fn served(mode: &'static str) -> (String, std::sync::mpsc::Receiver<String>) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -29,7 +29,7 @@ pub fn served(mode: &'static str) -> (String, std::sync::mpsc::Receiver<String>)
         for mut stream in listener.incoming().map_while(Result::ok) {
             let mut hello = [0];
             if stream.peek(&mut hello).is_ok() && hello[0] == 0x16 {
-                // It speaks no TLS, and it is not told that it was tried.
+                // A TLS attempt: it is dropped, and not reported.
                 continue;
             }
             let mut reader = BufReader::new(stream.try_clone().unwrap());

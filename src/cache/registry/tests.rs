@@ -23,7 +23,7 @@ fn probed(
     )
 }
 
-/// What each name of the registry at the address leads to, and what was sent.
+/// What each name leads to in a registry of this mode, and the requests.
 fn asked_for(asked: &'static str, names: &[&str]) -> (Vec<Upstream>, Vec<String>) {
     let (address, told) = served(asked);
     let transport = Transport::new(crate::engine::Insecure::default());
@@ -65,7 +65,7 @@ fn login(password: &str) -> Credentials {
 #[test]
 fn a_token_is_asked_for_the_registry_and_one_for_the_repository() {
     let (admission, upstream, cost, asked) = probed("login", Some(&login("hunter2")));
-    assert_eq!(admission, Admission::Taken);
+    assert_eq!(admission, Admission::Accepted);
     assert!(matches!(upstream, Upstream::Digest(_)), "{upstream:?}");
     assert_eq!((cost.heads, cost.gets, cost.others), (1, 0, 4));
     let token = "/token?x=1&service=s%20t";
@@ -90,20 +90,20 @@ fn a_token_server_that_refuses_is_told_from_credentials_that_are_missing() {
     for mode in ["login", "anybody"] {
         assert_eq!(probed(mode, None).0, Admission::Anonymous);
     }
-    assert_eq!(probed("basic", None).0, Admission::Wanted);
+    assert_eq!(probed("basic", None).0, Admission::Required);
     assert!(matches!(probed("login", None).1, Upstream::Denied(401)));
 }
 
 #[test]
 fn an_identity_token_is_exchanged() {
     let right = Credentials::IdentityToken(Secret::new("ID"));
-    assert_eq!(probed("identity", Some(&right)).0, Admission::Taken);
+    assert_eq!(probed("identity", Some(&right)).0, Admission::Accepted);
     let wrong = Credentials::IdentityToken(Secret::new("OLD"));
     assert_eq!(probed("identity", Some(&wrong)).0, Admission::Refused(401));
-    // It is no password.
+    // A token is no password.
     assert_eq!(probed("basic", Some(&right)).0, Admission::Refused(401));
     let sent = Credentials::RegistryToken(Secret::new("TOK"));
-    assert_eq!(probed("nobody", Some(&sent)).0, Admission::Taken);
+    assert_eq!(probed("nobody", Some(&sent)).0, Admission::Accepted);
 }
 
 #[test]

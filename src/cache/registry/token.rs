@@ -1,4 +1,4 @@
-//! What a token server answers. Decides for how long its token is used.
+//! A token, and how long it is used.
 
 use std::time::{Duration, Instant};
 
@@ -7,21 +7,21 @@ use serde_json::Value;
 use crate::cache::credentials::fields::Fields;
 use crate::model::secret::Secret;
 
-/// How long a token lasts where the answer does not say (distribution's token specification).
-const SHORTEST: Duration = Duration::from_secs(60);
-/// No run lasts longer.
-const LONGEST: Duration = Duration::from_hours(1);
-/// A token must still be good when the registry reads it.
-const ON_THE_WAY: Duration = Duration::from_secs(10);
+/// The lifetime of a token whose answer gives none (distribution's token specification).
+const DEFAULT_LIFETIME: Duration = Duration::from_secs(60);
+/// No run takes longer.
+const MAX_LIFETIME: Duration = Duration::from_hours(1);
+/// Subtracted, because a token must still be valid when the registry reads it.
+const SAFETY_MARGIN: Duration = Duration::from_secs(10);
 
 pub struct Token {
     header: Secret,
-    /// It is sent until then.
+    /// Not used afterwards.
     until: Instant,
 }
 
 impl Token {
-    /// `asked`: when the request was sent. `None`: the answer has no token.
+    /// `asked`: when the request was sent. `None` if the answer has no token.
     pub fn read(answer: &[u8], asked: Instant) -> Option<Self> {
         let mut grant = Fields::read(answer).ok()?;
         let text = |value: Option<Value>| match value {
@@ -29,14 +29,16 @@ impl Token {
             _ => None,
         };
         let token = text(grant.take("token")).or_else(|| text(grant.take("access_token")))?;
-        let lasts = match grant.take("expires_in") {
-            None | Some(Value::Null) => SHORTEST,
-            // Docker takes a negative time for none.
-            Some(seconds) => u64::try_from(seconds.as_i64()?).map_or(SHORTEST, Duration::from_secs),
+        let lifetime = match grant.take("expires_in") {
+            None | Some(Value::Null) => DEFAULT_LIFETIME,
+            // docker treats a negative lifetime as none.
+            Some(seconds) => {
+                u64::try_from(seconds.as_i64()?).map_or(DEFAULT_LIFETIME, Duration::from_secs)
+            }
         };
         Some(Self {
             header: bearer(&token),
-            until: asked + lasts.min(LONGEST).saturating_sub(ON_THE_WAY),
+            until: asked + lifetime.min(MAX_LIFETIME).saturating_sub(SAFETY_MARGIN),
         })
     }
 
@@ -45,7 +47,7 @@ impl Token {
         &self.header
     }
 
-    pub fn is_good(&self, now: Instant) -> bool {
+    pub fn is_valid(&self, now: Instant) -> bool {
         now < self.until
     }
 }
@@ -62,7 +64,7 @@ mod tests {
     fn given(answer: &str) -> Option<(String, u64)> {
         let asked = crate::host::clock::monotonic();
         let token = Token::read(answer.as_bytes(), asked)?;
-        let left = token.until.duration_since(asked) + ON_THE_WAY;
+        let left = token.until.duration_since(asked) + SAFETY_MARGIN;
         Some((token.header().expose().to_owned(), left.as_secs()))
     }
 

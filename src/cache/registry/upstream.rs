@@ -1,6 +1,6 @@
-//! What an answer for a manifest says, and whether the engine would ask again, by
-//! GET. Decides from status, type, length and body alone: the page of a proxy or a
-//! login form is no manifest, whatever its status.
+//! What a registry's answer says about a manifest, and whether the engine would now send a GET.
+//! Decides only from status, type, length and body: the page of a proxy or a login form is no
+//! manifest, whatever its status.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -10,25 +10,25 @@ use crate::cache::registry::transport::Answer;
 use crate::model::Store;
 use crate::model::reference::Reference;
 
-/// What a name leads to, upstream.
+/// What a name leads to in its registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Upstream {
     Digest(String),
-    /// Nothing, by a 404.
+    /// Nothing (404).
     Gone,
-    /// The registry denies it with this status.
+    /// Denied with this HTTP status.
     Denied(u16),
-    /// Too many requests: 429.
+    /// Too many requests (429).
     Limited,
-    /// The answer is no manifest: what it is, fit to print.
+    /// What the answer is instead of a manifest, fit to print.
     NoManifest(String),
-    /// No answer within the deadline, in words.
-    Silent(String),
-    /// It could not be asked: why.
+    /// No answer within the deadline; the message is fit to print.
+    TimedOut(String),
+    /// Why it could not be asked, fit to print.
     Unknown(String),
 }
 
-/// What engines pull. The last two are of old registries.
+/// The types that engines pull. The last two are of old registries.
 const MANIFESTS: [&str; 6] = [
     "application/vnd.docker.distribution.manifest.v2+json",
     "application/vnd.docker.distribution.manifest.list.v2+json",
@@ -41,7 +41,7 @@ const MANIFESTS: [&str; 6] = [
 /// The longest manifest that engines read.
 const LONGEST: u64 = 4 << 20;
 
-/// What a HEAD says. `pin`: the digest that was asked for. `None`: the engine of this
+/// Reads the answer to a HEAD. `pin`: the digest that was asked for. `None` if the engine of this
 /// store would now send a GET.
 pub fn of_head(answer: &Answer, store: Store, pin: Option<&str>) -> Option<Upstream> {
     let length = answer.header("content-length");
@@ -58,13 +58,13 @@ pub fn of_head(answer: &Answer, store: Store, pin: Option<&str>) -> Option<Upstr
         405 => None,
         status => match store {
             Store::Containerd => Some(refused(status)),
-            // Podman sends GETs only.
+            // Podman only sends GETs.
             Store::Graphdriver | Store::Podman => None,
         },
     }
 }
 
-/// What a GET says. `shown` makes foreign text fit to print.
+/// Reads the answer to a GET. `shown` makes foreign text fit to print.
 pub fn of_get(answer: &Answer, pin: Option<&str>, shown: impl Fn(&str) -> String) -> Upstream {
     if answer.status != 200 {
         return refused(answer.status);
@@ -99,7 +99,7 @@ fn kind(answer: &Answer) -> String {
     media_type(answer).to_ascii_lowercase()
 }
 
-/// Without parameters, and as it came.
+/// As the registry sent it, without parameters.
 pub fn media_type(answer: &Answer) -> &str {
     let kind = answer.header("content-type").unwrap_or_default();
     kind.split(';').next().unwrap_or_default().trim()
@@ -247,7 +247,7 @@ mod tests {
             of_get(&answer(404, &[], ""), None, str::to_owned),
             Upstream::Gone
         );
-        // A registry may say a password again.
+        // A registry may repeat a password.
         let said = answer(200, &[("content-type", "Hunter2; x")], BODY);
         let seen = of_get(&said, None, |text| text.replace("Hunter2", "[secret]"));
         let shown = format!("{seen:?}");

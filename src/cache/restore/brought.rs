@@ -1,4 +1,4 @@
-//! What came of asking one source for one image.
+//! The result of asking one source for one image.
 
 use crate::engine::EngineError;
 use crate::exit::Fault;
@@ -7,25 +7,31 @@ use crate::model::{Bytes, ImageId};
 
 use crate::cache::restore::left_out::LeftOut;
 
-/// What a source brought.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Brought {
-    /// The image, by which the engine has it now.
+    /// The id of the image in the engine.
     pub id: ImageId,
-    /// As they came.
+    /// As transferred.
     pub bytes: Bytes,
 }
 
 /// Why a source brought nothing.
 #[derive(Debug)]
 pub enum Missed {
-    /// It does not have this image, or could not bring it: another source may.
+    /// It does not have the image, or could not bring it. Another source may.
     Not(LeftOut),
-    /// A limit was reached meanwhile: no source brings more.
+    /// A limit was reached meanwhile: no source may bring more.
     Limit(LeftOut),
-    /// Nothing more may be asked of it for this run.
+    /// Nothing more may be requested from it in this run.
     Refused(Refusal),
     Fault(Fault),
+}
+
+impl Missed {
+    /// `why` is fit to print.
+    pub fn failed(why: impl Into<String>) -> Self {
+        Self::Not(LeftOut::Failed(why.into()))
+    }
 }
 
 impl From<EngineError> for Missed {

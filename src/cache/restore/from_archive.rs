@@ -1,12 +1,13 @@
-//! Brings images out of an archive, by loading them into the engine without a name.
+//! Restores images from an archive by loading them into the engine without a name.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::io;
 use std::sync::Arc;
 
 use crate::engine::{
-    Amount, Descriptor, EngineError, Failure, Info, NotLoaded, Platform, Reader, Share,
+    Amount, Completeness, EngineError, Failure, Info, NotLoaded, Platform, Reader,
 };
 use crate::guard::Undisturbed;
 use crate::model::reference::Reference;
@@ -21,21 +22,27 @@ use crate::cache::restore::layers_here::LayersHere;
 use crate::cache::restore::left_out::LeftOut;
 use crate::cache::restore::limits::Limits;
 use crate::cache::restore::order::Target;
+use crate::cache::step::watched;
+
+/// Shown if only a pull from a registry can set a digest reference.
+const BY_DIGEST: &str = "promised by digest, which this engine takes from a registry alone";
 
 pub struct FromArchive<'a> {
     reader: &'a Reader,
     info: &'a Info,
     archive: Arc<Archive>,
     platform: Platform,
-    /// Tags are brought as their registries have them now.
+    /// Restore tags as their registries have them now.
     follow: bool,
-    /// What the engine has of other images; `None` before it is asked.
+    /// The layers in the engine; `None` before it is asked.
     here: Option<LayersHere>,
-    /// What could not be used of the archive, fit to print.
+    /// Images whose blobs were all read and are undamaged.
+    read: BTreeSet<ImageId>,
+    /// What was wrong with the archive, fit to print.
     notes: Vec<String>,
 }
 
-/// One image of the archive, as this engine will have it.
+/// One image of the archive, and its id in this engine.
 struct Found {
     entry: Entry,
     image: Resolved,
@@ -57,6 +64,7 @@ impl<'a> FromArchive<'a> {
             platform,
             follow,
             here: None,
+            read: BTreeSet::new(),
             notes: Vec::new(),
         }
     }
@@ -73,24 +81,20 @@ impl<'a> FromArchive<'a> {
         on_amount: &mut dyn FnMut(Amount),
     ) -> Result<Brought, Missed> {
         let found = self.find(target)?;
-        let name = match &target.wanted {
-            Wanted::Name(name) if name.is_digest() => Some(name),
-            Wanted::Name(_) | Wanted::Id(_) => None,
-        };
+        let name = target.pinned();
         if let Some(name) = name
-            && self.info.facts.store != Store::Containerd
+            && !self.takes_digests()
         {
-            let why = "promised by digest, which this engine takes from a registry alone";
-            self.notes.push(format!("archive: {name}: {why}"));
-            return Err(Missed::Not(LeftOut::Nameless(why)));
+            self.notes.push(format!("archive: {name}: {BY_DIGEST}"));
+            return Err(Missed::Not(LeftOut::Nameless(BY_DIGEST)));
         }
         if self.is_here(&found.id).await? {
             if let Some(name) = name {
-                let root = descriptor(&found.entry);
+                let root = found.entry.for_engine();
                 let loader = self.reader.loader(undisturbed);
                 let named = loader.name_by_digest(std::slice::from_ref(name), &root);
-                let failed = |error: EngineError| LeftOut::Failed(error.to_string());
-                named.await.map_err(|error| Missed::Not(failed(error)))?;
+                let named = named.await;
+                named.map_err(|error| Missed::failed(error.to_string()))?;
             }
             let bytes = Bytes(0);
             return Ok(Brought {
@@ -98,37 +102,59 @@ impl<'a> FromArchive<'a> {
                 bytes,
             });
         }
-        // A digest reference is only loaded with its image: given to it later, it would stand
-        // beside the record that the engine keeps of a nameless one, and hide it.
+        let whole = self.sending(&found, name, false);
+        let whole = whole.map_err(|why| self.unusable(&why))?;
+        // A digest reference is only loaded together with its image. Added later, it would stand
+        // beside the engine's record of the nameless image, and hide it.
         if name.is_none() {
             self.learn().await?;
-            let part = self
-                .sending(&found, None, true)
-                .map_err(|why| self.unusable(&why))?;
-            let whole = self
-                .sending(&found, None, false)
-                .map_err(|why| self.unusable(&why))?;
+            let part = self.sending(&found, None, true);
+            let part = part.map_err(|why| self.unusable(&why))?;
             if part.bytes < whole.bytes {
                 let loaded = self
                     .load(undisturbed, limits, &found, part, on_amount)
                     .await?;
-                // What was here may have gone meanwhile.
+                // Layers of the engine may have been removed meanwhile.
                 if let Ok(brought) = loaded {
                     return Ok(brought);
                 }
             }
         }
-        let whole = self.sending(&found, name, false);
-        let whole = whole.map_err(|why| self.unusable(&why))?;
         let loaded = self
             .load(undisturbed, limits, &found, whole, on_amount)
             .await?;
-        loaded.map_err(|why| Missed::Not(LeftOut::Failed(why)))
+        loaded.map_err(Missed::failed)
     }
 
-    /// The exact image that is meant, and no other of its name.
+    /// Whether the engine accepts digest references with a load.
+    fn takes_digests(&self) -> bool {
+        self.info.facts.store == Store::Containerd
+    }
+
+    /// Whether the archive has exactly this image, undamaged.
+    pub async fn has(&mut self, target: &Target) -> Result<(), String> {
+        if target.pinned().is_some() && !self.takes_digests() {
+            return Err(BY_DIGEST.to_owned());
+        }
+        let found = match self.find(target) {
+            Ok(found) => found,
+            Err(Missed::Not(why)) => return Err(why.message()),
+            Err(_) => return Err("the archive cannot be read".to_owned()),
+        };
+        if self.read.contains(&found.id) {
+            return Ok(());
+        }
+        let sending = self.sending(&found, None, false);
+        let sending = sending.map_err(|why| format!("in the archive, {why}"))?;
+        let read = sending.check(&self.archive).await;
+        read.map_err(|why| format!("in the archive, {why}"))?;
+        self.read.insert(found.id);
+        Ok(())
+    }
+
+    /// Finds exactly the target, not just an image of its name.
     fn find(&mut self, target: &Target) -> Result<Found, Missed> {
-        let not = |why: &str| Err(Missed::Not(LeftOut::Failed(why.to_owned())));
+        let not = |why: &str| Err(Missed::failed(why));
         let entry = match &target.wanted {
             Wanted::Name(name) if target.is_open() && !self.follow => self.archive.named(name),
             _ => {
@@ -145,7 +171,7 @@ impl<'a> FromArchive<'a> {
             Ok(image) => image,
             Err(why) => return Err(self.unusable(&why)),
         };
-        // Sizes that are not those of the files would count for the limits of the run.
+        // Wrong sizes would count toward the limits of the run.
         for layer in &image.layers {
             if let Err(why) = self.archive.blob(&layer.digest, layer.size) {
                 return Err(self.unusable(&why));
@@ -167,17 +193,17 @@ impl<'a> FromArchive<'a> {
         Ok(Found { entry, image, id })
     }
 
-    /// Whether the image is here, and all of it.
+    /// Whether the engine has the whole image.
     async fn is_here(&self, id: &ImageId) -> Result<bool, EngineError> {
         if self.reader.inspect(id).await?.is_none() {
             return Ok(false);
         }
         let held = self.reader.held(self.info).await?;
         let share = held.get(id).and_then(|held| held.share(&self.platform));
-        Ok(share.is_none_or(|share| share == Share::All))
+        Ok(share.is_none_or(|share| share == Completeness::All))
     }
 
-    /// Asks the engine what it has, once.
+    /// Asks the engine once which layers it has.
     async fn learn(&mut self) -> Result<(), EngineError> {
         if self.here.is_none() {
             let asked = LayersHere::ask(self.reader, self.info, &self.archive, &self.platform);
@@ -186,7 +212,7 @@ impl<'a> FromArchive<'a> {
         Ok(())
     }
 
-    /// What is sent of an image. `in_part`: without what is known to be here.
+    /// What to send for an image. `in_part`: without the layers that the engine has.
     fn sending(
         &self,
         found: &Found,
@@ -203,7 +229,7 @@ impl<'a> FromArchive<'a> {
         Ok(to_graphdriver(&self.archive, &found.image, lowest))
     }
 
-    /// The inner error is the engine's, fit to print: it did not take what it was sent.
+    /// The inner error is the engine's, fit to print: it did not accept the image.
     async fn load(
         &mut self,
         undisturbed: &Undisturbed,
@@ -213,7 +239,7 @@ impl<'a> FromArchive<'a> {
         on_amount: &mut dyn FnMut(Amount),
     ) -> Result<Result<Brought, String>, Missed> {
         let total = sending.bytes;
-        // The engine unpacks at the end, and tells nothing of it.
+        // The engine unpacks at the end, and reports no progress of it.
         let packed = total;
         let sent = |done| Amount {
             done,
@@ -221,7 +247,7 @@ impl<'a> FromArchive<'a> {
             packed,
         };
         let amount = Cell::new(sent(0));
-        // Headers and the like are sent beside the blobs.
+        // Headers and small files are sent in addition to the blobs.
         let on_bytes = |bytes: u64| amount.set(sent(bytes.min(total)));
         let loader = self.reader.loader(undisturbed);
         let is_checked = self.info.facts.store == Store::Containerd;
@@ -233,13 +259,11 @@ impl<'a> FromArchive<'a> {
             }
             loader.load(&found.id, sending.parts, on_bytes).await
         };
-        let done = limits.watch(Box::pin(load), &amount, on_amount).await;
-        match done.map_err(Missed::Limit)? {
+        let allow = |now| limits.allow(now, on_amount);
+        match watched(Box::pin(load), &amount, allow).await? {
             Ok(()) => {}
             Err(NotLoaded::File(error)) => {
-                let why = error.to_string();
-                self.notes.push(format!("archive: {why}"));
-                return Err(Missed::Not(LeftOut::Failed(why)));
+                return Err(self.unusable(&error));
             }
             Err(NotLoaded::Engine(error)) => {
                 if error.kind == Failure::Lost {
@@ -260,19 +284,9 @@ impl<'a> FromArchive<'a> {
         }))
     }
 
-    fn unusable(&mut self, why: &ArchiveError) -> Missed {
-        let why = why.to_string();
+    /// `why` is fit to print.
+    fn unusable(&mut self, why: &impl Display) -> Missed {
         self.notes.push(format!("archive: {why}"));
-        Missed::Not(LeftOut::Failed(why))
-    }
-}
-
-/// For the engine, which takes it as it is.
-fn descriptor(entry: &Entry) -> Descriptor {
-    let root = &entry.descriptor;
-    Descriptor {
-        media_type: root.media_type.clone(),
-        digest: root.digest.as_id().clone(),
-        size: root.size,
+        Missed::failed(why.to_string())
     }
 }

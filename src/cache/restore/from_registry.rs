@@ -1,16 +1,15 @@
-//! Brings images from their registries, by having the engine pull.
+//! Restores images from their registries by letting the engine pull.
 
-use std::cell::Cell;
 use std::collections::BTreeSet;
 
-use crate::engine::{Amount, End, EngineError, Failure, Leads, Reader};
+use crate::engine::{Amount, End, EngineError, Leads, Reader};
 use crate::guard::{Cause, Undisturbed};
 use crate::model::reference::Reference;
-use crate::model::secret::Credentials;
 use crate::model::text::escape;
 use crate::model::{Bytes, ImageId};
 
 use crate::cache::promise::Wanted;
+use crate::cache::pull::pull;
 use crate::cache::questions::{Offer, Registries};
 use crate::cache::restore::brought::{Brought, Missed};
 use crate::cache::restore::left_out::LeftOut;
@@ -22,7 +21,7 @@ pub struct FromRegistry<'a> {
     registries: &'a mut Registries,
     /// `restore.min_pulls_left`.
     min_left: u32,
-    /// Registries that allow no more pulls, as far as this run goes.
+    /// Registries that allow no more pulls in this run.
     spent: BTreeSet<String>,
 }
 
@@ -50,20 +49,30 @@ impl<'a> FromRegistry<'a> {
             return Err(Missed::Not(LeftOut::Refused(why.to_owned())));
         }
         for name in &names {
-            match self.registries.offer(name).await {
+            let told = match self.registries.offer(name).await {
                 Offer::Gone => continue,
                 Offer::Denied(why) => return Err(Missed::Not(LeftOut::Denied(why))),
                 Offer::Limited => return Err(self.spent(name, 0)),
-                Offer::Has(Some(left)) if left < u64::from(self.min_left) => {
-                    return Err(self.spent(name, left));
-                }
-                // The engine may reach a mirror where secateur reaches no registry.
-                Offer::Has(_) | Offer::Unknown => {}
+                Offer::Has { digest, pulls_left } => match pulls_left {
+                    Some(left) if left < u64::from(self.min_left) => {
+                        return Err(self.spent(name, left));
+                    }
+                    // Pulls by digest, because a pull by tag sets the tag at its end, to whatever
+                    // it leads to by then.
+                    _ => Some(digest),
+                },
+                // The engine may reach a mirror although secateur cannot reach the registry.
+                Offer::Unknown => None,
+            };
+            let exact = if name.is_digest() {
+                Some(name.clone())
+            } else {
+                told.and_then(|digest| name.pinned(&digest))
+            };
+            if exact.is_none() && self.reader.leads(name).await? != Leads::Nowhere {
+                return Err(Missed::Not(LeftOut::tagged_meanwhile()));
             }
-            if !name.is_digest() && self.reader.leads(name).await? != Leads::Nowhere {
-                let why = "its tag was set here meanwhile, and is not moved";
-                return Err(Missed::Not(LeftOut::Failed(why.to_owned())));
-            }
+            let name = exact.as_ref().unwrap_or(name);
             return self
                 .pull(undisturbed, limits, name, target, on_amount)
                 .await;
@@ -72,7 +81,22 @@ impl<'a> FromRegistry<'a> {
         Err(Missed::Not(LeftOut::Gone { digest }))
     }
 
-    /// The registry of this name allows so many pulls: no more of them are ours.
+    /// Whether its registry has exactly this image now.
+    pub async fn has(&mut self, target: &Target) -> Result<(), String> {
+        let mut why = "its registry no longer has it".to_owned();
+        for name in names(target).map_err(|why| why.message())? {
+            why = match self.registries.offer(&name).await {
+                Offer::Has { .. } => return Ok(()),
+                Offer::Gone => continue,
+                Offer::Denied(why) => why,
+                Offer::Limited => "its registry takes no more requests for now".to_owned(),
+                Offer::Unknown => "its registry gives no answer".to_owned(),
+            };
+        }
+        Err(why)
+    }
+
+    /// Stops using this registry, which allows only `left` more pulls.
     fn spent(&mut self, name: &Reference, left: u64) -> Missed {
         self.spent.insert(name.domain().to_owned());
         let registry = escape(name.domain());
@@ -95,36 +119,22 @@ impl<'a> FromRegistry<'a> {
         target: &Target,
         on_amount: &mut dyn FnMut(Amount),
     ) -> Result<Brought, Missed> {
-        let credentials = self.registries.credentials(name);
-        let auth = credentials.map(|found| found.for_engine(Registries::server(name)));
-        let clear = |text: &str| Credentials::cleared(credentials, text);
-        let amount = Cell::new(Amount::default());
-        let puller = self.reader.puller(undisturbed);
-        let pull = puller.pull(name, auth.as_ref(), clear, |now| amount.set(now));
-        let ended = limits.watch(Box::pin(pull), &amount, on_amount).await;
-        let failed = |why: String| Err(Missed::Not(LeftOut::Failed(why)));
-        match ended.map_err(Missed::Limit)? {
-            Ok(stream) => {
-                if let End::Error(why) = &stream.end {
-                    return failed(format!("the pull failed: {}", escape(why)));
-                }
-            }
-            Err(error) if error.kind == Failure::Lost => {
-                self.reader.info().await.map_err(Missed::from)?;
-                return failed(error.to_string());
-            }
-            Err(error) => return failed(error.to_string()),
+        let host = (self.reader, &*self.registries);
+        let allow = |now| limits.allow(now, on_amount);
+        let pulled = pull(host, undisturbed, name, allow).await?;
+        let pulled = pulled.map_err(Missed::failed)?;
+        if let End::Error(why) = &pulled.end {
+            return Err(Missed::failed(format!("the pull failed: {}", escape(why))));
         }
-        match self.confirmed(name, target).await? {
-            Ok(id) => Ok(Brought {
-                id,
-                bytes: Bytes(amount.get().done),
-            }),
-            Err(why) => failed(why),
-        }
+        let confirmed = self.confirmed(name, target).await?;
+        let id = confirmed.map_err(Missed::failed)?;
+        Ok(Brought {
+            id,
+            bytes: Bytes(pulled.amount().done),
+        })
     }
 
-    /// The image that the name leads to after its pull: the one that was meant.
+    /// The id that the name leads to after its pull, if it is the target.
     async fn confirmed(
         &self,
         name: &Reference,
@@ -147,7 +157,7 @@ impl<'a> FromRegistry<'a> {
     }
 }
 
-/// The names by which a registry is asked for the target, in turn.
+/// The names to ask a registry for, in order.
 fn names(target: &Target) -> Result<Vec<Reference>, LeftOut> {
     let Wanted::Name(name) = &target.wanted else {
         let why = "it is promised by id, and a registry is asked by name";

@@ -1,5 +1,5 @@
-//! Whether anything may be brought now: the guards of a prune, and what `[restore]` says of
-//! the host. Asked before each image.
+//! Whether anything may be restored now: the guards of a prune, and the host limits of
+//! `[restore]`. Checked before each image.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ pub struct Guards<'a> {
     pub info: &'a Info,
     pub policy: &'a Policy,
     pub ledger: &'a Ledger,
-    /// All images, with the labels that their containers may have from them.
+    /// All images, with their labels, which containers inherit.
     pub here: &'a BTreeMap<ImageId, Image>,
 }
 
@@ -30,13 +30,11 @@ impl Guards<'_> {
         for rule in &self.policy.restore.busy_labels {
             found.extend(self.busy(rule).await?);
         }
+        let found = found.into_iter().map(Refusal::from);
         Ok(match Box::pin(work).await? {
-            Ok(undisturbed) if found.is_empty() => Ok(undisturbed),
-            Ok(_) => Err(found.into_iter().map(Refusal::from).collect()),
-            Err(mut refusals) => {
-                refusals.extend(found.into_iter().map(Refusal::from));
-                Err(refusals)
-            }
+            Ok(undisturbed) if found.len() == 0 => Ok(undisturbed),
+            Ok(_) => Err(found.collect()),
+            Err(refusals) => Err(refusals.into_iter().chain(found).collect()),
         })
     }
 
@@ -60,8 +58,8 @@ impl Guards<'_> {
     }
 }
 
-/// Whether a container has the label itself: with another value than its image, or the image
-/// cannot tell. A label that an image brings along says nothing of what runs.
+/// Whether a container itself has the label: its value differs from the image's, or the image is
+/// unknown. A label inherited from the image says nothing about what runs.
 pub fn is_busy(container: &Labelled, rule: &LabelRule, here: &BTreeMap<ImageId, Image>) -> bool {
     let value = container.value.raw();
     if rule.value.as_deref().is_some_and(|wanted| wanted != value) {

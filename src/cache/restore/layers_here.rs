@@ -1,17 +1,17 @@
-//! What an engine has of the layers of an archive: they need not be sent again.
+//! The layers that an engine has, which need not be sent again.
 
 use std::collections::BTreeSet;
 
-use crate::engine::{EngineError, Failure, Info, Platform, Reader, Share};
+use crate::engine::{Completeness, EngineError, Failure, Info, Platform, Reader};
 use crate::model::Store;
 
 use crate::cache::archive::{Archive, Digest, Entry, Resolved};
 
 pub enum LayersHere {
-    /// The DiffIDs of each image's layers, lowest first: a graphdriver has a layer only upon
-    /// the same layers.
+    /// The DiffIDs of each image, lowest layer first: a graphdriver store only shares layers on
+    /// top of the same lower layers.
     Stacks(Vec<Vec<String>>),
-    /// Blobs of a containerd store, of the images of the archive that are here whole.
+    /// Blobs of the archive's images that a containerd store has whole.
     Blobs(BTreeSet<Digest>),
 }
 
@@ -26,7 +26,7 @@ impl LayersHere {
             let held = reader.held(info).await?;
             let is_whole = |entry: &&Entry| {
                 let held = held.get(entry.descriptor.digest.as_id());
-                held.and_then(|held| held.share(platform)) == Some(Share::All)
+                held.and_then(|held| held.share(platform)) == Some(Completeness::All)
             };
             let whole = archive.entries().filter(is_whole);
             let images = whole.filter_map(|entry| archive.resolve(entry, platform).ok());
@@ -44,7 +44,7 @@ impl LayersHere {
         Ok(Self::Stacks(stacks))
     }
 
-    /// Now this image is here, too.
+    /// Adds an image that was just loaded.
     pub fn add(&mut self, image: &Resolved) {
         match self {
             Self::Stacks(stacks) => {
@@ -57,7 +57,7 @@ impl LayersHere {
         }
     }
 
-    /// How many of the lowest layers of an image a graphdriver has.
+    /// How many of an image's lowest layers a graphdriver store has.
     pub fn lowest(&self, image: &Resolved) -> usize {
         let alike = |stack: &Vec<String>| {
             let pairs = stack.iter().zip(&image.diff_ids);
@@ -70,7 +70,7 @@ impl LayersHere {
         }
     }
 
-    /// The blobs that a containerd store has.
+    /// `None` for a graphdriver store.
     pub fn blobs(&self) -> Option<&BTreeSet<Digest>> {
         match self {
             Self::Stacks(_) => None,

@@ -3,14 +3,14 @@
 use crate::model::kinds::kinds;
 use crate::model::{Bytes, ImageId};
 
-/// Texts in it are fit to print.
+/// Texts are fit to print.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LeftOut {
-    /// This pattern of `cache.never` covers it.
+    /// The pattern of `cache.never` that covers it.
     Never(String),
-    /// Its tag leads to this image here, and not to the recorded one.
+    /// Its tag leads to this image here instead of the recorded one.
     Elsewhere(ImageId),
-    /// It is known only by what no registry can be asked for.
+    /// It has no name by which a registry can be asked: why.
     Nameless(&'static str),
     /// Its registry no longer has what was promised.
     Gone {
@@ -18,16 +18,16 @@ pub enum LeftOut {
     },
     /// Its registry refuses it, or the credentials.
     Denied(String),
-    /// It could not be asked for, or did not come whole.
+    /// It could not be requested, or was not transferred completely.
     Failed(String),
-    /// While it came, the disk reached a limit: which.
+    /// The disk limit that was reached during the transfer.
     Disk(String),
-    /// More would come than this run may bring.
+    /// The run would bring more than this (`restore.max_share`).
     Share(Bytes),
     /// `restore.max_run` is used up.
     MaxRun,
     Interrupted,
-    /// Something is at work, or the host has no room for more: see the refusals.
+    /// Something is at work, or the host has no room: see the refusals.
     Refused(String),
 }
 
@@ -48,6 +48,11 @@ kinds! {
 }
 
 impl LeftOut {
+    /// Its tag did not exist when the run began, and does now.
+    pub fn tagged_meanwhile() -> Self {
+        Self::Failed("its tag was set here meanwhile, and is not moved".to_owned())
+    }
+
     pub fn kind(&self) -> LeftOutKind {
         match self {
             Self::Never(_) => LeftOutKind::Never,
@@ -64,10 +69,9 @@ impl LeftOut {
         }
     }
 
-    /// Fit to print, with the way out where there is one.
+    /// Fit to print, with what to do about it.
     pub fn message(&self) -> String {
         match self {
-            Self::Never(pattern) => format!("cache.never has {pattern:?}"),
             Self::Elsewhere(id) => format!(
                 "its tag leads to image {} here, and not to the recorded one: it is not moved",
                 id.short()
@@ -79,14 +83,15 @@ impl LeftOut {
                 "its registry no longer has {digest}, which was promised; --follow takes the tag as the registry has it now"
             ),
             Self::Gone { digest: None } => "its registry does not have it".to_owned(),
-            Self::Denied(why) | Self::Failed(why) => why.clone(),
+            Self::Never(why) | Self::Denied(why) | Self::Failed(why) | Self::Refused(why) => {
+                why.clone()
+            }
             Self::Disk(why) => format!("given up, for the disk has no room: {why}"),
             Self::Share(most) => {
                 format!("this run would bring more than {most} (restore.max_share)")
             }
             Self::MaxRun => "the time of this run is used up (restore.max_run)".to_owned(),
             Self::Interrupted => "the run was asked to end".to_owned(),
-            Self::Refused(why) => why.clone(),
         }
     }
 }

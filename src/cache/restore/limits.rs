@@ -1,48 +1,45 @@
-//! What one run may take: of time, of the disk, and of what it brings. They are looked after
-//! while something comes, some times a second.
+//! Limits of one run: time, disk, and bytes. Checked several times a second during a transfer.
 
 use std::cell::Cell;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::engine::{Amount, Info};
 use crate::host::clock::monotonic;
 use crate::host::disk;
-use crate::host::signals::AskedToEnd;
+use crate::host::signals::EndRequest;
 use crate::model::Bytes;
 use crate::policy::{Policy, Share};
 
+use crate::cache::restore::brought::Missed;
 use crate::cache::restore::left_out::LeftOut;
 use crate::cache::restore::room;
-
-/// How often the disk is measured, and a signal looked for.
-const TICK: Duration = Duration::from_millis(100);
 
 pub struct Limits<'a> {
     info: &'a Info,
     policy: &'a Policy,
-    /// Where the engine puts what comes: downloads and images.
-    places: Vec<Place>,
-    asked: &'a AskedToEnd,
+    /// The folders where the engine writes downloads and images.
+    folders: Vec<Folder>,
+    asked: &'a EndRequest,
     until: Option<Instant>,
     /// Bytes that the run may bring.
     most: u64,
     brought: u64,
 }
 
-/// A folder, and what was free there when it was last measured.
-struct Place {
+/// A folder, and its free bytes when it was last measured.
+struct Folder {
     path: PathBuf,
     free: Cell<Option<u64>>,
 }
 
-impl Place {
+impl Folder {
     fn new(path: PathBuf) -> Self {
         let free = Cell::default();
         Self { path, free }
     }
 
-    /// What is written between two measurements counts as if it were written once more.
+    /// Assumes that as much is written until the next measurement as since the last one.
     fn reached(&self, limits: &Limits<'_>, coming: Bytes) -> Option<LeftOut> {
         let disk = disk::read(&self.path).ok()?;
         let free = disk.free().0;
@@ -54,12 +51,12 @@ impl Place {
 }
 
 impl<'a> Limits<'a> {
-    /// Of a run that begins now. `folders`: the first has the images.
+    /// For a run that begins now. `folders`: the first contains the images.
     pub fn new(
         info: &'a Info,
         policy: &'a Policy,
         folders: Vec<PathBuf>,
-        asked: &'a AskedToEnd,
+        asked: &'a EndRequest,
     ) -> Self {
         let size = folders.first().and_then(|path| disk::read(path).ok());
         let size = size.map_or(0, |disk| {
@@ -68,7 +65,7 @@ impl<'a> Limits<'a> {
         Self {
             info,
             policy,
-            places: folders.into_iter().map(Place::new).collect(),
+            folders: folders.into_iter().map(Folder::new).collect(),
             asked,
             until: monotonic().checked_add(policy.restore.max_run),
             most: most(policy.restore.max_share, size),
@@ -80,7 +77,7 @@ impl<'a> Limits<'a> {
         self.brought = self.brought.saturating_add(bytes.0);
     }
 
-    /// Why nothing is done any more, whatever it takes.
+    /// Why the run does nothing more.
     pub fn over(&self) -> Option<LeftOut> {
         if self.asked.is() {
             Some(LeftOut::Interrupted)
@@ -91,34 +88,25 @@ impl<'a> Limits<'a> {
         }
     }
 
-    /// Why no more may come, where so much is coming.
-    pub fn reached(&self, coming: Amount) -> Option<LeftOut> {
+    /// Why no more may be transferred, if this much is coming.
+    fn reached(&self, coming: Amount) -> Option<LeftOut> {
         let limit = self.over().or_else(|| {
             let all = self.brought.saturating_add(coming.total);
             (all > self.most).then_some(LeftOut::Share(Bytes(self.most)))
         });
         limit.or_else(|| {
-            let mut places = self.places.iter();
-            places.find_map(|place| place.reached(self, Bytes(coming.coming())))
+            let mut folders = self.folders.iter();
+            folders.find_map(|folder| folder.reached(self, Bytes(coming.coming())))
         })
     }
 
-    /// Waits for this work, and gives it up where a limit is reached. `amount`: what has
-    /// come so far, which `on_amount` is told of.
-    pub async fn watch<T>(
-        &self,
-        work: impl Future<Output = T>,
-        amount: &Cell<Amount>,
-        on_amount: &mut dyn FnMut(Amount),
-    ) -> Result<T, LeftOut> {
-        let mut work = std::pin::pin!(work);
-        loop {
-            if let Some(limit) = self.reached(amount.get()) {
-                return Err(limit);
-            }
-            on_amount(amount.get());
-            if let Ok(done) = tokio::time::timeout(TICK, &mut work).await {
-                return Ok(done);
+    /// An error if a limit is reached; otherwise calls `on_amount`.
+    pub fn allow(&self, coming: Amount, on_amount: &mut dyn FnMut(Amount)) -> Result<(), Missed> {
+        match self.reached(coming) {
+            Some(limit) => Err(Missed::Limit(limit)),
+            None => {
+                on_amount(coming);
+                Ok(())
             }
         }
     }

@@ -1,15 +1,17 @@
-//! Brings back what is promised and not here, within what `[restore]` lets it cost the host.
-//! It removes nothing, and moves no tag that leads elsewhere.
+//! Restores promised images that are not here, within the limits of `[restore]`. It removes
+//! nothing, and moves no tag that leads elsewhere.
 //!
 //! | question | module |
 //! |---|---|
-//! | what becomes of each promise, and in which order | `order`, pure |
+//! | what to do about each promise, in which order | `order`, pure |
 //! | from where | `source`, `from_archive`, `from_registry` |
-//! | whether anything may be brought now | `guards` |
-//! | what a run may take of the disk, of time, and of what it brings | `limits` |
-//! | what is done, image by image | `run` |
+//! | whether anything may be restored now | `guards` |
+//! | limits of time, disk and bytes | `limits` |
+//! | the run, image by image | `run` |
+//! | how to repair a damaged image | `repair`, `repairs`, `damaged` |
 
 mod brought;
+mod damaged;
 pub mod from_archive;
 pub mod from_registry;
 mod guards;
@@ -17,6 +19,8 @@ mod layers_here;
 pub mod left_out;
 mod limits;
 mod order;
+pub mod repair;
+mod repairs;
 pub mod restored;
 mod room;
 mod run;
@@ -26,5 +30,6 @@ mod source;
 mod tests;
 
 pub use order::{Known, Target, Task, Work, tasks};
-pub use run::{Came, Restore};
+pub use repairs::Repairs;
+pub use run::{Restore, RestoreOutcome};
 pub use source::Source;

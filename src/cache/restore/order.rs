@@ -1,20 +1,18 @@
-//! What becomes of each promise, in the order of the promises. It asks nothing.
+//! Decides what to do about each promise, in the order of the promises. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::memory::ledger::Ledger;
 use crate::model::reference::Reference;
-use crate::model::text::escape;
 use crate::model::{Image, ImageId, Store};
 use crate::policy::Policy;
 
 use crate::cache::promise::{Promise, Wanted, digests_in};
 use crate::cache::restore::left_out::LeftOut;
 
-/// What is to be done about one promise.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Task {
-    /// Nothing: its image is here by that name.
+    /// Nothing: the image is here under that name.
     Here,
     LeaveOut(LeftOut),
     Do(Work),
@@ -22,7 +20,7 @@ pub enum Task {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Work {
-    /// The image is here, and only its tag is not.
+    /// The image is here; only its tag is missing.
     SetTag {
         tag: Reference,
         id: ImageId,
@@ -30,41 +28,45 @@ pub enum Work {
     Bring(Target),
 }
 
-/// An image to be brought back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     pub wanted: Wanted,
-    /// The digests that it had in the repository of its name, or may have had there. It is
-    /// brought by the first of them that a source has.
+    /// The digests that it had, or may have had, in the repository of its name. It is restored by
+    /// the first one that a source has.
     pub digests: Vec<String>,
-    /// The id that it had on this engine and store.
+    /// Its id on this engine and store.
     pub id: Option<ImageId>,
 }
 
 impl Target {
-    /// Nothing is known of the image: the tag counts as the source has it now.
+    /// Whether nothing is known of the image, so that the tag is restored as the source has it
+    /// now.
     pub fn is_open(&self) -> bool {
         self.digests.is_empty() && self.id.is_none()
     }
 
-    /// The tag that it is to have; `None` where it is promised by digest or by id.
+    /// The tag to set; `None` if it is promised by digest or by id.
     pub fn tag(&self) -> Option<&Reference> {
-        match &self.wanted {
-            Wanted::Name(name) if !name.is_digest() => Some(name),
-            Wanted::Name(_) | Wanted::Id(_) => None,
-        }
+        self.wanted.name().filter(|name| !name.is_digest())
+    }
+
+    /// The digest reference, if it is promised by one.
+    pub fn pinned(&self) -> Option<&Reference> {
+        self.wanted.name().filter(|name| name.is_digest())
     }
 }
 
-/// What is known of this host and of its past.
+/// What is known of this host and its past.
 #[derive(Debug, Clone, Copy)]
 pub struct Known<'a> {
-    /// With every digest by which an image may be promised.
+    /// With every digest that a promise may name.
     pub here: &'a BTreeMap<ImageId, Image>,
+    /// Images that the engine lists, but has not completely.
+    pub in_part: &'a BTreeSet<ImageId>,
     pub ledger: &'a Ledger,
     pub store: Store,
     pub policy: &'a Policy,
-    /// A tag that is not here is brought as its source has it now, whatever is remembered.
+    /// Restore a missing tag as its source has it now, whatever is recorded.
     pub follow: bool,
 }
 
@@ -74,25 +76,24 @@ pub fn tasks(promises: &[Promise], known: &Known<'_>) -> Vec<Task> {
 }
 
 fn task(promise: &Promise, known: &Known<'_>) -> Task {
-    if let Some(image) = promise.wanted.find(known.here) {
-        return if leads_elsewhere(promise, image) {
-            Task::LeaveOut(LeftOut::Elsewhere(image.id.clone()))
-        } else {
-            Task::Here
-        };
+    let here = promise.wanted.find(known.here);
+    if let Some(image) = here {
+        if promise.leads_elsewhere(image) {
+            return Task::LeaveOut(LeftOut::Elsewhere(image.id.clone()));
+        }
+        if !known.in_part.contains(&image.id) {
+            return Task::Here;
+        }
     }
-    if let Wanted::Name(name) = &promise.wanted
-        && let Some(never) = known
-            .policy
-            .promised
-            .never
-            .iter()
-            .find(|it| it.covers(name))
-    {
-        return Task::LeaveOut(LeftOut::Never(escape(&never.text)));
+    let name = promise.wanted.name();
+    if let Some(never) = name.and_then(|name| known.policy.promised.never(name)) {
+        return Task::LeaveOut(LeftOut::Never(never));
+    }
+    if let Some(image) = here {
+        return Task::Do(Work::Bring(rest_of(promise, image)));
     }
     let target = target(promise, known);
-    let found = |tag| Some((tag, found(&target, tag, known.here)?));
+    let found = |tag| Some((tag, found(&target, tag, known)?));
     Task::Do(match target.tag().and_then(found) {
         Some((tag, image)) => Work::SetTag {
             tag: tag.clone(),
@@ -102,12 +103,13 @@ fn task(promise: &Promise, known: &Known<'_>) -> Task {
     })
 }
 
-/// Whether the promised name leads to another image than the recorded one.
-fn leads_elsewhere(promise: &Promise, image: &Image) -> bool {
-    let (Some(recorded), Wanted::Name(name)) = (&promise.recorded, &promise.wanted) else {
-        return false;
-    };
-    recorded.tells() && !recorded.is(image, &name.repository())
+/// Only a containerd store lists incomplete images; its ids are digests.
+fn rest_of(promise: &Promise, image: &Image) -> Target {
+    Target {
+        wanted: promise.wanted.clone(),
+        digests: vec![image.id.to_string()],
+        id: Some(image.id.clone()),
+    }
 }
 
 fn target(promise: &Promise, known: &Known<'_>) -> Target {
@@ -135,39 +137,41 @@ fn target(promise: &Promise, known: &Known<'_>) -> Target {
     if known.follow {
         return open;
     }
-    if let Some(recorded) = promise.recorded.as_ref().filter(|it| it.tells()) {
+    if let Some(recorded) = promise.recorded.as_ref().filter(|it| it.identifies()) {
         return Target {
-            digests: recorded.digests.clone(),
+            digests: each_once(recorded.digests.iter().cloned()),
             id: recorded.id.clone(),
             ..open
         };
     }
-    let Some(last) = known.ledger.last_with(name) else {
+    let Some(last) = known.ledger.last_image(name) else {
         return open;
     };
-    // A containerd store calls an image by its digest.
+    // On a containerd store the id is the digest.
     let own = (known.store == Store::Containerd).then(|| last.id.to_string());
     Target {
-        digests: own
-            .into_iter()
-            .chain(last.digests.iter().cloned())
-            .collect(),
+        digests: each_once(own.into_iter().chain(last.digests.iter().cloned())),
         id: Some(last.id.clone()),
         ..open
     }
 }
 
-/// The image here that is the target under another name.
-fn found<'a>(
-    target: &Target,
-    tag: &Reference,
-    here: &'a BTreeMap<ImageId, Image>,
-) -> Option<&'a Image> {
-    let by_id = target.id.as_ref().and_then(|id| here.get(id));
+/// Each costs a request to a source.
+fn each_once(digests: impl Iterator<Item = String>) -> Vec<String> {
+    let mut known = BTreeSet::new();
+    digests
+        .filter(|digest| known.insert(digest.clone()))
+        .collect()
+}
+
+/// The complete image here that is the target under another name.
+fn found<'a>(target: &Target, tag: &Reference, known: &Known<'a>) -> Option<&'a Image> {
+    let by_id = target.id.as_ref().and_then(|id| known.here.get(id));
     let repository = tag.repository();
     let by_digest = |image: &&Image| {
-        let known = digests_in(image, &repository);
-        target.digests.iter().any(|digest| known.contains(digest))
+        let digests = digests_in(image, &repository);
+        target.digests.iter().any(|digest| digests.contains(digest))
     };
-    by_id.or_else(|| here.values().find(by_digest))
+    let image = by_id.or_else(|| known.here.values().find(by_digest));
+    image.filter(|image| !known.in_part.contains(&image.id))
 }

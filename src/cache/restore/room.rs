@@ -1,14 +1,14 @@
-//! Whether the disk has room for what is brought: before a run, and while something comes.
-//! It decides from figures alone.
+//! Whether the disk has room for a restore: before the run, and during a transfer. Decides from
+//! figures alone.
 
 use crate::guard::NoRoom;
 use crate::model::conditions::Disk;
 use crate::model::{Bytes, EngineFacts, Measure, Observed};
 use crate::policy::DiskLimits;
 
-/// Why nothing is brought to this disk: a prune comes first.
+/// Why nothing may be restored to this disk: a prune must come first.
 pub fn before(disk: &Observed<Disk>, engine: &EngineFacts, limits: &DiskLimits) -> Option<NoRoom> {
-    // 0 is no threshold: every candidate goes, however much room there is.
+    // 0 is no threshold: a prune then removes every candidate, however much room there is.
     let stop = Some(limits.stop_below_percent).filter(|percent| *percent > 0.0);
     if stop.is_none() && limits.min_free.is_none() {
         return None;
@@ -38,7 +38,7 @@ pub fn before(disk: &Observed<Disk>, engine: &EngineFacts, limits: &DiskLimits) 
     Some(NoRoom::Below { path, free, limit })
 }
 
-/// Which limit this disk reaches once these bytes have come, too: fit to print.
+/// The limit that this disk reaches with `coming` more bytes, fit to print.
 pub fn reached(
     disk: &Disk,
     engine: &EngineFacts,
@@ -71,7 +71,7 @@ mod tests {
         }
     }
 
-    /// Of an engine with this driver, on a disk of 100 bytes.
+    /// The result for an engine with this driver, on a disk of 100 bytes.
     fn refused(driver: &str, used: Option<u64>, limits: &DiskLimits) -> Option<NoRoom> {
         let mut engine = inventory([]).engine;
         engine.driver = crate::model::text::Untrusted::new(driver);
@@ -111,7 +111,7 @@ mod tests {
             Some(1),
             &limits(85.0, 75.0, Some(1))
         )));
-        // Of zfs what is free tells enough, where it is asked for.
+        // For zfs the free space is enough to decide, if a limit asks for it.
         assert_eq!(refused("zfs", Some(99), &limits(85.0, 75.0, Some(1))), None);
     }
 

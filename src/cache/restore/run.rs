@@ -1,11 +1,13 @@
-//! One run: each image in turn, as long as nothing speaks against it.
+//! Restores one image after the other, as long as no guard refuses.
 
-use crate::engine::{Amount, Info, Reader};
+use std::collections::BTreeSet;
+
+use crate::engine::{Info, Reader};
 use crate::exit::Fault;
 use crate::guard::{Cause, Refusal, Undisturbed};
 use crate::host::clock::monotonic;
-use crate::host::signals::AskedToEnd;
-use crate::memory::journal::What;
+use crate::host::signals::EndRequest;
+use crate::memory::journal::RecordKind;
 use crate::model::reference::Reference;
 use crate::model::{Bytes, ImageId};
 
@@ -16,55 +18,55 @@ use crate::cache::restore::guards::Guards;
 use crate::cache::restore::left_out::LeftOut;
 use crate::cache::restore::limits::Limits;
 use crate::cache::restore::order::{Known, Target, Task, Work, tasks};
-use crate::cache::restore::restored::{From, Restored};
+use crate::cache::restore::restored::{Origin, Restored};
 use crate::cache::restore::room;
 use crate::cache::restore::set_tag::{Tagged, set_tag};
 use crate::cache::restore::source::Source;
 use crate::cache::step::Step;
 
-/// One run, and what it rests on.
 pub struct Restore<'a> {
     pub reader: &'a Reader,
     pub info: &'a Info,
     pub known: Known<'a>,
-    pub asked: &'a AskedToEnd,
+    pub asked: &'a EndRequest,
     /// In the order in which they are asked.
     pub sources: Vec<Source<'a>>,
-    /// Writes to the journal what was brought.
-    pub record: &'a mut dyn FnMut(ImageId, What) -> Result<(), Fault>,
+    /// Records a restored image in the journal.
+    pub record: &'a mut dyn FnMut(ImageId, RecordKind) -> Result<(), Fault>,
     pub on_step: &'a mut dyn FnMut(Step),
 }
 
-/// What came of a run.
+/// The result of a run.
 #[derive(Debug, Default)]
-pub struct Came {
-    /// For each promise, in their order; `None` where it was here. Empty where the run was
-    /// refused before its first image.
+pub struct RestoreOutcome {
+    /// One for each promise, in order; `None` if the image was here. Empty if the run was refused
+    /// before its first image.
     pub each: Vec<Option<Result<Restored, LeftOut>>>,
     pub refusals: Vec<Refusal>,
-    /// What could not be used of the sources, fit to print.
+    /// What was wrong with the sources, fit to print.
     pub notes: Vec<String>,
 }
 
-/// A run that has begun.
 struct Running<'a> {
     run: Restore<'a>,
     limits: Limits<'a>,
     /// Why nothing more is done.
     over: Option<LeftOut>,
-    /// Why nothing more is brought; a tag can still be set.
+    /// Why nothing more is transferred; a tag can still be set.
     full: Option<LeftOut>,
+    /// Images that this run restored.
+    brought_ids: BTreeSet<ImageId>,
     refusals: Vec<Refusal>,
 }
 
 impl Restore<'_> {
-    /// Brings back what is promised and not here, in the order of the promises.
-    pub async fn restore(self, promises: &[Promise]) -> Result<Came, Fault> {
+    /// Restores promised images that are not here, in the order of the promises.
+    pub async fn restore(self, promises: &[Promise]) -> Result<RestoreOutcome, Fault> {
         let tasks = tasks(promises, &self.known);
         let is_work = |task: &&Task| matches!(task, Task::Do(_));
         let of = tasks.iter().filter(is_work).count();
         let storages = store_folders(self.info);
-        // Layers first: what a run may bring is a share of their file system.
+        // Layers first: the bytes that a run may bring are a share of their file system.
         let disks = storages.iter().rev();
         let folders = disks.map(|storage| storage.path.clone()).collect();
         let policy = self.known.policy;
@@ -73,6 +75,7 @@ impl Restore<'_> {
             run: self,
             over: None,
             full: None,
+            brought_ids: BTreeSet::new(),
             refusals: Vec::new(),
         };
         if of > 0 {
@@ -80,13 +83,13 @@ impl Restore<'_> {
             let disks = storages.iter().map(|storage| &storage.disk);
             let full = disks.filter_map(|disk| room::before(disk, engine, &policy.disk));
             running.refusals = full.map(|why| Cause::Disk(why).into()).take(1).collect();
-            running.undisturbed().await?;
+            // The reason is in the refusals.
+            let _ = running.undisturbed().await?;
         }
         if !running.refusals.is_empty() {
-            return Ok(Came {
-                each: Vec::new(),
+            return Ok(RestoreOutcome {
                 refusals: running.refusals,
-                notes: Vec::new(),
+                ..RestoreOutcome::default()
             });
         }
         let (mut each, mut number) = (Vec::new(), 0);
@@ -96,13 +99,13 @@ impl Restore<'_> {
                 Task::LeaveOut(why) => Some(Err(why)),
                 Task::Do(work) => {
                     number += 1;
-                    Some(running.one(work, (number, of)).await?)
+                    Some(running.perform(work, (number, of)).await?)
                 }
             });
         }
         let sources = running.run.sources.iter_mut();
         let notes = sources.flat_map(Source::take_notes).collect();
-        Ok(Came {
+        Ok(RestoreOutcome {
             each,
             refusals: running.refusals,
             notes,
@@ -122,49 +125,65 @@ impl Running<'_> {
         }
     }
 
-    /// `None` where something speaks against doing anything, and from then on.
-    async fn undisturbed(&mut self) -> Result<Option<Undisturbed>, Fault> {
+    /// The inner error is the reason that ends the run.
+    async fn undisturbed(&mut self) -> Result<Result<Undisturbed, LeftOut>, Fault> {
         let asked = self.run.asked;
         let answer = Box::pin(asked.unless(self.guards().ask())).await;
-        match answer.transpose()? {
-            Some(Ok(undisturbed)) => return Ok(Some(undisturbed)),
-            Some(Err(refusals)) => self.refused(refusals),
-            None => self.over = Some(LeftOut::Interrupted),
-        }
-        Ok(None)
+        Ok(match answer.transpose()? {
+            Some(Ok(undisturbed)) => Ok(undisturbed),
+            Some(Err(refusals)) => Err(self.refused(refusals)),
+            None => Err(self.end(LeftOut::Interrupted)),
+        })
     }
 
-    fn refused(&mut self, refusals: Vec<Refusal>) {
+    fn refused(&mut self, refusals: Vec<Refusal>) -> LeftOut {
         let why = refusals.first().map(Refusal::message);
-        self.over = Some(LeftOut::Refused(why.unwrap_or_default()));
         self.refusals.extend(refusals);
+        self.end(LeftOut::Refused(why.unwrap_or_default()))
     }
 
-    /// Does one work, the `number`th `of` all.
-    async fn one(
+    /// Does nothing more, for this reason.
+    fn end(&mut self, why: LeftOut) -> LeftOut {
+        self.over.insert(why).clone()
+    }
+
+    /// An image with several promised tags is transferred once; then its other tags are only set.
+    fn set_tag_if_brought(&self, work: Work) -> Work {
+        if let Work::Bring(target) = &work
+            && let (Some(tag), Some(id)) = (target.tag(), &target.id)
+            && self.brought_ids.contains(id)
+        {
+            return Work::SetTag {
+                tag: tag.clone(),
+                id: id.clone(),
+            };
+        }
+        work
+    }
+
+    /// Performs `work`. `place`: its number, of how many.
+    async fn perform(
         &mut self,
         work: Work,
         place: (usize, usize),
     ) -> Result<Result<Restored, LeftOut>, Fault> {
         let begun = monotonic();
+        let work = self.set_tag_if_brought(work);
         self.over = self.over.take().or_else(|| self.limits.over());
-        if self.over.is_none()
-            && let (Work::Bring(_), Some(why)) = (&work, &self.full)
-        {
+        let full = self.full.as_ref();
+        let full = full.filter(|_| matches!(work, Work::Bring(_)));
+        if let Some(why) = self.over.as_ref().or(full) {
             return Ok(Err(why.clone()));
         }
-        let undisturbed = match self.over {
-            Some(_) => None,
-            None => self.undisturbed().await?,
-        };
-        let Some(undisturbed) = undisturbed else {
-            return Ok(Err(self.over.clone().unwrap_or(LeftOut::Interrupted)));
+        let undisturbed = match self.undisturbed().await? {
+            Ok(undisturbed) => undisturbed,
+            Err(why) => return Ok(Err(why)),
         };
         let (name, from, brought, tag) = match work {
             Work::SetTag { tag, id } => {
                 let bytes = Bytes(0);
                 let name = tag.to_string();
-                (name, From::Here, Brought { id, bytes }, Some(tag))
+                (name, Origin::Here, Brought { id, bytes }, Some(tag))
             }
             Work::Bring(target) => match self.bring(&undisturbed, &target, place).await? {
                 Ok((from, brought)) => {
@@ -175,6 +194,7 @@ impl Running<'_> {
             },
         };
         self.limits.count(brought.bytes);
+        self.brought_ids.insert(brought.id.clone());
         if let Some(tag) = tag
             && let Err(why) = self.tag(&brought.id, &tag).await?
         {
@@ -185,7 +205,7 @@ impl Running<'_> {
             bytes: brought.bytes,
             took: monotonic() - begun,
         };
-        let what = What::Restored {
+        let what = RecordKind::Restored {
             name,
             from: from.name().to_owned(),
             bytes: restored.bytes.0,
@@ -201,9 +221,9 @@ impl Running<'_> {
         undisturbed: &Undisturbed,
         target: &Target,
         (number, of): (usize, usize),
-    ) -> Result<Result<(From, Brought), LeftOut>, Fault> {
+    ) -> Result<Result<(Origin, Brought), LeftOut>, Fault> {
         let on_step = &mut *self.run.on_step;
-        let mut on_amount = |amount| on_step(restoring(number, of, amount));
+        let mut on_amount = |amount| on_step(Step::Restoring { number, of, amount });
         let mut missed = None;
         for source in &mut self.run.sources {
             let work = source.bring(undisturbed, &self.limits, target, &mut on_amount);
@@ -234,22 +254,8 @@ impl Running<'_> {
         let work = set_tag(&guards, self.run.asked, id, tag);
         match Box::pin(work).await? {
             Tagged::Done => Ok(Ok(())),
-            Tagged::Elsewhere => Ok(Err(LeftOut::Failed(
-                "its tag was set here meanwhile, and is not moved".to_owned(),
-            ))),
-            Tagged::Refused(refusals) => {
-                self.refused(refusals);
-                Ok(Err(self.over.clone().unwrap_or(LeftOut::Interrupted)))
-            }
+            Tagged::Elsewhere => Ok(Err(LeftOut::tagged_meanwhile())),
+            Tagged::Refused(refusals) => Ok(Err(self.refused(refusals))),
         }
-    }
-}
-
-fn restoring(number: usize, of: usize, amount: Amount) -> Step {
-    Step::Restoring {
-        number,
-        of,
-        done: Bytes(amount.done),
-        total: Bytes(amount.total),
     }
 }

@@ -1,43 +1,50 @@
-//! Sets the tag of an image that is here, under the deploy locks: a deploy that takes them
-//! cannot set it at the same moment.
+//! Sets the tag of an image that is here, under the deploy locks, so that no deploy sets it at
+//! the same time.
 
 use std::time::Duration;
 
 use crate::engine::{EngineError, Leads};
-use crate::exit::{Exit, Fault};
+use crate::exit::Fault;
 use crate::guard::{Refusal, held_locks, undisturbed};
 use crate::host::clock;
-use crate::host::signals::AskedToEnd;
+use crate::host::signals::EndRequest;
 use crate::model::ImageId;
 use crate::model::reference::Reference;
-use crate::survey::watch::Watch;
+use crate::survey::watch::{Wait, Watch};
 
 use crate::cache::restore::guards::Guards;
 
-/// The locks are let go after this time, whatever the engine does.
+/// The locks are released after this time, whatever the engine does.
 const LONGEST_HELD: Duration = Duration::from_secs(2);
 
 pub enum Tagged {
     Done,
-    /// The tag leads to another image, which stays so.
+    /// The tag leads to another image, and is not moved.
     Elsewhere,
     Refused(Vec<Refusal>),
 }
 
 pub async fn set_tag(
     guards: &Guards<'_>,
-    asked: &AskedToEnd,
+    asked: &EndRequest,
     id: &ImageId,
     tag: &Reference,
 ) -> Result<Tagged, Fault> {
     let (reader, policy, ledger) = (guards.reader, guards.policy, guards.ledger);
-    let at_work = reader.at_work(guards.info).await?;
     let mut watch = Watch::new(policy, &guards.info.facts, asked.clone());
-    if let Err(sights) = watch.hold() {
-        let held = held_locks(policy, clock::now(), &sights, ledger.standing());
-        return Ok(Tagged::Refused(held));
-    }
-    let now = clock::read().map_err(|error| Fault::new(Exit::State, format!("{error:#}")))?;
+    let mut wait = Wait::default();
+    let at_work = loop {
+        // Asked again each time: a deploy that held a lock may have started something.
+        let at_work = reader.at_work(guards.info).await?;
+        let Err(readings) = watch.hold() else {
+            break at_work;
+        };
+        let held = held_locks(policy, clock::now(), &readings, ledger.causes_since());
+        if asked.is() || !wait.goes_on(&held).await {
+            return Ok(Tagged::Refused(held));
+        }
+    };
+    let now = clock::read()?;
     let undisturbed = match undisturbed(policy, &watch.activity(&now, ledger, at_work)) {
         Ok(undisturbed) => undisturbed,
         Err(refusals) => return Ok(Tagged::Refused(refusals)),
@@ -53,7 +60,7 @@ pub async fn set_tag(
     };
     drop(watch);
     set?;
-    // Also where nothing was set: somebody else may have set it to the same image.
+    // Checked even if nothing was set: somebody else may have set it to the same image.
     let leads = leads_to(guards, id, tag).await?;
     Ok(if leads {
         Tagged::Done
@@ -62,7 +69,7 @@ pub async fn set_tag(
     })
 }
 
-/// Whether a name leads to this image, which is here.
+/// Whether a name leads to this image.
 pub async fn leads_to(
     guards: &Guards<'_>,
     id: &ImageId,

@@ -1,4 +1,4 @@
-//! Where images are brought back from.
+//! The sources that images are restored from.
 
 use crate::engine::Amount;
 use crate::guard::Undisturbed;
@@ -8,23 +8,23 @@ use crate::cache::restore::from_archive::FromArchive;
 use crate::cache::restore::from_registry::FromRegistry;
 use crate::cache::restore::limits::Limits;
 use crate::cache::restore::order::Target;
-use crate::cache::restore::restored::From;
+use crate::cache::restore::restored::Origin;
 
-/// One place that images come from. They are asked in the order in which they are given.
+/// Sources are asked in the order in which they are given.
 pub enum Source<'a> {
     Archive(FromArchive<'a>),
     Registry(FromRegistry<'a>),
 }
 
 impl Source<'_> {
-    pub fn kind(&self) -> From {
+    pub fn kind(&self) -> Origin {
         match self {
-            Self::Archive(_) => From::Archive,
-            Self::Registry(_) => From::Registry,
+            Self::Archive(_) => Origin::Archive,
+            Self::Registry(_) => Origin::Registry,
         }
     }
 
-    /// What could not be used of it, fit to print.
+    /// What was wrong with it, fit to print.
     pub fn take_notes(&mut self) -> Vec<String> {
         match self {
             Self::Archive(archive) => archive.take_notes(),
@@ -32,9 +32,17 @@ impl Source<'_> {
         }
     }
 
-    /// Brings one image, and none but the one that is meant. It sets the target's tag only
-    /// where that leads nowhere, and only while it loads or pulls by that very tag.
-    /// `on_amount` is told how much has come.
+    /// Whether it has exactly this image now; an archive's blobs are read completely. The error
+    /// tells why not, fit to print.
+    pub async fn has(&mut self, target: &Target) -> Result<(), String> {
+        match self {
+            Self::Archive(archive) => archive.has(target).await,
+            Self::Registry(registry) => registry.has(target).await,
+        }
+    }
+
+    /// Brings exactly the target image. Sets the target's tag only if it leads nowhere, and only
+    /// as part of the load or pull. `on_amount` is called with the progress.
     pub async fn bring(
         &mut self,
         undisturbed: &Undisturbed,

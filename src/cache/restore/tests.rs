@@ -1,6 +1,6 @@
-//! The order of a run: what becomes of each promise, without an engine.
+//! Tests of the order of a run: what is done about each promise, without an engine.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::TimeDelta;
 
@@ -11,15 +11,16 @@ use crate::cache::promise::{Promise, Sources, Wanted, promises, with_all_digests
 use crate::memory::ledger::Ledger;
 use crate::model::{EngineFacts, Image, ImageId, Inventory, Store};
 use crate::policy::Policy;
-use crate::testing::{at, clock, digest, id, image, inventory, pinned, tagged};
+use crate::testing::{at, clock, digest, id, image, inventory, json_of, pinned, tagged};
 
-/// A host whose policy promises some images.
+/// A host with a policy that promises some images.
 struct Host {
     store: Store,
     policy: Policy,
     ledger: Ledger,
     baseline: Option<Baseline>,
     here: BTreeMap<ImageId, Image>,
+    in_part: BTreeSet<ImageId>,
 }
 
 impl Host {
@@ -31,6 +32,7 @@ impl Host {
             ledger: Ledger::empty("E"),
             baseline: None,
             here: BTreeMap::new(),
+            in_part: BTreeSet::new(),
         }
     }
 
@@ -41,7 +43,7 @@ impl Host {
         }
     }
 
-    /// These were here at the last prune.
+    /// Adds images that were here at the last prune.
     fn seen(mut self, images: Vec<Image>) -> Self {
         let seen = Inventory {
             engine: self.engine(),
@@ -65,6 +67,12 @@ impl Host {
         self
     }
 
+    /// Makes these images incomplete.
+    fn in_part(mut self, ids: &[ImageId]) -> Self {
+        self.in_part = ids.iter().cloned().collect();
+        self
+    }
+
     fn promises(&self) -> Vec<Promise> {
         let sources = Sources {
             baseline: self.baseline.as_ref(),
@@ -76,6 +84,7 @@ impl Host {
     fn tasks(&self, follow: bool) -> Vec<Task> {
         let known = Known {
             here: &self.here,
+            in_part: &self.in_part,
             ledger: &self.ledger,
             store: self.store,
             policy: &self.policy,
@@ -103,7 +112,7 @@ fn hash(n: u64) -> String {
     digest("app", n).digest().unwrap().to_owned()
 }
 
-/// `app:1`, as a pull leaves it on a graphdriver store.
+/// `app:1`, as pulled on a graphdriver store.
 fn pulled(n: u64) -> Image {
     Image {
         digests: [digest("app", n + 1000)].into(),
@@ -139,7 +148,7 @@ fn which_image_a_tag_led_to_is_known_also_after_surveys_that_did_not_find_it() {
     let host = host.seen(vec![]).seen(vec![image(7)]);
     let known = [bring("app:1", &[hash(1001)], Some(id(1)))];
     assert_eq!(host.tasks(false), known);
-    let text = host.ledger.to_json().unwrap();
+    let text = json_of(&host.ledger);
     let read = Ledger::from_json(&text, &host.engine().key()).unwrap();
     assert_eq!(read, host.ledger);
 }
@@ -148,7 +157,7 @@ fn which_image_a_tag_led_to_is_known_also_after_surveys_that_did_not_find_it() {
 fn a_tag_is_followed_only_where_that_is_asked_for() {
     let host = Host::promising(APP).recorded(vec![pulled(1)]);
     assert_eq!(host.tasks(true), [bring("app:1", &[], None)]);
-    // Also where the recorded image is here.
+    // Even if the recorded image is here.
     let host = host.here(vec![pinned(1, "app")]);
     assert_eq!(host.tasks(true), [bring("app:1", &[], None)]);
 }
@@ -171,10 +180,10 @@ fn what_is_here_under_another_name_is_only_tagged() {
         })]
     };
     let host = Host::promising(APP).seen(vec![pulled(1)]);
-    // By its id, whatever names it has.
+    // By its id, whatever its names are.
     let host = host.here(vec![tagged(1, "other:1"), image(2)]);
     assert_eq!(host.tasks(false), tag(1));
-    // By its digest, where ids are of another engine.
+    // By its digest, if ids are from another engine.
     let mut elsewhere = Host::promising(APP).recorded(vec![pulled(1)]);
     let engine = EngineFacts {
         id: crate::model::text::Untrusted::new("another"),
@@ -205,9 +214,36 @@ fn a_tag_that_leads_elsewhere_than_recorded_is_left_alone() {
 #[test]
 fn what_never_covers_is_not_brought_and_a_digest_is_brought_as_it_is() {
     let host = Host::promising("never = [\"app:*\"]").recorded(vec![pulled(1)]);
-    let never = Task::LeaveOut(LeftOut::Never("app:*".to_owned()));
+    let never = Task::LeaveOut(LeftOut::Never("cache.never has \"app:*\"".to_owned()));
     assert_eq!(host.tasks(false), [never]);
     let name = digest("app", 1001).to_string();
     let host = Host::promising(&format!("images = [\"{name}\"]"));
     assert_eq!(host.tasks(true), [bring(&name, &[hash(1001)], None)]);
+}
+
+#[test]
+fn an_image_that_is_listed_and_not_all_here_is_brought_by_its_digest() {
+    let mut host = Host::promising("images = [\"app:1\", \"db:1\"]");
+    host.store = Store::Containerd;
+    let listed = || vec![tagged(1, "app:1"), tagged(2, "db:1")];
+    let host = host.here(listed()).in_part(&[id(1)]);
+    let rest = bring("app:1", &[id(1).to_string()], Some(id(1)));
+    assert_eq!(host.tasks(false), [rest.clone(), Task::Here]);
+    // Its tag is not set either: a name for an incomplete image helps nobody.
+    let host = host.recorded(vec![tagged(1, "app:1")]);
+    let host = host.here(vec![tagged(1, "other:1")]);
+    assert_eq!(host.tasks(false)[0], rest);
+}
+
+#[test]
+fn what_is_never_to_be_brought_is_not_completed_either() {
+    let host = Host::promising("recent = \"14d\"\nnever = [\"app:*\"]");
+    let host = host
+        .here(vec![tagged(1, "app:1")])
+        .recorded(vec![tagged(1, "app:1")]);
+    let host = host.in_part(&[id(1)]);
+    assert!(matches!(
+        host.tasks(false)[..],
+        [Task::LeaveOut(LeftOut::Never(_))]
+    ));
 }

@@ -1,5 +1,5 @@
-//! The files of the repository are what is made now, and leave nothing out.
-//! tests/offline/manual.rs gives them to the programs that read them.
+//! The generated files of the repository are up to date and complete. tests/offline/manual.rs
+//! gives them to the programs that read them.
 
 use std::path::Path;
 
@@ -102,7 +102,7 @@ fn every_help_is_short_narrow_and_has_examples() {
             assert!(line.chars().count() <= 80, "{name}: too wide: {line}");
             assert_eq!(*line, line.trim_end(), "{name}: blanks at the end");
         }
-        // What is too wide was broken: then it is not there as it was written.
+        // Text that is too wide was wrapped, so it is not found as it was written.
         for line in after.lines() {
             assert!(lines.contains(&line), "{name}: broken: {line}");
         }

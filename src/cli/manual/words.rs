@@ -1,8 +1,8 @@
-//! What secateur(1) says and clap does not know.
+//! The text of secateur(1) that clap does not have.
 
 use crate::exit::Exit;
 
-/// Every exit code, in the order of their numbers.
+/// In the order of their numbers.
 pub(super) const EXITS: [Exit; 10] = [
     Exit::Done,
     Exit::NotAllWell,

@@ -1,10 +1,10 @@
-//! What a prune begins with: the survey, the reviewed plan.
+//! The beginning of a prune: the survey and the reviewed plan.
 
 use chrono::{DateTime, Utc};
 
 use crate::cli::{Global, PruneArgs};
 use crate::commands::in_time::in_time;
-use crate::commands::output::shown;
+use crate::commands::output::with_kept_progress;
 use crate::commands::progress::Progress;
 use crate::commands::reviewed;
 use crate::commands::reviewed::{NoReview, Reviewed};
@@ -12,26 +12,25 @@ use crate::commands::start::connect;
 use crate::decide::Trust;
 use crate::engine::{Info, Reader};
 use crate::exit::Fault;
-use crate::host::signals::AskedToEnd;
+use crate::host::signals::EndRequest;
 use crate::memory::state::{Memory, State};
 use crate::policy::Policy;
 use crate::report::Context;
 use crate::survey;
-use crate::survey::{NoSurvey, Survey, after_brief_locks};
+use crate::survey::{Survey, SurveyError, after_brief_locks};
 
-/// Connects and surveys; `None` where the run is asked to end before. It changes
-/// nothing, so it can be given up at any moment.
+/// Connects and surveys; `None` if the run is asked to end before. It changes nothing, so it
+/// can be given up at any moment.
 pub(super) async fn read_host<'a>(
     global: &Global,
     policy: &'a Policy,
     state: &State,
     trust: Trust,
-    asked: &AskedToEnd,
+    asked: &EndRequest,
     progress: &mut Progress,
-) -> Result<Option<(Reader, Memory, Result<Survey<'a>, NoSurvey>)>, Fault> {
+) -> Result<Option<(Reader, Memory, Result<Survey<'a>, SurveyError>)>, Fault> {
     let read = Box::pin(async {
-        let reader = connect(global, policy).await?;
-        let info = survey::engine(&reader, policy).await?;
+        let (reader, info) = connect(global, policy).await?;
         let memory = state.memory(&info.facts.key())?;
         let first = survey::survey(&reader, info, policy, &memory, trust, asked.clone()).await;
         let survey = match first {
@@ -41,7 +40,7 @@ pub(super) async fn read_host<'a>(
         Ok((reader, memory, survey))
     });
     let limit = policy.limits.max_run;
-    let read = shown(progress, policy, read);
+    let read = with_kept_progress(progress, policy, read);
     let read = in_time(limit, asked, read, || {
         let limit = humantime::format_duration(limit);
         format!("the engine could not be read within {limit} (limits.max_run)")

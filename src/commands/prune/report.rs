@@ -1,7 +1,7 @@
-//! What a prune says at its end: report, journal entries, metrics.
+//! The output of a prune: report, journal entries, metrics.
 
 use crate::cli::{Format, Global};
-use crate::commands::output::{Began, log, tell};
+use crate::commands::output::{Began, log, publish};
 use crate::decide::plan::Plan;
 use crate::exit::{Exit, Fault};
 use crate::host::journald::Priority;
@@ -13,7 +13,7 @@ use crate::report::{Context, journald, json, metrics, text};
 /// A run that has a report.
 pub(crate) struct Done<'a> {
     pub(crate) outcome: Outcome,
-    /// `None` where the run ended before its survey.
+    /// `None` if the run ended before its survey.
     pub(crate) plan: Option<Plan>,
     pub(crate) policy: &'a Policy,
     pub(crate) context: Context,
@@ -26,10 +26,10 @@ pub(crate) fn report(global: &Global, done: &Done<'_>) -> Result<Exit, Fault> {
         Format::Text => text::prune::outcome(outcome, plan, context, global.verbose),
         Format::Json => json::prune::outcome(outcome, plan.map(Plan::engine), context),
     };
-    let told = tell(global, text, || {
+    let told = publish(global, text, || {
         journald::prune::outcome(outcome, plan, context)
     });
-    // What happened to the images counts for more than a report that cannot be written.
+    // The result for the images matters more than a report that cannot be written.
     match (told, outcome.exit()) {
         (Err(fault), Exit::Done) => Err(fault),
         (Err(fault), exit) => {
@@ -40,7 +40,7 @@ pub(crate) fn report(global: &Global, done: &Done<'_>) -> Result<Exit, Fault> {
     }
 }
 
-pub(crate) fn numbers(
+pub(crate) fn metrics_text(
     done: &Result<Done<'_>, Fault>,
     exit: &Result<Exit, Fault>,
     ran: Began,

@@ -1,5 +1,5 @@
-//! Takes the run lock, surveys, saves the ledger, clears the plan, carries it out,
-//! reports. The order matters: what was seen is on disk before anything is removed.
+//! Takes the run lock, surveys, saves the ledger, clears the plan, carries it out, reports. The
+//! order matters: the survey is on disk before anything is removed.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::commands::output::{Began, columns, write_metrics};
 use crate::commands::own_run::{name_of_run, open_state, other_run};
 use crate::commands::progress::Progress;
 use crate::commands::prune::begin::{read_host, reviewed};
-use crate::commands::prune::report::{Done, numbers, report};
+use crate::commands::prune::report::{Done, metrics_text, report};
 use crate::commands::reviewed::NoReview;
 use crate::commands::start::{policy, removal_warnings, trust};
 use crate::commands::unmatched::unmatched;
@@ -17,8 +17,8 @@ use crate::decide::plan::{Plan, Pressure};
 use crate::exit::{Exit, Fault};
 use crate::guard::{Cause, Cleared, Refusal, clear};
 use crate::host;
-use crate::host::signals::{AskedToEnd, Signals};
-use crate::memory::journal::What;
+use crate::host::signals::{EndRequest, Signals};
+use crate::memory::journal::RecordKind;
 use crate::memory::ledger::Ledger;
 use crate::memory::state::{Memory, State};
 use crate::model::{Inventory, Observed};
@@ -29,10 +29,10 @@ use crate::prune::outcome::{Ending, Loss, Outcome};
 use crate::prune::{cut_off, lost};
 use crate::report::{Context, metrics};
 use crate::survey;
-use crate::survey::{NoSurvey, Survey};
+use crate::survey::{Survey, SurveyError};
 
-/// How long the engine may take to say what earlier runs lost; at least as long as one
-/// answer may take.
+/// How long the engine may take to report what earlier runs lost; `limits.max_answer`, if that
+/// is longer.
 const EARLIER_LOSSES: Duration = Duration::from_secs(30);
 
 pub(crate) async fn prune(global: &Global, args: &PruneArgs) -> Result<Exit, Fault> {
@@ -60,13 +60,13 @@ pub(crate) async fn prune(global: &Global, args: &PruneArgs) -> Result<Exit, Fau
     };
     let file = args.metrics.file.as_deref();
     write_metrics(global, file, metrics::prune::PREFIX, |previous| {
-        numbers(&done, &exit, began, previous)
+        metrics_text(&done, &exit, began, previous)
     });
     exit
 }
 
-/// The run. It is not stopped before its end, and has let go of all locks by then:
-/// Ctrl-Z at a terminal ends it. It writes to a terminal or pipe only through `progress`.
+/// The run. It is not stopped before its end, and has released all locks by then; Ctrl-Z at a
+/// terminal ends it. It writes to a terminal or pipe only through `progress`.
 async fn unstopped(
     global: &Global,
     args: &PruneArgs,
@@ -74,8 +74,7 @@ async fn unstopped(
     context: &mut Context,
     progress: &mut Progress,
 ) -> Result<(Outcome, Option<Plan>), Fault> {
-    let signals = Signals::new()
-        .map_err(|error| Fault::new(Exit::State, format!("cannot watch for signals: {error}")))?;
+    let signals = Signals::new()?;
     let asked = signals.asked_to_end();
     let work = survey_and_prune(global, args, policy, context, (&asked, progress));
     Box::pin(work).await
@@ -86,10 +85,9 @@ async fn survey_and_prune(
     args: &PruneArgs,
     policy: &Policy,
     context: &mut Context,
-    (asked, progress): (&AskedToEnd, &mut Progress),
+    (asked, progress): (&EndRequest, &mut Progress),
 ) -> Result<(Outcome, Option<Plan>), Fault> {
-    let started =
-        host::clock::read().map_err(|error| Fault::new(Exit::State, format!("{error:#}")))?;
+    let started = host::clock::read()?;
     let run = name_of_run(started.wall);
     let ended = |ending, refusals| Outcome {
         ending,
@@ -112,10 +110,10 @@ async fn survey_and_prune(
     };
     let survey = match survey {
         Ok(survey) => survey,
-        Err(NoSurvey::Contradiction(why)) => {
+        Err(SurveyError::Contradiction(why)) => {
             return refused(Cause::EngineInconsistent(why).into());
         }
-        Err(NoSurvey::Fault(fault)) => return Err(fault),
+        Err(SurveyError::Fault(fault)) => return Err(fault),
     };
     add_notes(context, policy, &memory, &survey);
     let (seen, ledger) = (&survey.inventory, survey.ledger);
@@ -147,7 +145,7 @@ async fn survey_and_prune(
     };
     let mut outcome = match cleared {
         Err(mut refused) => {
-            context.notes.extend(survey::names_away(&inventory));
+            context.notes.extend(survey::untied_names(&inventory));
             cut_off::recheck(&reader, &mut state, &memory, &inventory, &mut refused).await;
             refused
         }
@@ -194,7 +192,7 @@ fn add_notes(context: &mut Context, policy: &Policy, memory: &Memory, survey: &S
     context.unmatched = unmatched(policy, plan, activities);
 }
 
-/// A note, so that nobody has to guess why nothing was removed.
+/// Explains why nothing was removed.
 fn unmeasured(plan: &Plan) -> Option<String> {
     match plan.pressure() {
         Pressure::Asked { .. } | Pressure::Room { .. } => None,
@@ -204,8 +202,8 @@ fn unmeasured(plan: &Plan) -> Option<String> {
     }
 }
 
-/// Carries out the plan, and asks what else went meanwhile. Where that stays unknown, a
-/// note says so.
+/// Carries out the plan, and asks what else went meanwhile. If that stays unknown, a note says
+/// so.
 async fn remove(
     cleared: Cleared,
     policy: &Policy,
@@ -222,8 +220,7 @@ async fn remove(
     outcome
 }
 
-/// Saves what was seen, whatever becomes of the rest of the run. Returns the ledger as it
-/// was saved.
+/// Saves the survey, however the rest of the run ends. Returns the saved ledger.
 fn remember(
     state: &mut State,
     memory: &Memory,
@@ -232,12 +229,13 @@ fn remember(
     earlier: &Result<Option<Vec<Loss>>, Fault>,
 ) -> Result<Ledger, Fault> {
     if !matches!(earlier, Ok(Some(_))) {
-        ledger = ledger.asks_again_since(memory.ledger.asks_since());
+        ledger = ledger.with_events_since(memory.ledger.events_since());
     }
     let outcomes = cut_off::outcomes(&memory.pending, inventory).into_iter();
     let (intents, outcomes): (Vec<_>, Vec<_>) =
-        outcomes.partition(|record| matches!(record.what, What::Intent { .. }));
-    // First what only this survey's events tell: a saved ledger asks for later ones alone.
+        outcomes.partition(|record| matches!(record.what, RecordKind::Intent { .. }));
+    // First what only this survey's events tell: once the ledger is saved, only later events
+    // are asked for.
     state.record(&intents, true)?;
     state.save(memory, &ledger)?;
     state.record(&outcomes, true)?;

@@ -1,43 +1,33 @@
-//! What kind of image it is, and when it was last wanted.
+//! The class of an image, and when it was last wanted.
 
 use chrono::{DateTime, Utc};
 
-/// What kind of image it is, by its names and our memory of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Class {
-    Tagged,
-    /// No name at all: a local build that was rebuilt.
-    Untagged,
-    /// A digest reference only, and a tag that it was seen with is another
-    /// image's now.
-    Superseded,
-    /// A digest reference only, pulled by digest: kept as cache.
-    DigestPinned,
-}
+use crate::model::kinds::kinds;
 
-impl Class {
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Tagged => "tagged",
-            Self::Untagged => "untagged",
-            Self::Superseded => "superseded",
-            Self::DigestPinned => "digest-pinned",
-        }
+kinds! {
+    /// By its names, and by those that the ledger remembers.
+    pub enum Class {
+        Tagged = "tagged",
+        /// No name at all: a local build that was rebuilt.
+        Untagged = "untagged",
+        /// A digest reference only; another image has a tag that it had.
+        Superseded = "superseded",
+        /// A digest reference only, pulled by digest: kept as cache.
+        DigestPinned = "digest-pinned",
     }
 }
 
-/// What showed that an image was wanted at some moment.
+/// What a date says of an image that was wanted then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Evidence {
-    /// The first look that found it here.
+    /// The first survey that found it.
     FirstSeen,
-    /// The last moment at which it may have had a tag, as far as was seen.
+    /// The last moment at which it may have had a tag, by the surveys.
     LastTagged,
-    /// The last moment at which it may have been in use, as far as was seen.
+    /// The last moment at which it may have been in use, by the surveys.
     LastUsed,
-    /// The last moment at which an image came that was built on it.
+    /// The last survey that found a new image built on it.
     BuiltOn,
-    /// Its build date.
     Created,
     /// The engine's own date of the last tag set here.
     LastTagTime,
@@ -60,11 +50,9 @@ impl Evidence {
     }
 }
 
-/// The newest moment at which any evidence says that the image was wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unneeded {
-    /// That moment.
+    /// The newest date of all evidence.
     pub since: DateTime<Utc>,
-    /// What says so.
     pub evidence: Evidence,
 }

@@ -1,7 +1,5 @@
-//! The answer's shape: for every image of a host its class, every reason that
-//! keeps it, and whether this run removes it. Fields are private, so that a
-//! plan is only ever what `decide` made of it, or less. It decides nothing and
-//! prints nothing but its own nouns.
+//! The plan: for every image of a host its class, every reason that keeps it, and whether this
+//! run removes it. Fields are private, so that a plan is only ever what `decide` made, or less.
 
 mod class;
 mod pressure;

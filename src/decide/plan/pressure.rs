@@ -1,14 +1,13 @@
-//! Whether the disk asks for space, and how much is enough.
+//! Whether the disk needs space, and how much is enough.
 
 use crate::model::Bytes;
-use crate::model::conditions::{Disk, Room};
+use crate::model::conditions::{Disk, Usage};
 
 /// What the disk must have before a run that frees space stops.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Target {
-    /// At most so much of the bytes and of the inodes used; 0: no use is low enough.
+    /// Bytes and inodes used, at most; 0 is never reached.
     pub percent: Option<f64>,
-    /// At least so much free.
     pub free: Option<Bytes>,
 }
 
@@ -19,15 +18,15 @@ impl Target {
         free: None,
     };
 
-    /// Bytes to free until it is reached; `None` where bytes cannot tell (inodes,
-    /// or no lower threshold).
+    /// Bytes to free until it is reached; `None` where bytes do not tell (inodes, or no lower
+    /// threshold).
     pub fn missing(&self, disk: &Disk) -> Option<Bytes> {
-        let Room { used, available } = disk.bytes;
+        let Usage { used, available } = disk.bytes;
         let by_percent = match self.percent {
             None => 0,
             Some(0.0) => return None,
             Some(percent) => {
-                let few = |inodes: Room| inodes.used_percent() <= percent;
+                let few = |inodes: Usage| inodes.used_percent() <= percent;
                 if !disk.inodes.is_none_or(few) {
                     return None;
                 }
@@ -47,30 +46,31 @@ impl Target {
         Some(Bytes(by_percent.max(by_free)))
     }
 
+    /// Whether no disk ever has enough, so that every candidate goes.
+    pub fn is_never_reached(&self) -> bool {
+        self.percent == Some(0.0)
+    }
+
     /// Whether a run that frees space can stop.
     pub fn is_reached(&self, disk: &Disk) -> bool {
         self.missing(disk) == Some(Bytes(0))
     }
 }
 
-/// Whether the disk asks for space.
+/// Whether the disk needs space.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Pressure {
-    /// It does: which thresholds are crossed, and how many bytes are wanted at
-    /// least until it no longer does. `None`: bytes cannot tell.
     Asked {
-        /// In words fit to print.
+        /// The thresholds that were crossed, fit to print.
         why: String,
-        /// Bytes to free.
+        /// Bytes to free at least; `None`: see [`Target::missing`].
         wanted: Option<Bytes>,
-        /// When it has enough.
         until: Target,
     },
-    /// It does not.
     Room {
-        /// In words fit to print.
+        /// Fit to print.
         why: String,
     },
-    /// How full it is cannot be told.
+    /// Why it is unknown how full it is.
     Unknown(String),
 }

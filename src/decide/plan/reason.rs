@@ -1,5 +1,3 @@
-//! Why one image stays.
-
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -16,71 +14,60 @@ use crate::model::{ImageId, Spec};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeepReason {
     Tagged(BTreeSet<Reference>),
-    /// A container in any state is of it.
+    /// A container, in any state.
     InUse {
-        /// The container's name, fit to print.
+        /// Fit to print.
         container: String,
-        /// Its state, fit to print.
+        /// Fit to print.
         state: String,
     },
     /// It is mounted into a container.
     ImageMount {
-        /// The container's name, fit to print.
+        /// Fit to print.
         container: String,
     },
     /// A Swarm service or task names it.
     Service {
-        /// The service, fit to print.
+        /// Fit to print.
         service: String,
-        /// Where it is named.
         spec: Spec,
     },
     /// Another image is built on it.
     Parent {
-        /// One such image.
         child: ImageId,
     },
-    /// `keep.images` covers it.
     KeepImage {
         pattern: String,
     },
-    /// `keep.labels` covers it.
     KeepLabel {
-        /// The rule.
         rule: String,
     },
-    /// It is a rollback: `keep.previous`.
+    /// `keep.previous`: another image has this tag now.
     Previous {
-        /// The tag that it was seen with.
         tag: Reference,
         /// 1 for the newest.
         rank: usize,
-        /// Whether no more is known than that it may have had the tag.
+        /// It may have had the tag; more is not known.
         perhaps: bool,
-        /// The pattern of the `[[retain]]` rule that keeps more than `keep.previous`.
         retain: Option<String>,
     },
-    /// Not unneeded for long enough.
     TooYoung {
-        /// Since when it is unneeded.
         unneeded: Unneeded,
-        /// When it will have been so for long enough.
         ready_at: DateTime<Utc>,
-        /// The age that is wanted.
+        /// The minimum age.
         wanted: Duration,
-        /// The pattern of the `[[retain]]` rule that wants it.
+        /// The pattern of the `[[retain]]` rule that sets it.
         retain: Option<String>,
     },
-    /// This is the first look that finds it.
+    /// No earlier survey found it.
     FirstSeen {
-        /// When it may go at the earliest.
         ready_at: DateTime<Utc>,
     },
     /// No date says how long it has been unneeded.
     AgeUnknown(String),
     /// Pulled by digest, and the policy or the store keeps such images.
     DigestPinned(String),
-    /// What the engine says of it is not enough to judge by.
+    /// The engine's answers about it do not suffice for a decision.
     Incomplete(String),
 }
 
@@ -177,7 +164,7 @@ impl KeepReason {
             ),
             Self::FirstSeen { ready_at } => {
                 format!(
-                    "this is the first look that finds it; by age alone it may be removed from {}",
+                    "this is the first survey that finds it; by age alone it may be removed from {}",
                     next_minute(*ready_at)
                 )
             }
@@ -187,7 +174,7 @@ impl KeepReason {
         }
     }
 
-    /// When this reason will have passed by itself, if it will.
+    /// When this reason ends by itself, if it does.
     pub fn ready_at(&self) -> Option<DateTime<Utc>> {
         match self {
             Self::TooYoung { ready_at, .. } | Self::FirstSeen { ready_at } => Some(*ready_at),
@@ -206,7 +193,7 @@ impl KeepReason {
     }
 }
 
-/// This key, or the `[[retain]]` rule that counts in its place.
+/// The policy's key, or the `[[retain]]` rule that takes its place.
 pub fn key_of(general: &str, retain: Option<&str>) -> String {
     match retain {
         Some(pattern) => format!("[[retain]] of {}", escape(pattern)),

@@ -1,34 +1,23 @@
-//! What becomes of one image, and why a candidate is not removed.
+//! Whether one image stays or goes, and why a candidate is not removed.
 
-/// Why a candidate is not removed in this run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum HeldBack {
-    /// The disk is below its thresholds.
-    DiskHasRoom,
-    /// How full the disk is cannot be told.
-    DiskUnknown,
-    /// Removing older ones is enough.
-    TargetReached,
-    /// `limits.max_images`.
-    MaxImages,
-    /// It is not in the reviewed plan.
-    NotReviewed,
-    /// It would not have gone by a look a moment before, while a deploy held its lock.
-    BesideADeploy,
+use crate::model::kinds::kinds;
+
+kinds! {
+    /// Why a candidate is not removed in this run.
+    pub enum HeldBack {
+        DiskHasRoom = "disk-has-room",
+        DiskUnknown = "disk-unknown",
+        TargetReached = "target-reached",
+        /// `limits.max_images`.
+        MaxImages = "max-images",
+        /// It is not in the reviewed plan.
+        NotReviewed = "not-reviewed",
+        /// A survey a moment before, while a deploy held its lock, would not have removed it.
+        BesideADeploy = "beside-a-deploy",
+    }
 }
 
 impl HeldBack {
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::DiskHasRoom => "disk-has-room",
-            Self::DiskUnknown => "disk-unknown",
-            Self::TargetReached => "target-reached",
-            Self::MaxImages => "max-images",
-            Self::NotReviewed => "not-reviewed",
-            Self::BesideADeploy => "beside-a-deploy",
-        }
-    }
-
     pub fn message(self) -> &'static str {
         match self {
             Self::DiskHasRoom => "the disk has room",
@@ -41,14 +30,12 @@ impl HeldBack {
     }
 }
 
-/// What becomes of one image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// At least one reason keeps it.
     Keep,
     /// Nothing keeps it, but this run need not remove it.
     Candidate(HeldBack),
-    /// This run removes it.
     Remove,
 }
 

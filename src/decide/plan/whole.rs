@@ -14,7 +14,7 @@ use crate::model::reference::Reference;
 use crate::model::{Bytes, EngineFacts, Image, ImageId, Observed};
 use crate::policy::DiskLimits;
 
-/// One image and what was decided of it.
+/// The decision about one image.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
     pub(crate) image: Arc<Image>,
@@ -43,7 +43,7 @@ impl Entry {
         &self.had_tags
     }
 
-    /// Whether a container, an image mount, a service or a task refers to it now.
+    /// By a container, an image mount, a service or a task, now.
     pub fn is_used(&self) -> bool {
         self.is_used
     }
@@ -63,8 +63,7 @@ impl Entry {
         &self.reasons
     }
 
-    /// Since when it is unneeded; `None` where something wants it now, or no
-    /// evidence is there.
+    /// Since when it is unneeded; `None` where it is wanted now, or nothing dates it.
     pub fn unneeded(&self) -> Option<Unneeded> {
         self.unneeded
     }
@@ -79,7 +78,7 @@ impl Entry {
     }
 }
 
-/// For every image of a host, what becomes of it and why.
+/// The decision about every image of a host.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     pub(crate) now: DateTime<Utc>,
@@ -89,7 +88,7 @@ pub struct Plan {
     pub(crate) limits: DiskLimits,
     /// Sorted by id.
     pub(crate) entries: Vec<Entry>,
-    /// Indices of the entries to remove, oldest unneeded first.
+    /// Indices of the entries to remove, in the order of [`Plan::removals`].
     pub(crate) order: Vec<usize>,
 }
 
@@ -103,17 +102,15 @@ impl Plan {
         &self.engine
     }
 
-    /// The disk as it was then.
+    /// At [`Plan::now`].
     pub fn disk(&self) -> &Observed<Disk> {
         &self.disk
     }
 
-    /// Whether the disk asks for space.
     pub fn pressure(&self) -> &Pressure {
         &self.pressure
     }
 
-    /// The thresholds that it was decided by.
     pub fn limits(&self) -> DiskLimits {
         self.limits
     }
@@ -123,17 +120,18 @@ impl Plan {
         &self.entries
     }
 
-    /// What this run removes, oldest unneeded first; what resisted before, last.
+    /// What this run removes: longest unneeded first, and last what the engine refused to
+    /// remove before.
     pub fn removals(&self) -> impl ExactSizeIterator<Item = &Entry> {
         self.order.iter().map(|&index| &self.entries[index])
     }
 
-    /// What removing all of these frees at least.
+    /// What removing all of [`Plan::removals`] frees at least.
     pub fn frees(&self) -> Bytes {
         self.removals().map(Entry::reclaimable).sum()
     }
 
-    /// What the disk asks for, where freeing so much is not enough.
+    /// What the disk needs, where `frees` is less.
     pub fn wants_more_than(&self, frees: Bytes) -> Option<Bytes> {
         let Pressure::Asked { wanted, .. } = self.pressure else {
             return None;
@@ -141,7 +139,6 @@ impl Plan {
         wanted.filter(|wanted| frees < *wanted)
     }
 
-    /// The entry of one image.
     pub fn entry(&self, id: &ImageId) -> Option<&Entry> {
         self.entries
             .binary_search_by(|entry| entry.image.id.cmp(id))
@@ -149,9 +146,8 @@ impl Plan {
             .map(|index| &self.entries[index])
     }
 
-    /// Every image that stays, counted once, under the first of its reasons, in
-    /// the order of [`KeepKind::ALL`]: how many, and their sizes together,
-    /// layers that they share counted for each.
+    /// How many images stay for each kind of reason, and the sum of their sizes. Each image
+    /// counts under its first reason; layers that images share count for each.
     pub fn kept(&self) -> [(KeepKind, usize, Bytes); KeepKind::ALL.len()] {
         KeepKind::ALL.map(|kind| {
             let first = |entry: &&Entry| entry.reasons.first().map(KeepReason::kind) == Some(kind);
@@ -161,7 +157,7 @@ impl Plan {
         })
     }
 
-    /// When the next image becomes a candidate by age alone, if one will.
+    /// When the next image becomes a candidate by age alone, if any does.
     pub fn next_ready(&self) -> Option<DateTime<Utc>> {
         let by_age = |entry: &Entry| -> Option<DateTime<Utc>> {
             let passes: Option<Vec<_>> = entry.reasons.iter().map(KeepReason::ready_at).collect();
@@ -174,8 +170,7 @@ impl Plan {
             .min()
     }
 
-    /// The same plan, removing only what `reviewed` names: a plan may only
-    /// ever be made smaller.
+    /// The same plan, removing only `these`: a plan may only become smaller.
     #[must_use]
     pub fn restricted_to(mut self, these: &BTreeSet<ImageId>, why: HeldBack) -> Self {
         for &index in &self.order {

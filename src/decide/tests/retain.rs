@@ -15,7 +15,7 @@ fn with_rule(more: &str) -> Policy {
 /// At which second after the last tag, of these, image 1 may go.
 fn goes_after(story: impl Fn() -> Story, host: &Inventory, policy: &Policy) -> Vec<i64> {
     let may_go = |second: &i64| {
-        let plan = story().look(100 + second, host).decide(policy, host);
+        let plan = story().survey(100 + second, host).decide(policy, host);
         plan.entry(&id(1)).unwrap().verdict() != Verdict::Keep
     };
     [9, 10, 20, 49, 50, 79, 80]
@@ -30,8 +30,8 @@ fn an_untagged_image_stays_for_the_age_of_a_rule_that_means_a_name_it_had() {
     let after = |name: &str, rule: &str| {
         let story = || {
             Story::begins()
-                .look(0, &inventory([tagged(1, name)]))
-                .look(100, &untagged)
+                .survey(0, &inventory([tagged(1, name)]))
+                .survey(100, &untagged)
         };
         goes_after(story, &untagged, &with_rule(rule))
     };
@@ -47,13 +47,13 @@ fn of_several_rules_the_longest_counts_and_it_is_named() {
     let other = "[[retain]]\nimages = [\"*:1\"]\nmin_age = \"80s\"\n";
     let story = || {
         Story::begins()
-            .look(0, &inventory([tagged(1, "app:1")]))
-            .look(100, &untagged)
+            .survey(0, &inventory([tagged(1, "app:1")]))
+            .survey(100, &untagged)
     };
     for rules in [format!("{RULE}{other}"), format!("{other}{RULE}")] {
         let policy = with_rule(&rules);
         assert_eq!(goes_after(story, &untagged, &policy), [80]);
-        let plan = story().look(110, &untagged).decide(&policy, &untagged);
+        let plan = story().survey(110, &untagged).decide(&policy, &untagged);
         let [reason] = plan.entry(&id(1)).unwrap().reasons() else {
             panic!("{plan:?}");
         };
@@ -68,18 +68,19 @@ fn of_several_rules_the_longest_counts_and_it_is_named() {
 #[test]
 fn what_was_pulled_by_digest_stays_for_the_age_that_its_repository_has() {
     let host = inventory([pinned(1, "r.example/app")]);
-    let story = || Story::begins().look(100, &host);
+    let story = || Story::begins().survey(100, &host);
     let after = |rule: &str| goes_after(story, &host, &with_rule(rule));
     assert_eq!(after(""), [20, 49, 50, 79, 80]);
     assert_eq!(after(RULE), [80]);
-    // A rule's minimum age holds for it, too: only the ledger tells it from a superseded one.
+    // A rule's minimum age counts for it, too: only the ledger distinguishes it from a
+    // superseded one.
     assert_eq!(
         after(&RULE.replace("digest_pinned = \"80s\"", "")),
         [50, 79, 80]
     );
     let keep = RULE.replace("\"80s\"", "\"keep\"");
     assert_eq!(after(&keep), [0; 0]);
-    let plan = story().look(500, &host).decide(&with_rule(&keep), &host);
+    let plan = story().survey(500, &host).decide(&with_rule(&keep), &host);
     let said = plan.entry(&id(1)).unwrap().reasons()[0].message();
     assert!(said.ends_with("([[retain]] of r.example/app:*)"), "{said}");
 }
@@ -89,9 +90,9 @@ fn rollbacks_are_counted_by_the_rule_of_their_tag() {
     let before = |name: &str| {
         let moved = inventory([image(1), tagged(2, name)]);
         let story = Story::begins()
-            .look(0, &inventory([tagged(1, name)]))
-            .look(100, &moved)
-            .look(1000, &moved);
+            .survey(0, &inventory([tagged(1, name)]))
+            .survey(100, &moved)
+            .survey(1000, &moved);
         let plan = story.decide(&with_rule(RULE), &moved);
         let reasons = plan.entry(&id(1)).unwrap().reasons().iter();
         reasons.map(KeepReason::message).collect::<Vec<_>>()
@@ -108,19 +109,19 @@ fn a_name_of_which_only_a_fingerprint_is_left_may_be_any_that_a_rule_means() {
     let untagged = inventory([image(1)]);
     let after = |name: &str, rule: &str| {
         let story = || {
-            let mut story = Story::begins().look(0, &inventory([tagged(1, name)]));
+            let mut story = Story::begins().survey(0, &inventory([tagged(1, name)]));
             story.ledger = story.ledger.without_names();
-            story.look(100, &untagged)
+            story.survey(100, &untagged)
         };
         let ledger = story().ledger;
         let had = ledger
             .sighting(&id(1))
             .map(|seen: &Sighting| seen.tags.len());
-        assert_eq!(had, Some(0), "its name has faded");
+        assert_eq!(had, Some(0), "only a fingerprint of its name is left");
         goes_after(story, &untagged, &with_rule(rule))
     };
     assert_eq!(after("app:1", RULE), [50, 79, 80]);
-    // Nobody can tell whether a pattern means it.
+    // Whether a pattern covers it is unknown.
     assert_eq!(after("db:2", RULE), [50, 79, 80]);
     let exact = "[[retain]]\nimages = [\"app:1\"]\nmin_age = \"50s\"";
     assert_eq!(after("db:2", exact), [10, 20, 49, 50, 79, 80]);

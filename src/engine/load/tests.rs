@@ -7,7 +7,7 @@ use super::*;
 use crate::engine::socket::Socket;
 use crate::testing::id;
 
-/// A loader of an engine that reads a whole body and answers so, and what it read.
+/// A loader of an engine that reads a whole body and gives this answer, and what it read.
 async fn loads(
     answer: &'static str,
     parts: Vec<Part>,

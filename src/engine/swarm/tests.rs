@@ -12,7 +12,7 @@ const SERVICE: &str = r#"[{"ID":"s1","Spec":{"Name":"web","TaskTemplate":{"Conta
     "PreviousSpec":{"Name":"web","TaskTemplate":{"ContainerSpec":{"Image":"app:1"}}},
     "UpdateStatus":{"State":"UPDATE"}}]"#;
 
-/// An image by its digest, which no engine that has it asks a registry for.
+/// An image by its digest: an engine that has it asks no registry.
 const PINNED: &str = "app:3@sha256:1";
 
 /// A task of the service, in a state, wanted in another, on a node.
@@ -124,7 +124,7 @@ fn an_update_goes_on_unless_all_that_is_left_of_it_is_given_up() {
         let found = under_way(update, std::slice::from_ref(&given_up)).unwrap();
         assert_eq!(found.1, "stuck", "{update}");
         assert!(found.0.contains("no node"), "{}", found.0);
-        // It was given a node, and the node is not fit any more.
+        // It has a node that is no longer fit.
         let here = task("pending", "running", "n", error);
         assert_eq!(is(under_way(update, &[here])), "stuck", "{update}");
         for (n, state) in STATES.iter().enumerate() {
@@ -201,8 +201,8 @@ fn what_is_kept_of_the_tasks_of_a_service_does_not_grow_with_their_number() {
             weight += kept.weight();
             images.push(match kept.what {
                 OfTask::Image(image) => image,
-                OfTask::Way(way) => {
-                    assert_eq!(way, Way::Moves);
+                OfTask::Stage(one) => {
+                    assert_eq!(one, Stage::Moves);
                     continue;
                 }
             });

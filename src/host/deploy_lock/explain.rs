@@ -1,11 +1,11 @@
-//! Errors of the system in words.
+//! System errors in words.
 
 use std::io;
 
 use nix::errno::Errno;
 use nix::unistd::geteuid;
 
-/// Its name, its words, and the way out.
+/// Its name, its text, and what to do.
 pub(super) fn explain(error: &io::Error) -> String {
     let Some(number) = error.raw_os_error() else {
         return error.to_string();
@@ -19,7 +19,7 @@ pub(super) fn explain(error: &io::Error) -> String {
     format!("{errno}{help}")
 }
 
-/// The way out for a user who lacks a permission. In a unit, root may lack one, too.
+/// For a missing permission. In a unit, root may lack one, too.
 fn help(root: bool) -> &'static str {
     if root {
         ": give CAP_DAC_READ_SEARCH (systemctl edit secateur: CapabilityBoundingSet=CAP_DAC_READ_SEARCH), or let this user read the file and its folder"

@@ -1,5 +1,5 @@
-//! Takes the locks of a file of somebody else, without following, creating,
-//! writing or waiting for anything.
+//! Takes the locks on somebody else's file, without following a link, creating, writing or
+//! waiting.
 
 use std::fs::{self, File, Metadata, TryLockError};
 use std::io;
@@ -16,7 +16,7 @@ use crate::host::lock_holder;
 use crate::host::signals::Unstopped;
 use crate::model::conditions::LockState;
 
-/// Whether the lock is free: it is taken for a moment.
+/// Takes the lock for a moment to see whether it is free.
 pub(super) fn state_of(path: &Path) -> LockState {
     let _unstopped = Unstopped::new();
     match take(path, Access::Read) {
@@ -25,14 +25,13 @@ pub(super) fn state_of(path: &Path) -> LockState {
     }
 }
 
-/// The process that holds the lock of this file, where the system tells. It reads what
-/// every process has open, so no lock may be held meanwhile.
+/// The process that holds the lock on this file, where the system knows it. It reads the open
+/// files of every process, so no lock should be held meanwhile.
 pub fn holder(path: &Path) -> Option<String> {
     lock_holder::of(&fs::symlink_metadata(path).ok()?)
 }
 
-/// Takes the lock, if it is free at this moment. Else says what is in the way;
-/// never [`LockState::Free`].
+/// Takes the lock, if it is free at this moment. The error is never [`LockState::Free`].
 pub(super) fn take(path: &Path, access: Access) -> Result<LockFile, LockState> {
     take_watched(path, access, || ())
 }
@@ -48,7 +47,8 @@ fn take_watched(
         let (lock, access) = open(path, access)?;
         let taken = try_both(&lock, access);
         before_check();
-        // Also of a lock that is held: the next deploy will lock another file.
+        // Also checked for a held lock: if the file was replaced, the next deploy locks another
+        // one.
         if lock.is_at(path).map_err(|error| cannot_tell(&error))? {
             return taken.map(|()| lock);
         }
@@ -58,9 +58,9 @@ fn take_watched(
     )))
 }
 
-/// Opens the file, with no lock as yet, and says with which access.
+/// Opens the file, and tells with which access.
 fn open(path: &Path, access: Access) -> Result<(LockFile, Access), LockState> {
-    // Before opening: to open a device can be an act (a watchdog starts, a tape
+    // Before opening, because that can do something to a device (a watchdog starts, a tape
     // rewinds), and a FIFO without a writer would wait.
     must_be_plain(&fs::symlink_metadata(path).map_err(|error| cannot_open(&error))?)?;
     let (opened, access) = match LockFile::open(path, access) {
@@ -96,13 +96,13 @@ fn must_be_plain(meta: &Metadata) -> Result<(), LockState> {
 }
 
 fn try_both(LockFile { file, .. }: &LockFile, access: Access) -> Result<(), LockState> {
-    // Whose it is takes long to find out: see [`holder`].
+    // The holder takes long to find: see [`holder`].
     let held = || LockState::Held {
         holder: None,
         since: None,
     };
-    // Exclusive, for a shared lock is granted beside another shared one. The
-    // standard library's try_lock is flock(2) with LOCK_EX | LOCK_NB.
+    // Exclusive, because a shared lock is granted beside another shared one. The standard
+    // library's try_lock is flock(2) with LOCK_EX | LOCK_NB.
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Err(held()),

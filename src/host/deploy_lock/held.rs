@@ -10,16 +10,16 @@ use crate::host::deploy_lock::pattern::expand;
 use crate::host::deploy_lock::read::read;
 use crate::host::file_id::FileId;
 use crate::host::lock_file::{Access, LockFile};
-use crate::model::conditions::{LockKind, LockSight, LockState};
+use crate::model::conditions::{LockKind, LockReading, LockState};
 
-/// All deploy locks, held. Dropping it, or dying, releases them.
+/// All deploy locks, held. They are released when this is dropped or the process dies.
 ///
-/// Of each file of kind flock we hold the `flock(2)` lock, and an `fcntl(2)` write lock
-/// where we may open the file for writing. Where we may only read it, a lock by fcntl is
-/// noticed when ours is taken, but none is kept out afterwards.
+/// Of each file of kind flock we hold the `flock(2)` lock, and an `fcntl(2)` write lock if we
+/// may open the file for writing. If we may only read it, an fcntl lock is noticed when ours is
+/// taken, but cannot be prevented afterwards.
 ///
-/// While this lives, [`read`] would find our own locks held by somebody: ask
-/// [`HeldLocks::not_held`].
+/// While this lives, [`read`] would report our own locks as held by somebody: use
+/// [`HeldLocks::not_held`] instead.
 #[derive(Debug)]
 pub struct HeldLocks {
     locks: Vec<Watched>,
@@ -34,13 +34,13 @@ struct Watched {
     held: Vec<(PathBuf, FileId)>,
 }
 
-/// Takes all these locks (patterns as for [`read`]) or none, without waiting. A
-/// lock of kind exists is not taken, but must be absent.
+/// Takes all these locks (patterns as for [`read`]) or none, without waiting. A lock of kind
+/// exists is not taken, but must be absent.
 ///
 /// # Errors
 ///
-/// Everything that is in the way, not just the first: held, or cannot be told.
-pub fn hold(locks: &[(PathBuf, LockKind)]) -> Result<HeldLocks, Vec<LockSight>> {
+/// All locks that are held or whose state is unknown, not just the first.
+pub fn hold(locks: &[(PathBuf, LockKind)]) -> Result<HeldLocks, Vec<LockReading>> {
     let mut watched = Vec::new();
     let mut taken: Vec<LockFile> = Vec::new();
     let mut in_the_way = Vec::new();
@@ -52,8 +52,8 @@ pub fn hold(locks: &[(PathBuf, LockKind)]) -> Result<HeldLocks, Vec<LockSight>> 
                 Err(why) => in_the_way.push(cannot_tell(pattern, why)),
                 Ok(paths) => {
                     for path in paths {
-                        // Two patterns, or /run and /var/run, may lead to one file: we
-                        // would be in our own way.
+                        // Two patterns, or /run and /var/run, may lead to one file: its lock is
+                        // ours already.
                         if let Some(id) = already_ours(&path, &taken) {
                             held.push((path, id));
                             continue;
@@ -63,7 +63,7 @@ pub fn hold(locks: &[(PathBuf, LockKind)]) -> Result<HeldLocks, Vec<LockSight>> 
                                 held.push((path, file.id()));
                                 taken.push(file);
                             }
-                            Err(state) => in_the_way.push(LockSight {
+                            Err(state) => in_the_way.push(LockReading {
                                 path,
                                 kind: *kind,
                                 state,
@@ -96,26 +96,24 @@ fn already_ours(path: &Path, taken: &[LockFile]) -> Option<FileId> {
 }
 
 impl HeldLocks {
-    /// Whether there was no lock to hold.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.locks.is_empty()
     }
 
-    /// What we no longer hold, or never held. Ask before each removal:
+    /// Locks that we no longer hold, or never held. Ask before each removal:
     ///
-    /// - a file that was unlinked, or replaced: the next deploy locks another file than
-    ///   ours;
-    /// - a file that is new, which only a deploy would have made;
+    /// - a file that was unlinked or replaced: the next deploy locks another file than ours;
+    /// - a new file, which only a deploy would have made;
     /// - a lock of kind exists that is there now.
     #[must_use]
-    pub fn not_held(&self) -> Vec<LockSight> {
+    pub fn not_held(&self) -> Vec<LockReading> {
         self.locks.iter().flat_map(Watched::not_held).collect()
     }
 }
 
 impl Watched {
-    fn not_held(&self) -> Vec<LockSight> {
+    fn not_held(&self) -> Vec<LockReading> {
         match self.kind {
             LockKind::Exists => read(&self.pattern, self.kind)
                 .into_iter()
@@ -125,8 +123,8 @@ impl Watched {
         }
     }
 
-    fn files_not_held(&self) -> Vec<LockSight> {
-        let mut gone: Vec<LockSight> = self
+    fn files_not_held(&self) -> Vec<LockReading> {
+        let mut gone: Vec<LockReading> = self
             .held
             .iter()
             .filter_map(|(path, id)| {
@@ -154,15 +152,15 @@ impl Watched {
     }
 }
 
-fn is_in_the_way(sight: &LockSight) -> bool {
-    match sight.state {
+fn is_in_the_way(reading: &LockReading) -> bool {
+    match reading.state {
         LockState::Absent | LockState::Free => false,
         LockState::Held { .. } | LockState::CannotTell(_) => true,
     }
 }
 
-fn cannot_tell(path: &Path, why: impl Into<String>) -> LockSight {
-    LockSight {
+fn cannot_tell(path: &Path, why: impl Into<String>) -> LockReading {
+    LockReading {
         path: path.to_owned(),
         kind: LockKind::Flock,
         state: LockState::CannotTell(why.into()),
@@ -211,7 +209,7 @@ mod tests {
             Flock::lock(file, FlockArg::LockExclusiveNonblock).is_ok()
         }
 
-        /// The old file stays open in the hold, so its number is not reused.
+        /// The old file stays open in `HeldLocks`, so its number is not reused.
         fn replace(&self, name: &str) {
             fs::remove_file(self.path(name)).unwrap();
             fs::write(self.path(name), "").unwrap();
@@ -221,12 +219,12 @@ mod tests {
     fn not_held(held: &HeldLocks) -> Vec<PathBuf> {
         held.not_held()
             .into_iter()
-            .map(|sight| sight.path)
+            .map(|reading| reading.path)
             .collect()
     }
 
     #[test]
-    fn all_locks_are_held_until_the_hold_is_dropped() {
+    fn all_locks_are_held_until_they_are_dropped() {
         let scene = Scene::new(&["a.lock", "b-1", "b-2"]);
         let locks = [scene.flock("a.lock"), scene.flock("b-*"), scene.exists("c")];
         let held = hold(&locks).unwrap();
@@ -255,7 +253,7 @@ mod tests {
             scene.exists("c"),
         ];
         let in_the_way = hold(&locks).unwrap_err();
-        let paths: Vec<_> = in_the_way.into_iter().map(|sight| sight.path).collect();
+        let paths: Vec<_> = in_the_way.into_iter().map(|reading| reading.path).collect();
         assert_eq!(paths, [scene.path("b.lock"), scene.path("c")]);
         assert!(scene.is_free("a.lock"));
     }

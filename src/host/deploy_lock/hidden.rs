@@ -1,12 +1,11 @@
-//! Tells an empty folder from one that our service's own restrictions hide: a lock in the
-//! latter would read as absent. It knows what systemd mounts over `/tmp` and the homes,
-//! and does not notice other sandboxes.
+//! Distinguishes an empty folder from one that our service's own restrictions hide: a lock in
+//! the latter would read as absent. It knows what systemd mounts over `/tmp` and the homes, and
+//! does not notice other sandboxes.
 
 use std::fs;
 use std::path::Path;
 
-/// The setting of our service that hides this path, in words fit to print, with the way
-/// out.
+/// The setting of our service that hides this path and what to do, fit to print.
 pub(super) fn hides(path: &Path) -> Option<String> {
     let folder = path.ancestors().skip(1).find(|folder| folder.exists())?;
     let folder = fs::canonicalize(folder).ok()?;
@@ -20,14 +19,13 @@ pub(super) fn hides(path: &Path) -> Option<String> {
     ))
 }
 
-/// `is_empty` is asked for a home in memory: one that the host itself has there would
-/// hold somebody's folder.
+/// `is_empty` is asked about a home in memory: the host's own would hold somebody's folder.
 fn setting_that_hides(
     mounts: &str,
     folder: &Path,
     is_empty: impl Fn(&Path) -> bool,
 ) -> Option<&'static str> {
-    // The last one of those with the longest path covers the others.
+    // Of the mounts with the longest path, the last one covers the others.
     let mount = mounts
         .lines()
         .filter_map(Mount::read)
@@ -75,7 +73,7 @@ impl<'a> Mount<'a> {
 mod tests {
     use super::*;
 
-    /// As a service of Debian 12 sees its mounts (systemd 252), but for the long options.
+    /// As a service of Debian 12 sees its mounts (systemd 252), without the long options.
     const MOUNTS: &str = "\
 965 964 0:93 / / ro,relatime master:16 - ext4 /dev/vda rw
 966 965 0:95 / /tmp ro,nosuid,nodev master:17 - tmpfs tmpfs rw,size=2468244k

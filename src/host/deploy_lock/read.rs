@@ -1,4 +1,4 @@
-//! Who holds a deploy lock.
+//! Reads the state of a deploy lock.
 
 use std::fs;
 use std::io;
@@ -10,25 +10,23 @@ use crate::host::deploy_lock::explain::explain;
 use crate::host::deploy_lock::pattern::expand;
 use crate::host::deploy_lock::{flock, hidden};
 use crate::host::file_date::modified;
-use crate::model::conditions::{LockKind, LockSight, LockState};
+use crate::model::conditions::{LockKind, LockReading, LockState};
 
-/// The states of one deploy lock of the policy. `pattern` is an absolute path; its last
-/// part may hold `*`, for any characters (a dot in front included).
+/// The states of one deploy lock of the policy. `pattern` is an absolute path; its last part
+/// may hold `*`, for any characters (a dot in front included).
 ///
-/// One sight for each path that matches, sorted; if none does, one
-/// [`LockState::Absent`] under the pattern itself. What cannot be read is
-/// [`LockState::CannotTell`] with the reason and the way out; so is what our own
-/// service's restrictions hide from us (`PrivateTmp=`).
+/// One reading for each path that matches, sorted; if none does, one [`LockState::Absent`]
+/// under the pattern itself. What cannot be read is [`LockState::CannotTell`] with the reason
+/// and what to do; so is what our own service's restrictions hide from us (`PrivateTmp=`).
 ///
-/// For [`LockKind::Exists`], `since` is the earlier of the path's birth and its last
-/// change; a tool that writes to its lock keeps moving the last change. For
-/// [`LockKind::Flock`] it is `None`: the kernel does not keep when a lock was taken, the
-/// file may be years older than the lock, and its holder may be a service that has run
-/// for months. Whoever wants
-/// to know must remember in how many surveys on end it was held.
+/// For [`LockKind::Exists`], `since` is the earlier of the path's birth and its last change; a
+/// tool that writes to its lock keeps moving the last change. For [`LockKind::Flock`] it is
+/// `None`: the kernel does not keep when a lock was taken, the file may be years older than the
+/// lock, and its holder may be a service that has run for months. The ledger remembers since
+/// which survey a lock was held.
 #[must_use]
-pub fn read(pattern: &Path, kind: LockKind) -> Vec<LockSight> {
-    let sight = |path: &Path, state| LockSight {
+pub fn read(pattern: &Path, kind: LockKind) -> Vec<LockReading> {
+    let reading = |path: &Path, state| LockReading {
         path: path.to_owned(),
         kind,
         state: match state {
@@ -38,8 +36,8 @@ pub fn read(pattern: &Path, kind: LockKind) -> Vec<LockSight> {
         },
     };
     match expand(pattern) {
-        Err(why) => vec![sight(pattern, LockState::CannotTell(why))],
-        Ok(paths) if paths.is_empty() => vec![sight(pattern, LockState::Absent)],
+        Err(why) => vec![reading(pattern, LockState::CannotTell(why))],
+        Ok(paths) if paths.is_empty() => vec![reading(pattern, LockState::Absent)],
         Ok(paths) => paths
             .iter()
             .map(|path| {
@@ -47,14 +45,13 @@ pub fn read(pattern: &Path, kind: LockKind) -> Vec<LockSight> {
                     LockKind::Exists => existing(path),
                     LockKind::Flock => flock::state_of(path),
                 };
-                sight(path, state)
+                reading(path, state)
             })
             .collect(),
     }
 }
 
-/// For [`LockKind::Exists`]: anything of that name is a lock, also a link that leads
-/// nowhere.
+/// For [`LockKind::Exists`]: anything of that name is a lock, also a link that leads nowhere.
 fn existing(path: &Path) -> LockState {
     match fs::symlink_metadata(path) {
         Ok(meta) => {

@@ -1,5 +1,5 @@
-//! Appends whole lines to a file and makes them last. It never rewrites or shortens what
-//! is there.
+//! Appends whole lines to a file and makes them durable. It never rewrites or shortens the
+//! file.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -41,7 +41,7 @@ impl Appender {
             .open(path)
             .map_err(FileError::io("open", path))?;
         let torn = ends_inside_a_line(&file).map_err(FileError::io("read", path))?;
-        // The file may be new, and its name must outlive a power cut as well.
+        // The file may be new, and its name must survive a power cut, too.
         sync_folder(folder_of(path))?;
         Ok(Appender {
             path: path.to_owned(),
@@ -50,13 +50,13 @@ impl Appender {
         })
     }
 
-    /// Writes whole lines, in one call to the kernel where the disk has room. They outlive
-    /// our death at once, and a power cut after [`Appender::sync`].
+    /// Writes whole lines, in one call to the kernel if the disk has room. They survive our
+    /// death at once, and a power cut after [`Appender::sync`].
     ///
     /// # Errors
     ///
-    /// [`FileError::Io`], also for bytes that do not end in a newline. A part may have
-    /// been written; the next append begins a line of its own all the same.
+    /// [`FileError::Io`], also for bytes that do not end in a newline. A part may have been
+    /// written; the next append begins on a new line all the same.
     pub fn append(&mut self, lines: &[u8]) -> Result<(), FileError> {
         if lines.last() != Some(&b'\n') {
             let why = "found a record that does not end in a newline, wanted whole lines";
@@ -68,12 +68,12 @@ impl Appender {
         self.write(lines)
     }
 
-    /// Makes all that was appended outlive a power cut (fdatasync(2)).
+    /// Makes everything appended so far survive a power cut (fdatasync(2)).
     ///
     /// # Errors
     ///
-    /// [`FileError::Io`]: what was appended since the last success may be lost,
-    /// even if a later call succeeds.
+    /// [`FileError::Io`]: lines appended since the last success may be lost, even if a later
+    /// call succeeds.
     pub fn sync(&self) -> Result<(), FileError> {
         self.file
             .sync_data()

@@ -12,12 +12,12 @@ use crate::host::files::error::FileError;
 use crate::host::files::folder::{folder_of, sync_folder};
 use crate::host::files::write::TEMPORARY;
 
-/// How many corrupt files of one name are kept aside.
+/// Corrupt files of one name that are kept.
 pub(super) const QUARANTINE_LIMIT: u32 = 9;
 
-/// Moves a file that makes no sense to `NAME.corrupt-1` or the next free number, and
-/// returns that path. After nine, the ninth is replaced: the first ones show how it
-/// began, and the disk must not fill up.
+/// Moves a file that makes no sense to `NAME.corrupt-1` or the next free number, and returns
+/// that path. After nine, the ninth is replaced: the first ones show how it began, and the disk
+/// must not fill up.
 ///
 /// # Errors
 ///
@@ -47,8 +47,8 @@ pub fn quarantine(path: &Path) -> Result<PathBuf, FileError> {
 /// [`FileError::Io`]. A kill can leave a temporary name of the file, see [`crate::host::run_lock::RunLock::remove_leftovers`].
 pub fn keep_as(path: &Path, other: &Path) -> Result<(), FileError> {
     let folder = folder_of(other);
-    // A run that was cut off may have come this far. To rename one name of a file to
-    // another of it does nothing, and would leave the temporary one.
+    // A run that was cut off may have come this far. Renaming one name of a file to another
+    // name of it does nothing, and would leave the temporary name.
     let file = |path| fs::metadata(path).ok().map(|meta| FileId::of(&meta));
     if file(path).is_some_and(|it| file(other) == Some(it)) {
         return sync_folder(folder);

@@ -1,5 +1,5 @@
-//! Writes a file piece by piece under a temporary name, for a name that is known only at
-//! the end. Somebody else sees that there is one writer at a time.
+//! Writes a file piece by piece under a temporary name, when its name is known only at the end.
+//! The caller makes sure that there is one writer at a time.
 
 use std::fs::{DirBuilder, Permissions};
 use std::io::{self, Write};
@@ -12,7 +12,7 @@ use crate::host::files::error::FileError;
 use crate::host::files::folder::{folder_of, sync_folder};
 use crate::host::files::write::TEMPORARY;
 
-/// A file without its name. If it is dropped, it is gone; a kill leaves it, see
+/// A file without its name. Dropping it removes it; a kill leaves it, see
 /// [`crate::host::run_lock::RunLock::remove_leftovers`].
 #[derive(Debug)]
 pub struct Draft {
@@ -41,12 +41,12 @@ impl Draft {
         })
     }
 
-    /// Makes its bytes outlive a power cut, then gives it its name, in place of a file that
-    /// has it. The name outlives a power cut after [`flush`] of the folder.
+    /// Makes its bytes durable, then gives it its name, in place of a file that has it. The
+    /// name survives a power cut after [`flush`] of the folder.
     ///
     /// # Errors
     ///
-    /// [`FileError::Io`]; then nothing of it is left.
+    /// [`FileError::Io`]; then the file is removed.
     pub fn name(self, name: &str) -> Result<(), FileError> {
         let path = self.folder.join(name);
         let file = self.file.as_file();
@@ -73,7 +73,7 @@ pub fn unwritten(folder: &Path, error: io::Error) -> FileError {
     FileError::io("write a file in", folder)(error)
 }
 
-/// Makes names in the folder outlive a power cut.
+/// Makes names in the folder survive a power cut.
 ///
 /// # Errors
 ///
@@ -82,8 +82,7 @@ pub fn flush(folder: &Path) -> Result<(), FileError> {
     sync_folder(folder)
 }
 
-/// Makes the folder (mode 0755) and its parents, where they are missing, and makes them
-/// outlive a power cut.
+/// Makes the folder (mode 0755) and its parents if they are missing, durably.
 ///
 /// # Errors
 ///
@@ -97,7 +96,7 @@ pub fn make_folder(folder: &Path) -> Result<(), FileError> {
     sync_folder(folder_of(folder))
 }
 
-/// Removes a file of ours, or says that it was not there.
+/// Removes a file of ours; `false` if it was not there.
 ///
 /// # Errors
 ///

@@ -1,20 +1,18 @@
-//! Errors about files.
-
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::exit::Exit;
+use crate::exit::{Exit, Fault};
 use crate::model::text::quoted;
 
-/// `Display` has everything, with the way out; there is no `source()` to print.
+/// `Display` tells everything and what to do; there is no `source()` to print.
 #[derive(Debug)]
 pub enum FileError {
     /// Somebody else could have written the file, or could replace it (exit code 77).
     Untrusted {
         /// The file, or a folder or link on the way.
         path: PathBuf,
-        /// Found, wanted, and the way out.
+        /// What was found, what is wanted, and what to do.
         why: String,
     },
     /// The file cannot be read or written (exit code 74). One that must exist and does
@@ -39,7 +37,7 @@ impl FileError {
         }
     }
 
-    /// For a file that the system would read or write, but that is not what we want.
+    /// For a file that the system would read or write, but that is not what is wanted.
     pub(super) fn unfit(doing: &'static str, path: &Path, why: impl Into<String>) -> FileError {
         let source = io::Error::new(io::ErrorKind::InvalidInput, why.into());
         FileError::io(doing, path)(source)
@@ -52,7 +50,6 @@ impl FileError {
         }
     }
 
-    /// Makes `None` of a file that is not there.
     pub(super) fn none_if_missing<T>(result: Result<T, FileError>) -> Result<Option<T>, FileError> {
         match result {
             Err(error) if error.is_not_found() => Ok(None),
@@ -66,8 +63,8 @@ impl FileError {
         matches!(self, FileError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
     }
 
-    /// 77 where a permission is missing or others have one too many; else
-    /// `otherwise`, which depends on whose file it is.
+    /// 77 where a permission is missing or others have one too many; else `otherwise`, which
+    /// depends on whose file it is.
     #[must_use]
     pub fn exit(&self, otherwise: Exit) -> Exit {
         match self {
@@ -102,6 +99,13 @@ impl fmt::Display for FileError {
 }
 
 impl std::error::Error for FileError {}
+
+/// For a file of the state folder, or one that secateur writes.
+impl From<FileError> for Fault {
+    fn from(error: FileError) -> Self {
+        Self::new(error.exit(Exit::State), error.to_string())
+    }
+}
 
 #[cfg(test)]
 mod tests {

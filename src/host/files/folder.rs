@@ -1,6 +1,5 @@
-//! Opens a folder that need not be ours alone, without being led into a folder of
-//! somebody else: each link on the way must belong to root, to us, or to the owner of the
-//! folder at its end.
+//! Opens a folder that need not be ours alone, without being led into somebody else's: each
+//! link on the way must belong to root, to us, or to the owner of the folder at its end.
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
@@ -23,7 +22,7 @@ pub(in crate::host) struct Link {
     pub owner: u32,
 }
 
-/// An open folder (`O_PATH`): it stays the same folder, whatever becomes of its name.
+/// An open folder (`O_PATH`): it stays the same folder, whatever happens to its name.
 pub(super) struct Folder {
     pub fd: OwnedFd,
     pub stat: FileStat,
@@ -68,8 +67,8 @@ pub(in crate::host) fn link_of_others(path: &Path) -> Option<Link> {
     links.into_iter().find(|link| !ours.contains(&link.owner))
 }
 
-/// Opens each folder of the path in the one before, from the root: nobody can put a link
-/// in the place of a folder that was passed.
+/// Opens each folder of the path relative to the one before, from the root, so that nobody can
+/// replace a folder on the way with a link.
 fn walk(path: &Path, links: &mut Vec<Link>) -> Result<OwnedFd, FileError> {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let root = || open("/", flags, Mode::empty()).map_err(FileError::io("open", Path::new("/")));
@@ -111,7 +110,7 @@ fn walk(path: &Path, links: &mut Vec<Link>) -> Result<OwnedFd, FileError> {
     Ok(at)
 }
 
-/// Makes a rename or a new name in the folder outlive a power cut.
+/// Makes a rename or a new name in the folder survive a power cut.
 pub(super) fn sync_folder(folder: &Path) -> Result<(), FileError> {
     File::open(folder)
         .and_then(|folder| folder.sync_all())

@@ -1,16 +1,14 @@
-//! Kinds of files, in words.
-
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 
 use nix::libc;
 
-/// What a file is, in words.
+/// The type of a file in words.
 pub(in crate::host) fn type_name(meta: &Metadata) -> &'static str {
     type_name_of(meta.mode())
 }
 
-/// The same, from a mode (`st_mode`).
+/// As [`type_name`], from a mode (`st_mode`).
 pub(super) fn type_name_of(mode: u32) -> &'static str {
     match mode & libc::S_IFMT {
         libc::S_IFREG => "a plain file",

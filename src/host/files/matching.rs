@@ -1,4 +1,4 @@
-//! Which files a path stands for whose last part may hold `*`.
+//! Lists the files that match a path whose last part may hold `*`.
 
 use std::fs;
 use std::io;
@@ -9,14 +9,13 @@ use wildmatch::WildMatchPattern;
 use crate::host::files::error::FileError;
 use crate::host::files::trust::{Wanted, check};
 
-/// The paths that match, in the order of their names; none where the folder is missing.
-/// As in a shell, `*` does not stand for the dot that begins a name: an editor's copies
-/// begin so.
+/// The paths that match, in the order of their names; none if the folder is missing. As in a
+/// shell, `*` does not match the dot that begins a name, as an editor's copies have.
 ///
 /// # Errors
 ///
-/// [`FileError::Untrusted`] where others could put files into the folder;
-/// [`FileError::Io`], also for more than `most` matches.
+/// [`FileError::Untrusted`] where others could put files into the folder; [`FileError::Io`],
+/// also for more than `most` matches.
 pub fn matching(pattern: &Path, most: usize) -> Result<Vec<PathBuf>, FileError> {
     let (Some(folder), Some(last)) = (pattern.parent(), pattern.file_name()) else {
         return Err(FileError::unfit("read", pattern, "it names no file"));
@@ -37,14 +36,14 @@ pub fn matching(pattern: &Path, most: usize) -> Result<Vec<PathBuf>, FileError> 
     })
 }
 
-/// Why the paths that match cannot be told.
+/// Why the matching paths cannot be listed.
 pub(in crate::host) enum Unlisted {
     Io(io::Error),
     TooMany,
 }
 
-/// The paths in a folder whose names match `last`, in order, of those that may. Bytes that
-/// are no UTF-8 become U+FFFD, which `*` matches: such a name may match too often, and never
+/// The paths in a folder whose names match `last` and for which `may` is true, in order. Bytes
+/// that are no UTF-8 become U+FFFD, which `*` matches: such a name may match too often, never
 /// too seldom.
 pub(in crate::host) fn listed(
     folder: &Path,

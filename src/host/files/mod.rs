@@ -1,8 +1,6 @@
-//! Reads and writes our own state, and reads files that command trust (the policy). A
-//! crash leaves the old file or the new one, never a part. A trusted file is one that
-//! nobody but root and we could have written (`trust`).
-//!
-//! What the files mean is decided elsewhere, and files of others are never changed.
+//! Reads and writes our own state, and reads files that must be trusted (the policy). A crash
+//! leaves the old file or the new one, never a part. A trusted file is one that nobody but root
+//! and we could have written (`trust`). Files of others are never changed.
 
 mod append;
 mod aside;
@@ -28,7 +26,7 @@ pub use plain::{open_untrusted, read_named, read_untrusted};
 pub use state_dir::StateDir;
 pub use trust::{Wanted, check};
 pub use trusted::{read_trusted, read_trusted_end, read_trusted_through_links};
-pub use write::{write_atomic, write_for_all};
+pub use write::{write_atomic, write_atomic_by, write_for_all};
 
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! Reads a file in a user's folder with no more rights than that user has.
+//! Reads a file in a user's folder with only the rights of that user.
 
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
@@ -24,10 +24,10 @@ pub struct OfOther {
     pub owner: u32,
 }
 
-/// Reads a file in a user's folder. Root does so on that user's behalf: the file must be
-/// that user's, too, no link, and not writable by others, or root would lend its rights
-/// or use another user's. In root's own folder links of root are followed, and without
-/// root all are. `None` if the file is not there.
+/// Reads a file in a user's folder. Root reads it on that user's behalf: the file must belong
+/// to that user, too, be no link, and not be writable by others, or root would lend its rights
+/// or use another user's. In root's own folder links of root are followed, and without root all
+/// are. `None` if the file is not there.
 ///
 /// # Errors
 ///

@@ -1,5 +1,5 @@
-//! Reads files that others may have written: it opens plain files only, waits for
-//! nobody, and reads no more than it was told.
+//! Reads files that others may have written: only plain files, without waiting, and no more
+//! than a limit.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Read;
@@ -14,13 +14,13 @@ use crate::host::files::kind::type_name;
 /// Opening a FIFO waits for its writer; opening a terminal may make it ours.
 pub(super) const NEVER_WAITING: libc::c_int = libc::O_NONBLOCK | libc::O_NOCTTY;
 
-/// Reads a file that nothing is decided by, such as the last run's metrics. `None` if it is
+/// Reads a file on which no decision depends, such as the last run's metrics. `None` if it is
 /// not there.
 ///
 /// # Errors
 ///
-/// [`FileError::Io`], also if it is no plain file (a symbolic link is none) or
-/// longer than `max_bytes`.
+/// [`FileError::Io`], also if it is no plain file (a symbolic link is none) or longer than
+/// `max_bytes`.
 pub fn read_untrusted(path: &Path, max_bytes: u64) -> Result<Option<Vec<u8>>, FileError> {
     FileError::none_if_missing(read_plain(path, libc::O_NOFOLLOW, max_bytes))
 }
@@ -56,7 +56,7 @@ fn open_plain(path: &Path, flags: libc::c_int) -> Result<(File, fs::Metadata), F
     } else {
         fs::symlink_metadata(path)
     };
-    // Before opening: that can do something to a device (a watchdog starts, a tape
+    // Before opening, because that can do something to a device (a watchdog starts, a tape
     // rewinds).
     let before = meta.map_err(FileError::io("open", path))?;
     must_be_plain(path, &before)?;

@@ -1,5 +1,3 @@
-//! The folder of our own state.
-
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
@@ -8,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::host::files::error::FileError;
 use crate::host::files::trust::{Wanted, check};
 
-/// The folder of our own state, trusted.
+/// The trusted folder of our own state.
 #[derive(Debug, Clone)]
 pub struct StateDir {
     path: PathBuf,
@@ -58,8 +56,7 @@ impl StateDir {
         self.path.join(name)
     }
 
-    /// The names of all files, in order, but for those that are no UTF-8: these are not
-    /// ours.
+    /// The names of all files, in order, except those that are no UTF-8: these are not ours.
     pub fn names(&self) -> Result<Vec<String>, FileError> {
         let read = || -> io::Result<Vec<String>> {
             let mut names = Vec::new();

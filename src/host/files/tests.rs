@@ -78,7 +78,7 @@ fn a_file_is_kept_under_another_name_in_place_of_what_had_it() {
     for generation in [b"one", b"two"] {
         write_atomic(&path, generation).unwrap();
         keep_as(&path, &other).unwrap();
-        // Once more, as after a run that was cut off then.
+        // Again, as after a run that was cut off there.
         keep_as(&path, &other).unwrap();
         assert_eq!(fs::read(&path).unwrap(), generation);
         assert_eq!(fs::read(&other).unwrap(), generation);

@@ -1,5 +1,5 @@
-//! Decides whether a path is trusted: nobody but root and we can change what it holds or
-//! where it leads. Owners and modes are never repaired.
+//! Decides whether a path is trusted: nobody but root and we can change its content or where it
+//! leads. Owners and modes are never repaired.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -35,7 +35,7 @@ pub enum Wanted {
 ///
 /// Every folder and link on the way, and the end, must belong to root or to the effective
 /// user and must not be writable by group or others. One exception: a folder on the way
-/// that has the sticky bit, such as `/tmp`, may be writable by all, for nobody can move or
+/// that has the sticky bit, such as `/tmp`, may be writable by all, because nobody can move or
 /// replace there what we or root own.
 ///
 /// Access control lists need no check of their own: their mask shows as the group's bits.
@@ -114,8 +114,8 @@ fn stat(path: &Path) -> Result<Metadata, FileError> {
     fs::symlink_metadata(path).map_err(FileError::io("look at", path))
 }
 
-/// `ours_to_mend`: the end of the way, in a folder where nobody else could have put it.
-/// Then only its owner or mode is wrong, and a command mends that.
+/// `ours_to_mend`: it is the end of the way, in a folder where nobody else could have put it.
+/// Then only its owner or mode is wrong, and a command repairs that.
 fn trust_on_the_way(
     path: &Path,
     meta: &Metadata,
@@ -142,7 +142,7 @@ fn trust_on_the_way(
         ),
     };
     let mendable = match wanted {
-        // It may be somebody's home: to change its owner does more harm than good.
+        // It may be somebody's home: changing its owner does more harm than good.
         Wanted::Folder => meta.uid() == we,
         Wanted::File | Wanted::FileOrLink => !meta.is_dir(),
     };
@@ -156,8 +156,8 @@ fn trust_on_the_way(
     Err(FileError::untrusted(path, format!("{found}: {way_out}")))
 }
 
-/// The way out where a command would do harm: a folder on the way may be somebody's home
-/// or a team's, and a file in a folder that others may write to may be theirs.
+/// What to do where a command would do harm: a folder on the way may be somebody's home or a
+/// team's, and a file in a folder that others may write to may be theirs.
 fn elsewhere(we: u32, wanted: Wanted, is_folder: bool) -> String {
     let (who, such_as) = if we == 0 {
         ("root", ", such as /root")
@@ -194,7 +194,7 @@ fn of_the_wanted_type(path: &Path, meta: &Metadata, wanted: Wanted) -> Result<()
 fn trust_at_the_end(path: &Path, meta: &Metadata, wanted: Wanted) -> Result<(), FileError> {
     of_the_wanted_type(path, meta, wanted)?;
     if meta.mode() & WRITABLE_BY_OTHERS != 0 {
-        // Only a sticky folder comes this far: others could put files there by the names
+        // Only a sticky folder comes this far: others could put files there under the names
         // that we use.
         return Err(FileError::untrusted(
             path,
@@ -220,8 +220,8 @@ enum Flaw {
     Mode,
 }
 
-/// The rule itself: what user `we` has against something of this owner and mode (`st_mode`,
-/// with the type).
+/// The rule itself: what is wrong for user `we` with this owner and mode (`st_mode`, with the
+/// type).
 fn flaw(owner: u32, mode: u32, we: u32) -> Option<Flaw> {
     if owner != 0 && owner != we {
         return Some(Flaw::Owner);

@@ -11,8 +11,8 @@ use crate::host::files::error::FileError;
 use crate::host::files::plain::read_up_to;
 use crate::host::files::trust::{Wanted, check};
 
-/// Reads one of our own files; `None` if it is not there. A symbolic link is refused,
-/// for we never make one.
+/// Reads one of our own files; `None` if it is not there. A symbolic link is refused, because
+/// we never make one.
 ///
 /// # Errors
 ///

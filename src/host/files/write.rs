@@ -1,5 +1,5 @@
-//! Puts a whole file at a path, or leaves what was there: also in a folder that is not
-//! ours, and after a kill at any moment.
+//! Writes a whole file at a path, or leaves the old one: also in a folder that is not ours, and
+//! after a kill at any moment.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -28,34 +28,51 @@ pub(in crate::host) const TEMPORARY: &str = ".secateur-tmp";
 ///
 /// As [`write_atomic`].
 pub fn write_for_all(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
-    write_with_mode(path, bytes, 0o644)
+    write_with_mode(path, &|mut file| file.write_all(bytes), 0o644)
 }
 
-/// Puts `bytes` at `path` (mode 0600) so that a reader finds the old file or the new one,
+/// Writes `bytes` to `path` (mode 0600) so that a reader finds the old file or the new one,
 /// also after a crash. The folder must exist.
 ///
-/// On an error the old file is still there and no temporary one is. Only if the last step
-/// fails (flushing the folder), the new file is in place, and a power cut may bring the
-/// old one back. What a killed write of this file left is removed.
+/// On an error the old file is still there and no temporary one is. Only if the last step fails
+/// (flushing the folder), the new file is in place, and a power cut may bring the old one back.
+/// Left-overs of killed writes of this file are removed.
 ///
 /// # Errors
 ///
 /// [`FileError::Untrusted`] if a link on the way leads to a folder of somebody else;
-/// [`FileError::Io`], also if `path` is there and is no plain file: a rename over
-/// `/dev/stdout` would replace the device.
+/// [`FileError::Io`], also if `path` is there and is no plain file: a rename over `/dev/stdout`
+/// would replace the device.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
-    write_with_mode(path, bytes, 0o600)
+    write_atomic_by(path, |mut file| file.write_all(bytes))
 }
 
-fn write_with_mode(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
+/// As [`write_atomic`], for content that need not be in memory whole. `content` may be asked
+/// for twice, and flushes what it buffers.
+///
+/// # Errors
+///
+/// As [`write_atomic`], and what `content` returns.
+pub fn write_atomic_by(
+    path: &Path,
+    content: impl Fn(&File) -> io::Result<()>,
+) -> Result<(), FileError> {
+    write_with_mode(path, &content, 0o600)
+}
+
+fn write_with_mode(
+    path: &Path,
+    content: &dyn Fn(&File) -> io::Result<()>,
+    mode: u32,
+) -> Result<(), FileError> {
     let Some(name) = path.file_name() else {
         return Err(FileError::unfit("write", path, "the path has no last part"));
     };
-    let place = Place {
+    let destination = Destination {
         folder: Folder::open(folder_of(path))?,
         name: name.to_owned(),
     };
-    match place.folder.stat(Path::new(name)) {
+    match destination.folder.stat(Path::new(name)) {
         Ok(stat) if stat.st_mode & libc::S_IFMT != libc::S_IFREG => {
             let found = type_name_of(stat.st_mode);
             let why = format!("it is {found}, wanted a plain file or none");
@@ -64,20 +81,20 @@ fn write_with_mode(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError
         Ok(_) | Err(Errno::ENOENT) => {}
         Err(errno) => return Err(FileError::io("write", path)(errno)),
     }
-    place.sweep();
+    destination.sweep();
     let put = |temporary: Result<Temporary<'_>, Errno>| {
         let temporary = temporary.map_err(FileError::io("make a temporary file beside", path))?;
-        temporary.fill(path, bytes, mode)?;
+        temporary.fill(path, content, mode)?;
         Ok(temporary.persist())
     };
-    let mut replaced = put(place.temporary())?;
+    let mut replaced = put(destination.temporary())?;
     if let Err(Errno::EPERM | Errno::EOPNOTSUPP | Errno::EMLINK) = replaced {
-        // On CIFS a file without a name can get none.
-        replaced = put(place.named_temporary())?;
+        // On CIFS a file without a name cannot be given one.
+        replaced = put(destination.named_temporary())?;
     }
     replaced.map_err(FileError::io("replace", path))?;
     openat(
-        &place.folder.fd,
+        &destination.folder.fd,
         ".",
         OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
         Mode::empty(),
@@ -87,20 +104,20 @@ fn write_with_mode(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError
     .map_err(FileError::io("flush the folder of", path))
 }
 
-struct Place {
+struct Destination {
     folder: Folder,
     name: OsString,
 }
 
-impl Place {
-    /// A new file in the folder. Where the file system can (NFS and some of FUSE cannot), it
-    /// has no name, so that a kill leaves nothing. It is locked while it lives: that tells
-    /// it from a left-over.
+impl Destination {
+    /// A new file in the folder. If the file system can (NFS and some of FUSE cannot), it has
+    /// no name, so that a kill leaves nothing. The lock on it distinguishes it from a
+    /// left-over.
     fn temporary(&self) -> Result<Temporary<'_>, Errno> {
         let mode = Mode::S_IRUSR | Mode::S_IWUSR;
         let flags = OFlag::O_WRONLY | OFlag::O_CLOEXEC;
         let file = match openat(&self.folder.fd, ".", flags | OFlag::O_TMPFILE, mode) {
-            // EISDIR is the answer of a kernel without such files.
+            // A kernel without such files answers EISDIR.
             Err(Errno::EOPNOTSUPP | Errno::EISDIR | Errno::EINVAL) => {
                 return self.named_temporary();
             }
@@ -121,11 +138,15 @@ impl Place {
     fn locked(&self, file: File, name: Option<OsString>) -> Temporary<'_> {
         // Without locks, a second run may sweep the file: then this write fails.
         let _ = file.try_lock();
-        let place = self;
-        Temporary { place, file, name }
+        let destination = self;
+        Temporary {
+            destination,
+            file,
+            name,
+        }
     }
 
-    /// Removes what killed writes of this very file left. What cannot be removed does no
+    /// Removes left-overs of killed writes of this file. One that cannot be removed does no
     /// harm.
     fn sweep(&self) {
         let folder = by_descriptor(&self.folder.fd);
@@ -156,18 +177,22 @@ impl Place {
     }
 }
 
-/// A file that is being written. If it is dropped before it is in place, it is gone.
+/// A file that is being written. Dropping it before it is in place removes it.
 struct Temporary<'a> {
-    place: &'a Place,
+    destination: &'a Destination,
     file: File,
     name: Option<OsString>,
 }
 
 impl Temporary<'_> {
-    fn fill(&self, path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
-        let mut file = &self.file;
-        file.write_all(bytes)
-            .map_err(FileError::io("write", path))?;
+    fn fill(
+        &self,
+        path: &Path,
+        content: &dyn Fn(&File) -> io::Result<()>,
+        mode: u32,
+    ) -> Result<(), FileError> {
+        let file = &self.file;
+        content(file).map_err(FileError::io("write", path))?;
         file.set_permissions(fs::Permissions::from_mode(mode))
             .map_err(FileError::io("set the mode of", path))?;
         // Before the rename, or a power cut may leave the new name with no content.
@@ -175,9 +200,9 @@ impl Temporary<'_> {
     }
 
     fn persist(mut self) -> Result<(), Errno> {
-        let folder = &self.place.folder.fd;
+        let folder = &self.destination.folder.fd;
         if self.name.is_none() {
-            let name = temporary_name(&self.place.name);
+            let name = temporary_name(&self.destination.name);
             linkat(
                 AT_FDCWD,
                 &by_descriptor(&self.file),
@@ -192,7 +217,7 @@ impl Temporary<'_> {
             folder,
             name.as_os_str(),
             folder,
-            self.place.name.as_os_str(),
+            self.destination.name.as_os_str(),
         );
         if moved.is_err() {
             self.name = Some(name);
@@ -204,7 +229,7 @@ impl Temporary<'_> {
 impl Drop for Temporary<'_> {
     fn drop(&mut self) {
         if let Some(name) = &self.name {
-            self.place.unlink(name);
+            self.destination.unlink(name);
         }
     }
 }
@@ -213,7 +238,7 @@ fn by_descriptor(fd: &impl AsRawFd) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd()))
 }
 
-/// The temporary names for one file begin with this. It is cut, for a name may have 255
+/// The beginning of a file's temporary names. It is cut, because a name may have only 255
 /// bytes.
 fn prefix(name: &OsStr) -> OsString {
     let shown: String = name.to_string_lossy().chars().take(40).collect();
@@ -247,7 +272,7 @@ mod tests {
         let path = folder.path().join("secateur.prom");
         let left = |name: &str| folder.path().join(temporary_name(name.as_ref()));
         let (ours, others) = (left("secateur.prom"), left("other.prom"));
-        // One that a write at this moment has open is none.
+        // One that a running write has open is no left-over.
         let live = left("secateur.prom");
         for path in [&ours, &others, &live] {
             fs::write(path, "half").unwrap();
@@ -265,11 +290,11 @@ mod tests {
     #[test]
     fn a_file_has_no_name_before_it_is_whole() {
         let folder = crate::testing::folder_of_ours();
-        let place = Place {
+        let destination = Destination {
             folder: Folder::open(folder.path()).unwrap(),
             name: "plan.json".into(),
         };
-        let temporary = place.temporary().unwrap();
+        let temporary = destination.temporary().unwrap();
         if temporary.name.is_none() {
             assert!(names(folder.path()).is_empty());
         }
@@ -282,12 +307,12 @@ mod tests {
         let folder = crate::testing::folder_of_ours();
         let name = temporary_name("plan.json".as_ref());
         let path = folder.path().join(&name);
-        let place = Place {
+        let destination = Destination {
             folder: Folder::open(folder.path()).unwrap(),
             name: "plan.json".into(),
         };
         let temporary = || Temporary {
-            place: &place,
+            destination: &destination,
             file: File::create(&path).unwrap(),
             name: Some(name.clone()),
         };
@@ -296,12 +321,12 @@ mod tests {
         temporary().persist().unwrap();
         assert_eq!(names(folder.path()), ["plan.json"]);
         // A rename that fails.
-        let inside = Place {
+        let inside = Destination {
             folder: Folder::open(folder.path()).unwrap(),
             name: "..".into(),
         };
         let failing = Temporary {
-            place: &inside,
+            destination: &inside,
             file: File::create(&path).unwrap(),
             name: Some(name.clone()),
         };

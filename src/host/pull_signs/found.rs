@@ -1,4 +1,4 @@
-//! Collects the signs in a place, each with all that lies below it.
+//! Collects the signs in a place, each with everything below it.
 
 use std::ffi::OsString;
 use std::fs;
@@ -9,13 +9,13 @@ use chrono::{DateTime, Utc};
 
 use crate::host::file_date;
 use crate::host::file_id::FileId;
-use crate::host::pull_signs::places::{Lasts, Place, unreadable};
+use crate::host::pull_signs::places::{Liveness, Place, unreadable};
 use crate::model::conditions::{Cure, Unreadable};
 
 /// More entries than this, in one folder or below one sign, are not read.
 pub(super) const ENTRY_LIMIT: usize = if cfg!(test) { 100 } else { 10_000 };
 
-/// A sign, and what tells whether it is live.
+/// A sign, with what shows whether it is live.
 #[derive(Debug)]
 pub(super) struct Found {
     pub path: PathBuf,
@@ -25,7 +25,7 @@ pub(super) struct Found {
     /// `docker load` unpacks archives here and gives their files the dates of the
     /// archive, 1970 or 2999.
     pub changed: DateTime<Utc>,
-    pub lasts: Lasts,
+    pub liveness: Liveness,
     /// See [`Place::anchor`].
     pub anchor: PathBuf,
 }
@@ -51,8 +51,8 @@ pub(super) fn signs_in(
         if number == ENTRY_LIMIT {
             return Err(too_many(&place.folder));
         }
-        if let Some(lasts) = place.sign(&entry.file_name()) {
-            match sign_at(&entry.path(), lasts, &place.anchor) {
+        if let Some(liveness) = place.sign(&entry.file_name()) {
+            match sign_at(&entry.path(), liveness, &place.anchor) {
                 Ok(sign) => found.extend(sign),
                 Err(problem) => unreadable_signs.push(problem),
             }
@@ -64,7 +64,7 @@ pub(super) fn signs_in(
 /// `None` if the sign went meanwhile, as files of a running pull do at any moment.
 pub(super) fn sign_at(
     path: &Path,
-    lasts: Lasts,
+    liveness: Liveness,
     anchor: &Path,
 ) -> Result<Option<Found>, Unreadable> {
     let mut files = Vec::new();
@@ -101,12 +101,12 @@ pub(super) fn sign_at(
         path: path.to_owned(),
         files,
         changed,
-        lasts,
+        liveness,
         anchor: anchor.to_owned(),
     }))
 }
 
-/// For the folder that only an engine that keeps its downloads elsewhere does not make.
+/// For the folder that every engine makes unless it keeps its downloads elsewhere.
 fn elsewhere(folder: &Path) -> Unreadable {
     let why = "it is not there. dockerd makes it at each start unless DOCKER_TMPDIR is set, and \
                then downloads to the folder that it names";

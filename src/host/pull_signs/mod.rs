@@ -1,12 +1,12 @@
-//! Reports the signs that a pull, load, save or build makes in the engine's own folders
-//! while it is under way, and whether each is live or left behind.
+//! Reports the signs that a pull, load, save or build leaves in the engine's own folders, and
+//! whether each is live or stale.
 //!
 //! It opens no sign, follows no link below one, and removes nothing.
 //!
-//! Without a sign something may still be under way: between two layers, and while a pull
-//! resolves names, there is no file. An engine that was started with `DOCKER_TMPDIR` keeps
-//! its downloads elsewhere; its own folder for them is then missing, unless one is left
-//! from a start without.
+//! Something may be under way without a sign: between two layers, and while a pull resolves
+//! names, there is no file. An engine that was started with `DOCKER_TMPDIR` keeps its downloads
+//! elsewhere; its own folder for them is then missing, unless one is left from an earlier start
+//! without it.
 
 mod found;
 mod open_files;

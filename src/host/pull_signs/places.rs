@@ -1,4 +1,4 @@
-//! Which folders of an engine may hold signs. Makes sure that they are that engine's.
+//! The folders of an engine that may hold signs. Checks that they are that engine's.
 
 use std::ffi::OsStr;
 use std::io::Read as _;
@@ -11,12 +11,12 @@ use nix::libc;
 use crate::model::conditions::{Cure, Unreadable};
 use crate::model::text::{escape, quoted};
 
-/// The folders of an engine, where this program finds them.
+/// The folders of an engine, as this program sees them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Roots {
     /// Engines from 23 on keep it in a file of their data root.
     pub engine_id: String,
-    /// GET /info `DockerRootDir`, or what the policy says instead.
+    /// GET /info `DockerRootDir`, or the policy's `engine.data_root`.
     pub data_root: PathBuf,
     /// The graphdriver's name, such as `overlay2`; `None` for the containerd
     /// store.
@@ -28,39 +28,37 @@ pub struct Roots {
 
 /// When a sign is live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Lasts {
-    /// While it is open or grows. One that is quiet is left behind.
-    WhileItChanges,
-    /// The same, in a folder where only BuildKit works.
-    AsLongAsBuildKitChangesIt,
-    /// While it is there: a build does not touch its context for as long as one of its
-    /// commands takes. One that is left behind looks the same, and goes at the engine's
-    /// next start.
-    WhileItIsThere,
+pub(super) enum Liveness {
+    /// While it is open or grows. A quiet one is stale.
+    Changing,
+    /// As `Changing`, in a folder where only BuildKit works.
+    ChangingByBuildKit,
+    /// While it exists: a build does not touch its context while one of its commands runs. A
+    /// stale one looks the same, and goes at the engine's next start.
+    Existing,
 }
 
 /// A folder, and which of its entries are signs.
 #[derive(Debug)]
 pub(super) struct Place {
-    /// The engine's folder that this one lies in; it is there.
+    /// The engine's folder around this one. It exists.
     root: PathBuf,
     pub(super) folder: PathBuf,
     /// Signs begin with one of these; if there are none, any name is a sign.
-    prefixes: &'static [(&'static str, Lasts)],
-    /// Whether an engine makes it at each start, so that one that is missing is not the
-    /// one that the engine uses.
+    prefixes: &'static [(&'static str, Liveness)],
+    /// Whether an engine makes it at each start. If it is missing, the engine uses another.
     pub(super) always_there: bool,
-    /// A file that the process that works on these signs has open as long as it runs.
-    /// Whoever finds it open can see the open files of this process.
+    /// A file that the process behind these signs has open as long as it runs. Whoever sees it
+    /// open can see the open files of that process.
     ///
     /// Seen open on fresh engines of 20.10.24, 26.1.5 and 28.5.2, both stores:
-    /// `volumes/metadata.db` in dockerd, `meta.db` in containerd. A backup that reads this
-    /// file while the engine is hidden from us would pass for a proof; then `state` still
-    /// wants a minute of quiet.
+    /// `volumes/metadata.db` in dockerd, `meta.db` in containerd. A backup that reads this file
+    /// while the engine is hidden from us would pass for a proof; then `state` still wants a
+    /// minute of quiet.
     pub(super) anchor: PathBuf,
 }
 
-/// All places. A root that is not what it should be has none, and goes to `unreadable`.
+/// All places. A root that is not the engine's has none, and goes to `unreadable`.
 pub(super) fn of(roots: &Roots, unreadable: &mut Vec<Unreadable>) -> Vec<Place> {
     let mut places = Vec::new();
     match check_data_root(roots).and_then(|()| check_id(roots)) {
@@ -99,23 +97,23 @@ fn places_of_dockerd(roots: &Roots) -> Vec<Place> {
     };
     let mut places = vec![
         Place {
-            // On the containerd store only contexts of builds pass here.
+            // On the containerd store only build contexts are here.
             always_there: roots.driver.is_some(),
             ..place(
                 root.join("tmp"),
                 &[
-                    ("GetImageBlob", Lasts::WhileItChanges),
-                    ("docker-import-", Lasts::WhileItChanges),
-                    ("docker-export-", Lasts::WhileItChanges),
+                    ("GetImageBlob", Liveness::Changing),
+                    ("docker-import-", Liveness::Changing),
+                    ("docker-export-", Liveness::Changing),
                     // docker-builder for an archive, docker-build-git for a repository.
-                    ("docker-build", Lasts::WhileItIsThere),
+                    ("docker-build", Liveness::Existing),
                 ],
             )
         },
         // Layers that BuildKit pulls for a build.
         place(
             root.join("buildkit/content/ingest"),
-            &[("", Lasts::AsLongAsBuildKitChangesIt)],
+            &[("", Liveness::ChangingByBuildKit)],
         ),
     ];
     if let Some(driver) = &roots.driver {
@@ -123,7 +121,7 @@ fn places_of_dockerd(roots: &Roots) -> Vec<Place> {
         let layers = root.join("image").join(driver).join("layerdb");
         places.push(place(
             layers.join("tmp"),
-            &[("write-set-", Lasts::WhileItChanges)],
+            &[("write-set-", Liveness::Changing)],
         ));
     }
     places
@@ -143,8 +141,8 @@ fn check_data_root(roots: &Roots) -> Result<(), Unreadable> {
     require_one_of(root, &[Path::new("image").join(driver)])
 }
 
-/// In a container that has the host's socket and an engine of its own, the latter's data
-/// root is at the path that the host's engine names.
+/// A container may have the host's socket and an engine of its own, whose data root is at the
+/// path that the host's engine names.
 fn check_id(roots: &Roots) -> Result<(), Unreadable> {
     let path = roots.data_root.join("engine-id");
     let mut id = String::new();
@@ -218,13 +216,16 @@ fn require_one_of(root: &Path, folders: &[PathBuf]) -> Result<(), Unreadable> {
 
 impl Place {
     /// When an entry of this name is live, if it is a sign.
-    pub(super) fn sign(&self, name: &OsStr) -> Option<Lasts> {
+    pub(super) fn sign(&self, name: &OsStr) -> Option<Liveness> {
         if self.prefixes.is_empty() {
-            return Some(Lasts::WhileItChanges);
+            return Some(Liveness::Changing);
         }
         let name = name.as_encoded_bytes();
-        let begins = |(prefix, _): &&(&str, Lasts)| name.starts_with(prefix.as_bytes());
-        self.prefixes.iter().find(begins).map(|(_, lasts)| *lasts)
+        let begins = |(prefix, _): &&(&str, Liveness)| name.starts_with(prefix.as_bytes());
+        self.prefixes
+            .iter()
+            .find(begins)
+            .map(|(_, liveness)| *liveness)
     }
 
     /// A link on the way to the folder that only the engine can follow: then the folder is

@@ -1,5 +1,3 @@
-//! All signs, and whether each is live.
-
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -7,19 +5,19 @@ use std::fs;
 use crate::host::file_id::FileId;
 use crate::host::process;
 use crate::host::pull_signs::found::{Found, signs_in};
-use crate::host::pull_signs::places::{Lasts, Roots};
+use crate::host::pull_signs::places::{Liveness, Roots};
 use crate::host::pull_signs::{open_files, places, state};
 use crate::model::conditions::{ClockReading, PullSign, PullSigns, SignState};
 
-/// All signs, in the order of their paths. `now` must be fresh, not the reading at the
-/// begin of the run: what changed after it seems to lie in the future.
+/// All signs, in the order of their paths. `now` must be fresh, not from the start of the run:
+/// a change after it would seem to be in the future.
 ///
-/// Without a sign this costs a few directory listings; only with one are the open files
-/// of all processes listed.
+/// Without a sign this costs a few directory listings; only with one are the open files of all
+/// processes listed.
 ///
-/// Never fails: what cannot be read is in [`PullSigns::unreadable`]. A missing folder means
-/// "no sign" only inside a root that surely is the engine's, for in a container the same
-/// path may be another, empty folder.
+/// Never fails: what cannot be read is in [`PullSigns::unreadable`]. A missing folder means "no
+/// sign" only inside a root that surely is the engine's, because in a container the same path
+/// may be another, empty folder.
 #[must_use]
 pub fn read(roots: &Roots, now: &ClockReading) -> PullSigns {
     let mut unreadable = Vec::new();
@@ -70,10 +68,10 @@ fn with_states(mut found: Vec<Found>, now: &ClockReading) -> Vec<PullSign> {
                     now.wall - sign.changed,
                 )
             };
-            let state = match sign.lasts {
-                Lasts::WhileItIsThere => SignState::Build,
-                Lasts::WhileItChanges => by_change(),
-                Lasts::AsLongAsBuildKitChangesIt => match by_change() {
+            let state = match sign.liveness {
+                Liveness::Existing => SignState::Build,
+                Liveness::Changing => by_change(),
+                Liveness::ChangingByBuildKit => match by_change() {
                     SignState::Live(how) => SignState::BuildKit(how),
                     other => other,
                 },

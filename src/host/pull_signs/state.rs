@@ -1,5 +1,4 @@
-//! Decides whether one sign is live or left behind, from three observations.
-//! Pure.
+//! Decides whether one sign is live or stale, from three observations. Pure.
 
 use std::time::Duration;
 
@@ -7,13 +6,13 @@ use chrono::TimeDelta;
 
 use crate::model::conditions::SignState;
 
-/// What changed less than this ago is live, open or not: an engine opens its files one
-/// after another, and we may come in between. `now` may be older than the files' dates
-/// by as much.
+/// A sign that changed less than this ago is live, open or not: an engine opens its files one
+/// after another, and we may come in between. `now` may be older than the files' dates by as
+/// much.
 const JUST_NOW: TimeDelta = TimeDelta::seconds(60);
 
-/// How long a sign must be quiet where the engine's open files cannot be seen. An engine
-/// gives up a registry's connection that stalls for less.
+/// How long a sign must be quiet if the engine's open files cannot be seen. An engine gives up
+/// a registry's stalled connection sooner.
 const QUIET: TimeDelta = TimeDelta::minutes(15);
 
 /// `open_in`: the process that has the sign, or a file below it, open. `engine_seen`:
@@ -25,9 +24,9 @@ pub(super) fn state_of(open_in: Option<String>, engine_seen: bool, age: TimeDelt
         return SignState::Live(format!("open in {process}"));
     }
     if age <= -JUST_NOW {
-        // The clock was set back, and the age says nothing. That the engine does not have
-        // the sign open must be enough: a left-over would otherwise block until the clock
-        // has caught up, which may take years. Where not even that is known, it blocks.
+        // The clock was set back, and the age says nothing. So a sign that the engine does not
+        // have open is stale: a left-over would otherwise block until the clock has caught up,
+        // which may take years. Where not even that is known, it blocks.
         return if engine_seen {
             SignState::Stale {
                 quiet: Duration::ZERO,

@@ -67,7 +67,7 @@ fn a_clock_that_was_set_back_is_waited_for_until_it_is_where_it_was() {
     let there = clock(5400, 5400, "a");
     assert_eq!(shift(&later, &there), None);
     assert_eq!(remembered(Some(&later), &there).set_back_from, None);
-    // The engine went with the host, and what it had dated so.
+    // The engine restarted with the host and forgot the events that it dated so.
     assert_eq!(shift(&later, &clock(5398, 5, "b")), None);
 }
 
@@ -149,7 +149,8 @@ fn a_clock_that_was_set_back_adds_no_age_when_it_is_right_again_after_a_reboot()
 fn what_came_after_the_clock_was_set_back_is_asked_for_from_before_the_last_survey() {
     let last = clock(10_000, 500, "a");
     for (now, from) in [
-        // Nothing was set: as the boot clock is read in whole seconds, one is no matter.
+        // Nothing was set: the boot clock is read in whole seconds, so one second does not
+        // matter.
         (clock(10_060, 560, "a"), 10_000),
         (clock(10_059, 560, "a"), 10_000),
         (clock(20_000, 560, "a"), 10_000),

@@ -4,12 +4,21 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 
-use crate::memory::journal::{Record, RemovalResult, What};
+use crate::memory::journal::{Record, RecordKind, RemovalResult, SkipCause};
 use crate::model::ImageId;
 use crate::model::lost::Lost;
 use crate::model::reference::Reference;
 
 impl Record {
+    /// An outcome with the reason for it.
+    #[must_use]
+    pub fn because(mut self, reason: Option<SkipCause>) -> Self {
+        if let RecordKind::Outcome { because, .. } = &mut self.what {
+            *because = reason;
+        }
+        self
+    }
+
     /// The outcome of an image that is here without these names, which could not be put
     /// back. Its intent stays open: the next run tries again.
     pub fn without(
@@ -19,17 +28,13 @@ impl Record {
         names: Vec<Lost>,
         why: String,
     ) -> Self {
-        let mut record = Self::outcome(run, at, id, RemovalResult::Unknown, Some(why));
-        if let What::Outcome { lost, .. } = &mut record.what {
-            *lost = names;
-        }
-        record
+        Self::outcome(run, at, id, RemovalResult::Unknown, Some(why)).with_lost(names)
     }
 
     /// An intent that has these names as well; `None` where it has them all.
     pub fn with_names(&self, more: &BTreeSet<Reference>) -> Option<Self> {
         let mut record = self.clone();
-        let What::Intent { names, .. } = &mut record.what else {
+        let RecordKind::Intent { names, .. } = &mut record.what else {
             return None;
         };
         let had = names.len();
@@ -45,11 +50,11 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memory::journal::{Because, intended, pending};
+    use crate::memory::journal::{intended, pending};
     use crate::testing::{at, digest, id};
 
     fn intent(run: &str) -> Record {
-        let what = What::Intent {
+        let what = RecordKind::Intent {
             names: vec![digest("app", 1).to_string()],
             had_tags: vec![],
             class: "digest-pinned".into(),
@@ -65,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn an_intent_is_open_until_its_names_are_put_back_by_whichever_run() {
+    fn an_intent_is_open_until_its_names_are_put_back_or_lead_to_nothing_by_whichever_run() {
         let tag: Reference = "app:1".parse().unwrap();
         let more = intent("a").with_names(&[tag.clone()].into()).unwrap();
         assert_eq!(
@@ -81,11 +86,12 @@ mod tests {
         };
         assert_eq!(open_run(&open).as_deref(), Some("b"));
         assert!(intended(&open, "e")[&id(1)].open);
-        let because = Some(Because::NamesPutBack);
-        let back = Record::stayed("c", at(2), id(1), "why".into(), because);
-        let closed = [open, back.to_line()].concat();
-        assert_eq!(open_run(&closed), None);
-        assert!(!intended(&closed, "e")[&id(1)].open);
+        for because in [SkipCause::NamesPutBack, SkipCause::LeadsToNothing] {
+            let back = Record::stayed("c", at(2), id(1), "why".into(), Some(because));
+            let closed = [open.clone(), back.to_line()].concat();
+            assert_eq!(open_run(&closed), None);
+            assert!(!intended(&closed, "e")[&id(1)].open);
+        }
     }
 
     #[test]

@@ -1,26 +1,26 @@
-//! What one survey shows beside the images that are here: who asked for an image by its
-//! digest, which names it may have had between two surveys, what was built on it. This
-//! evidence can only keep an image or make it younger.
+//! What one survey shows besides the images: who asked for one by its digest, which names one
+//! may have had between two surveys, what was built on one. This evidence can only keep an
+//! image or make it younger.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
+use crate::memory::ledger::last_names::LastNames;
 use crate::memory::ledger::sighting::PERHAPS;
 use crate::memory::ledger::stored::Ledger;
-use crate::memory::ledger::then::Then;
 use crate::model::names::Names;
 use crate::model::reference::Reference;
 use crate::model::{Event, EventKind, Image, ImageId, Inventory, Store, Swarm};
 
-/// Images that somebody asked for by digest, and when last: a container, an image
-/// mount, a service or a task names the digest now, or an event shows a pull or a use
-/// by it. A digest reference alone shows nothing: on a graphdriver store a pull by tag
-/// leaves one, too.
+/// Images that somebody asked for by digest, and when they last did: a container, an image
+/// mount, a service or a task names the digest now, or an event shows a pull or a use by it. A
+/// digest reference alone shows nothing, because on a graphdriver store a pull by tag leaves
+/// one, too.
 pub(super) fn asked_by_digest<'a>(
     seen: &'a Inventory,
     names: &Names<'a>,
-    then: &Then<'_>,
+    then: &LastNames<'_>,
     when: impl Fn(&Event) -> DateTime<Utc>,
 ) -> BTreeMap<&'a ImageId, DateTime<Utc>> {
     let of_digest = |text: &str| {
@@ -50,7 +50,7 @@ pub(super) fn asked_by_digest<'a>(
         let mounts = container.image_mounts.iter();
         let texts = [&container.image].into_iter().chain(mounts);
         let mut ids: Vec<_> = texts.flat_map(|text| of_digest(text.raw())).collect();
-        // By now the digest may lead to another image.
+        // The digest may lead to another image by now.
         if Names::digest(container.image.raw()).is_some() {
             let known = container.image_ids.iter();
             ids.extend(known.filter_map(|id| Some(seen.images.get_key_value(id)?.0)));
@@ -69,7 +69,7 @@ pub(super) fn asked_by_digest<'a>(
     asked
 }
 
-/// How often a tag was given since the last survey.
+/// How often a tag was set since the last survey.
 #[derive(Default, Clone, Copy)]
 struct Given {
     pulls: usize,
@@ -78,9 +78,9 @@ struct Given {
     moved: bool,
 }
 
-/// Untagged images that came since the last survey, each with the tags that it may have
-/// had before the images that have them now: the event of a load names the image and
-/// not the tag, that of a pull the tag and not the image.
+/// Untagged images that are new since the last survey, each with the tags that it may have had
+/// before the images that have them now: the event of a load names the image and not the tag,
+/// that of a pull the tag and not the image.
 pub(super) fn may_have_carried<'a>(
     before: &Ledger,
     seen: &'a Inventory,
@@ -140,7 +140,7 @@ pub(super) fn may_have_carried<'a>(
             Store::Graphdriver => of_its_repository(tag),
             Store::Containerd | Store::Podman => image.digests.is_empty(),
         };
-        // A poller, which pulls again and again what is here, moves no tag.
+        // A poller pulls the same image again and again and moves no tag.
         let twice = |tag: &Reference, given: &Given| {
             came && given.moved && given.pulls > 0 && given.times > 1 && pulled(tag)
         };
@@ -158,8 +158,8 @@ pub(super) fn may_have_carried<'a>(
         .collect()
 }
 
-/// The parents, their parents, and so on, of images that came since the last survey. The
-/// first survey cannot tell which images are new.
+/// All ancestors of images that are new since the last survey. The first survey cannot tell
+/// which images are new.
 pub(super) fn built_on<'a>(before: &Ledger, seen: &'a Inventory) -> BTreeSet<&'a ImageId> {
     let mut found = BTreeSet::new();
     if before.clock.is_none() {

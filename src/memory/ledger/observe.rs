@@ -1,28 +1,30 @@
-//! How one survey of a host becomes memory.
+//! Adds one survey of a host to the ledger.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::memory::clock;
+use crate::memory::ledger::last_names::LastNames;
 use crate::memory::ledger::sighting::Sighting;
 use crate::memory::ledger::stored::{FORMAT, Jumped, Ledger};
-use crate::memory::ledger::then::Then;
-use crate::memory::ledger::{evidence, names};
+use crate::memory::ledger::{evidence, forget};
 use crate::model::conditions::ClockReading;
 use crate::model::names::{Names, users};
 use crate::model::reference::Reference;
 use crate::model::{Container, Event, EventKind, Image, ImageId, Inventory};
 
-/// Of so many tags that are gone the image is remembered, too: of the newest.
+/// The newest tags without an image of which the last image is remembered.
 const LED: usize = 250;
 
 impl Ledger {
-    /// Images that a container mounts by a name that they no longer have, each with
-    /// that container. A mount holds the image that had the name when the container
-    /// was made; the engine lists only the name, and not every engine refuses to
-    /// remove a mounted image.
-    pub fn mounted_once<'a>(&self, seen: &'a Inventory) -> Vec<(&'a ImageId, &'a Container)> {
+    /// Images that a container mounts by a name that they no longer have, each with that
+    /// container. A mount keeps the image that had the name when the container was made. The
+    /// engine lists only the name, and not every engine refuses to remove a mounted image.
+    pub fn mounted_by_lost_name<'a>(
+        &self,
+        seen: &'a Inventory,
+    ) -> Vec<(&'a ImageId, &'a Container)> {
         let mut found = Vec::new();
         for container in &seen.containers {
             let mounts = container.image_mounts.iter();
@@ -42,15 +44,15 @@ impl Ledger {
         found
     }
 
-    /// The memory after one more survey. `shift` first moves all remembered dates
-    /// forward (see [`crate::memory::clock::Clock::between`]), none of them past now.
+    /// The ledger after one more survey. `shift` first moves all remembered dates forward (see
+    /// [`crate::memory::clock::Clock::between`]), none of them past now.
     #[must_use]
     pub fn observe(&self, seen: &Inventory, reading: &ClockReading, shift: TimeDelta) -> Self {
         let now = seen.taken_at;
         let names = Names::of(seen.images.values());
         let in_use = users(seen);
         let mounted: BTreeSet<&ImageId> = self
-            .mounted_once(seen)
+            .mounted_by_lost_name(seen)
             .into_iter()
             .map(|(id, _)| id)
             .collect();
@@ -65,9 +67,9 @@ impl Ledger {
             sighting
                 .tags
                 .extend(image.tags.iter().map(|tag| (tag.clone(), now)));
-            // What was wanted at the last survey and is not at this one ceased to be
-            // at some moment in between. The engine keeps too few events to tell
-            // which, so the latest possible moment counts.
+            // An image that was wanted at the last survey and is not now was wanted until some
+            // moment in between. The engine keeps too few events to tell which, so the latest
+            // possible moment counts.
             let tagged = !image.tags.is_empty();
             let used = in_use.contains_key(id) || mounted.contains(id);
             if sighting.tagged_then && !tagged {
@@ -80,7 +82,7 @@ impl Ledger {
             sighting.digests_then = digests_of(image);
             images.insert(id.clone(), sighting);
         }
-        let then = Then::of(self);
+        let then = LastNames::of(self);
         let last_survey = self.clock.as_ref().map(|clock| clock.wall);
         // The engine dated the event by the clock as it was before a jump.
         let when = |event: &Event| event.at.checked_add_signed(shift).unwrap_or(now).min(now);
@@ -127,10 +129,10 @@ impl Ledger {
         let mut uses = self.uses.clone();
         uses.shift(shift);
         let uses = uses.and(&seen.containers, &seen.events, &seen.images, now);
-        names::fade(&mut images, seen, names::Limits::USUAL);
-        let gone = names::gone(self, &images, now);
-        let led = |name: &Reference| Some((name.clone(), self.last_with(name)?));
-        let gone_as = names::newest(&gone, LED).filter_map(led).collect();
+        forget::forget_names(&mut images, seen, forget::Limits::USUAL);
+        let gone = forget::gone(self, &images, now);
+        let led = |name: &Reference| Some((name.clone(), self.last_image(name)?));
+        let gone_as = forget::newest(&gone, LED).filter_map(led).collect();
         Self {
             format: FORMAT,
             engine: seen.engine.key(),
@@ -138,7 +140,7 @@ impl Ledger {
             losses_unknown_since: None,
             jumped: self.jumped_by(shift, now),
             images,
-            standing: self.standing.clone(),
+            causes_since: self.causes_since.clone(),
             held_locks: BTreeMap::new(),
             gone,
             gone_as,
@@ -160,7 +162,7 @@ impl Ledger {
     }
 }
 
-/// The digests in its names, but for its id, which always means it.
+/// The digests in its names except its id, which always means it.
 fn digests_of(image: &Image) -> BTreeSet<String> {
     let digests = image.digests.iter().filter_map(Reference::digest);
     let others = digests.filter(|digest| *digest != image.id.as_str());

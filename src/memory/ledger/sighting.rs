@@ -6,11 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::memory::ledger::faded::Faded;
+use crate::memory::ledger::fingerprints::Fingerprints;
 use crate::model::reference::Reference;
 
-/// At most so many names that one image may have had are remembered: one `docker load`
-/// of many images must not make the ledger grow by their square.
+/// Names that one image may have had, at most: one `docker load` of many images must not make
+/// the ledger grow by their square.
 pub(super) const PERHAPS: usize = 100;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,19 +20,23 @@ pub struct Sighting {
     /// Each tag that the image was seen with, and the last moment that showed it.
     #[serde(default)]
     pub tags: BTreeMap<Reference, DateTime<Utc>>,
-    /// More names that it had and has no longer.
-    #[serde(default, skip_serializing_if = "Faded::is_empty")]
-    pub faded: Faded,
+    /// Of more names that it had and has no longer.
+    #[serde(
+        rename = "faded",
+        default,
+        skip_serializing_if = "Fingerprints::is_empty"
+    )]
+    pub fingerprints: Fingerprints,
     /// The last moment at which an event showed it named or tagged.
     #[serde(default)]
     pub last_named: Option<DateTime<Utc>>,
     /// The last moment that showed it in use.
     #[serde(default)]
     pub last_used: Option<DateTime<Utc>>,
-    /// The last moment at which somebody was seen to ask for it by its digest.
+    /// The last moment at which somebody asked for it by its digest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked_by_digest: Option<DateTime<Utc>>,
-    /// The last moment at which an image that is built on it was new.
+    /// The last survey that found a new image built on it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub built_on: Option<DateTime<Utc>>,
     /// Tags that it may have had between two surveys, and the latest such moment.
@@ -44,7 +48,7 @@ pub struct Sighting {
     /// Whether it was in use at the last survey.
     #[serde(default)]
     pub(super) used_then: bool,
-    /// The digests in its names at the last survey, but for its own id.
+    /// The digests in its names at the last survey, except its own id.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub(super) digests_then: BTreeSet<String>,
 }
@@ -54,7 +58,7 @@ impl Sighting {
         Self {
             first_seen: at,
             tags: BTreeMap::new(),
-            faded: Faded::default(),
+            fingerprints: Fingerprints::default(),
             last_named: None,
             last_used: None,
             asked_by_digest: None,
@@ -71,10 +75,10 @@ impl Sighting {
         self.tags.values().copied().max().max(self.last_named)
     }
 
-    /// Whether it was once seen with this name; for a faded name, whether it may have
-    /// been.
+    /// Whether it had this name once; for one of which only a fingerprint is left, whether it
+    /// may have had it.
     pub fn had(&self, name: &Reference) -> bool {
-        self.tags.contains_key(name) || self.faded.has(name)
+        self.tags.contains_key(name) || self.fingerprints.has(name)
     }
 
     /// The tags that it had at the last survey.
@@ -89,7 +93,7 @@ impl Sighting {
         self.tags_then().any(|then| then == tag)
     }
 
-    /// Remembers the newest of all tags that it may have had.
+    /// Keeps the newest [`PERHAPS`] of all tags that it may have had.
     pub(super) fn may_have_had(&mut self, tags: Vec<&Reference>, now: DateTime<Utc>) {
         let tags = tags.into_iter().map(|tag| (tag.clone(), now));
         self.perhaps.extend(tags);
@@ -115,8 +119,7 @@ impl Sighting {
         }
     }
 
-    /// Keeps only fingerprints of these names, and the last moment that showed it with
-    /// one of them.
+    /// Keeps only the fingerprints of these names, and the last moment that showed one of them.
     pub(super) fn forget(&mut self, which: impl Fn(&Reference) -> bool) {
         let tags = std::mem::take(&mut self.tags);
         let (forgotten, kept): (BTreeMap<_, _>, _) =
@@ -124,18 +127,18 @@ impl Sighting {
         self.tags = kept;
         let last = forgotten.values().copied().max();
         self.last_named = self.last_named.max(last);
-        self.faded.add(forgotten.keys());
+        self.fingerprints.add(forgotten.keys());
     }
 
-    /// Keeps only fingerprints of the names that it may have had, and the latest such
-    /// moment: no faded name is newer than `last_tagged`.
+    /// Keeps only the fingerprints of the names that it may have had, and the latest such
+    /// moment, so that no such name is newer than `last_tagged`.
     pub(super) fn forget_perhaps(&mut self) {
         let names = std::mem::take(&mut self.perhaps);
         self.last_named = self.last_named.max(names.values().copied().max());
-        self.faded.add(names.keys());
+        self.fingerprints.add(names.keys());
     }
 
-    /// Joins two memories of one image: it was wanted when either says so.
+    /// Joins two sightings of one image: it was wanted when either says so.
     pub(super) fn join(&mut self, other: &Self) {
         self.first_seen = self.first_seen.max(other.first_seen);
         for (name, at) in &other.tags {
@@ -146,7 +149,7 @@ impl Sighting {
             let last = self.perhaps.entry(name.clone()).or_insert(*at);
             *last = (*last).max(*at);
         }
-        self.faded.join(&other.faded);
+        self.fingerprints.join(&other.fingerprints);
         self.last_named = self.last_named.max(other.last_named);
         self.last_used = self.last_used.max(other.last_used);
         self.asked_by_digest = self.asked_by_digest.max(other.asked_by_digest);

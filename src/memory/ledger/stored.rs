@@ -1,18 +1,18 @@
-//! The ledger of one engine's store, and how it is written: one line of JSON that ends
-//! in a checksum.
+//! The ledger of one engine's store, and its format: one line of JSON that ends in a checksum.
 
 use std::collections::BTreeMap;
+use std::io::{self, BufWriter, Write as _};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::memory::ledger::checksum::{self, Summed};
+use crate::memory::ledger::former_image::FormerImage;
 use crate::memory::ledger::sighting::Sighting;
-use crate::memory::ledger::sum;
 use crate::memory::ledger::uses::Uses;
-use crate::memory::ledger::was::Was;
 use crate::model::ImageId;
-use crate::model::conditions::{ClockReading, Standing};
+use crate::model::conditions::{CausesSince, ClockReading};
 use crate::model::reference::Reference;
 use crate::model::text::{escape, json_error};
 
@@ -46,54 +46,58 @@ pub struct Ledger {
     pub(super) engine: String,
     /// The clocks at the last survey.
     pub(super) clock: Option<ClockReading>,
-    /// Since when it is not known what earlier runs lost, where that is earlier than
-    /// the last survey: the engine could not tell.
+    /// Since when losses of earlier runs are not known, where that is before the last survey:
+    /// the engine could not tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) losses_unknown_since: Option<DateTime<Utc>>,
-    /// How far the clock jumped ahead, all in all.
+    /// The sum of all jumps of the clock ahead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) jumped: Option<Jumped>,
     /// Only images that were there at the last survey: one that comes back is new.
     pub(super) images: BTreeMap<ImageId, Sighting>,
-    /// What spoke against a removal at the last survey, and since which survey: neither
-    /// a held lock nor a running build tells since when.
-    #[serde(default, skip_serializing_if = "Standing::is_empty")]
-    pub(super) standing: Standing,
-    /// Written by older versions in place of `standing`: only locks, by path.
+    /// Causes that refused removals at the last survey, and since which survey: neither a held
+    /// lock nor a running build tells since when.
+    #[serde(
+        rename = "standing",
+        default,
+        skip_serializing_if = "CausesSince::is_empty"
+    )]
+    pub(super) causes_since: CausesSince,
+    /// Written by older versions in place of `causes_since`: only locks, by path.
     #[serde(default, skip_serializing)]
     pub(super) held_locks: BTreeMap<String, DateTime<Utc>>,
-    /// Tags that no image here has any more, and the last survey that showed each.
-    /// Shown by verify-cache; no decision rests on it.
+    /// Tags that no image here has any more, and the last survey that showed each. Only
+    /// verify-cache shows them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) gone: BTreeMap<Reference, DateTime<Utc>>,
     /// Which image each of them led to then, where that is known.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub(super) gone_as: BTreeMap<Reference, Was>,
-    /// On which days each name ran. Only verify-cache goes by it.
+    pub(super) gone_as: BTreeMap<Reference, FormerImage>,
+    /// On which days each name ran. Only verify-cache uses it.
     #[serde(default, skip_serializing_if = "Uses::is_empty")]
     pub(super) uses: Uses,
 }
 
-/// Remembered dates moved along with the clock's jumps; those that the engine stored did
-/// not.
+/// How much later the ledger's dates are than those of the engine: the ledger's moved with each
+/// jump of the clock, the engine's did not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Jumped {
-    /// The survey that saw the last jump: what an engine dated earlier, it may have dated
-    /// before all of them.
+    /// The survey that saw the last jump. The engine may have given an earlier date before any
+    /// of the jumps.
     pub(super) seen_at: DateTime<Utc>,
     /// The sum of all jumps.
     pub(super) milliseconds: i64,
 }
 
-/// Counts what is written and keeps none of it.
-struct Length(usize);
+/// Counts bytes and keeps none of them.
+struct Length(u64);
 
-impl std::io::Write for Length {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0 += bytes.len();
+impl io::Write for Length {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len() as u64;
         Ok(bytes.len())
     }
-    fn flush(&mut self) -> std::io::Result<()> {
+    fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }
@@ -118,7 +122,7 @@ impl Ledger {
             losses_unknown_since: None,
             jumped: None,
             images: BTreeMap::new(),
-            standing: Standing::new(),
+            causes_since: CausesSince::new(),
             held_locks: BTreeMap::new(),
             gone: BTreeMap::new(),
             gone_as: BTreeMap::new(),
@@ -126,7 +130,7 @@ impl Ledger {
         }
     }
 
-    /// Reads what [`Ledger::to_json`] wrote, for this engine and no other.
+    /// Reads what [`Ledger::write_to`] wrote, for this engine and no other.
     pub fn from_json(bytes: &[u8], engine: &str) -> Result<Self, Unusable> {
         let ledger = Self::of_any_engine(bytes)?;
         if ledger.engine != engine {
@@ -146,7 +150,7 @@ impl Ledger {
         if head.format > FORMAT {
             return Err(Unusable::Newer(head.format));
         }
-        if !sum::holds(bytes) {
+        if !checksum::holds(bytes) {
             let why = "it is not what was written: its checksum is another".to_owned();
             return Err(Unusable::Corrupt(why));
         }
@@ -154,7 +158,7 @@ impl Ledger {
         for (path, at) in std::mem::take(&mut ledger.held_locks) {
             for kind in ["flock", "exists"] {
                 let what = format!("deploy-lock {kind} {path}");
-                ledger.standing.entry(what).or_insert(at);
+                ledger.causes_since.entry(what).or_insert(at);
             }
         }
         Ok(ledger)
@@ -165,16 +169,23 @@ impl Ledger {
         &self.engine
     }
 
-    /// One line of JSON, whose last field is a checksum of all before it.
-    pub fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {
-        // A Vec that grows takes up to three times the memory that it needs.
+    /// Writes one line of JSON, whose last field is a checksum of all before it. It is many
+    /// megabytes where names are long, and so is never whole in memory.
+    pub fn write_to(&self, to: impl io::Write) -> io::Result<()> {
+        let mut to = BufWriter::new(to);
+        let mut summed = Summed::new(&mut to);
+        serde_json::to_writer(&mut summed, self)?;
+        summed.end()?;
+        to.write_all(b"\n")?;
+        to.flush()
+    }
+
+    /// In bytes, of what [`Ledger::write_to`] writes.
+    pub fn length(&self) -> io::Result<u64> {
         let mut length = Length(0);
         serde_json::to_writer(&mut length, self)?;
-        let mut bytes = Vec::with_capacity(length.0 + sum::LENGTH + 1);
-        serde_json::to_writer(&mut bytes, self)?;
-        let mut bytes = sum::added(bytes);
-        bytes.push(b'\n');
-        Ok(bytes)
+        // And the end of the line.
+        Ok(length.0 + checksum::LENGTH as u64 + 1)
     }
 
     /// The clocks at the last survey, if there was one.
@@ -182,16 +193,16 @@ impl Ledger {
         self.clock.as_ref()
     }
 
-    /// Events are asked for from this moment on: the last survey, or an earlier moment
-    /// set by [`Ledger::asks_again_since`].
-    pub fn asks_since(&self) -> Option<DateTime<Utc>> {
+    /// The moment from which events are asked for: the last survey, or an earlier one set by
+    /// [`Ledger::with_events_since`].
+    pub fn events_since(&self) -> Option<DateTime<Utc>> {
         let last_survey = self.clock.as_ref().map(|clock| clock.wall);
         self.losses_unknown_since.or(last_survey)
     }
 
-    /// Has the next survey ask from this moment on: what earlier runs lost is not known.
+    /// Makes the next survey ask from this moment on, because losses since then are not known.
     #[must_use]
-    pub fn asks_again_since(mut self, since: Option<DateTime<Utc>>) -> Self {
+    pub fn with_events_since(mut self, since: Option<DateTime<Utc>>) -> Self {
         self.losses_unknown_since = since;
         self
     }
@@ -204,20 +215,18 @@ impl Ledger {
         self.images.iter()
     }
 
-    /// What spoke against a removal at the last survey.
-    pub fn standing(&self) -> &Standing {
-        &self.standing
+    pub fn causes_since(&self) -> &CausesSince {
+        &self.causes_since
     }
 
-    /// Remembers only what speaks against a removal at this survey: what one survey did
-    /// not show begins anew.
+    /// Replaces the causes: one that a survey did not find begins anew when it comes back.
     #[must_use]
-    pub fn with_standing(mut self, standing: Standing) -> Self {
-        self.standing = standing;
+    pub fn with_causes_since(mut self, causes_since: CausesSince) -> Self {
+        self.causes_since = causes_since;
         self
     }
 
-    /// A date that the engine stored, by the clock as it is now, or later.
+    /// A date of the engine, moved by the clock's later jumps; never too early.
     pub fn by_this_clock(&self, at: DateTime<Utc>) -> DateTime<Utc> {
         let Some(jumped) = self.jumped.as_ref().filter(|jumped| at < jumped.seen_at) else {
             return at;
@@ -231,9 +240,9 @@ impl Ledger {
         &self.uses
     }
 
-    /// The image that this tag was last seen with, as far as the ledger goes back. An image
-    /// that had it before and is still here is not that one.
-    pub fn last_with(&self, tag: &Reference) -> Option<Was> {
+    /// The image that this tag was last seen with, as far as the ledger goes back; `None` if
+    /// another image that is gone had it later.
+    pub fn last_image(&self, tag: &Reference) -> Option<FormerImage> {
         if let Some(was) = self.gone_as.get(tag) {
             return Some(was.clone());
         }
@@ -242,15 +251,14 @@ impl Ledger {
             Some((at, id.clone()))
         };
         let (at, id) = self.images.iter().filter_map(seen).max()?;
-        // Whatever had it since is gone, and nobody knows what that was.
         if self.gone(tag).is_some_and(|gone| gone > at) {
             return None;
         }
         let digests = self.images.get(&id)?.digests_then.clone();
-        Some(Was { id, digests })
+        Some(FormerImage { id, digests })
     }
 
-    /// When a tag that no image had at the last survey was last seen.
+    /// When the tag was last seen, if no image had it at the last survey.
     pub fn gone(&self, tag: &Reference) -> Option<DateTime<Utc>> {
         self.gone.get(tag).copied()
     }

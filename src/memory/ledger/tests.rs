@@ -6,7 +6,7 @@ use crate::memory::ledger::stored::{Ledger, Unusable};
 use crate::model::reference::Reference;
 use crate::model::text::Untrusted;
 use crate::model::{Container, Event, EventKind, Inventory};
-use crate::testing::{at, clock, digest, id, image, inventory, tagged};
+use crate::testing::{at, clock, digest, id, image, inventory, json_of, tagged};
 
 fn survey(ledger: &Ledger, seen: &Inventory) -> Ledger {
     ledger.observe(seen, &clock(0, 0, "a"), TimeDelta::zero())
@@ -20,7 +20,7 @@ fn a_tag_whose_image_is_gone_was_not_that_of_an_earlier_image_that_is_here() {
     };
     let tag: Reference = "app:1".parse().unwrap();
     let mut ledger = Ledger::empty("e");
-    let was = |ledger: &Ledger| ledger.last_with(&tag).map(|was| was.id);
+    let was = |ledger: &Ledger| ledger.last_image(&tag).map(|was| was.id);
     for (second, images, led) in [
         (0, vec![tagged(1, "app:1")], Some(id(1))),
         (10, vec![image(1), tagged(2, "app:1")], Some(id(2))),
@@ -32,13 +32,13 @@ fn a_tag_whose_image_is_gone_was_not_that_of_an_earlier_image_that_is_here() {
         ledger = survey(&ledger, &at_second(second, &images));
         assert_eq!(was(&ledger), led, "{second}");
     }
-    // A ledger of before remembers when the tag was lost, and not by which image.
+    // An older ledger remembers when the tag was lost, but not by which image.
     ledger.gone_as.clear();
     assert_eq!(was(&ledger), None);
 }
 
 #[test]
-fn the_first_sight_and_the_last_tag_are_remembered() {
+fn the_first_survey_and_the_last_tag_are_remembered() {
     let mut host = inventory([tagged(1, "app:1")]);
     let first = survey(&Ledger::empty("e"), &host);
     host.taken_at = at(10);
@@ -56,7 +56,7 @@ fn the_first_sight_and_the_last_tag_are_remembered() {
 }
 
 #[test]
-fn what_was_wanted_at_the_last_look_was_so_up_to_this_one_and_no_longer() {
+fn what_was_wanted_at_the_last_survey_was_so_up_to_this_one_and_no_longer() {
     let mut wanted = inventory([tagged(1, "app:1"), image(2)]);
     wanted.containers.push(Container {
         id: Untrusted::new("c"),
@@ -126,7 +126,7 @@ fn a_digest_that_went_since_the_last_survey_still_names_its_image_in_events() {
 }
 
 #[test]
-fn a_tag_that_came_and_moved_on_between_two_looks_is_remembered() {
+fn a_tag_that_came_and_moved_on_between_two_surveys_is_remembered() {
     let first = survey(&Ledger::empty("e"), &inventory([tagged(1, "app:1")]));
     let mut host = Inventory {
         taken_at: at(100),
@@ -166,7 +166,7 @@ fn a_jump_of_the_clock_makes_no_event_older() {
 }
 
 #[test]
-fn an_image_that_was_gone_for_one_look_is_new_again() {
+fn an_image_that_was_gone_for_one_survey_is_new_again() {
     let host = inventory([image(1)]);
     let gone = Inventory {
         taken_at: at(10),
@@ -235,7 +235,7 @@ fn what_a_container_mounts_by_a_name_that_moved_is_in_use() {
         state: Untrusted::new("running"),
         image_mounts: vec![Untrusted::new("app:1")],
     });
-    let found: Vec<_> = ledger.mounted_once(&moved);
+    let found: Vec<_> = ledger.mounted_by_lost_name(&moved);
     assert_eq!(found, [(&id(1), &moved.containers[0])]);
     let after = survey(&ledger, &moved);
     assert_eq!(after.sighting(&id(1)).unwrap().last_used, Some(at(100)));
@@ -263,7 +263,7 @@ fn a_shift_makes_every_date_younger_and_none_lies_in_the_future() {
 fn a_ledger_reads_back_what_it_wrote_and_nothing_else() {
     let ledger = survey(&Ledger::empty("e"), &inventory([tagged(1, "app:1")]));
     let key = inventory([]).engine.key();
-    let bytes = ledger.to_json().unwrap();
+    let bytes = json_of(&ledger);
     assert_eq!(Ledger::from_json(&bytes, &key), Ok(ledger));
     assert!(matches!(
         Ledger::from_json(b"", &key),
@@ -285,9 +285,8 @@ fn a_ledger_reads_back_what_it_wrote_and_nothing_else() {
 
 proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig { failure_persistence: None, ..Default::default() })]
-    /// However the wall clock is set, and whatever the host slept: an age
-    /// that is believed is one that passed. What is tolerated at each survey
-    /// is a clock that was a little late.
+    /// However the wall clock is set, and however long the host slept: an age that is believed
+    /// has really passed. Only a clock that was a little late is tolerated, at each survey.
     #[test]
     fn no_jump_of_the_clock_adds_age(
         steps in proptest::collection::vec((0..1_000_000_u64, jump()), 1..20),
@@ -320,7 +319,7 @@ proptest::proptest! {
     }
 }
 
-/// Seconds that somebody sets the clock by: mostly none.
+/// Seconds by which somebody sets the clock: mostly 0.
 fn jump() -> impl proptest::strategy::Strategy<Value = i64> {
     const TEN_YEARS: i64 = 315_360_000;
     proptest::prop_oneof![
@@ -334,7 +333,7 @@ fn jump() -> impl proptest::strategy::Strategy<Value = i64> {
 fn no_damage_to_a_ledger_is_taken_for_a_ledger() {
     let ledger = survey(&Ledger::empty("e"), &inventory([tagged(1, "app:1")]));
     let key = inventory([]).engine.key();
-    let bytes = ledger.to_json().unwrap();
+    let bytes = json_of(&ledger);
     for place in 0..bytes.len() - 1 {
         for bit in 0..8 {
             let mut damaged = bytes.clone();
@@ -396,9 +395,9 @@ fn a_ledger_from_before_knows_nobody_who_asked_by_digest() {
 fn locks_that_an_older_secateur_saw_held_are_held_since_then() {
     let old = br#"{"format":1,"engine":"e","clock":null,"images":{},"held_locks":{"/l":"2026-03-01T00:00:00Z"}}"#;
     let ledger = Ledger::from_json(old, "e").unwrap();
-    let since = ledger.standing().get("deploy-lock flock /l").copied();
+    let since = ledger.causes_since().get("deploy-lock flock /l").copied();
     assert_eq!(since, "2026-03-01T00:00:00Z".parse().ok());
-    let bytes = ledger.to_json().unwrap();
+    let bytes = json_of(&ledger);
     assert_eq!(Ledger::from_json(&bytes, "e"), Ok(ledger));
 }
 
@@ -419,10 +418,10 @@ fn days_of_use_are_remembered_and_a_ledger_of_before_is_taken_over() {
             .collect::<Vec<_>>()
     };
     assert_eq!(days(&ledger), [("app:1".to_owned(), 1)]);
-    let read = Ledger::from_json(&ledger.to_json().unwrap(), &key).unwrap();
+    let read = Ledger::from_json(&json_of(&ledger), &key).unwrap();
     assert_eq!(read, ledger);
     // Written without the field, and without a checksum.
-    let mut old: serde_json::Value = serde_json::from_slice(&ledger.to_json().unwrap()).unwrap();
+    let mut old: serde_json::Value = serde_json::from_slice(&json_of(&ledger)).unwrap();
     let fields = old.as_object_mut().unwrap();
     assert!(fields.remove("uses").is_some() && fields.remove("sum").is_some());
     let old = Ledger::from_json(old.to_string().as_bytes(), &key).unwrap();
@@ -433,4 +432,15 @@ fn days_of_use_are_remembered_and_a_ledger_of_before_is_taken_over() {
         days(&ledger)
     );
     assert_eq!(days(&ledger.without_names()), []);
+}
+
+#[test]
+fn a_ledger_keeps_the_keys_that_other_versions_read() {
+    let ledger = survey(&Ledger::empty("e"), &inventory([tagged(1, "app:1")]))
+        .with_causes_since([("pull /x".to_owned(), at(0))].into())
+        .without_names();
+    let json = String::from_utf8(json_of(&ledger)).unwrap();
+    for key in [r#""standing":"#, r#""faded":"#] {
+        assert!(json.contains(key), "{key} {json}");
+    }
 }

@@ -1,5 +1,5 @@
-//! On which days each name ran here: what was used most, and what not for long. Nothing
-//! that is removed rests on it; verify-cache promises by it (`cache.recent`).
+//! On which days each name ran here. No removal depends on it; verify-cache promises by it
+//! (`cache.recent`).
 
 use std::collections::BTreeMap;
 
@@ -10,10 +10,10 @@ use crate::model::names::Names;
 use crate::model::reference::{Reference, read_as_id};
 use crate::model::{Container, Event, EventKind, Image, ImageId};
 
-/// So many names are remembered, the most recently used: 400 KB at most.
+/// Names that are remembered, the most recently used: 400 KB at most.
 const MOST: usize = 1000;
 
-/// States of a container that runs.
+/// States of a running container.
 const RUNS: [&str; 4] = ["running", "paused", "restarting", "stopping"];
 
 /// The days on which each name ran.
@@ -35,8 +35,8 @@ impl Uses {
         self.0.is_empty()
     }
 
-    /// With what runs now and what the events show to have run. `here`: the images that
-    /// the containers were listed with.
+    /// Adds what runs now and what ran by the events. `here`: the images that the containers
+    /// were listed with.
     #[must_use]
     pub fn and(
         mut self,
@@ -66,7 +66,8 @@ impl Uses {
         self
     }
 
-    /// Used within this time: on most days first, then last used, then by name.
+    /// Names used within this time: those used on most days first, then the last used, then by
+    /// name.
     pub fn within(&self, time: TimeDelta, now: DateTime<Utc>) -> Vec<Use> {
         let first = now.checked_sub_signed(time);
         let first = first.map_or(NaiveDate::MIN, |first| first.date_naive());
@@ -84,7 +85,7 @@ impl Uses {
         found
     }
 
-    /// The clock jumped: all remembered dates move along.
+    /// Moves all dates forward, after a jump of the clock.
     pub(super) fn shift(&mut self, by: TimeDelta) {
         let days = u64::try_from(by.num_days()).unwrap_or(0);
         for used in self.0.values_mut() {
@@ -113,7 +114,7 @@ impl Uses {
         }
     }
 
-    /// No day is to come, and no more is remembered than has room.
+    /// Counts days in the future as today, and drops old days and names beyond [`MOST`].
     fn settle(&mut self, now: DateTime<Utc>) {
         let today = now.date_naive();
         self.0.values_mut().for_each(|days| days.until(today));
@@ -131,9 +132,9 @@ impl Uses {
     }
 }
 
-/// The names under which the image of a container may be asked for again. Where it was
-/// named by an id, or its name has moved on to another image since, those are its tags: a
-/// digest that nobody asked by may be pruned.
+/// The names under which a container's image may be asked for again. Where it was named by an
+/// id, or its name leads to another image now, those are the image's tags; its digests may be
+/// pruned, because nobody asked by them.
 fn names_of(text: &str, names: &Names<'_>, here: &BTreeMap<ImageId, Image>) -> Vec<Reference> {
     let images: Vec<&Image> = names
         .resolve(text)
@@ -181,7 +182,7 @@ impl Days {
         };
     }
 
-    /// Days that are to come were another clock's, and count as today.
+    /// Days in the future came from a wrong clock, and count as today.
     fn until(&mut self, today: NaiveDate) {
         let over = self.last.num_days_from_ce() - today.num_days_from_ce();
         if over > 0 {
@@ -193,7 +194,7 @@ impl Days {
         }
     }
 
-    /// How many of them are not before `first`.
+    /// How many of them are `first` or later.
     fn since(self, first: NaiveDate) -> u32 {
         let days = self.last.num_days_from_ce() - first.num_days_from_ce() + 1;
         match u32::try_from(days) {
@@ -302,7 +303,7 @@ mod tests {
             ran("app:1", 5 * DAY),
         ];
         let uses = Uses::default().and(&[], &events, &here, at(DAY));
-        // What is dated in the future is dated now.
+        // A date in the future counts as now.
         assert_eq!(
             within(&uses, 9, DAY),
             [named("app:1", 2), named("gone:1", 1)]

@@ -1,5 +1,5 @@
-//! The state folder: ledgers and journal under one run lock. Decides what becomes
-//! of a journal that grew too long.
+//! The state folder: ledgers and journal under one run lock. Decides when a long journal is
+//! rotated.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,18 +12,17 @@ use crate::memory::journal::{
     Intended, Record, intended, of_engine, open_intents, pending, records, resisting,
 };
 use crate::memory::ledger::Ledger;
-use crate::memory::state::fault::state_fault;
 use crate::memory::state::{ledgers, policy_file};
 use crate::model::ImageId;
 
 const JOURNAL: &str = "journal.jsonl";
 const LOCK: &str = "run.lock";
 
-/// A longer journal is set aside at the start of a run, and a new one is begun. Bytes.
+/// In bytes. A longer journal is rotated at the start of a run.
 const LONGEST_JOURNAL: u64 = 4 << 20;
 
-/// So much of the journal's end is read. A long run may have written more, but a removal
-/// that was cut off stands at its end. Bytes.
+/// In bytes: how much of the journal's end is read. A long run may have written more, but a
+/// removal that was cut off is at its end.
 const READ_OF_JOURNAL: u64 = 2 * LONGEST_JOURNAL;
 
 #[derive(Debug)]
@@ -34,7 +33,7 @@ pub struct Memory {
     pub pending: BTreeMap<ImageId, Record>,
     /// The last intent to remove each image, whatever its outcome.
     pub intended: BTreeMap<ImageId, Intended>,
-    /// Images that the engine did not let go when they were last tried.
+    /// Images whose last removal the engine refused.
     pub resisting: BTreeSet<ImageId>,
     /// Why ages start anew, where they do. Fit to print.
     pub notes: Vec<String>,
@@ -43,15 +42,15 @@ pub struct Memory {
 
 /// The part of a memory that a survey uses.
 #[derive(Debug, Clone, Copy)]
-pub struct Known<'a> {
+pub struct Remembered<'a> {
     pub ledger: &'a Ledger,
     pub intended: &'a BTreeMap<ImageId, Intended>,
     pub resisting: &'a BTreeSet<ImageId>,
 }
 
 impl Memory {
-    pub fn known(&self) -> Known<'_> {
-        Known {
+    pub fn remembered(&self) -> Remembered<'_> {
+        Remembered {
             ledger: &self.ledger,
             intended: &self.intended,
             resisting: &self.resisting,
@@ -67,7 +66,7 @@ pub fn read(dir: Option<&StateDir>, engine: &str) -> Result<Memory, Fault> {
         Some(dir) => {
             let journal = read_trusted_end(&dir.file(JOURNAL), READ_OF_JOURNAL);
             let read = ledgers::read(dir, engine)?;
-            (read, journal.map_err(|error| state_fault(&error))?)
+            (read, journal?)
         }
     };
     let journal = journal.unwrap_or_default();
@@ -81,13 +80,12 @@ pub fn read(dir: Option<&StateDir>, engine: &str) -> Result<Memory, Fault> {
     })
 }
 
-/// What our own runs did on this engine's store, oldest first, as far as the journal
-/// goes back. Changes nothing; lines that do not parse are skipped.
+/// What earlier runs did on this engine's store, oldest first, as far as the journal goes back.
+/// Changes nothing; lines that do not parse are skipped.
 pub fn history(dir: &StateDir, engine: &str) -> Result<Vec<Record>, Fault> {
     let mut found = Vec::new();
     for name in [format!("{JOURNAL}.1"), JOURNAL.to_owned()] {
-        let bytes =
-            read_trusted_end(&dir.file(&name), READ_OF_JOURNAL).map_err(|e| state_fault(&e))?;
+        let bytes = read_trusted_end(&dir.file(&name), READ_OF_JOURNAL)?;
         found.extend(records(&bytes.unwrap_or_default()));
     }
     Ok(of_engine(found.into_iter(), engine).collect())
@@ -124,7 +122,7 @@ impl State {
                 _lock: lock,
             }))
         };
-        open().map_err(|error| state_fault(&error))
+        open().map_err(Fault::from)
     }
 
     /// See [`read`].
@@ -141,8 +139,8 @@ impl State {
         )
     }
 
-    /// Writes this engine's ledger, whole or not at all; one that could not be
-    /// used is set aside first.
+    /// Writes this engine's ledger, in full or not at all. One that could not be used is set
+    /// aside first.
     pub fn save(&self, memory: &Memory, ledger: &Ledger) -> Result<(), Fault> {
         ledgers::write(&self.dir, &memory.files, ledger)
     }
@@ -166,12 +164,12 @@ impl State {
             self.journal.append(&lines)?;
             if durable { self.journal.sync() } else { Ok(()) }
         };
-        write().map_err(|error| state_fault(&error))
+        write().map_err(Fault::from)
     }
 }
 
-/// Keeps one older generation, `journal.jsonl.1`. The new journal begins with the
-/// intents that are still open. A crash in between leaves the old one whole.
+/// Keeps one older journal, `journal.jsonl.1`. The new one begins with the open intents. A
+/// crash in between leaves the old one in place.
 fn rotate(path: &Path) -> Result<(), FileError> {
     let journal = read_trusted_end(path, READ_OF_JOURNAL)?.unwrap_or_default();
     let mut old = path.as_os_str().to_owned();

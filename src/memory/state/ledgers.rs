@@ -1,27 +1,28 @@
-//! The ledgers on disk: one file for each engine and store. Decides which file belongs
-//! to which engine, and what becomes of `ledger.json`, which held the only ledger of
-//! format 1.
+//! The ledgers on disk: one file for each engine and store. Decides which file belongs to which
+//! engine, and how `ledger.json`, which held the only ledger of format 1, is taken over.
 //!
-//! `ledger.json` stays and names the format of the ledgers: a secateur that reads only
-//! format 1 ends there with 74, and does not start all ages anew.
+//! `ledger.json` stays and names the format of the ledgers: a secateur that reads only format 1
+//! stops there with exit code 74, and does not start all ages anew.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
 use crate::exit::{Exit, Fault};
-use crate::host::files::{FileError, StateDir, keep_as, quarantine, read_trusted, write_atomic};
+use crate::host::files::{
+    FileError, StateDir, keep_as, quarantine, read_trusted, write_atomic, write_atomic_by,
+};
 use crate::memory::ledger::{FORMAT, Ledger, Unusable, file_of, is_file_of_one};
-use crate::memory::state::fault::state_fault;
-use crate::model::text::escape;
+use crate::model::text::escape_path;
 
 pub(super) const SHARED: &str = "ledger.json";
 
-/// A longer ledger is neither read nor written ([`bytes_of`]). Bytes.
+/// In bytes. A longer ledger is neither read nor written ([`fitting`]).
 const LONGEST: u64 = 64 << 20;
 
-/// So many engines are remembered. None is forgotten to make room: only its ledger may
-/// tell which of its images are rollbacks.
+/// Engines that are remembered. None is forgotten to make room: only its ledger may tell which
+/// of its images are rollbacks.
 const MOST_ENGINES: usize = 64;
 
 /// What [`SHARED`] is.
@@ -29,12 +30,12 @@ const MOST_ENGINES: usize = 64;
 enum Shared {
     /// It says that each ledger has its own file.
     Settled,
-    /// It is not there, or the engine's own file already has what it held.
+    /// It is not there, or the engine's own file already has its content.
     Over,
     /// The ledger of an engine that has no file of its own yet; this will be its file.
     Movable(PathBuf),
-    /// A ledger of another engine that also has a file of its own: an older secateur
-    /// went on with it. That engine's next run takes it over.
+    /// A ledger of another engine that also has a file of its own: an older secateur continued
+    /// it. The next run on that engine takes it over.
     Theirs,
     Damaged,
 }
@@ -48,7 +49,7 @@ pub(super) struct Read {
     pub(super) files: Files,
 }
 
-/// What has to be put in order before a ledger is written.
+/// The state of the files, which the next write puts in order.
 #[derive(Debug)]
 pub(super) struct Files {
     shared: Shared,
@@ -64,7 +65,7 @@ enum Own {
 }
 
 impl Read {
-    /// What is read where there is no folder yet.
+    /// As if there were no folder yet.
     pub(super) fn nothing(engine: &str) -> Self {
         Self {
             ledger: Ledger::empty(engine),
@@ -138,7 +139,7 @@ impl Read {
         self.files.own = Own::Damaged;
     }
 
-    /// Tells an operator whose DOCKER_HOST leads to another engine than usual.
+    /// For an operator whose DOCKER_HOST leads to another engine than usual.
     fn says_that_it_is_new(&mut self, dir: &StateDir, engine: &str) -> Result<(), Fault> {
         if self.files.own != Own::Absent || self.ledger != Ledger::empty(engine) {
             return Ok(());
@@ -158,21 +159,21 @@ impl Read {
 /// Fit to print. `anew`: nothing else is remembered of this engine.
 fn set_aside(path: &Path, why: &str, anew: bool) -> String {
     let ages = if anew { "ages start anew: " } else { "" };
-    let shown = escape(&path.to_string_lossy());
+    let shown = escape_path(path);
     format!("{ages}the ledger {shown} is set aside, it does not read: {why}")
 }
 
-/// Writes this engine's ledger, whole or not at all. First puts in order what [`read`]
-/// found.
+/// Writes this engine's ledger, in full or not at all. First puts in order what [`read`] found.
 pub(super) fn write(dir: &StateDir, files: &Files, ledger: &Ledger) -> Result<(), Fault> {
     let (own, shared) = (dir.file(&file_of(ledger.engine())), dir.file(SHARED));
-    let bytes = bytes_of(ledger, LONGEST)?;
+    let ledger = fitting(ledger, LONGEST)?;
+    let write_own = || write_atomic_by(&own, |file| ledger.write_to(file));
     let write = || -> Result<(), FileError> {
-        // At any moment each ledger is whole in one of its two places. A joined ledger
-        // is written before its older half goes.
+        // At any moment each ledger is complete in one of its two places. A joined ledger is
+        // written before its older half is removed.
         let joined = files.shared == Shared::Over && files.own == Own::Good;
         if joined {
-            write_atomic(&own, &bytes)?;
+            write_own()?;
         }
         match &files.shared {
             Shared::Settled | Shared::Theirs => {}
@@ -192,12 +193,12 @@ pub(super) fn write(dir: &StateDir, files: &Files, ledger: &Ledger) -> Result<()
         if files.own == Own::Damaged {
             quarantine(&own)?;
         }
-        write_atomic(&own, &bytes)
+        write_own()
     };
     if files.own == Own::Absent {
         room_for_one_more(dir, &own)?;
     }
-    write().map_err(|error| state_fault(&error))
+    write().map_err(Fault::from)
 }
 
 fn room_for_one_more(dir: &StateDir, own: &Path) -> Result<(), Fault> {
@@ -206,13 +207,14 @@ fn room_for_one_more(dir: &StateDir, own: &Path) -> Result<(), Fault> {
     if !full {
         return Ok(());
     }
-    let shown = escape(&dir.path().to_string_lossy());
+    let shown = escape_path(dir.path());
     Err(Fault::new(
         Exit::State,
         format!(
             "{shown} remembers {} engines and stores, at most {MOST_ENGINES}, and not this one; delete the \
-             ledgers of engines that are gone for good (ls -lt {shown}/ledger-*.json), or name \
-             another folder with --state-dir",
+             ledgers of engines that are gone for good, such as those of which no prune has written for \
+             a year (find {shown} -name 'ledger-*.json' -mtime +365 -delete), or name another folder \
+             with --state-dir",
             known.len()
         ),
     ))
@@ -220,37 +222,36 @@ fn room_for_one_more(dir: &StateDir, own: &Path) -> Result<(), Fault> {
 
 /// The files of all engines that are remembered.
 fn engines(dir: &StateDir) -> Result<Vec<String>, Fault> {
-    let names = dir.names().map_err(|error| state_fault(&error))?;
+    let names = dir.names()?;
     Ok(names
         .into_iter()
         .filter(|name| is_file_of_one(name))
         .collect())
 }
 
-/// The ledger as it is written, so short that it can be read again.
-fn bytes_of(ledger: &Ledger, longest: u64) -> Result<Vec<u8>, Fault> {
+/// The ledger as it may be written, no longer than `longest`: without names if need be.
+fn fitting(ledger: &Ledger, longest: u64) -> Result<Cow<'_, Ledger>, Fault> {
     let fault = |why: String| Fault::new(Exit::State, format!("cannot write the ledger: {why}"));
-    let json = |ledger: &Ledger| ledger.to_json().map_err(|error| fault(error.to_string()));
-    let mut bytes = json(ledger)?;
-    if bytes.len() as u64 > longest {
-        drop(bytes);
-        bytes = json(&ledger.clone().without_names())?;
+    let length = |ledger: &Ledger| ledger.length().map_err(|error| fault(error.to_string()));
+    if length(ledger)? <= longest {
+        return Ok(Cow::Borrowed(ledger));
     }
-    let length = bytes.len() as u64;
+    let fewer = ledger.clone().without_names();
+    let length = length(&fewer)?;
     if length > longest {
         return Err(fault(format!(
             "it would have {length} bytes, more than the {longest} that are read; nothing is removed"
         )));
     }
-    Ok(bytes)
+    Ok(Cow::Owned(fewer))
 }
 
 fn bytes(path: &Path) -> Result<Option<Vec<u8>>, Fault> {
-    read_trusted(path, LONGEST).map_err(|error| state_fault(&error))
+    read_trusted(path, LONGEST).map_err(Fault::from)
 }
 
 fn newer(path: &Path, format: u32) -> Fault {
-    let shown = escape(&path.to_string_lossy());
+    let shown = escape_path(path);
     Fault::new(
         Exit::State,
         format!(

@@ -1,5 +1,4 @@
-//! Which policy file the last prune used, so that a run without one knows that there was
-//! one.
+//! Which policy file the last prune used, so that a run without one knows that there was one.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -7,12 +6,11 @@ use std::path::{Path, PathBuf};
 
 use crate::exit::{Exit, Fault};
 use crate::host::files::{StateDir, read_trusted, write_atomic};
-use crate::memory::state::fault::state_fault;
-use crate::model::text::escape;
+use crate::model::text::escape_path;
 
 const FILE: &str = "policy";
 
-/// A longer path is not read. Bytes.
+/// In bytes. A longer path is not read.
 const LONGEST: u64 = 1 << 16;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,11 +20,9 @@ pub struct LastPolicy {
 }
 
 impl LastPolicy {
-    /// Why a run without a named policy, where the usual one is missing, is a fault. Fit
-    /// to print.
+    /// Why it is a fault that no policy is named and the usual one is missing. Fit to print.
     pub fn is_gone(&self, usual: &str) -> String {
-        let shown = |path: &Path| escape(&path.to_string_lossy());
-        let (last, remembered) = (shown(&self.file), shown(&self.remembered));
+        let (last, remembered) = (escape_path(&self.file), escape_path(&self.remembered));
         let named = if last == usual {
             String::new()
         } else {
@@ -50,7 +46,7 @@ impl LastPolicy {
 pub fn last_policy(dir: Option<&StateDir>) -> Result<Option<LastPolicy>, Fault> {
     let Some(dir) = dir else { return Ok(None) };
     let remembered = dir.file(FILE);
-    let bytes = read_trusted(&remembered, LONGEST).map_err(|error| state_fault(&error))?;
+    let bytes = read_trusted(&remembered, LONGEST)?;
     Ok(bytes.map(|bytes| LastPolicy {
         file: OsStr::from_bytes(bytes.trim_ascii_end()).into(),
         remembered,
@@ -59,7 +55,7 @@ pub fn last_policy(dir: Option<&StateDir>) -> Result<Option<LastPolicy>, Fault> 
 
 pub(super) fn used(dir: &StateDir, file: &Path) -> Result<(), Fault> {
     let fault = |error: std::io::Error| {
-        let shown = escape(&file.to_string_lossy());
+        let shown = escape_path(file);
         Fault::new(
             Exit::State,
             format!("cannot tell where {shown} is: {error}"),
@@ -71,7 +67,7 @@ pub(super) fn used(dir: &StateDir, file: &Path) -> Result<(), Fault> {
     }
     let mut line = file.into_os_string().into_encoded_bytes();
     line.push(b'\n');
-    write_atomic(&dir.file(FILE), &line).map_err(|error| state_fault(&error))
+    write_atomic(&dir.file(FILE), &line).map_err(Fault::from)
 }
 
 #[cfg(test)]

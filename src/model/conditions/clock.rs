@@ -11,12 +11,12 @@ pub struct ClockReading {
     pub since_boot_secs: u64,
     /// Changes with every boot (`/proc/sys/kernel/random/boot_id`).
     pub boot_id: String,
-    /// The latest reading of the wall clock at any survey before, as far as the ledger
-    /// knows: later than `wall` after the clock was set back.
+    /// The latest wall time at any earlier survey, as far as the ledger knows. It is later than
+    /// `wall` after the clock was set back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latest: Option<DateTime<Utc>>,
-    /// What the wall clock said on this boot when it was set back, until it says so
-    /// again.
+    /// The wall time on this boot just before the clock was set back; `None` once the clock has
+    /// reached it again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set_back_from: Option<DateTime<Utc>>,
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::model::bytes::Bytes;
 
-/// The images of a store that the engine had before. It lists them no more.
+/// The images of a store that the engine used before. It no longer lists them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeftBehind {
     /// Where its layers are: most of its bytes.
@@ -12,9 +12,9 @@ pub struct LeftBehind {
     /// Where its records of images are.
     pub records: PathBuf,
     pub images: usize,
-    /// Of all its layers, uncompressed, each once. What containers and builds wrote comes
-    /// on top.
+    /// Of all layers, uncompressed, each counted once; without what containers and builds
+    /// wrote.
     pub bytes: Bytes,
-    /// Everything was read: there are not more images than these.
+    /// Everything was read, so the counts are complete.
     pub all: bool,
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LockKind {
-    /// The path is there for as long as the deploy lasts.
+    /// The path exists for as long as the deploy lasts.
     Exists,
     /// The file may stay; the deploy holds `flock(2)` or `fcntl(2)` on it.
     Flock,
@@ -17,7 +17,7 @@ pub enum LockKind {
 
 /// One path that a deploy lock of the policy names.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LockSight {
+pub struct LockReading {
     pub path: PathBuf,
     pub kind: LockKind,
     pub state: LockState,
@@ -29,12 +29,12 @@ pub enum LockState {
     /// The file is there, and nobody holds its lock.
     Free,
     Held {
-        /// Who, in words fit to print, where the system tells.
+        /// The process, fit to print, where the system knows it.
         holder: Option<String>,
-        /// Since when, as far as the file's own times can tell: its birth, or
-        /// its last change where that is earlier or no birth is kept.
+        /// By the file's own times: its birth, or its last change where that is earlier or no
+        /// birth is kept.
         since: Option<DateTime<Utc>>,
     },
-    /// Why it cannot be told. Never read as free.
+    /// Why the state is unknown. Never read as free.
     CannotTell(String),
 }

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// What a file in the engine's folders says about a pull, load or build.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PullSign {
     /// A file or folder.
@@ -13,11 +12,11 @@ pub struct PullSign {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SignState {
-    /// The engine has it open, or it changed a moment ago. The text says which.
+    /// The engine has the file open, or it changed a moment ago. The text says which.
     Live(String),
-    /// The same of a file that only BuildKit makes: it downloads a base.
+    /// The same of a file that only BuildKit makes, while it downloads a base image.
     BuildKit(String),
-    /// A classic build is under way or has left it behind; nothing tells which.
+    /// A classic build is running or left it behind; the two cannot be told apart.
     Build,
     /// Left behind by a pull that is over: not open, and unchanged for `quiet`.
     Stale { quiet: Duration },
@@ -27,7 +26,7 @@ pub enum SignState {
 pub struct PullSigns {
     /// In the order of their paths.
     pub signs: Vec<PullSign>,
-    /// Where this is not empty, it is not known whether a pull is under way.
+    /// If this is not empty, a pull may be running unseen.
     pub unreadable: Vec<Unreadable>,
 }
 
@@ -48,7 +47,7 @@ impl Unreadable {
     }
 }
 
-/// What would make a place readable. Nothing of this comes by itself.
+/// What a person must change to make a place readable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cure {
     Permission,

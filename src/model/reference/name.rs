@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::id::ImageId;
 use crate::model::reference::syntax::{
-    is_digest, is_domain, is_path_component, is_tag, looks_like_host,
+    is_digest, is_domain, is_hex, is_path_component, is_tag, looks_like_host,
 };
 use crate::model::text::escape;
 
@@ -26,8 +26,8 @@ const OUR_PATH: &str = "remove";
 /// ours.
 const DANGLING: &str = "moby-dangling";
 
-/// A tag, or a digest reference. Copies share their text, for inventory, ledger and
-/// plan each hold every name of a host.
+/// A tag, or a digest reference. Copies share their text, because inventory, ledger and plan
+/// each hold every name of a host.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Reference(Arc<Parts>);
@@ -89,12 +89,10 @@ impl Reference {
         }))
     }
 
-    /// Whether only secateur gives such a name. So is the digest reference that the
-    /// containerd store derives from it.
+    /// Whether only secateur gives such a name, or the containerd store derived this digest
+    /// reference from one.
     pub fn is_ours(&self) -> bool {
-        let ours = |tag: &str| {
-            tag.len() == 12 && tag.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-        };
+        let ours = |tag: &str| tag.len() == 12 && is_hex(tag);
         &*self.0.domain == OUR_DOMAIN
             && &*self.0.path == OUR_PATH
             && self.0.tag.as_deref().map_or(self.is_digest(), ours)
@@ -122,7 +120,7 @@ impl Reference {
         self.0.digest.as_deref()
     }
 
-    /// The tag, without the colon.
+    /// Without the colon.
     pub fn tag(&self) -> Option<&str> {
         self.0.tag.as_deref()
     }
@@ -142,7 +140,7 @@ impl Reference {
         format!("{}/{}", self.0.domain, self.0.path)
     }
 
-    /// The image of this digest in the same repository; `None` for what is no digest.
+    /// The digest reference in the same repository; `None` if `digest` is not one.
     pub fn pinned(&self, digest: &str) -> Option<Self> {
         format!("{}@{digest}", self.repository()).parse().ok()
     }

@@ -1,12 +1,14 @@
 //! The rules for the parts of a name, as docker has them.
 
+/// Of lower-case digits, as docker writes digests and ids.
+pub fn is_hex(text: &str) -> bool {
+    text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 pub(super) fn is_digest(text: &str) -> bool {
-    let hex = |hex: &str, len| {
-        hex.len() == len && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-    };
     match text.split_once(':') {
-        Some(("sha256", digits)) => hex(digits, 64),
-        Some(("sha512", digits)) => hex(digits, 128),
+        Some(("sha256", digits)) => digits.len() == 64 && is_hex(digits),
+        Some(("sha512", digits)) => digits.len() == 128 && is_hex(digits),
         _ => false,
     }
 }

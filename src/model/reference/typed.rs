@@ -2,6 +2,7 @@
 //! is no name was probably meant to be.
 
 use crate::model::reference::name::{BadReference, Reference};
+use crate::model::reference::syntax::is_hex;
 
 impl Reference {
     /// Reads a name that a person typed; the error suggests another. A text that docker
@@ -29,9 +30,8 @@ impl Reference {
 
 /// Why docker reads a text as the id of an image, if it does.
 pub(crate) fn read_as_id(text: &str) -> Option<&'static str> {
-    let digits = |text: &str| text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     // 12 digits are what docker shows. A word such as `cafe` is a name.
-    let short = (12..=64).contains(&text.len()) && digits(text);
+    let short = (12..=64).contains(&text.len()) && is_hex(text);
     if text.starts_with("sha256:") || text.starts_with("sha512:") {
         Some("it is an id, or the beginning of one; a digest comes after a name and @")
     } else if short && text.bytes().any(|b| b.is_ascii_digit()) {

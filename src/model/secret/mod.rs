@@ -21,7 +21,6 @@ impl Secret {
     }
 }
 
-/// What a registry lets us in with.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Credentials {
     Login {
@@ -86,7 +85,7 @@ impl Credentials {
         quoted::clear(text, &forms)
     }
 
-    /// The same, where there may be none.
+    /// As [`Self::redact`], where there may be no credentials.
     pub fn cleared(credentials: Option<&Self>, text: &str) -> String {
         credentials.map_or_else(|| text.to_owned(), |secret| secret.redact(text))
     }
@@ -133,8 +132,8 @@ mod tests {
 
     #[test]
     fn text_that_is_all_quoting_takes_no_longer_than_other_text() {
-        // As long as all headers of an answer may be: read to its end at every place, it
-        // would take minutes.
+        // As long as all headers of an answer may be. Reading to its end at every place would
+        // take minutes.
         for quoting in ["\\", r"\u{", "%", r"\u{0"] {
             let text = quoting.repeat(400_000 / quoting.len());
             assert!(login().redact(&text) == text, "{quoting}");

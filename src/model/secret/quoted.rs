@@ -1,12 +1,12 @@
-//! Finds a secret in foreign text however it is quoted there: plain, percent-encoded,
-//! escaped as in JSON or by our own escape, or all of these at once; also its beginning
-//! where the text was cut.
+//! Finds a secret in foreign text, however it is quoted there: plain, percent-encoded, escaped
+//! as in JSON or by our own escape, or all of these at once. It also finds the beginning of a
+//! secret at the end of a text that was cut.
 
-/// Ends a text that was cut, see [`crate::model::text::escape`].
+/// The end of a text that was cut by [`crate::model::text::escape`].
 const CUT: char = '…';
 
-/// More of them in a row are not read as one: quoted six times, one has become 64. The
-/// text is foreign, and reading on to its end at each place would take minutes.
+/// Backslashes in a row that are read as one: quoted six times, one becomes 64. There must be a
+/// limit: the text is foreign, and reading to its end at each place would take minutes.
 const MOST_SLASHES: usize = 64;
 
 /// The digits of `\u{10ffff}`, with room for leading zeros.
@@ -51,7 +51,7 @@ fn matched(text: &str, secret: &str, cut: bool) -> Option<usize> {
         }
         let slashes = leading_slashes(text);
         if *first == b'\\' && slashes > 0 {
-            // Quoted again and again, one becomes two becomes four.
+            // Each quoting doubles the backslashes.
             text = &text[slashes..];
             wanted = &wanted[leading_slashes(wanted)..];
             continue;

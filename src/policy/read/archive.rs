@@ -4,7 +4,7 @@ use toml::Spanned;
 
 use crate::model::Bytes;
 use crate::policy::file::ArchiveFile;
-use crate::policy::model::{Archive, ArchiveLimits, Compress};
+use crate::policy::valid::{Archive, ArchiveLimits, Compress};
 use crate::policy::value::{absolute, size, word};
 use crate::policy::wording::Unplaced;
 

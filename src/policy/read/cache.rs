@@ -7,8 +7,8 @@ use toml::Spanned;
 
 use crate::model::reference::Reference;
 use crate::policy::file::Cache;
-use crate::policy::model::Promised;
 use crate::policy::pattern::NamePattern;
+use crate::policy::valid::Promised;
 use crate::policy::value::{absolute_pattern, age, each};
 use crate::policy::wording::Unplaced;
 

@@ -1,11 +1,11 @@
-//! `[restore]` as it is typed: what bringing images back may cost the host.
+//! `[restore]` as it is typed: what restoring images may cost the host.
 
 use std::time::Duration;
 
 use toml::Spanned;
 
 use crate::policy::file::RestoreFile;
-use crate::policy::model::{LabelRule, RestoreLimits, Share};
+use crate::policy::valid::{LabelRule, RestoreLimits, Share};
 use crate::policy::value::{age_or, each, percent, size};
 use crate::policy::wording::Unplaced;
 

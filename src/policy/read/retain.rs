@@ -1,16 +1,17 @@
-//! `[[retain]]` as it is typed: a rule that would keep less than the general values is an
-//! error, because it was meant to keep more.
+//! `[[retain]]` as it is typed. A rule that would keep less than the general values is an
+//! error: it was meant to keep more.
+
+use std::fmt::Debug;
 
 use toml::Spanned;
 
 use crate::policy::file::RetainFile;
-use crate::policy::model::Policy;
 use crate::policy::pattern::NamePattern;
 use crate::policy::retain::{DigestPinned, Retain};
-use crate::policy::value::{age, digest_pinned, each};
+use crate::policy::valid::Policy;
+use crate::policy::value::{self, age, each};
 use crate::policy::wording::Unplaced;
 
-/// The rules as they are typed, beside the general values.
 pub(super) fn read(typed: &[RetainFile], general: &Policy) -> Result<Vec<Retain>, Unplaced> {
     typed.iter().map(|rule| one(rule, general)).collect()
 }
@@ -32,60 +33,54 @@ fn one(typed: &RetainFile, general: &Policy) -> Result<Retain, Unplaced> {
             digest_pinned beside its images";
         return Err(Unplaced::at(&typed.images, message.into()));
     }
-    let longer = |text: &Spanned<String>| age("retain.min_age", text);
-    let min_age = typed.min_age.as_ref().map(longer).transpose()?;
-    if let (Some(age), Some(text)) = (min_age, &typed.min_age)
-        && age < general.min_age
-    {
-        let (seen, wanted) = (
-            text.get_ref(),
-            humantime::format_duration(general.min_age).to_string(),
-        );
-        return Err(shorter(
-            text,
-            "min_age",
-            &format!("{seen:?}"),
-            "age.min_age",
-            &wanted,
-        ));
-    }
-    let pinned = |text: &Spanned<String>| digest_pinned("retain.digest_pinned", text);
-    let digest_pinned = typed.digest_pinned.as_ref().map(pinned).transpose()?;
-    if let (Some(pinned), Some(text)) = (digest_pinned, &typed.digest_pinned)
-        && pinned < general.digest_pinned
-    {
-        let wanted = match general.digest_pinned {
-            DigestPinned::Keep => "\"keep\"".to_owned(),
-            DigestPinned::After(age) => humantime::format_duration(age).to_string(),
-        };
-        let seen = format!("{:?}", text.get_ref());
-        return Err(shorter(
-            text,
-            "digest_pinned",
-            &seen,
-            "age.digest_pinned",
-            &wanted,
-        ));
-    }
-    let previous = typed.previous.as_ref().map(|n| *n.get_ref() as usize);
-    if let (Some(previous), Some(text)) = (previous, &typed.previous)
-        && previous < general.previous
-    {
-        let (seen, wanted) = (previous.to_string(), general.previous.to_string());
-        return Err(shorter(text, "previous", &seen, "keep.previous", &wanted));
-    }
+    let min_age = typed.min_age.as_ref();
+    let digest_pinned = typed.digest_pinned.as_ref();
+    let previous = typed.previous.as_ref();
     Ok(Retain {
         images,
-        min_age,
-        digest_pinned,
-        previous,
+        min_age: at_least(
+            ["min_age", "age.min_age"],
+            min_age,
+            general.min_age,
+            |text| age("retain.min_age", text),
+            |age| humantime::format_duration(age).to_string(),
+        )?,
+        digest_pinned: at_least(
+            ["digest_pinned", "age.digest_pinned"],
+            digest_pinned,
+            general.digest_pinned,
+            |text| value::digest_pinned("retain.digest_pinned", text),
+            |pinned| match pinned {
+                DigestPinned::Keep => "\"keep\"".to_owned(),
+                DigestPinned::After(age) => humantime::format_duration(age).to_string(),
+            },
+        )?,
+        previous: at_least(
+            ["previous", "keep.previous"],
+            previous,
+            general.previous,
+            |count| Ok(*count.get_ref() as usize),
+            |count| count.to_string(),
+        )?,
     })
 }
 
-/// A rule that kept less than all other images have would be a rule to remove.
-fn shorter<T>(at: &Spanned<T>, key: &str, seen: &str, general: &str, wanted: &str) -> Unplaced {
+/// The value of a key, if it is given. Less than the general one is an error.
+fn at_least<T: PartialOrd, U: Debug>(
+    [key, general_key]: [&str; 2],
+    typed: Option<&Spanned<U>>,
+    general: T,
+    parse: impl Fn(&Spanned<U>) -> Result<T, Unplaced>,
+    words: impl Fn(T) -> String,
+) -> Result<Option<T>, Unplaced> {
+    let Some(text) = typed else { return Ok(None) };
+    let value = parse(text)?;
+    if value >= general {
+        return Ok(Some(value));
+    }
+    let (seen, wanted) = (text.get_ref(), words(general));
     let message = format!(
-        "retain.{key} is {seen}, less than {general}, which is {wanted}; wanted at least that"
+        "retain.{key} is {seen:?}, less than {general_key}, which is {wanted}; wanted at least that"
     );
-    Unplaced::at(at, message)
+    Err(Unplaced::at(text, message))
 }

@@ -1,5 +1,5 @@
-//! Tags, pulls and loads that the engine acknowledged during a run, gathered before the
-//! engine forgets them, and which of them are lost.
+//! Collects tags, pulls and loads that the engine acknowledged during a run, before the engine
+//! forgets them, and finds out which of them are lost.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 
-use crate::engine::{Did, EngineError, Failure, Info, Leads, Meanwhile, Reader};
+use crate::engine::{EngineError, Failure, ImageAction, ImageEvent, Info, Leads, Reader};
 use crate::host::clock;
 use crate::model::lost::Lost;
 use crate::model::reference::Reference;
@@ -16,37 +16,40 @@ use crate::prune::aftermath::journal::{End, was_kept};
 use crate::prune::outcome::{Loss, Outcome, Removed, Stayed};
 use crate::prune::set_back::SetBack;
 
-/// Events are asked for after so many removals: an engine remembers 256 events, and a
-/// removal makes some five.
-const AT_A_TIME: usize = 16;
+/// Events are asked for before the next turn after so many drops. An engine remembers 256 events,
+/// and a removal makes three to five.
+const DROPS_PER_QUESTION: usize = 8;
 
 #[derive(Debug)]
 pub struct Claims {
     since: Cell<DateTime<Utc>>,
     began: Instant,
     set_back: Cell<SetBack>,
-    images: Cell<usize>,
-    found: RefCell<BTreeSet<Meanwhile>>,
+    drops: Cell<usize>,
+    found: RefCell<BTreeSet<ImageEvent>>,
 }
 
 impl Claims {
-    /// From this moment on.
     pub fn since(began: DateTime<Utc>) -> Self {
         Self {
             since: Cell::new(began),
             began: clock::monotonic(),
             set_back: Cell::new(SetBack::since(clock::now(), Duration::ZERO)),
-            images: Cell::new(0),
+            drops: Cell::new(0),
             found: RefCell::default(),
         }
     }
 
-    /// To be called before each removal: now and then it asks for events. An error is
-    /// ignored, because the next call asks for the same.
+    /// To be called before each drop of a name.
+    pub fn count_drop(&self) {
+        self.drops.set(self.drops.get() + 1);
+    }
+
+    /// To be called before each turn. Asks for events after some drops. An error is ignored,
+    /// because the next call asks for the same events.
     pub async fn keep_up(&self, reader: &Reader, info: &Info, now: DateTime<Utc>) {
-        self.images.set(self.images.get() + 1);
-        if self.images.get().is_multiple_of(AT_A_TIME) {
-            let _ = self.ask(reader, info, now).await;
+        if self.drops.get() >= DROPS_PER_QUESTION && self.ask(reader, info, now).await.is_ok() {
+            self.drops.set(0);
         }
     }
 
@@ -56,9 +59,9 @@ impl Claims {
         info: &Info,
         now: DateTime<Utc>,
     ) -> Result<(), EngineError> {
-        let steady = clock::monotonic().saturating_duration_since(self.began);
+        let elapsed = clock::monotonic().saturating_duration_since(self.began);
         let mut set_back = self.set_back.get();
-        let since = set_back.before(self.since.get(), now, steady);
+        let since = set_back.corrected(self.since.get(), now, elapsed);
         self.set_back.set(set_back);
         let done = reader.meanwhile(info, since.min(now), now).await?;
         self.found.borrow_mut().extend(done);
@@ -66,9 +69,9 @@ impl Claims {
         Ok(())
     }
 
-    /// Names of images of this run that somebody gave, pulled or deployed, and images that
-    /// somebody loaded: those that the engine acknowledged, that lead nowhere now, and
-    /// that no answer to a dropped name reported.
+    /// Names of this run's images that somebody gave, pulled or deployed, and images that somebody
+    /// loaded, if the engine acknowledged that and they are gone now. Without those that an
+    /// answer to the drop of a name has reported.
     pub async fn lost(
         &self,
         reader: &Reader,
@@ -86,7 +89,7 @@ impl Claims {
         let mut lost: Vec<Loss> = Vec::new();
         for Suspect { what, image, end } in suspects {
             let known = outcome.lost.iter().chain(&lost);
-            if known.map(|known| &known.what).any(|told| *told == what) {
+            if known.map(|known| &known.what).any(|known| *known == what) {
                 continue;
             }
             let with = match &what {
@@ -94,8 +97,8 @@ impl Claims {
                     let leads = reader.leads(name).await?;
                     match image {
                         Some(image) if end.lost(leads) => image,
-                        // A pull by tag on the containerd store: only what the name leads
-                        // to says of which image it is.
+                        // A pull by tag on the containerd store: the event does not name the
+                        // image, but the tag still leads to its id.
                         None if leads == Leads::ToNothing => match reader.named(name).await {
                             Some(image) => image,
                             None => continue,
@@ -132,25 +135,25 @@ async fn is_gone(reader: &Reader, image: &ImageId) -> Result<bool, EngineError> 
 #[derive(Debug, PartialEq, Eq)]
 struct Suspect {
     what: Lost,
-    /// `None` where it is not known.
+    /// `None` if it is not known.
     image: Option<ImageId>,
     end: End,
 }
 
-/// Acknowledged names and images of this run, unless the image came again since.
-fn suspects(done: &BTreeSet<Meanwhile>, outcome: &Outcome) -> Vec<Suspect> {
-    let suspect = |done: &Did, at: DateTime<Utc>, all: &BTreeSet<Meanwhile>| match done {
-        Did::Tag(claim) => Some(Suspect {
+/// Acknowledged names and images of this run, unless the image came again and went again.
+fn suspects(done: &BTreeSet<ImageEvent>, outcome: &Outcome) -> Vec<Suspect> {
+    let suspect = |done: &ImageAction, at: DateTime<Utc>, all: &BTreeSet<ImageEvent>| match done {
+        ImageAction::Tag(claim) => Some(Suspect {
             what: Lost::Name(claim.name.clone()),
             image: Some(claim.image.clone()),
             end: end(&claim.image, outcome)?,
         }),
-        Did::Load(image) => Some(Suspect {
+        ImageAction::Load(image) => Some(Suspect {
             what: Lost::Image(image.clone()),
             image: Some(image.clone()),
             end: end(image, outcome).filter(|end| *end == End::Gone)?,
         }),
-        Did::Pull(name) => match name.without_tag() {
+        ImageAction::Pull(name) => match name.without_tag() {
             Some(name) => Some(Suspect {
                 image: Some(with_digest(&name, outcome)?.id.clone()),
                 what: Lost::Name(name),
@@ -164,7 +167,7 @@ fn suspects(done: &BTreeSet<Meanwhile>, outcome: &Outcome) -> Vec<Suspect> {
                 end: End::Gone,
             }),
         },
-        Did::Untag(..) | Did::Delete(_) => None,
+        ImageAction::Untag(..) | ImageAction::Delete(_) => None,
     };
     let suspects = done
         .iter()
@@ -178,8 +181,8 @@ fn suspects(done: &BTreeSet<Meanwhile>, outcome: &Outcome) -> Vec<Suspect> {
     suspects.filter(once).collect()
 }
 
-/// Digests of removed images that services want. A tag may be of an image that was never
-/// here.
+/// Digest references of removed images that services want. Their tags do not count: a tag may be
+/// of an image that was never here.
 fn deployed<'a>(
     texts: impl Iterator<Item = &'a str>,
     outcome: &Outcome,
@@ -194,13 +197,13 @@ fn deployed<'a>(
     })
 }
 
-/// Whether an image went more than once: then it came again after our removal, and
-/// somebody else removed it.
+/// Whether an image was deleted more than once: then it came again after our removal, and somebody
+/// else removed it.
 pub(super) fn deleted_twice<'a>(
-    done: impl IntoIterator<Item = &'a Meanwhile>,
+    done: impl IntoIterator<Item = &'a ImageEvent>,
     image: &ImageId,
 ) -> bool {
-    let deleted = |done: &&Meanwhile| matches!(&done.what, Did::Delete(id) if id == image);
+    let deleted = |done: &&ImageEvent| matches!(&done.what, ImageAction::Delete(id) if id == image);
     done.into_iter().filter(deleted).count() > 1
 }
 
@@ -214,7 +217,7 @@ fn end(id: &ImageId, outcome: &Outcome) -> Option<End> {
     outcome.skipped.iter().any(kept).then_some(End::Kept)
 }
 
-/// The removed image that had this digest, or has it as its id.
+/// The removed image with this digest, or with this digest as its id.
 fn with_digest<'a>(name: &Reference, outcome: &'a Outcome) -> Option<&'a Removed> {
     let digest = name.digest()?;
     outcome.removed.iter().find(|removed| {
@@ -223,7 +226,7 @@ fn with_digest<'a>(name: &Reference, outcome: &'a Outcome) -> Option<&'a Removed
     })
 }
 
-/// A removed image of the tag's repository: a pull by tag does not say its image.
+/// A removed image of the tag's repository: the event of a pull by tag does not name the image.
 fn of_its_repository<'a>(name: &Reference, outcome: &'a Outcome) -> Option<&'a Removed> {
     let repository = name.repository();
     let of = |removed: &&Removed| {
@@ -233,13 +236,13 @@ fn of_its_repository<'a>(name: &Reference, outcome: &'a Outcome) -> Option<&'a R
     outcome.removed.iter().find(of)
 }
 
-/// Whether others took names from images after this moment: the name in question may be
-/// among them.
-fn others_remove(done: &BTreeSet<Meanwhile>, at: DateTime<Utc>, outcome: &Outcome) -> bool {
+/// Whether others removed names or images after this moment: then they may have removed the name
+/// in question.
+fn others_remove(done: &BTreeSet<ImageEvent>, at: DateTime<Utc>, outcome: &Outcome) -> bool {
     let ours = |id: &ImageId| outcome.removed.iter().any(|removed| removed.id == *id);
     done.iter().any(|one| match &one.what {
-        Did::Untag(id, _) | Did::Delete(id) => one.at >= at && !ours(id),
-        Did::Tag(_) | Did::Pull(_) | Did::Load(_) => false,
+        ImageAction::Untag(id, _) | ImageAction::Delete(id) => one.at >= at && !ours(id),
+        ImageAction::Tag(_) | ImageAction::Pull(_) | ImageAction::Load(_) => false,
     })
 }
 
@@ -268,9 +271,9 @@ mod tests {
     }
 
     /// What may be lost of what was done, in this order, second by second.
-    fn found(done: impl IntoIterator<Item = Did>) -> Vec<(String, Option<ImageId>)> {
+    fn found(done: impl IntoIterator<Item = ImageAction>) -> Vec<(String, Option<ImageId>)> {
         let done = done.into_iter().zip(1..);
-        let done = done.map(|(what, seconds)| Meanwhile {
+        let done = done.map(|(what, seconds)| ImageEvent {
             at: at(seconds),
             what,
         });
@@ -282,30 +285,39 @@ mod tests {
 
     #[test]
     fn a_pull_by_the_digest_of_what_was_removed_may_be_lost_and_one_of_another_is_not() {
-        let pulled = Did::Pull(digest("app", 1001));
+        let pulled = ImageAction::Pull(digest("app", 1001));
         let name = digest("app", 1001).familiar();
-        let gone = Did::Delete(id(1));
+        let gone = ImageAction::Delete(id(1));
         let lost = [(name, Some(id(1)))];
         assert_eq!(found([pulled.clone(), gone.clone()]), lost);
         assert_eq!(found([gone, pulled]), lost, "acknowledged late");
-        assert_eq!(found([Did::Pull(digest("app", 7))]), []);
+        assert_eq!(found([ImageAction::Pull(digest("app", 7))]), []);
     }
 
     #[test]
     fn what_came_again_and_was_removed_by_somebody_is_not_lost() {
-        let (pulled, gone) = (Did::Pull(digest("app", 1001)), Did::Delete(id(1)));
+        let (pulled, gone) = (
+            ImageAction::Pull(digest("app", 1001)),
+            ImageAction::Delete(id(1)),
+        );
         assert_eq!(found([gone.clone(), pulled, gone]), []);
     }
 
     #[test]
     fn a_pull_by_tag_is_of_its_repository_unless_others_remove_names_after_it() {
-        let pulled = |name: &str| Did::Pull(name.parse().unwrap());
+        let pulled = |name: &str| ImageAction::Pull(name.parse().unwrap());
         let lost = [("app:2".to_owned(), Some(id(1)))];
-        assert_eq!(found([pulled("app:2"), Did::Untag(id(1), None)]), lost);
-        assert_eq!(found([Did::Untag(id(9), None), pulled("app:2")]), lost);
+        assert_eq!(
+            found([pulled("app:2"), ImageAction::Untag(id(1), None)]),
+            lost
+        );
+        assert_eq!(
+            found([ImageAction::Untag(id(9), None), pulled("app:2")]),
+            lost
+        );
         let unknown = |name: &str| [(name.to_owned(), None)];
         assert_eq!(
-            found([pulled("app:2"), Did::Untag(id(9), None)]),
+            found([pulled("app:2"), ImageAction::Untag(id(9), None)]),
             unknown("app:2")
         );
         assert_eq!(found([pulled("other:2")]), unknown("other:2"));
@@ -319,10 +331,10 @@ mod tests {
         };
         assert_eq!(
             found([
-                Did::Load(id(1)),
-                Did::Load(id(2)),
-                Did::Tag(tag(1)),
-                Did::Tag(tag(2))
+                ImageAction::Load(id(1)),
+                ImageAction::Load(id(2)),
+                ImageAction::Tag(tag(1)),
+                ImageAction::Tag(tag(2))
             ]),
             [
                 (id(1).to_string(), Some(id(1))),

@@ -6,7 +6,7 @@ use crate::engine::{EngineError, Failure, Reader};
 use crate::memory::journal::Record;
 use crate::model::lost::{ContainerName, Lost};
 use crate::model::{Container, ImageId, Inventory};
-use crate::prune::aftermath::journal::told;
+use crate::prune::aftermath::journal::was_reported;
 use crate::prune::outcome::Loss;
 
 /// Containers with an image that the host does not have.
@@ -19,9 +19,9 @@ pub fn without_image(inventory: &Inventory) -> Vec<Container> {
     containers.filter(lacks_one).cloned().collect()
 }
 
-/// Images of containers that were made while a run of ours removed the image. Such a
-/// container runs on, but its image can neither be inspected nor used again. Each is
-/// reported once, by the journal.
+/// Images of containers that somebody made while a run of ours removed the image. Such a container
+/// keeps running, but its image can neither be inspected nor used again. The journal tells which
+/// ones were reported before.
 pub async fn orphans(
     reader: &Reader,
     containers: &[Container],
@@ -31,13 +31,13 @@ pub async fn orphans(
     let mut lost = Vec::new();
     for container in containers {
         for (id, what) in images_of(container) {
-            if !removed.contains(&id) || told(journal, &id, &what) {
+            if !removed.contains(&id) || was_reported(journal, &id, &what) {
                 continue;
             }
             match reader.inspect(&id).await {
                 Ok(Some(_)) => continue,
                 Ok(None) => {}
-                // The containerd store may keep a name of it.
+                // The containerd store may still have a name for it.
                 Err(error) if error.kind == Failure::Nonsense => {}
                 Err(error) => return Err(error),
             }
@@ -115,13 +115,13 @@ mod tests {
             digests: vec![],
         };
         let journal = records("r", at(0), &[lost]);
-        assert!(told(&journal, &id(1), &what));
-        assert!(!told(&journal, &id(2), &what));
+        assert!(was_reported(&journal, &id(1), &what));
+        assert!(!was_reported(&journal, &id(2), &what));
         let other = Lost::MadeOf(ContainerName {
             id: Untrusted::new("fedcba9876543210"),
             name: Untrusted::new("web"),
         });
-        assert!(!told(&journal, &id(1), &other));
+        assert!(!was_reported(&journal, &id(1), &other));
         let words = Record::outcome(
             "r",
             at(0),
@@ -129,7 +129,10 @@ mod tests {
             RemovalResult::Collateral,
             Some("web".into()),
         );
-        assert!(told(&[words], &id(1), &other), "what it was is not said");
+        assert!(
+            was_reported(&[words], &id(1), &other),
+            "what it was is not said"
+        );
         assert_eq!(removed(&journal, None), [id(1)].into());
     }
 }

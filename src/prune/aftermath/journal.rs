@@ -1,22 +1,22 @@
-//! What the journal says of removals and of losses that were reported.
+//! Reads from the journal which images were removed and which losses were reported.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
 use crate::engine::Leads;
-use crate::memory::journal::{Because, Record, RemovalResult, What};
+use crate::memory::journal::{Record, RecordKind, RemovalResult, SkipCause};
 use crate::model::lost::Lost;
 use crate::model::reference::Reference;
 use crate::model::{ImageId, Inventory};
 use crate::prune::outcome::{Loss, Stayed};
 
-/// How an image ended whose last name a run of ours dropped.
+/// What became of an image after a run of ours dropped its last name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
-    /// As far as is known.
+    /// It is gone, or nobody knows.
     Gone,
-    /// For a tag that was set in that very moment.
+    /// It stayed, because somebody tagged it in that moment.
     Kept,
 }
 
@@ -26,36 +26,36 @@ impl End {
         match leads {
             Leads::ToAnImage => false,
             Leads::ToNothing => true,
-            // Whoever set it on an image that was kept may have removed it since.
+            // If the image was kept, whoever set the tag may have removed it since then.
             Leads::Nowhere => self == Self::Gone,
         }
     }
 
     pub(super) fn of(record: &Record) -> Option<Self> {
         match &record.what {
-            What::Outcome {
+            RecordKind::Outcome {
                 result, because, ..
             } => match result {
                 RemovalResult::Removed | RemovalResult::Collateral | RemovalResult::Unknown => {
                     Some(Self::Gone)
                 }
-                RemovalResult::Skipped if *because == Some(Because::KeptMeanwhile) => {
+                RemovalResult::Skipped if *because == Some(SkipCause::KeptMeanwhile) => {
                     Some(Self::Kept)
                 }
                 RemovalResult::Skipped | RemovalResult::Failed => None,
             },
-            What::Intent { .. } | What::Restored { .. } => None,
+            RecordKind::Intent { .. } | RecordKind::Restored { .. } => None,
         }
     }
 }
 
-/// Whether an image stayed for a name that it gained while its last one was dropped.
+/// Whether an image stayed because it gained a name while its last one was dropped.
 pub fn was_kept(stayed: &Stayed) -> bool {
-    stayed.because == Some(Because::KeptMeanwhile)
+    stayed.because == Some(SkipCause::KeptMeanwhile)
 }
 
-/// Images that runs of ours removed since that moment. An image that was removed long ago
-/// may have been pulled again since, and removed by somebody else.
+/// Images that runs of ours removed since that moment. Older removals do not count: somebody may
+/// have pulled such an image again, and somebody else may have removed it.
 pub fn removed(journal: &[Record], since: Option<DateTime<Utc>>) -> BTreeSet<ImageId> {
     let recent = |record: &&Record| since.is_none_or(|since| record.at >= since);
     let gone = journal
@@ -65,8 +65,8 @@ pub fn removed(journal: &[Record], since: Option<DateTime<Utc>>) -> BTreeSet<Ima
     gone.map(|record| record.id.clone()).collect()
 }
 
-/// Outcomes for the intents of a run that was cut off, dated by its last record: only what
-/// came in that moment can be its loss.
+/// Outcomes for the intents of a run that was cut off, with the date of its last record: only
+/// names and containers from that moment can be its losses.
 pub fn cut_off(
     journal: &[Record],
     pending: &BTreeMap<ImageId, Record>,
@@ -88,8 +88,8 @@ pub fn cut_off(
 pub(super) fn last_intent<'a>(journal: &'a [Record], name: &Reference) -> Option<&'a Record> {
     let text = name.to_string();
     let had = |record: &&Record| match &record.what {
-        What::Intent { names, .. } => names.contains(&text),
-        What::Outcome { .. } | What::Restored { .. } => false,
+        RecordKind::Intent { names, .. } => names.contains(&text),
+        RecordKind::Outcome { .. } | RecordKind::Restored { .. } => false,
     };
     journal.iter().rev().find(had)
 }
@@ -97,8 +97,10 @@ pub(super) fn last_intent<'a>(journal: &'a [Record], name: &Reference) -> Option
 /// The digest references that the image had at the last intent to remove it.
 pub(super) fn digests(journal: &[Record], image: &ImageId) -> Vec<Reference> {
     let names = |record: &Record| match &record.what {
-        What::Intent { names, .. } if record.id == *image => Some(names.clone()),
-        What::Intent { .. } | What::Outcome { .. } | What::Restored { .. } => None,
+        RecordKind::Intent { names, .. } if record.id == *image => Some(names.clone()),
+        RecordKind::Intent { .. } | RecordKind::Outcome { .. } | RecordKind::Restored { .. } => {
+            None
+        }
     };
     let names = journal.iter().rev().find_map(names).unwrap_or_default();
     let names = names.iter().filter_map(|name| name.parse().ok());
@@ -106,15 +108,17 @@ pub(super) fn digests(journal: &[Record], image: &ImageId) -> Vec<Reference> {
 }
 
 /// Whether this loss was reported before.
-pub(super) fn told(journal: &[Record], image: &ImageId, what: &Lost) -> bool {
+pub(super) fn was_reported(journal: &[Record], image: &ImageId, what: &Lost) -> bool {
     journal.iter().any(|record| match &record.what {
         // Older versions wrote only words, and no values.
-        What::Outcome {
+        RecordKind::Outcome {
             result: RemovalResult::Collateral,
             lost,
             ..
         } => record.id == *image && (lost.is_empty() || lost.contains(what)),
-        What::Outcome { .. } | What::Intent { .. } | What::Restored { .. } => false,
+        RecordKind::Outcome { .. } | RecordKind::Intent { .. } | RecordKind::Restored { .. } => {
+            false
+        }
     })
 }
 

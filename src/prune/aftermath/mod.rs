@@ -1,6 +1,6 @@
-//! Finds losses after the fact: an engine that is deleting an image still lets somebody tag
-//! it or make a container of it, and answers both with success. The run can only report
-//! these losses: only a lock that deploys share prevents them.
+//! Finds losses afterwards: while an engine deletes an image, it still lets somebody tag it or
+//! make a container of it, and answers both with success. A run can only report these losses.
+//! Only a lock that deploys share prevents them.
 
 mod claims;
 mod containers;

@@ -1,5 +1,5 @@
-//! Names that somebody gave to an image, or pulled it by, while the run before this one
-//! removed it, and that the engine acknowledged after that run had ended.
+//! Names that somebody gave to an image, or pulled it by, while the last run removed it. The
+//! engine acknowledged them after that run had ended.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -9,14 +9,14 @@ use crate::model::lost::Lost;
 use crate::model::reference::Reference;
 use crate::model::{Event, EventKind, Inventory};
 use crate::prune::aftermath::claims::deleted_twice;
-use crate::prune::aftermath::journal::{End, digests, last_intent, told};
+use crate::prune::aftermath::journal::{End, digests, last_intent, was_reported};
 use crate::prune::outcome::Loss;
 
-/// For how long after a removal an engine may acknowledge a tag or pull that it accepted
-/// during the removal.
+/// How long after a removal an engine may acknowledge a tag or pull that it accepted during the
+/// removal.
 const ACKNOWLEDGED_WITHIN: TimeDelta = TimeDelta::seconds(10);
 
-/// Such names that lead nowhere now. Each is reported once, by the journal.
+/// Such names that lead nowhere now and that the journal has not reported yet.
 pub async fn late_names(
     reader: &Reader,
     info: &Info,
@@ -45,7 +45,7 @@ pub async fn late_names(
     Ok(lost)
 }
 
-/// Whether any of these events may be of a name that was lost.
+/// Whether any of these events may be about a name that was lost.
 pub fn may_be_late(events: &[Event]) -> bool {
     !tags_given(events).is_empty() || names_pulled(events).next().is_some()
 }
@@ -53,14 +53,14 @@ pub fn may_be_late(events: &[Event]) -> bool {
 /// Names that were given to an image, or pulled, while a run of ours removed it, and that
 /// were not reported yet.
 fn asked_for_during_removal(events: &[Event], journal: &[Record]) -> Vec<(Claim, End)> {
-    let untold = |(claim, at): (Claim, DateTime<Utc>)| {
-        // A later name is of an image that came again, and whoever set that name may have
+    let not_reported = |(claim, at): (Claim, DateTime<Utc>)| {
+        // A later name belongs to an image that came again, and whoever gave the name may have
         // removed it.
         let meanwhile =
             |record: &&Record| record.id == claim.image && at <= record.at + ACKNOWLEDGED_WITHIN;
         let end = journal.iter().filter(meanwhile).find_map(End::of)?;
         let what = Lost::Name(claim.name.clone());
-        (!told(journal, &claim.image, &what)).then_some((claim, end))
+        (!was_reported(journal, &claim.image, &what)).then_some((claim, end))
     };
     let pulled = names_pulled(events).filter_map(|(name, at)| {
         let intent = last_intent(journal, &name).filter(|intent| intent.at <= at)?;
@@ -69,7 +69,7 @@ fn asked_for_during_removal(events: &[Event], journal: &[Record]) -> Vec<(Claim,
     });
     let mut found = Vec::new();
     for suspect in tags_given(events).into_iter().chain(pulled) {
-        found.extend(untold(suspect).filter(|suspect| !found.contains(suspect)));
+        found.extend(not_reported(suspect).filter(|suspect| !found.contains(suspect)));
     }
     found
 }
@@ -99,7 +99,7 @@ fn tags_given(events: &[Event]) -> Vec<(Claim, DateTime<Utc>)> {
 mod tests {
     use super::*;
     use crate::decide::{Trust, decide};
-    use crate::memory::journal::{Because, RemovalResult};
+    use crate::memory::journal::{RemovalResult, SkipCause};
     use crate::model::text::Untrusted;
     use crate::testing::{at, id, inventory, pinned};
 
@@ -116,7 +116,7 @@ mod tests {
         let went = ["app:4", "app:40.1"].map(Lost::of).to_vec();
         let journal = [
             removed(1),
-            stayed(2, Some(Because::KeptMeanwhile)),
+            stayed(2, Some(SkipCause::KeptMeanwhile)),
             stayed(3, None),
             removed(4),
             Record::lost("r", at(100), id(4), went),

@@ -11,7 +11,7 @@ use crate::prune::tests::scene::{CHANGES, pull, removed, scene, tag, web_runs, w
 use crate::prune::tests::world::World;
 use crate::testing::{at, digest, id, image, pinned};
 
-/// What somebody did to image 1 since the plan keeps it, untouched.
+/// Asserts that this act of somebody keeps image 1 untouched. Returns the reason.
 async fn keeps(image: Image, act: impl FnMut(&mut World) + 'static) -> String {
     let scene = scene([image]);
     scene.before("hold", act);
@@ -96,7 +96,7 @@ async fn what_was_pulled_after_the_clock_was_set_back_stays() {
     let scene = scene([pinned(1, "app"), pinned(2, "b")]);
     scene.before("inspect 2", |world| {
         world.set_back = TimeDelta::seconds(2);
-        // The engine dates it before what was asked for already.
+        // The engine gives it a date for which the run has asked already.
         world.events.push(pull(2, "b", 99));
     });
     scene.before("inspect 1", |world| world.events.push(pull(1, "app", 97)));
@@ -140,7 +140,7 @@ async fn what_happened_is_asked_for_before_each_drop() {
     scene.prune().await;
     assert_eq!(
         scene.log(&["events?", "drop"]),
-        // Each time without the locks and with them.
+        // Asked each time without the locks and with them.
         ["events?", "drop ours", "events?"]
     );
 }
@@ -148,7 +148,7 @@ async fn what_happened_is_asked_for_before_each_drop() {
 #[tokio::test(start_paused = true)]
 async fn what_a_deploy_wanted_before_we_had_its_lock_stays() {
     let scene = scene([image(1), image(2)]);
-    // Who holds the lock meanwhile and lets it go has all that time.
+    // Whatever is done until we have the lock.
     scene.world().slow = Some(("builds?", Duration::from_secs(10)));
     for n in [1, 2] {
         scene.before("hold", move |world| {

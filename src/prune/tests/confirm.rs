@@ -18,7 +18,7 @@ async fn each_image_is_seen_to_be_gone_before_the_next_is_touched() {
     let scene = scene([image(1), image(2)]);
     assert_eq!(removed(&scene.prune().await), [1, 2]);
     let first = ["builds?", "swarm?", "inspect 1", "name 1", "drop ours"];
-    // With the locks held and builds told quickly, all is asked at once.
+    // With the locks held and builds listed quickly, everything is asked at the same time.
     let second = ["inspect 1", "builds?", "swarm?", "inspect 2"];
     let rest = ["Removed 1", "name 2", "drop ours", "inspect 2", "Removed 2"];
     let all = ["inspect", "name", "drop", "builds?", "swarm?", "Removed"];
@@ -63,7 +63,7 @@ async fn an_image_that_is_said_to_be_gone_and_is_not_stops_the_run() {
 
 #[tokio::test(start_paused = true)]
 async fn an_image_that_was_pulled_again_after_its_removal_is_no_surprise() {
-    // Pulled long before, it should be gone.
+    // If it was pulled long before, it should be gone.
     for (seconds, exit) in [(100, Exit::Done), (99, Exit::Collateral)] {
         for deleted in [vec![id(1).to_string()], vec![]] {
             let scene = scene([pinned(1, "app")]);
@@ -123,7 +123,7 @@ async fn an_image_that_is_said_to_be_gone_and_was_tagged_just_then_is_kept() {
 #[tokio::test(start_paused = true)]
 async fn an_image_that_is_gone_and_whose_id_leads_to_nothing_readable_stops_the_run() {
     let scene = scene([pinned(1, "app"), image(2)]);
-    // As the containerd store does where a tag came too late to keep it.
+    // As the containerd store does if a tag came too late to keep it.
     scene.before("drop app", |world| {
         world.fails.push(("inspect 1", Failure::Nonsense));
     });

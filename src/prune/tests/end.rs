@@ -6,7 +6,7 @@ use crate::engine::Failure;
 use crate::exit::Exit;
 use crate::policy::Policy;
 use crate::prune::outcome::Ending;
-use crate::prune::tests::scene::{POLICY, removed, scene};
+use crate::prune::tests::scene::{POLICY, removed, scene, tag};
 use crate::prune::tests::world::{a_lock, broken};
 use crate::testing::image;
 
@@ -81,6 +81,19 @@ async fn a_run_ends_when_the_disk_has_enough() {
     );
     assert_eq!(scene.log(&["Skipped"]), ["Skipped 2", "Skipped 3"]);
     assert_eq!(outcome.exit(), Exit::Done);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_ends_when_the_disk_has_enough_though_nothing_was_removed() {
+    let scene = scene((1..=3).map(image));
+    scene.before("inspect 1", |world| {
+        tag(world, 1);
+        world.used = 5;
+    });
+    let outcome = scene.prune().await;
+    assert_eq!((removed(&outcome), outcome.ending), (vec![], Ending::Done));
+    let steps = scene.log(&["drop", "Skipped"]);
+    assert_eq!(steps, ["Skipped 1", "Skipped 2", "Skipped 3"]);
 }
 
 #[tokio::test(start_paused = true)]

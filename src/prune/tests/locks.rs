@@ -9,7 +9,7 @@ use crate::model::conditions::LockKind;
 use crate::prune::outcome::Ending;
 use crate::prune::tests::scene::{Scene, removed, scene, whys};
 use crate::prune::tests::world::{Locks, a_lock};
-use crate::prune::wait::LONGEST_HELD;
+use crate::prune::times::LONGEST_HELD;
 use crate::survey::watch::PATIENCE;
 use crate::testing::{id, image, pinned};
 
@@ -67,7 +67,7 @@ async fn what_a_deploy_makes_a_rollback_while_its_lock_is_waited_for_in_mid_run_
     let why = "a deploy had its lock since the plan, and something keeps it now";
     assert_eq!(whys(&outcome.skipped), [(2, why)]);
     assert_eq!(scene.log(&["survey?"]).len(), 1);
-    // A build that began during the survey is not overlooked.
+    // Builds are asked for again after the survey.
     let log = scene.log(&["survey?", "builds?", "inspect"]);
     let after = log.iter().skip_while(|line| *line != "survey?").nth(1);
     assert_eq!(after.map(String::as_str), Some("builds?"), "{log:?}");

@@ -1,4 +1,4 @@
-//! The real prune over a small world that is both its engine and its host.
+//! The real prune with a small fake world that is both its engine and its host.
 
 mod scene;
 mod short;
@@ -7,11 +7,13 @@ mod world;
 mod answers;
 mod changes;
 mod confirm;
+mod earlier_runs;
 mod end;
 mod journal;
 mod locks;
 mod losses;
 mod names;
 mod slow;
+mod together;
 mod untie;
 mod went_along;

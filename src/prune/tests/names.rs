@@ -127,7 +127,7 @@ async fn an_image_that_goes_with_a_name_of_ours_that_was_left_is_collateral() {
 
 #[tokio::test(start_paused = true)]
 async fn a_name_of_ours_that_another_run_may_rely_on_stays_for_a_while() {
-    // When it was given, up to when our journal accounts for it, and whether it goes.
+    // When the name was given, until when our journal accounts for names, whether it is dropped.
     for (given, until, goes) in [
         (99, None, false),
         (99, Some(90), false),

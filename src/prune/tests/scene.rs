@@ -1,4 +1,4 @@
-//! A run of the real prune over the small world.
+//! A run of the real prune in the small world.
 
 use std::cell::{RefCell, RefMut};
 use std::rc::Rc;
@@ -12,7 +12,7 @@ use crate::engine::{Descriptor, Dropped, EngineError, Inspected};
 use crate::guard::clear;
 use crate::memory::journal::pending;
 use crate::memory::ledger::Ledger;
-use crate::model::conditions::{LockKind, LockSight, LockState};
+use crate::model::conditions::{LockKind, LockReading, LockState};
 use crate::model::reference::Reference;
 use crate::model::text::Untrusted;
 use crate::model::{
@@ -51,7 +51,7 @@ pub(super) fn scene(images: impl IntoIterator<Item = Image>) -> Scene {
     let images = images.into_iter().map(|image| Image {
         last_tag_time: Some(Observed::Known(None)),
         restorable: Some(Observed::Known(())),
-        // So small that the disk asks for all of them.
+        // So small that the disk wants all of them removed.
         size: Observed::Known(Bytes(1)),
         ..image
     });
@@ -73,7 +73,7 @@ pub(super) fn scene(images: impl IntoIterator<Item = Image>) -> Scene {
         containers: Vec::new(),
         events: Vec::new(),
         meanwhile: Vec::new(),
-        hollow: [].into(),
+        to_nothing: [].into(),
         swarm: Swarm::Inactive,
         rollbacks: Vec::new(),
         log: Vec::new(),
@@ -169,7 +169,7 @@ pub(super) fn tag(world: &mut World, n: u64) {
 
 pub(super) const CHANGES: [&str; 2] = ["name", "drop"];
 
-/// What shows that image 1 was pulled by its digest.
+/// An event: image `n` was pulled by its digest.
 pub(super) fn pull(n: u64, name: &str, seconds: i64) -> Event {
     Event {
         at: at(seconds),
@@ -188,7 +188,7 @@ pub(super) fn left(image: Image) -> Image {
 
 #[test]
 fn the_fakes_lock_is_one_that_the_guards_would_make() {
-    let sight = LockSight {
+    let reading = LockReading {
         path: "/l".into(),
         kind: LockKind::Flock,
         state: LockState::Held {
@@ -199,8 +199,8 @@ fn the_fakes_lock_is_one_that_the_guards_would_make() {
     let activity = crate::guard::Activity {
         at: at(0),
         clock: crate::memory::clock::Clock::Sound,
-        locks: vec![sight],
-        standing: crate::model::conditions::Standing::new(),
+        locks: vec![reading],
+        causes_since: crate::model::conditions::CausesSince::new(),
         pulls: crate::model::conditions::PullSigns::default(),
         at_work: inventory([]).at_work,
     };

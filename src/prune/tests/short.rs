@@ -1,4 +1,4 @@
-//! What the log of the small world calls an image and a name, and what goes wrong in it.
+//! Short names of images and references in the log of the small world, an error, and a lock.
 
 use crate::engine::{EngineError, Failure, Inspected};
 use crate::guard::{Cause, Refusal};

@@ -10,7 +10,7 @@ use crate::prune::outcome::Ending;
 use crate::prune::remove::SLOW;
 use crate::prune::tests::scene::{CHANGES, removed, scene, whys};
 use crate::prune::tests::world::Locks;
-use crate::prune::wait::LONGEST_HELD;
+use crate::prune::times::LONGEST_HELD;
 use crate::testing::{at, digest, id, image, pinned};
 
 #[tokio::test(start_paused = true)]
@@ -84,7 +84,7 @@ async fn what_was_seen_before_builds_were_told_slowly_is_looked_at_again() {
     for locks in [Locks::Free, Locks::None] {
         let scene = scene((1..=3).map(image));
         scene.world().locks = locks;
-        // Quick before the first, and slow beside the look at the second.
+        // Quick before the first image, and slow while the second is inspected.
         scene.before("drop ours", |world| {
             world.slow = Some(("builds?", Duration::from_secs(10)));
             world.events.push(Event {

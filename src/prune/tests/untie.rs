@@ -1,19 +1,18 @@
 //! Images of the containerd store that have digest references.
 
 use crate::engine::{Dropped, Failure};
-use crate::memory::journal::{Because, What};
 use crate::model::lost::Lost;
 use crate::model::reference::Reference;
 use crate::model::text::Untrusted;
 use crate::model::{Container, Image, Observed, Store};
 use crate::prune::outcome::{Ending, Outcome};
-use crate::prune::tests::scene::{Scene, left, pull, removed, scene, web_runs, whys};
+use crate::prune::tests::scene::{Scene, pull, removed, scene, web_runs, whys};
 use crate::prune::tests::world::{World, broken};
-use crate::testing::{at, digest, id, pinned, tagged};
+use crate::testing::{digest, id, pinned, tagged};
 
-const CHANGES: [&str; 4] = ["name", "drop", "put back", "leads"];
+pub(super) const CHANGES: [&str; 4] = ["name", "drop", "put back", "leads"];
 
-/// Two names in two repositories.
+/// An image with two names in two repositories.
 pub(super) fn twice() -> Image {
     let mut image = pinned(1, "app");
     image.digests.insert(digest("db", 1001));
@@ -26,7 +25,7 @@ pub(super) fn on_containerd(images: impl IntoIterator<Item = Image>) -> Scene {
     scene
 }
 
-/// What a tag of its repository and this digest reference give where they go together.
+/// The engine's answer if a digest reference goes together with a tag of its repository.
 pub(super) fn with_its_tag() -> Dropped {
     Dropped {
         untagged: vec!["app:1".into(), digest("app", 1001).familiar()],
@@ -45,7 +44,7 @@ pub(super) fn names(scene: &Scene, n: u64) -> Vec<String> {
     all.map(short).collect()
 }
 
-/// The image stayed with all its names and no name of ours.
+/// Asserts that the image stayed with all its names and without ours.
 #[track_caller]
 pub(super) fn is_whole(scene: &Scene, outcome: &Outcome, why: &str) {
     assert_eq!(names(scene, 1), ["app", "db"]);
@@ -147,7 +146,7 @@ async fn a_refusal_or_error_of_any_drop_puts_all_names_back() {
         (Failure::Status(500), "drop ours"),
     ] {
         let scene = on_containerd([twice()]);
-        // The last of them is the drop of our name at the end.
+        // The last of these steps is the drop of our name at the end.
         scene.before(step, move |world| {
             world.drops.push(Err(broken(failure)));
         });
@@ -188,58 +187,6 @@ async fn without_an_answer_our_name_stays_and_the_intent_is_open() {
     assert_eq!(scene.open_intents(), [1]);
 }
 
-/// An image from which a run that was cut off took `app`.
-fn cut_off(image: Image) -> Scene {
-    let untied: Image = Image {
-        untied: [digest("app", 1001)].into(),
-        ..left(image)
-    };
-    let scene = on_containerd([untied]);
-    let without = |world: &mut World| {
-        let seen = world.images.get_mut(&id(1)).unwrap();
-        seen.digests.remove(&digest("app", 1001));
-    };
-    without(&mut scene.world());
-    scene
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_a_run_that_was_cut_off_took_comes_back_where_the_image_stays() {
-    let mut scene = cut_off(twice());
-    scene.host.images.get_mut(&id(1)).unwrap().dates.created = Some(at(95));
-    let outcome = scene.prune().await;
-    is_whole(&scene, &outcome, "cut off; app@");
-    assert_eq!(outcome.skipped[0].because, Some(Because::NamesPutBack));
-    let records = &scene.world().records;
-    let closes = |what: &What| {
-        let because = Some(Because::NamesPutBack);
-        matches!(what, What::Outcome { because: b, .. } if *b == because)
-    };
-    assert!(records.iter().any(|(record, _)| closes(&record.what)));
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_a_run_that_was_cut_off_took_stays_away_from_what_goes() {
-    let scene = cut_off(twice());
-    let outcome = scene.prune().await;
-    assert_eq!(removed(&outcome), [1]);
-    assert_eq!(scene.log(&CHANGES), ["name 1", "drop db", "drop ours"]);
-    assert_eq!(scene.open_intents(), [0; 0]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_a_run_that_was_cut_off_took_comes_back_where_this_one_ends_early_or_skips() {
-    for line in ["intent 1", "builds?", "swarm?", "drop db"] {
-        let scene = cut_off(twice());
-        scene.before(line, |world| {
-            world.interrupted = true;
-            world.events.push(pull(1, "app", 101));
-        });
-        let outcome = scene.prune().await;
-        is_whole(&scene, &outcome, "app@");
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn builds_are_asked_for_again_before_our_name_goes() {
     let scene = on_containerd([twice()]);
@@ -247,21 +194,4 @@ async fn builds_are_asked_for_again_before_our_name_goes() {
     let steps = scene.log(&["builds?", "drop"]);
     let wanted = ["builds?", "drop app", "drop db", "builds?", "drop ours"];
     assert_eq!(steps, wanted);
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_earlier_runs_took_comes_back_within_the_time_of_a_run() {
-    let mut second = pinned(2, "web");
-    second.untied = [digest("web", 1002)].into();
-    let mut scene = cut_off(twice());
-    let second = left(second);
-    scene.host.images.insert(id(2), second);
-    for image in scene.host.images.values_mut() {
-        image.dates.created = Some(at(95));
-    }
-    let slow = std::time::Duration::from_secs(61);
-    scene.world().slow = Some(("put back", slow));
-    let outcome = scene.prune().await;
-    assert_eq!(outcome.ending, Ending::OutOfTime);
-    assert_eq!(scene.log(&["put back"]), ["put back app"]);
 }

@@ -1,7 +1,7 @@
-//! Names that somebody gave an image of the containerd store in the moment in which a digest
-//! reference of its repository was dropped.
+//! Names that somebody gave an image of the containerd store at the moment when a digest reference
+//! of its repository was dropped.
 
-use crate::engine::{Claim, Did, Dropped, Failure, Meanwhile};
+use crate::engine::{Claim, Dropped, Failure, ImageAction, ImageEvent};
 use crate::memory::journal::{Record, intended};
 use crate::model::reference::Reference;
 use crate::prune::outcome::Ending;
@@ -15,13 +15,13 @@ fn go_together(world: &mut World) {
     let seen = world.images.get_mut(&id(1)).unwrap();
     seen.digests.retain(|name| name.path() != "library/app");
     let lost: [Reference; 2] = ["app:1".parse().unwrap(), digest("app", 1001)];
-    world.meanwhile.extend(lost.map(|name| Meanwhile {
+    world.meanwhile.extend(lost.map(|name| ImageEvent {
         at: at(101),
-        what: Did::Untag(id(1), Some(name)),
+        what: ImageAction::Untag(id(1), Some(name)),
     }));
 }
 
-/// The names that the next run would find in the intent.
+/// The names in the intent that the next run would find.
 fn written_down(scene: &Scene) -> Vec<String> {
     let world = scene.world();
     let lines = world.records.iter().filter(|(_, durable)| *durable);
@@ -143,15 +143,15 @@ fn tags_another(world: &mut World) {
     let image = id(2);
     let seen = world.images.get_mut(&image).unwrap();
     seen.tags.insert(name.clone());
-    world.meanwhile.push(Meanwhile {
+    world.meanwhile.push(ImageEvent {
         at: at(120),
-        what: Did::Tag(Claim { image, name }),
+        what: ImageAction::Tag(Claim { image, name }),
     });
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_tag_that_somebody_gave_to_another_image_since_is_that_ones() {
-    // Just before it is put back; or before that, and it has lost it again.
+    // Just before the tag is put back; or earlier, and the other image has lost it again.
     for (line, taken) in [("put back app:1", false), ("meanwhile?", true)] {
         let scene = on_containerd([twice(), tagged(2, "other:1")]);
         scene.answers(Ok(with_its_tag()));
@@ -186,7 +186,7 @@ async fn names_of_an_image_that_went_while_they_were_put_back_lead_to_nothing_an
         world.images.remove(&id(1));
     });
     let outcome = scene.prune().await;
-    assert!(scene.world().hollow.is_empty());
+    assert!(scene.world().to_nothing.is_empty());
     let (_, why) = whys(&outcome.skipped)[0];
     assert!(why.contains("it is gone"), "{why}");
 }

@@ -1,5 +1,5 @@
-//! A small world that is both engine and host: a map of images with their names, and a log
-//! of every request and every deed.
+//! A small world that is both engine and host: a map of images with their names, and a log of
+//! every request and every change.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,10 +10,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
 
 use crate::engine::{
-    Claim, Descriptor, Did, Dropped, EngineError, Failure, Inspected, Leads, Meanwhile,
+    Claim, Descriptor, Dropped, EngineError, Failure, ImageAction, ImageEvent, Inspected, Leads,
 };
 use crate::guard::Refusal;
-use crate::memory::journal::{Record, What};
+use crate::memory::journal::{Record, RecordKind};
 use crate::model::conditions::Disk;
 use crate::model::reference::Reference;
 use crate::model::{AtWork, Container, Event, ImageId, Observed, Swarm};
@@ -26,35 +26,35 @@ pub(super) type Act = Box<dyn FnMut(&mut World)>;
 /// The deploy locks of the policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Locks {
-    /// It names none.
+    /// The policy names none.
     None,
     Free,
     /// A deploy holds one.
     Theirs,
-    /// Deploys hold one so long from the run's start on, and then let it go.
+    /// Deploys hold one for so long after the run's start.
     TheirsFor(Duration),
 }
 
-/// What both fakes look at and change.
+/// The state of engine and host.
 pub(super) struct World {
     pub(super) images: BTreeMap<ImageId, Inspected>,
     pub(super) containers: Vec<Container>,
     pub(super) events: Vec<Event>,
-    pub(super) meanwhile: Vec<Meanwhile>,
+    pub(super) meanwhile: Vec<ImageEvent>,
     /// Names that lead to nothing.
-    pub(super) hollow: BTreeSet<Reference>,
+    pub(super) to_nothing: BTreeSet<Reference>,
     pub(super) swarm: Swarm,
-    /// What a new survey would keep.
+    /// Images that a new survey would keep.
     pub(super) rollbacks: Vec<ImageId>,
-    /// Every request to the engine and everything done on the host, in order.
+    /// Every request to the engine and every action on the host, in order.
     pub(super) log: Vec<String>,
     /// What somebody else does just before a line of the log.
     pub(super) before: Vec<(String, Act)>,
-    /// What the engine answers to the next drops, instead of the truth.
+    /// The engine's answers to the next drops, instead of dropping.
     pub(super) drops: Vec<Result<Dropped, EngineError>>,
-    /// How long the engine takes for what begins so.
+    /// How long the engine takes for requests that begin with this text.
     pub(super) slow: Option<(&'static str, Duration)>,
-    /// Requests that fail, and how.
+    /// Requests that begin with this text fail like this.
     pub(super) fails: Vec<(&'static str, Failure)>,
     pub(super) records: Vec<(Record, bool)>,
     pub(super) journal_fails: bool,
@@ -74,8 +74,7 @@ pub(super) struct World {
 pub(super) struct Fake(pub(super) Rc<RefCell<World>>);
 
 impl Fake {
-    /// Notes what is about to happen, lets others do what they do just then,
-    /// and takes its time.
+    /// Logs a request after what others do just before it. Then it may take time, or fail.
     async fn says(&self, line: String) -> Result<(), EngineError> {
         self.notes(&line);
         let slow = self.0.borrow().slow;
@@ -124,7 +123,7 @@ impl Engine for Fake {
         if !world.drops.is_empty() {
             return world.drops.remove(0);
         }
-        if world.hollow.remove(name) {
+        if world.to_nothing.remove(name) {
             return Ok(Dropped::default());
         }
         let mut dropped = Dropped::default();
@@ -149,7 +148,7 @@ impl Engine for Fake {
         let has = |seen: &Inspected| seen.tags.contains(name) || seen.digests.contains(name);
         Ok(if images.any(has) {
             Leads::ToAnImage
-        } else if world.hollow.contains(name) {
+        } else if world.to_nothing.contains(name) {
             Leads::ToNothing
         } else {
             Leads::Nowhere
@@ -162,9 +161,9 @@ impl Engine for Fake {
             seen.tags.remove(tag);
         }
         let (image, name) = (id.clone(), tag.clone());
-        world.meanwhile.push(Meanwhile {
+        world.meanwhile.push(ImageEvent {
             at: at(150),
-            what: Did::Tag(Claim { image, name }),
+            what: ImageAction::Tag(Claim { image, name }),
         });
         match world.images.get_mut(id) {
             Some(seen) => seen.tags.insert(tag.clone()),
@@ -182,7 +181,7 @@ impl Engine for Fake {
         let world = &mut *self.0.borrow_mut();
         match world.images.get_mut(&descriptor.digest) {
             Some(seen) => seen.digests.extend(names.iter().cloned()),
-            None => world.hollow.extend(names.iter().cloned()),
+            None => world.to_nothing.extend(names.iter().cloned()),
         }
         Ok(())
     }
@@ -205,7 +204,7 @@ impl Engine for Fake {
         let told = world.events.iter().filter(|event| event.at >= from);
         Ok(told.cloned().collect())
     }
-    async fn meanwhile(&self, since: DateTime<Utc>) -> Result<Vec<Meanwhile>, EngineError> {
+    async fn meanwhile(&self, since: DateTime<Utc>) -> Result<Vec<ImageEvent>, EngineError> {
         self.says("meanwhile?".into()).await?;
         let world = self.0.borrow();
         let told = world.meanwhile.iter().filter(|one| one.at >= since);
@@ -279,9 +278,9 @@ impl Host for Fake {
     fn record(&mut self, records: &[Record], durable: bool) -> Result<(), String> {
         for record in records {
             let what = match &record.what {
-                What::Intent { .. } => "intent".to_owned(),
-                What::Restored { .. } => "restored".to_owned(),
-                What::Outcome { result, .. } => format!("{result:?}"),
+                RecordKind::Intent { .. } => "intent".to_owned(),
+                RecordKind::Restored { .. } => "restored".to_owned(),
+                RecordKind::Outcome { result, .. } => format!("{result:?}"),
             };
             self.notes(&format!("{what} {}", n(&record.id)));
         }

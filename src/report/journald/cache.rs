@@ -1,5 +1,4 @@
-//! What verify-cache found: one entry for each promise that is not ok, and one for
-//! the result.
+//! The entries of a verify-cache: one for each promise that is not ok, and one for the result.
 
 use std::fmt::Write as _;
 
@@ -11,33 +10,29 @@ use crate::cache::promise::{By, Wanted};
 use crate::cache::{Check, Status};
 use crate::host::journald::{JournalEntry, Priority};
 use crate::report::context::Context;
-use crate::report::journald::entry::{engine, entry, named, notes, priority_of, refusal};
+use crate::report::journald::entry::{engine, entry, notes, priority_of, refusal, with_command};
 use crate::report::journald::ids::{PROMISE, RESTORED, VERIFIED};
+use crate::report::wording::count;
 
-/// The entries of a verify-cache.
 pub fn findings(findings: &Findings, context: &Context) -> Vec<JournalEntry> {
     let mut entries = notes(context);
     entries.extend(findings.refusals.iter().map(refusal));
     let images = findings.images.iter();
     entries.extend(images.clone().filter_map(restored));
     entries.extend(images.filter(|line| !line.is_fine()).map(promise));
-    // The answers of every image include the store's. Where no image is promised, the
-    // store has an entry of its own.
+    // The checks of every image include the store's. Without a promised image, the store has an
+    // entry of its own.
     let alone = findings
         .store
         .iter()
         .filter(|store| findings.images.is_empty() && store.status != Status::Ok);
     entries.extend(alone.map(|store| broken("the store", None, store.status, &[store])));
     let room = findings.room.iter();
-    entries.extend(room.filter(|room| room.level != Level::Enough).map(little));
+    entries.extend(
+        room.filter(|room| room.level != Level::Enough)
+            .map(little_room),
+    );
     let (exit, all) = (findings.exit(), findings.images.len());
-    let count = |status| {
-        findings
-            .images
-            .iter()
-            .filter(|line| line.status() == status)
-            .count()
-    };
     let word = findings.result();
     let checked = findings.refusals.is_empty() || findings.is_checked();
     let mut message = match (checked, all) {
@@ -45,7 +40,7 @@ pub fn findings(findings: &Findings, context: &Context) -> Vec<JournalEntry> {
         (_, 0) => format!("{word}: no image is promised"),
         _ => format!(
             "{word}: {} of {all} images are as promised",
-            count(Status::Ok)
+            count(findings, Status::Ok)
         ),
     };
     let mut fields = vec![
@@ -65,7 +60,7 @@ pub fn findings(findings: &Findings, context: &Context) -> Vec<JournalEntry> {
         ("UNKNOWN", Status::Unknown),
         ("MOVED", Status::Moved),
     ] {
-        let images = count(status);
+        let images = count(findings, status);
         if checked {
             fields.push((name, images.to_string()));
         }
@@ -88,10 +83,10 @@ pub fn findings(findings: &Findings, context: &Context) -> Vec<JournalEntry> {
         let _ = write!(message, "; {} not saved", findings.unsaved());
     }
     entries.push(entry(VERIFIED, priority_of(exit), message, fields));
-    named(entries, "verify-cache")
+    with_command(entries, "verify-cache")
 }
 
-/// What `--restore` brought; what it did not is told of with its promise.
+/// An image that was restored. The promise's own entry tells why one was not.
 fn restored(line: &Line) -> Option<JournalEntry> {
     let restored = line.restored.as_ref()?.as_ref().ok()?;
     let (from, image) = (restored.from.name(), &line.image);
@@ -132,7 +127,7 @@ fn promise(line: &Line) -> JournalEntry {
 }
 
 /// Little room, or none.
-fn little(room: &Room) -> JournalEntry {
+fn little_room(room: &Room) -> JournalEntry {
     let check = &room.check;
     let mut entry = broken("the store", None, check.status, &[check]);
     if room.level == Level::Warn {
@@ -142,7 +137,7 @@ fn little(room: &Room) -> JournalEntry {
     entry
 }
 
-/// `image`: `None` for the store itself, which has no name.
+/// `image`: `None` for the store, which has no name.
 fn broken(what: &str, image: Option<&Wanted>, status: Status, checks: &[&Check]) -> JournalEntry {
     let priority = match status {
         Status::Broken => Priority::Error,

@@ -1,4 +1,4 @@
-//! Entries that both commands write, and how an entry is made.
+//! Entries that both commands write.
 
 use crate::exit::{Exit, Fault};
 use crate::guard::Refusal;
@@ -38,13 +38,13 @@ pub(crate) fn notes(context: &Context) -> Vec<JournalEntry> {
     let note = |priority, text: &String| entry(NOTE, priority, format!("note: {text}"), Vec::new());
     let notes = context.notes.iter();
     let notes = notes.map(|text| note(Priority::Notice, text));
-    // Every run has this note, and where one policy serves many hosts it is no mistake.
+    // Every run has this note, and if one policy serves many hosts it is no mistake.
     let unmatched = context.unmatched_note();
     let unmatched = unmatched.map(|text| note(Priority::Info, &text));
     notes.chain(unmatched).collect()
 }
 
-/// The priority of an exit code: 75 is no failure.
+/// Exit code 75 is no failure.
 pub(crate) fn priority_of(exit: Exit) -> Priority {
     match exit {
         Exit::Done => Priority::Info,
@@ -74,7 +74,7 @@ pub(crate) fn entry(
     }
 }
 
-pub(crate) fn named(mut entries: Vec<JournalEntry>, command: &str) -> Vec<JournalEntry> {
+pub(crate) fn with_command(mut entries: Vec<JournalEntry>, command: &str) -> Vec<JournalEntry> {
     for entry in &mut entries {
         entry.fields.insert(0, ("COMMAND", command.to_owned()));
     }

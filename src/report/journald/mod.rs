@@ -1,6 +1,5 @@
-//! Entries for systemd's journal: one for each fact, with fields that a program
-//! can ask for. Where the journal reads standard output, they take the place of
-//! the text report.
+//! Entries for systemd's journal: one for each fact, with fields that a program can ask for. If
+//! the journal reads standard output, they replace the text report.
 
 pub mod cache;
 mod entry;

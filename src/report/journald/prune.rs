@@ -1,4 +1,4 @@
-//! What a prune did.
+//! The entries of a prune.
 
 use crate::decide::plan::{Entry, Plan, Pressure, Verdict};
 use crate::host::journald::{JournalEntry, Priority};
@@ -8,11 +8,12 @@ use crate::model::reference::Reference;
 use crate::model::time::{ago, minute, next_minute};
 use crate::prune::outcome::{Ending, How, Loss, Outcome, Removed, Stayed};
 use crate::report::context::Context;
-use crate::report::journald::entry::{Fields, engine, entry, named, notes, priority_of, refusal};
+use crate::report::journald::entry::{
+    Fields, engine, entry, notes, priority_of, refusal, with_command,
+};
 use crate::report::journald::ids::{LOST, PRUNED, REMOVED, STAYED};
 use crate::report::wording::{TO_BE_BUILT, ending};
 
-/// What a prune did.
 pub fn outcome(outcome: &Outcome, plan: Option<&Plan>, context: &Context) -> Vec<JournalEntry> {
     let mut entries = notes(context);
     entries.extend(outcome.refusals.iter().map(refusal));
@@ -43,7 +44,7 @@ pub fn outcome(outcome: &Outcome, plan: Option<&Plan>, context: &Context) -> Vec
         entry.fields.insert(0, ("RUN", outcome.run.clone()));
     }
     entries.push(result(outcome, plan, context));
-    named(entries, "prune")
+    with_command(entries, "prune")
 }
 
 fn lost(lost: &Loss) -> JournalEntry {
@@ -122,7 +123,7 @@ fn joined<'a>(names: impl IntoIterator<Item = &'a Reference>) -> String {
     names.collect::<Vec<_>>().join(" ")
 }
 
-/// The one entry that every run ends with.
+/// The last entry of every run.
 fn result(outcome: &Outcome, plan: Option<&Plan>, context: &Context) -> JournalEntry {
     let exit = outcome.exit();
     let how = outcome.how();

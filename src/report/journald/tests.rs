@@ -11,7 +11,7 @@ use crate::report::journald::ids;
 use crate::report::tests::{ENOUGH, GIB, MIB, context, disk, golden, planned, refusals, run};
 use crate::testing::{at, inventory};
 
-/// Entries as a person may read them: loudness and words, then the fields.
+/// Entries for people: priority and message, then the fields.
 #[track_caller]
 fn journal(name: &str, entries: &[JournalEntry]) {
     let mut shown = String::new();
@@ -78,7 +78,7 @@ fn a_verify_cache_is_one_entry_for_each_promise_that_is_not_as_it_should_be() {
     findings.room = Some(crate::testing::room(86, None));
     let mut entries = journald::cache::findings(&findings, &context(vec![], &[]));
     findings.room = Some(crate::testing::room(95, None));
-    // Where none is promised, the store stands for itself.
+    // Without a promised image the store has its own entry.
     findings.images.clear();
     findings.store = Some(Check::new(Kind::Lasting, Status::Broken, "it is a tmpfs"));
     entries.extend(journald::cache::findings(&findings, &context(vec![], &[])));

@@ -6,15 +6,15 @@ use crate::cache::archive::{NotSavedKind, Saved};
 use crate::cache::checks::room::{Level, Room};
 use crate::cache::findings::{Findings, Line, NotAsked};
 use crate::cache::promise::{By, ByKind};
-use crate::cache::restore::left_out::{LeftOut, LeftOutKind};
-use crate::cache::restore::restored::{From, Restored};
 use crate::cache::{Check, Kind, State, Status};
 use crate::model::EngineFacts;
-use crate::model::text::escape;
+use crate::model::text::{EscapedJson, escape_path};
 use crate::report::context::Context;
 use crate::report::json::parts::{
-    EnginePart, Message, PolicyPart, engine, policy, refusal, rounded, time, written,
+    EnginePart, Message, PolicyPart, engine, policy, refusal, rounded, time,
 };
+use crate::report::json::restored::{LeftOutPart, RepairPart, RestoredPart, restored};
+use crate::report::wording::count;
 
 pub(crate) const CACHE: &str = "secateur/cache/2";
 
@@ -51,11 +51,13 @@ struct ImagePart<'a> {
     restored: Option<RestoredPart>,
     not_restored: Option<LeftOutPart>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    repair: Option<RepairPart<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     saved: Option<SavedPart<'a>>,
 }
 
-/// What was written, or why nothing was.
-#[derive(Serialize)]
+/// What was written to the archive, or why nothing was.
+#[derive(Default, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 struct SavedPart<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -71,57 +73,18 @@ struct SavedPart<'a> {
 }
 
 fn saved(saved: &Saved) -> SavedPart<'_> {
-    let part = SavedPart {
-        bytes_written: None,
-        blobs_written: None,
-        milliseconds: None,
-        not_saved: None,
-        message: None,
-    };
     match saved {
         Saved::Kept(written) => SavedPart {
             bytes_written: Some(written.bytes.0),
             blobs_written: Some(written.blobs),
             milliseconds: Some(written.milliseconds),
-            ..part
+            ..SavedPart::default()
         },
         Saved::Not(not) => SavedPart {
             not_saved: Some(not.kind),
             message: Some(&not.message),
-            ..part
+            ..SavedPart::default()
         },
-    }
-}
-
-#[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-struct RestoredPart {
-    from: From,
-    bytes: u64,
-    milliseconds: u64,
-}
-
-#[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-struct LeftOutPart {
-    kind: LeftOutKind,
-    message: String,
-}
-
-fn restored(line: &Line) -> (Option<RestoredPart>, Option<LeftOutPart>) {
-    let came = |it: &Restored| RestoredPart {
-        from: it.from,
-        bytes: it.bytes.0,
-        milliseconds: it.milliseconds(),
-    };
-    let not = |why: &LeftOut| LeftOutPart {
-        kind: why.kind(),
-        message: why.message(),
-    };
-    match &line.restored {
-        None => (None, None),
-        Some(Ok(it)) => (Some(came(it)), None),
-        Some(Err(why)) => (None, Some(not(why))),
     }
 }
 
@@ -149,7 +112,7 @@ fn by(by: &By) -> ByPart {
     };
     match by {
         By::List { file, line } => ByPart {
-            file: Some(escape(&file.to_string_lossy())),
+            file: Some(escape_path(file)),
             line: Some(*line),
             ..part
         },
@@ -174,6 +137,7 @@ fn image(line: &Line) -> ImagePart<'_> {
         not_asked: &line.not_asked,
         restored,
         not_restored,
+        repair: line.repair.as_ref().map(RepairPart::of),
         saved: line.saved.as_ref().map(saved),
     }
 }
@@ -206,7 +170,7 @@ fn room<'a>(room: &'a Room, engine: Option<&EngineFacts>) -> RoomPart<'a> {
         status: room.check.status,
         level: room.level,
         message: &room.check.message,
-        path: disk.map(|disk| escape(&disk.path.to_string_lossy())),
+        path: disk.map(|disk| escape_path(&disk.path)),
         used_percent: disk
             .and_then(|disk| engine?.used_percent(disk))
             .map(rounded),
@@ -240,20 +204,12 @@ struct Summary {
     unknown: usize,
     /// Counts answers, not images: a broken image may have some as well.
     unknown_answers: usize,
-    /// Promised and here, and to be saved.
+    /// Promised and here, but not saved.
     not_saved: usize,
 }
 
-/// The document of a verify-cache.
 pub fn report(findings: &Findings, context: &Context) -> String {
-    let images = |status| {
-        findings
-            .images
-            .iter()
-            .filter(|line| line.status() == status)
-            .count()
-    };
-    written(&Document {
+    EscapedJson::pretty(&Document {
         schema: CACHE,
         generated_at: time(findings.at),
         result: findings.result(),
@@ -281,10 +237,10 @@ pub fn report(findings: &Findings, context: &Context) -> String {
         not_checked: findings.not_made.iter().map(|(kind, _)| *kind).collect(),
         summary: Summary {
             images: findings.images.len(),
-            ok: images(Status::Ok),
-            broken: images(Status::Broken),
-            moved: images(Status::Moved),
-            unknown: images(Status::Unknown),
+            ok: count(findings, Status::Ok),
+            broken: count(findings, Status::Broken),
+            moved: count(findings, Status::Moved),
+            unknown: count(findings, Status::Unknown),
             unknown_answers: findings.answers(Status::Unknown),
             not_saved: findings.unsaved(),
         },

@@ -1,6 +1,6 @@
 //! A JSON Schema of each document, from the types that write it. Only tests use this: the
-//! schemas are files of the repository. A field may be added to a document at any time;
-//! one that gets another name or form raises the number in its schema's name.
+//! schemas are files of the repository. A field may be added to a document at any time; a field
+//! with another name or form needs a new number in its schema's name.
 
 use std::path::Path;
 
@@ -52,7 +52,7 @@ fn schema<T: JsonSchema>(title: &str, name: &str) -> Value {
     schema
 }
 
-/// Takes the links to source out of descriptions.
+/// Removes links to source from descriptions.
 fn for_readers(schema: &mut Value) {
     match schema {
         Value::Object(rules) => {

@@ -1,21 +1,22 @@
-//! The numbers of a verify-cache: promises by status, and when each kind of check
-//! was last made.
+//! The metrics of a verify-cache: promises by status, and when each kind of check was last
+//! made.
 
 use crate::cache::findings::Findings;
 use crate::cache::promise::ByKind;
-use crate::cache::restore::restored::From;
+use crate::cache::restore::restored::Origin;
 use crate::cache::{Check, Kind, State, Status};
 use crate::guard::RefusalKind;
 use crate::model::Bytes;
 use crate::report::metrics::page::{Page, PreviousFile};
 use crate::report::metrics::run::{ERROR, Ran, refused, refused_since, run};
+use crate::report::wording::count;
 
 pub const PREFIX: &str = "secateur_cache_";
 
-/// As JSON has them.
+/// As in JSON.
 const RESULTS: [&str; 4] = ["held", "broken", "refused", ERROR];
 
-/// The whole file. `findings` is `None` where the run ended without a report.
+/// The whole file. `findings` is `None` if the run ended without a report.
 pub fn text(ran: &Ran<'_>, findings: Option<&Findings>, previous: &PreviousFile) -> String {
     let mut page = Page::new(PREFIX);
     run(&mut page, ran, &RESULTS, previous);
@@ -32,18 +33,11 @@ pub fn text(ran: &Ran<'_>, findings: Option<&Findings>, previous: &PreviousFile)
 }
 
 fn found(page: &mut Page, findings: &Findings) {
-    let images = |status| {
-        let these = findings
-            .images
-            .iter()
-            .filter(|line| line.status() == status);
-        these.count() as f64
-    };
     page.gauges(
         "images",
         "Promised images by the worst answer of the last run.",
         "status",
-        Status::ALL.map(|status| (status.name(), images(status))),
+        Status::ALL.map(|status| (status.name(), count(findings, status) as f64)),
     );
     page.gauges(
         "image_states",
@@ -123,18 +117,18 @@ fn room(page: &mut Page, findings: &Findings) {
 }
 
 fn restored(page: &mut Page, findings: &Findings) {
-    let of = |from: From| findings.restored().filter(move |it| it.from == from);
+    let of = |from: Origin| findings.restored().filter(move |it| it.from == from);
     page.gauges(
         "restored_images",
         "Images that the last run brought back, by where from; here: only the tag was set.",
         "from",
-        From::ALL.map(|from| (from.name(), of(from).count() as f64)),
+        Origin::ALL.map(|from| (from.name(), of(from).count() as f64)),
     );
     page.gauges(
         "restored_bytes",
         "What the last run brought, as it came.",
         "from",
-        From::ALL.map(|from| {
+        Origin::ALL.map(|from| {
             let bytes: Bytes = of(from).map(|it| it.bytes).sum();
             (from.name(), bytes.0 as f64)
         }),
@@ -174,8 +168,8 @@ fn has(findings: &Findings, kind: Kind) -> bool {
     answers(findings).any(|check| check.kind == kind)
 }
 
-/// All answers. Those of each image include whether the store lasts, so that its own is
-/// added only where no image is promised.
+/// All checks. Those of each image include the store's, which is added only if no image is
+/// promised.
 fn answers(findings: &Findings) -> impl Iterator<Item = &Check> {
     let alone = findings.store.iter().filter(|_| findings.images.is_empty());
     findings

@@ -3,16 +3,16 @@
 use std::path::Path;
 
 use crate::host::files::{read_untrusted, write_for_all};
-use crate::model::text::escape;
+use crate::model::text::{escape, escape_path};
 use crate::report::metrics::page::PreviousFile;
 
 /// No file of ours is longer, in bytes.
 const LONGEST: u64 = 1 << 20;
 
-/// Writes the whole file anew: `text` makes it from what was in it before.
+/// Replaces the whole file: `text` makes it from its last content.
 ///
-/// A file with other metrics is an error, also with those of another command of ours.
-/// Else they would be lost.
+/// A file with other metrics, also those of another command of ours, is an error, or they would
+/// be lost.
 pub fn write(
     path: &Path,
     prefix: &'static str,
@@ -23,7 +23,7 @@ pub fn write(
     if let Some(other) = previous.not_of(prefix) {
         return Err(format!(
             "{} holds {}, which is not of this command: give each a file of its own, or delete it",
-            escape(&path.to_string_lossy()),
+            escape_path(path),
             escape(other)
         ));
     }

@@ -1,8 +1,7 @@
-//! The last run as numbers, for node_exporter's textfile collector. All are gauges
-//! of the last run. What this run did not measure is left out. Only moments are
-//! carried on from the file before: since when a refusal lasts, when a run last
-//! succeeded, when a kind of check was last made. No run fails because of a
-//! metrics file.
+//! Metrics of the last run, for node_exporter's textfile collector. All are gauges. A value
+//! that the run did not measure is left out. Only moments are copied from the last file: since
+//! when a refusal lasts, when a run last succeeded, when a kind of check was last made. A
+//! metrics file never makes a run fail.
 
 pub mod cache;
 mod file;

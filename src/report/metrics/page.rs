@@ -47,7 +47,7 @@ impl Page {
         self.family(name, help, samples);
     }
 
-    /// The same with two labels.
+    /// As [`Self::gauges`], with two labels.
     pub(crate) fn table<'a>(
         &mut self,
         name: &str,
@@ -89,7 +89,7 @@ fn labels(labels: &[(&str, &str)]) -> String {
     format!("{{{}}}", each.join(","))
 }
 
-/// What the file held before this run.
+/// The file's content before this run.
 #[derive(Debug, Default)]
 pub struct PreviousFile(BTreeMap<String, f64>);
 

@@ -1,4 +1,4 @@
-//! The numbers of a prune: what was removed, what is kept and why, the disk.
+//! The metrics of a prune: what was removed, what is kept and why, the disk.
 
 use crate::decide::plan::{Entry, Plan, Pressure, Verdict};
 use crate::guard::RefusalKind;
@@ -11,8 +11,8 @@ use crate::report::metrics::run::{ERROR, Ran, refused, refused_since, run};
 
 pub const PREFIX: &str = "secateur_prune_";
 
-/// The whole file. `done` is `None` where the run ended without a report, `plan` where
-/// it ended before its survey.
+/// The whole file. `done` is `None` if the run ended without a report, `plan` if it ended
+/// before its survey.
 pub fn text(
     ran: &Ran<'_>,
     done: Option<(&Outcome, &Policy)>,
@@ -32,7 +32,7 @@ pub fn text(
         if let Some(plan) = plan {
             planned(&mut page, plan);
         }
-        // Where the driver keeps images elsewhere, this file system says nothing of them.
+        // If the driver keeps images elsewhere, this file system tells nothing about them.
         let counts =
             |disk: &&Disk| plan.is_none_or(|plan| plan.engine().used_percent(disk).is_some());
         let disk = outcome.disk_after.known();

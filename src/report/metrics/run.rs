@@ -1,5 +1,4 @@
-//! What both commands say of a run: when, for how long, with which result, and
-//! which refusals.
+//! Metrics of both commands: when a run began, how long it took, its result and its refusals.
 
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use crate::exit::Exit;
 use crate::guard::{Refusal, RefusalKind};
 use crate::report::metrics::page::{Page, PreviousFile};
 
-/// The result of a run that ended without a report.
+/// Of a run that ended without a report.
 pub const ERROR: &str = "error";
 
 #[derive(Debug, Clone, Copy)]
@@ -17,7 +16,7 @@ pub struct Ran<'a> {
     pub began: DateTime<Utc>,
     pub took: Duration,
     pub exit: Exit,
-    /// As in JSON; [`ERROR`] where the run ended without a report.
+    /// As in JSON, or [`ERROR`].
     pub result: &'static str,
     pub refusals: &'a [Refusal],
 }
@@ -28,7 +27,7 @@ impl Ran<'_> {
     }
 }
 
-/// What both commands say of a run; `results` are all that there are.
+/// `results` are all possible ones.
 pub(crate) fn run(
     page: &mut Page,
     ran: &Ran<'_>,
@@ -72,7 +71,6 @@ pub(crate) fn run(
     );
 }
 
-/// Which of these kinds of refusal this run met.
 pub(crate) fn refused(
     page: &mut Page,
     ran: &Ran<'_>,
@@ -88,8 +86,8 @@ pub(crate) fn refused(
     );
 }
 
-/// Since when each kind of refusal has been met by every run. A run that ended before
-/// its survey (`surveyed`) ends no such row: the lock of yesterday may still be held.
+/// Since when every run has met each kind of refusal. A run that ended before its survey
+/// (`surveyed`) does not end that: the lock of yesterday may still be held.
 pub(crate) fn refused_since(
     page: &mut Page,
     ran: &Ran<'_>,

@@ -24,7 +24,7 @@ fn ran<'a>(second: i64, result: &'static str, exit: Exit, refusals: &'a [Refusal
     }
 }
 
-/// The file of a prune that looked and was refused.
+/// The file of a prune that surveyed and was refused.
 fn refused(second: i64, refusals: &[Refusal], before: &str) -> String {
     refused_with(Some(&planned("").0), second, refusals, before)
 }
@@ -127,7 +127,7 @@ fn refused_since_goes_back_to_the_first_run_of_an_unbroken_row() {
 }
 
 #[test]
-fn a_run_that_did_not_look_breaks_no_row_of_refusals() {
+fn a_run_that_did_not_survey_breaks_no_row_of_refusals() {
     let since = "secateur_prune_refused_since_timestamp_seconds{kind=\"deploy-lock\"}";
     let first = refused(0, &refusals()[..1], "");
     // Without a policy, an engine, or the turn.
@@ -142,7 +142,7 @@ fn a_run_that_did_not_look_breaks_no_row_of_refusals() {
     assert_eq!(value(&turn, &turn_since), at(120).timestamp().to_string());
     let interrupted = refused_with(None, 180, &[], &turn);
     assert_eq!(value(&interrupted, since), value(&first, since));
-    // One that looked and found nothing does.
+    // A run that surveyed and found nothing does.
     let looked = refused(240, &[], &interrupted);
     assert!(!looked.contains("refused_since"), "{looked}");
 
@@ -178,10 +178,10 @@ fn the_last_success_outlives_runs_that_were_none_and_nothing_else_does() {
         value(&bad, "secateur_cache_last_run_result{result=\"error\"}"),
         "1"
     );
-    // The images are not as they were a minute ago: nobody looked.
+    // The counts of images are not copied: nobody surveyed.
     assert!(!bad.contains("secateur_cache_images"), "{bad}");
     assert!(!bad.contains("secateur_cache_checks{"), "{bad}");
-    // But when each check was last made is still true.
+    // But the times of the last checks stay true.
     let at0 = at(0).timestamp().to_string();
     assert_eq!(
         value(

@@ -1,4 +1,4 @@
-//! What verify-cache asked of registries, and which checks it left out.
+//! The requests to registries, and the checks that were left out.
 
 use crate::cache::findings::{Asked, Findings};
 use crate::report::text::layout::wrapped;

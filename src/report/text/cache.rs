@@ -1,5 +1,5 @@
-//! What verify-cache found: the worst first, what is ok in one line, and at the end the
-//! result with the names of what is broken.
+//! The report of verify-cache: the worst first, images that are ok in one line, and at the end
+//! the result with the names of broken images.
 
 use std::fmt::Write as _;
 
@@ -14,11 +14,11 @@ use crate::report::context::Context;
 use crate::report::text::asked::asked;
 use crate::report::text::header::{engine_and_policy, of_policy, refusals};
 use crate::report::text::layout::{HEAD, LOUD, WARN, blank_after, headed, wrapped};
-use crate::report::text::restored::{counts, restored};
+use crate::report::text::restored::{counts, repair, restored};
 use crate::report::text::screen::Screen;
 use crate::report::wording::images;
 
-/// How many broken images are named at the end.
+/// Broken images that are named at the end.
 const SHOWN: usize = 20;
 
 /// The whole report.
@@ -47,7 +47,7 @@ pub fn report(findings: &Findings, context: &Context, verbose: bool) -> String {
     for line in others {
         one(&mut out, line, verbose);
     }
-    // A promise that stands alone is what was asked about.
+    // A single promise is shown in full.
     if verbose || findings.images.len() == 1 {
         for line in fine {
             one(&mut out, line, verbose);
@@ -134,7 +134,7 @@ fn checks(out: &mut Screen, line: &Line, verbose: bool) {
     checks.sort_by_key(|check| (check.status, check.kind));
     let mut fine = Vec::new();
     for check in checks {
-        // What was measured is worth reading even where it is ok.
+        // Measurements are worth reading even if they are ok.
         let told = matches!(check.kind, Kind::Whole | Kind::Reused);
         if check.status == Status::Ok && !verbose && !told {
             fine.push(check.kind.name());
@@ -159,15 +159,16 @@ fn checks(out: &mut Screen, line: &Line, verbose: bool) {
         let what = format!("         {:14} ", kind.name());
         wrapped(out, &what, &format!("not asked: {message}"));
     }
+    repair(out, line);
     if let Some(saved) = &line.saved {
         wrapped(out, "         saved          ", &saved.to_string());
     }
 }
 
-/// How many of those who promise an image are named.
+/// Sources of a promise that are named.
 const NAMED: usize = 3;
 
-/// Since when it is so, and who promised the image.
+/// Since when the state lasts, and who promised the image.
 fn state(line: &Line) -> String {
     let since = line.since.map(second);
     let since = since.map_or_else(String::new, |at| match line.state {
@@ -190,8 +191,8 @@ fn style(status: Status) -> Style {
     }
 }
 
-/// What of the host breaks a promise, in words. Whether the store lasts is told of each
-/// image as well, where there is one.
+/// The broken checks of the host, in words. Each image has the store's check, too, so it is
+/// left out if there are images.
 fn bad_of_host(findings: &Findings) -> Vec<&'static str> {
     let bad = |check: &&Check| {
         check.status == Status::Broken || (findings.strict && check.status == Status::Unknown)
@@ -214,7 +215,7 @@ fn broken(findings: &Findings) -> impl Iterator<Item = &Line> {
     })
 }
 
-/// By name, for the last screen may have nothing else of them.
+/// The last screen may show nothing else of them.
 fn names_of_broken(out: &mut Screen, findings: &Findings) {
     let count = broken(findings).count();
     if count == 0 || findings.images.len() == 1 {

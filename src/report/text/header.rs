@@ -1,14 +1,14 @@
-//! How every report begins: refusals, the engine, the policy, notes.
+//! The beginning of every report: refusals, the engine, the policy, notes.
 
 use crate::guard::Refusal;
 use crate::model::EngineFacts;
-use crate::model::text::escape;
+use crate::model::text::escape_path;
 use crate::report::context::Context;
 use crate::report::text::layout::{LOUD, headed, wrapped};
 use crate::report::text::screen::Screen;
 use crate::report::wording::left_behind;
 
-/// Refusals in a row that have the same way out share one line for it.
+/// Adjacent refusals with the same way out share one line for it.
 pub(crate) fn refusals(out: &mut Screen, word: &str, refusals: &[Refusal]) {
     for same in refusals.chunk_by(|one, next| one.way_out() == next.way_out()) {
         for refusal in same {
@@ -24,7 +24,7 @@ pub(crate) fn engine_and_policy(out: &mut Screen, engine: &EngineFacts, context:
         engine.version.escaped(),
         engine.driver.escaped(),
         engine.store,
-        escape(&engine.root_dir.to_string_lossy())
+        escape_path(&engine.root_dir)
     );
     wrapped(out, "engine  ", &text);
     of_policy(out, context);

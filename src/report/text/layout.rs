@@ -1,4 +1,4 @@
-//! Lines no wider than the screen. All text of a report goes through here, so that
+//! Wraps lines at the width of the screen. All text of a report goes through here, so that
 //! nothing in it can move a cursor or reorder text, wherever it came from.
 
 use std::fmt::Write as _;
@@ -20,21 +20,21 @@ fn whole(word: &str) -> String {
     escape_up_to(word, LONGEST_WORD)
 }
 
-/// `lead`, then the text. Its further lines begin in the column of the first.
+/// `lead`, then the text. Continuation lines begin in the column of the first.
 pub(crate) fn wrapped(out: &mut Screen, lead: &str, text: &str) {
     let column = lead.chars().count();
     out.push_str(lead);
     flow(out, column, column, text);
 }
 
-/// `head`, styled, then the text. Its further lines are indented by two columns.
+/// `head`, styled, then the text. Continuation lines are indented by two columns.
 pub(crate) fn headed(out: &mut Screen, style: Style, head: &str, text: &str) {
     // Writing to a String cannot fail.
     let _ = write!(out, "{style}{head}{style:#}");
     flow(out, head.chars().count(), 2, text);
 }
 
-/// `lead`, then the text. Its further lines are indented by `indent` columns.
+/// `lead`, then the text. Continuation lines are indented by `indent` columns.
 pub(crate) fn hanging(out: &mut Screen, lead: &str, indent: usize, text: &str) {
     out.push_str(lead);
     flow(out, lead.chars().count(), indent, text);
@@ -103,8 +103,8 @@ fn is_amount(number: &str, unit: &str) -> bool {
     UNITS.contains(&unit) && number.parse::<f64>().is_ok()
 }
 
-/// Where a word that is longer than a line is broken: before its digest, else after
-/// a slash, else where the line ends.
+/// Where to break a word that is longer than a line: before its digest, else after a slash,
+/// else where the line ends.
 fn break_in(word: &str, room: usize) -> usize {
     let end = word
         .char_indices()

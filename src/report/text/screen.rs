@@ -1,10 +1,10 @@
-//! A report that is being written, for lines of so many columns.
+//! A text report under construction, with the width of its lines.
 
 use std::fmt;
 
 use crate::report::context::COLUMNS;
 
-/// Below this a table's columns have no room, whatever the terminal.
+/// Columns that a table needs, whatever the terminal.
 const NARROWEST: usize = 56;
 
 /// A terminal has 24 lines, and the prompt takes one.
@@ -46,8 +46,8 @@ impl Screen {
         self.text
     }
 
-    /// The report. One that is longer than a terminal ends with `answer`, so that the
-    /// last screen has it.
+    /// The report. One that is longer than a terminal ends with `answer`, so that the last
+    /// screen shows it.
     pub(crate) fn ending_with(mut self, answer: impl FnOnce() -> String) -> String {
         if self.text.lines().count() > LINES {
             self.blank_line();

@@ -1,15 +1,21 @@
-//! Random hosts on a live engine against a second, plain reading of docs/ci-teardown.md.
-//! `SECATEUR_HOSTS` says how many, `SECATEUR_SEED` where to begin.
+//! Random hosts on live engines against a second, plain reading of docs/ci-teardown.md.
+//! `SECATEUR_HOSTS` says how many, `SECATEUR_SEED` where to begin, `SECATEUR_ENGINES` how many
+//! engines have one at a time.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 
 use fastrand::Rng;
+use serde_json::json;
 
 use super::whose::{all, said};
 use super::{APP, Machine};
 use crate::lab::image::Archive;
-use crate::lab::{Kind, wait_until};
+use crate::lab::{Engine, Kind, wait_until};
 use crate::support::scene::Running;
+
+const IMAGE: &str = "registry.example/random";
 
 const RUN: &str = "job-1";
 const CI: &str = "ci.run";
@@ -86,41 +92,47 @@ fn is_the_runs(thing: &Thing) -> bool {
     owners.contains(&Some(RUN)) && owners.iter().flatten().all(|name| *name == RUN)
 }
 
+/// Makes it by the engine's API: a call of docker's client takes ten times as long.
 #[track_caller]
-fn make(machine: &Machine, things: &mut Vec<Thing>, thing: Thing, image: &str) {
-    let options = |option: &str, labels: &Labels| -> Vec<String> {
-        let option = |(key, value)| format!("--{option}={key}={value}");
-        labels.iter().map(option).collect()
-    };
-    let given = options("label", &thing.given);
-    let of_tasks = options("container-label", &thing.of_tasks);
-    let mut args: Vec<&str> = match thing.kind {
-        "container" => vec!["create", "--network=none", "--name", &thing.name],
-        "service" => vec![
-            "service",
-            "create",
-            "--detach",
-            "--quiet",
-            "--no-resolve-image",
-            "--stop-signal=SIGKILL", // process 1 ignores SIGTERM
-            "--name",
-            &thing.name,
-        ],
-        kind => vec![kind, "create"],
-    };
-    args.extend(given.iter().chain(&of_tasks).map(String::as_str));
-    let mount = thing.mounts.as_ref().map(|volume| match thing.kind {
-        "service" => format!("--mount=type=volume,source={volume},target=/data"),
-        _ => format!("--volume={volume}:/data"),
-    });
-    args.extend(mount.as_deref());
-    match thing.kind {
-        "container" | "service" => args.push(image),
-        "secret" | "config" => args.extend([thing.name.as_str(), "text"]),
-        _ => args.push(&thing.name),
+fn make(engine: &Engine, thing: &Thing, n: usize) {
+    let name = &thing.name;
+    let runs = thing.kind == "container" || thing.kind == "service";
+    let image = format!("{IMAGE}:{n}");
+    if runs {
+        // One layer for all of them.
+        let archive = Archive::default().busybox();
+        let archive = archive.cmd(&["/bin/busybox", "sleep", "100000"]);
+        let labelled = thing.image.iter();
+        let labelled = labelled.fold(archive, |of, (key, value)| of.label(key, value));
+        engine.load(&labelled.tag(&image));
     }
-    machine.docker(&args);
-    things.push(thing);
+    let mut body = json!({"Name": name, "Labels": thing.given});
+    let path = match thing.kind {
+        "service" => {
+            engine.service_create_as(name, &image, None, |spec| {
+                spec["Labels"] = json!(thing.given);
+                let container = &mut spec["TaskTemplate"]["ContainerSpec"];
+                container["Labels"] = json!(thing.of_tasks);
+                let mount = |volume| json!({"Type": "volume", "Source": volume, "Target": "/data"});
+                let mounts = thing.mounts.iter().map(mount);
+                container["Mounts"] = mounts.collect();
+            });
+            return;
+        }
+        "container" => {
+            body["Image"] = json!(image);
+            let binds = thing.mounts.iter().map(|volume| format!("{volume}:/data"));
+            let binds: Vec<String> = binds.collect();
+            body["HostConfig"] = json!({"NetworkMode": "none", "Binds": binds});
+            format!("/containers/create?name={name}")
+        }
+        "secret" | "config" => {
+            body["Data"] = json!("eA==");
+            format!("/{}s/create", thing.kind)
+        }
+        kind => format!("/{kind}s/create"),
+    };
+    engine.api("POST", &path, Some(&body)).ok(&path);
 }
 
 /// One random object, on a host that has these already.
@@ -189,39 +201,45 @@ fn random_hosts_lose_exactly_what_the_page_says() {
         let value = std::env::var(name).ok();
         value.map_or(otherwise, |value| value.parse().expect("a number"))
     };
-    let (first, hosts) = (number("SECATEUR_SEED", 1), number("SECATEUR_HOSTS", 3));
-    let machine = Machine::of(Kind::Overlay28);
-    std::fs::write(machine.secateur.dir().join("text"), "x").expect("a file");
-    let empty = all(&machine);
-    for seed in first..first + hosts {
-        println!("SECATEUR_SEED={seed}");
-        let mut rng = Rng::with_seed(seed);
-        let mut things = Vec::new();
-        for n in 0..24 {
-            let thing = draw(&mut rng, n, &things);
-            let tag = format!("registry.example/random:{n}");
-            if thing.kind == "container" || thing.kind == "service" {
-                let mut archive =
-                    Archive::new()
-                        .busybox()
-                        .cmd(&["/bin/busybox", "sleep", "100000"]);
-                for (key, value) in &thing.image {
-                    archive = archive.label(key, value);
+    let (first, hosts) = (number("SECATEUR_SEED", 1), number("SECATEUR_HOSTS", 8));
+    let engines = number("SECATEUR_ENGINES", 1);
+    let next = AtomicU64::new(first);
+    thread::scope(|scope| {
+        for (_, kind) in (0..engines).zip(Kind::NEWEST.into_iter().cycle()) {
+            let next = &next;
+            scope.spawn(move || {
+                let machine = Machine::of(kind);
+                let seeds = std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
+                for seed in seeds.take_while(|seed| *seed < first + hosts) {
+                    println!("SECATEUR_SEED={seed} ({})", kind.name());
+                    one_host(&machine, seed);
                 }
-                machine.engine.load(&archive.tag(&tag));
-            }
-            make(&machine, &mut things, thing, &tag);
+            });
         }
-        let tasks = tasks(&machine, &things);
-        one_host(&machine, seed, &things, &tasks);
-        assert_eq!(all(&machine), empty, "SECATEUR_SEED={seed}");
-        assert!(machine.engine.has(APP));
-    }
+    });
 }
 
-/// Tears one host down, compares it with the page, and clears it.
+/// Draws a host, makes it, tears it down, compares with the page, and clears it.
 #[track_caller]
-fn one_host(machine: &Machine, seed: u64, things: &[Thing], tasks: &BTreeMap<String, String>) {
+fn one_host(machine: &Machine, seed: u64) {
+    let empty = all(machine);
+    let mut rng = Rng::with_seed(seed);
+    let mut things = Vec::new();
+    for n in 0..24 {
+        let thing = draw(&mut rng, n, &things);
+        make(&machine.engine, &thing, n);
+        things.push(thing);
+    }
+    let tasks = tasks(machine, &things);
+    torn_down(machine, seed, &things, &tasks);
+    clear(machine, &empty);
+    assert_eq!(all(machine), empty, "SECATEUR_SEED={seed}");
+    assert!(machine.engine.has(APP));
+}
+
+/// Tears the host down, and compares what went with what the page says.
+#[track_caller]
+fn torn_down(machine: &Machine, seed: u64, things: &[Thing], tasks: &BTreeMap<String, String>) {
     let stays: Vec<&Thing> = things.iter().filter(|thing| !is_the_runs(thing)).collect();
     let in_use = |thing: &Thing| {
         let name = Some(&thing.name);
@@ -246,7 +264,7 @@ fn one_host(machine: &Machine, seed: u64, things: &[Thing], tasks: &BTreeMap<Str
     let mut removed = BTreeSet::new();
     // Swarm ends tasks in its own time, and their volumes are in use until then.
     let ran = wait_until("all that may go is gone, and the rest is named", || {
-        let mut command = machine.command("secateur-teardown", &[RUN]);
+        let mut command = machine.end(RUN);
         let ran = Running::of(command.env("TEARDOWN_SECONDS", "0")).done();
         removed.extend(said(&ran.stdout, "removed"));
         let lost: BTreeSet<String> = before.difference(&all(machine)).cloned().collect();
@@ -260,8 +278,22 @@ fn one_host(machine: &Machine, seed: u64, things: &[Thing], tasks: &BTreeMap<Str
     removed.retain(|name| !name.starts_with("task ")); // Swarm may have been faster
     assert_eq!(removed, gone, "SECATEUR_SEED={seed}");
     assert_eq!(ran.code, i32::from(!left.is_empty()), "{ran:#?}");
+}
 
-    // Services and containers first: their volumes are in use.
+/// Removes what is there besides these, and the images of the host.
+#[track_caller]
+fn clear(machine: &Machine, empty: &BTreeSet<String>) {
+    let engine = &machine.engine;
+    let remove = |kind: &str| {
+        let left = &all(machine) - empty;
+        let of_kind = left.iter().filter_map(|thing| thing.split_once(' '));
+        let of_kind: Vec<_> = of_kind.filter(|(its, _)| *its == kind).collect();
+        for (_, name) in &of_kind {
+            engine.api("DELETE", &format!("/{kind}s/{name}?force=1"), None);
+        }
+        of_kind.is_empty()
+    };
+    // A container may be removed at the same moment by Swarm, whose task it was.
     for kind in [
         "service",
         "container",
@@ -270,11 +302,15 @@ fn one_host(machine: &Machine, seed: u64, things: &[Thing], tasks: &BTreeMap<Str
         "secret",
         "config",
     ] {
-        let rest = things.iter().filter(|thing| thing.kind == kind);
-        for thing in rest.filter(|thing| !gone.contains(&shown(thing))) {
-            match kind {
-                "service" => machine.engine.service_remove(&thing.name),
-                _ => drop(machine.docker(&[kind, "rm", &thing.name])),
+        wait_until(kind, || remove(kind).then_some(()));
+    }
+    for image in engine.images() {
+        let tags = image["RepoTags"].as_array().into_iter().flatten();
+        for tag in tags.filter_map(|tag| tag.as_str()) {
+            if tag.starts_with(IMAGE) {
+                engine
+                    .api("DELETE", &format!("/images/{tag}"), None)
+                    .ok(tag);
             }
         }
     }

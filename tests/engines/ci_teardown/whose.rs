@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::process::{Command, Stdio};
 
+use serde_json::Value;
+
 use super::{APP, Machine, NUMBER, Ran, executable, hooks};
 use crate::lab::image::Archive;
 use crate::lab::{Kind, wait_until};
@@ -22,18 +24,28 @@ const LOUD: &str = "loud\u{1b}]0;title\u{7}\u{202e}";
 #[track_caller]
 pub fn all(machine: &Machine) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
-    for (kind, args, name) in [
-        ("service", &["ls"][..], "{{.Name}}"),
-        ("container", &["ls", "--all", "--no-trunc"], "{{.Names}}"),
-        ("secret", &["ls"], "{{.Name}}"),
-        ("config", &["ls"], "{{.Name}}"),
-        ("volume", &["ls"], "{{.Name}}"),
-        ("network", &["ls", "--no-trunc"], "{{.Name}}"),
+    for (kind, path, name) in [
+        ("service", "/services", "/Spec/Name"),
+        ("container", "/containers/json?all=1", "/Names/0"),
+        ("secret", "/secrets", "/Spec/Name"),
+        ("config", "/configs", "/Spec/Name"),
+        ("volume", "/volumes", "/Name"),
+        ("network", "/networks", "/Name"),
     ] {
-        let format = format!("{kind} {name}");
-        let out = machine.docker(&[&[kind], args, &["--format", &format]].concat());
-        found.extend(out.lines().map(str::to_owned));
+        let answer = machine.engine.get(path);
+        let list = if kind == "volume" {
+            &answer["Volumes"]
+        } else {
+            &answer
+        };
+        for each in list.as_array().into_iter().flatten() {
+            // One without a name is just being removed.
+            if let Some(name) = each.pointer(name).and_then(Value::as_str) {
+                found.insert(format!("{kind} {}", name.trim_start_matches('/')));
+            }
+        }
     }
+    found.remove("network docker_gwbridge"); // Swarm makes it in its own time
     found
 }
 
@@ -326,8 +338,44 @@ fn a_name_that_could_be_production_is_refused_unless_it_is_given_twice() {
             .env("SECATEUR", "true");
         Ran::of(command.output().expect("it starts")).ended(0);
         let asked = fs::read_to_string(&calls).expect("docker was called");
-        let label = format!("label=com.docker.compose.project={}", args[0]);
+        let label = format!("(eq (.Label \"com.docker.compose.project\") {:?})", args[0]);
         assert!(asked.contains(&label), "{asked}");
+    }
+}
+
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn what_only_compose_or_a_stack_knows_is_refused_by_hand_unless_it_is_given_twice() {
+    let machine = Machine::of(Kind::Overlay28);
+    let before = all(&machine);
+    let volume = |labels: &[&str]| {
+        machine.docker(&[&["volume", "create"], labels, &["db"]].concat());
+    };
+    for labels in [
+        &[PROJECT, "--label=com.docker.compose.volume=db"][..],
+        &[STACK],
+    ] {
+        let told = ["job-1", "job-1"];
+        for mut wanted in [
+            machine.end("job-1"),
+            machine.command("secateur-teardown", &told),
+        ] {
+            volume(labels);
+            for other in [None, Some(("CI_RUN", "job-2"))] {
+                let mut by_hand = machine.command("secateur-teardown", &["job-1"]);
+                let ran = by_hand.envs(other).output().expect("it starts");
+                let ran = Ran::of(ran).ended(2);
+                let why = "nothing has the label ci.run=job-1, so it could be production";
+                assert!(ran.stderr.contains(why), "{}", ran.stderr);
+                assert!(all(&machine).contains("volume db"));
+            }
+            Ran::of(wanted.output().expect("it starts")).ended(0);
+            assert_eq!(all(&machine), before);
+        }
+        volume(labels);
+        machine.docker(&["network", "create", CI, "net"]);
+        machine.run("secateur-teardown", &["job-1"]).ended(0);
+        assert_eq!(all(&machine), before);
     }
 }
 
@@ -341,11 +389,11 @@ fn an_image_that_cannot_be_inspected_for_now_does_not_leave_the_runs_container()
 case "$1 $2" in
 'info --format') echo false ;;
 'container ls') [ -e "$0.gone" ] || echo abc ;;
-'container inspect') printf '%s\n' abc '"/app"' sha256:1 '"job-1"' '""' '""' '""' '""' '""""""' ;;
+'container inspect') printf '%s\n' abc '"/app"' sha256:1 '""""""' '"job-1"' '""' '""' '""' '""' ;;
 'image inspect')
     echo x >>"$0.asked"
     [ "$(wc -l <"$0.asked")" -gt HICCUPS ] || { echo 'Error response from daemon: EOF' >&2; exit 1; }
-    printf '%s\n' '""' '""' '""' '""' '""' '""""""'
+    printf '%s\n' '""""""' '""' '""' '""' '""' '""'
     ;;
 'container rm') : >"$0.gone" ;;
 esac

@@ -125,11 +125,13 @@ impl Loop {
         }
     }
 
-    /// Runs until so many tries were acknowledged.
+    /// Runs until so many tries were acknowledged. Who shares the lock mostly comes too late on a
+    /// busy machine, so the number of runs is limited as well.
     pub fn until_acknowledged(mut self, wanted: usize) -> Tally {
         self.load();
         self.secateur.prune(0);
-        while self.tally.acknowledged < wanted {
+        let runs = 2 * wanted.max(100);
+        while self.tally.acknowledged < wanted && self.tally.runs < runs {
             self.round();
             if self.tally.runs.is_multiple_of(100) {
                 let (kind, act) = (self.engine.kind().name(), self.act);

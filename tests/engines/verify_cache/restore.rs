@@ -10,24 +10,24 @@ use crate::support::proxy::Proxy;
 use crate::support::scene::Running;
 
 /// [`EAGER`] with these promises; whether the machine is busy plays no part.
-fn promising(names: &[String]) -> String {
+pub(super) fn promising(names: &[String]) -> String {
     format!("{EAGER}[cache]\nimages = {names:?}\n[restore]\nmax_cpu_pressure = 100\n")
 }
 
 impl Host {
     /// The registry over a slow line, and a user who is logged in there.
-    fn slow(&self, bytes_per_second: usize) -> SlowLine {
+    pub(super) fn slow(&self, bytes_per_second: usize) -> SlowLine {
         let line = self.registry.slow_line(bytes_per_second);
         let auth = self.registry.basic_auth();
         self.config(&json!({"auths": {line.address(): {"auth": auth}}}));
         line
     }
 
-    fn restore(&self, code: i32, more: &[&str]) -> Value {
+    pub(super) fn restore(&self, code: i32, more: &[&str]) -> Value {
         self.verify(code, &[&["--restore"], more].concat())
     }
 
-    fn start(&self) -> Running {
+    pub(super) fn start(&self) -> Running {
         let user = self.user();
         let config = user.to_str().unwrap();
         let args = ["verify-cache", "--restore", "--user-config", config];
@@ -67,7 +67,7 @@ impl Host {
 }
 
 /// Names and digests that the engine lists, sorted.
-fn names(engine: &Engine) -> Vec<String> {
+pub(super) fn names(engine: &Engine) -> Vec<String> {
     let images = engine.images();
     let lists = images
         .iter()
@@ -437,5 +437,103 @@ fn a_run_that_is_asked_to_end_or_killed_in_mid_pull_leaves_what_was_complete_and
             let tags: Vec<&String> = tags.iter().filter(|it| !it.contains('@')).collect();
             assert_eq!(tags.len(), 2, "{}: {tags:?}", kind.name());
         }
+    }
+}
+
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn a_deploy_that_sets_the_tag_while_its_image_is_pulled_keeps_it() {
+    for kind in Kind::MAIN {
+        let mut host = Host::new(kind);
+        let app = host.registry.name("app:v1");
+        host.registry
+            .put("app:v1", &Archive::new().noise(1000).tag("x:1"));
+        host.engine
+            .load(&Archive::new().noise(1000).tag("deployed:1"));
+        let proxy = Proxy::before(&host.engine);
+        host.secateur.turn_to(&proxy.host());
+        host.secateur.policy(&promising(std::slice::from_ref(&app)));
+        let gate = proxy.stop("POST", "/images/create", 1);
+        let run = host.start();
+        let asked = gate.reached();
+        assert!(asked.contains("sha256"), "{asked}");
+        host.engine.tag("deployed:1", &app);
+        gate.let_through();
+        // Something is here by that name, and that is what was promised.
+        let report = run.ended(0).json();
+        let line = super::line(&report, &app);
+        assert_eq!(line["not_restored"]["kind"], "failed", "{report:#}");
+        let deployed = host.engine.id("deployed:1");
+        assert_eq!(host.engine.id(&app), deployed, "{}", kind.name());
+    }
+}
+
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn deploys_that_hold_their_lock_for_moments_end_no_restore() {
+    let host = Host::new(Kind::Overlay28);
+    let lock = host.secateur.dir().join("deploy.lock");
+    let images: Vec<String> = (0..8).map(|n| format!("app{n}:v1")).collect();
+    for image in &images {
+        host.registry
+            .put(image, &Archive::new().noise(1000).tag("x:1"));
+    }
+    let promised: Vec<String> = images.iter().map(|it| host.registry.name(it)).collect();
+    let guard = format!("[[guard.lock]]\npath = {lock:?}\nkind = \"flock\"\n");
+    host.secateur
+        .policy(&format!("{}{guard}", promising(&promised)));
+    let file = fs::File::create(&lock).unwrap();
+    let (done, ended) = std::sync::mpsc::channel::<()>();
+    let deploys = thread::spawn(move || {
+        let mut count = 0;
+        // Held for half of the time, by deploys that ask for nothing else.
+        while ended.try_recv() != Err(std::sync::mpsc::TryRecvError::Disconnected) {
+            file.lock().unwrap();
+            thread::sleep(Duration::from_millis(20));
+            file.unlock().unwrap();
+            thread::sleep(Duration::from_millis(20));
+            count += 1;
+        }
+        count
+    });
+    let ran = host.run(&["--restore", "--format", "json"]);
+    drop(done);
+    let count = deploys.join().unwrap();
+    println!("{count} deploys");
+    assert!(count > 10, "{count}");
+    ran.ended(0);
+}
+
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn an_image_that_is_listed_and_not_all_here_is_fetched_again() {
+    // 26 lists no such image.
+    for kind in Kind::CONTAINERD
+        .into_iter()
+        .filter(|it| *it != Kind::Containerd26)
+    {
+        let host = Host::new(kind);
+        let app = host.registry.name("app:v1");
+        let archive = Archive::new().noise(50_000);
+        let index = || Index::default().linux(HERE, &archive).attested();
+        let digest = host.registry.put_index_exactly("app:v1", index());
+        let top = archive.layers().last().expect("a layer");
+        host.engine.load_index("app:1", index().without(top));
+        host.engine.tag("app:1", &app);
+        assert_eq!(host.engine.id(&app), digest, "{}", kind.name());
+        host.secateur.policy(&promising(std::slice::from_ref(&app)));
+        host.verify(1, &["--deep"]);
+        let report = host.restore(0, &["--deep"]);
+        let it = super::line(&report, &app);
+        assert_eq!(
+            it["restored"]["from"],
+            "registry",
+            "{}: {it:#}",
+            kind.name()
+        );
+        assert_eq!(host.engine.id(&app), digest, "{}", kind.name());
+        assert_eq!(host.engine.id("app:1"), digest, "{}", kind.name());
+        let again = host.restore(0, &["--deep"]);
+        assert!(super::line(&again, &app)["restored"].is_null());
     }
 }

@@ -6,7 +6,7 @@ use libfuzzer_sys::fuzz_target;
 use secateur::cache::checks::whole::compare::compare;
 use secateur::cache::checks::whole::export::Export;
 use secateur::cache::checks::whole::tar::Reader;
-use secateur::cache::checks::whole::verdict::Beside;
+use secateur::cache::checks::whole::verdict::StoreFacts;
 use secateur::model::{ImageId, Store};
 
 fn read(bytes: &[u8], size: usize) -> Option<(Export, Option<Vec<u8>>)> {
@@ -26,7 +26,7 @@ fuzz_target!(|bytes: &[u8]| {
     };
     assert_eq!(end, cut_end);
     for store in [Store::Graphdriver, Store::Containerd] {
-        let compare = |export| compare(export, &id, store, &Beside::default());
+        let compare = |export| compare(export, &id, store, &StoreFacts::default());
         assert_eq!(compare(&whole), compare(&cut));
     }
 });

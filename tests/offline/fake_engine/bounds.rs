@@ -190,9 +190,15 @@ fn crowd(count: usize) -> u64 {
     let plan = run(&["plan", "--format", "json"]);
     let plan: serde_json::Value = serde_json::from_str(&plan.stdout).expect("a plan");
     assert_eq!(plan["images"].as_array().map(Vec::len), Some(count));
-    run(&["prune"]);
-    let left = fake.world(|world| world.images.len());
-    assert_eq!(left, count - 50, "limits.max_images is 50");
+    let left = || fake.world(|world| world.images.len());
+    // The minimum age is a second, which a fast run does not take.
+    for _ in 0..20 {
+        run(&["prune"]);
+        if left() < count {
+            break;
+        }
+    }
+    assert_eq!(left(), count - 50, "limits.max_images is 50");
     most
 }
 

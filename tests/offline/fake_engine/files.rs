@@ -4,7 +4,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::{FileTypeExt, symlink};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -159,6 +159,25 @@ fn a_variable_that_is_no_text_is_an_error_that_names_it_and_never_unset() {
         let ran = run(&host, command, &[], &[(variable, &odd)]).ended(2);
         let wanted = format!("{variable} is not UTF-8");
         assert!(ran.stderr.contains(&wanted), "{ran:?}");
+    }
+}
+
+#[test]
+fn a_saved_host_and_a_baseline_may_be_anybodys() {
+    let host = Host::of(KIND);
+    let folder = host.secateur.dir().join("anybodys");
+    fs::create_dir(&folder).expect("a folder");
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).expect("its mode");
+    for (command, saves, reads) in [
+        ("plan", "--save-inventory", "--inventory"),
+        ("verify-cache", "--record", "--against"),
+    ] {
+        let file = folder.join(command);
+        let saved = run(&host, command, &[(saves, &file)], &[]);
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).expect("its mode");
+        let read = run(&host, command, &[(reads, &file)], &[]);
+        // 1: on a disk that does not last.
+        assert!(saved.code <= 1 && read.code == saved.code, "{read:?}");
     }
 }
 

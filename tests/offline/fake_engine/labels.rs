@@ -83,3 +83,25 @@ fn a_look_that_is_longer_than_is_read_keeps_its_image_and_the_others_go() {
     assert_eq!(ran.code, 0, "{ran:?}");
     host.is_whole_but_for(&litter[1..]);
 }
+
+#[test]
+fn labels_of_more_than_4_mib_end_each_run_with_69_while_the_engine_lists_them() {
+    let (host, litter) = labelled(&json!({"sbom": "x".repeat(5 << 20)}));
+    let refused = || {
+        let ran = host.secateur.run(&["prune"]).ended(69);
+        assert!(ran.stderr.contains("4 MiB"), "{ran:?}");
+        host.is_whole_but_for(&[]);
+    };
+    refused();
+    host.fake
+        .world(|world| world.image(&litter[0])["Labels"] = json!({}));
+    refused();
+    host.fake.world(|world| {
+        for container in &mut world.containers {
+            container["Labels"] = json!({});
+        }
+    });
+    refused();
+    host.fake.world(|world| world.events.clear());
+    host.secateur.prune(0);
+}

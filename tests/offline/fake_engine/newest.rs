@@ -135,6 +135,11 @@ fn what_a_store_lacks_of_the_platform_is_told_without_an_export() {
             "unknown",
             "not all of linux/amd64 is here",
         ),
+        (
+            json!([one("amd64", false, 0), one("arm64", false, 0)]),
+            "unknown",
+            "nothing of linux/amd64 is here",
+        ),
         (json!([one("arm64", true, 9)]), "ok", ""),
         (Value::Null, "ok", ""),
         // Called experimental: what is no such list is not known.

@@ -95,7 +95,10 @@ fn a_list_that_is_wrong_ends_the_run_before_the_engine_is_asked() {
             "a.list, line 3: `redis:*` is no image name",
         ),
         (b"app\n\xc3\x28\n", "a.list, line 2: it is not UTF-8"),
-        (b"app:pr-1\n", "a.list, line 1: `app:pr-1` is covered by"),
+        (
+            b"app:pr-1\n",
+            "a.list, line 1: it has \"app:pr-1\", and cache.never has \"*:pr-*\"",
+        ),
     ] {
         let ran = verify(&host, lists, &[("a.list", content)]).ended(78);
         assert!(ran.stderr.contains(said), "{}", ran.stderr);

@@ -15,7 +15,7 @@ use crate::support::{EAGER, refusals};
 
 /// A registry without a password that has everything, allows so many more pulls, and
 /// answers HEADs of manifests with this status.
-fn registry(status: u16, left: u32) -> String {
+pub(super) fn registry(status: u16, left: u32) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("its address").to_string();
     std::thread::spawn(move || {
@@ -52,7 +52,7 @@ fn answer(mut stream: TcpStream, status: u16, left: u32) -> std::io::Result<()> 
     stream.write_all(head.as_bytes())
 }
 
-fn promising(host: &Host, registry: &str, more: &str) {
+pub(super) fn promising(host: &Host, registry: &str, more: &str) {
     let images = ["a:1", "b:1"].map(|name| format!("{registry}/{name}"));
     let policy =
         format!("{EAGER}[cache]\nimages = {images:?}\n[restore]\nmax_cpu_pressure = 100\n{more}\n");

@@ -15,10 +15,11 @@ use nix::libc::{SIGKILL, SIGTERM, SYS_write};
 use nix::pty::openpty;
 use nix::sys::termios::{FlowArg, tcflow};
 
+use super::restore::{promising, registry};
 use super::{Host, KIND};
 use crate::fake::fault::Fault;
 use crate::lab::wait_until;
-use crate::support::{EAGER, Ran, ids};
+use crate::support::{EAGER, Ran, ids, page};
 
 /// An answer that waits until it is let through.
 struct Gate {
@@ -29,6 +30,11 @@ struct Gate {
 impl Gate {
     /// Before the first answer to such a request, which the engine has done by then.
     fn before(host: &Host, method: &str, part: &str) -> Gate {
+        Gate::at(host, method, part, 1)
+    }
+
+    /// The same of a later answer, the first being 1.
+    fn at(host: &Host, method: &str, part: &str, number: usize) -> Gate {
         let (came, arrived) = channel();
         let (opened, open) = channel();
         let both = Mutex::new((came, open));
@@ -37,7 +43,7 @@ impl Gate {
             let _ = both.0.send(());
             let _ = both.1.recv();
         });
-        host.fake.fault_at(method, part, 1, wait);
+        host.fake.fault_at(method, part, number, wait);
         Gate { arrived, opened }
     }
 
@@ -202,33 +208,28 @@ impl Watched {
 
 #[test]
 fn on_a_terminal_what_is_waited_for_is_told_until_it_comes_and_gone_before_the_report() {
-    for (args, method, part, told) in [
-        (&["plan"][..], "GET", "/info", "reading the engine ("),
-        (
-            &["prune"],
-            "GET",
-            "/containers/json",
-            "reading the engine (",
-        ),
-        (&["prune"], "DELETE", "/images/", "removing"),
-        (
-            &["verify-cache", "gone:1"],
-            "GET",
-            "/info",
-            "reading the engine (",
-        ),
+    // As they stand in the page, each with its seconds.
+    let page = page::of("first-five-minutes.md", "While it works", "text");
+    let lines: Vec<&str> = page[0].text.lines().collect();
+    let &[survey, removing] = &lines[..] else {
+        panic!("two lines: {lines:?}")
+    };
+    for (args, (method, part, number), told) in [
+        (&["plan"][..], ("GET", "/info", 1), survey),
+        (&["prune"], ("GET", "/containers/json", 1), survey),
+        (&["prune"], ("DELETE", "/images/", 2), removing),
+        (&["verify-cache", "gone:1"], ("GET", "/info", 1), survey),
     ] {
         let (host, _) = host();
-        let gate = Gate::before(&host, method, part);
+        let gate = Gate::at(&host, method, part, number);
         let ends = openpty(None, None).expect("a terminal");
         let mut watched = Watched::new(ends.master);
         let mut command = host.secateur.command(args);
         let _run = Run::of(command.stdout(Stdio::null()).stderr(ends.slave));
         drop(command);
         gate.wait();
-        watched.shows(told);
         // It goes on as long as that takes: seconds are counted.
-        watched.shows("2 s)");
+        watched.shows(told);
         gate.open();
         let rest = watched.rest();
         let (_, after) = rest.rsplit_once(" s)").unwrap_or(("", &rest));
@@ -266,6 +267,47 @@ fn without_a_terminal_and_with_quiet_nothing_of_it_is_written() {
         };
         let _ = stderr.read_to_end(&mut seen);
         assert_eq!(String::from_utf8_lossy(&seen), "", "quiet: {quiet}");
+    }
+}
+
+#[test]
+fn on_a_terminal_alone_the_bytes_of_a_pull_are_told_with_their_speed() {
+    let begun = br#"{"id":"a","status":"Downloading","progressDetail":{"current":31457280,"total":104857600}}
+"#;
+    for (option, doing) in [("--redeploy", "pulling"), ("--restore", "restoring")] {
+        let pulls = || {
+            let host = Host::of(KIND);
+            promising(&host, &registry(200, 100), "");
+            let fault = Fault::HangAfterBytes(begun);
+            host.fake.fault("POST", "/images/create", fault);
+            let command = host.secateur.command(&["verify-cache", option]);
+            (host, command)
+        };
+        let (piped, mut command) = pulls();
+        let command = command.stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut without = Run::of(command);
+        wait_until("its pull", || {
+            (!piped.fake.changes().is_empty()).then_some(())
+        });
+        let (_host, mut command) = pulls();
+        let ends = openpty(None, None).expect("a terminal");
+        let mut watched = Watched::new(ends.master);
+        let _run = Run::of(command.stdout(Stdio::null()).stderr(ends.slave));
+        drop(command);
+        // Nothing more comes: its speed falls as long as that takes.
+        for words in [
+            &format!("{doing} 1 of 2 images: 30.0 MiB of 100.0 MiB"),
+            " MiB/s, ",
+            " s left (",
+        ] {
+            watched.shows(words);
+        }
+        // By now the other, which pulled before, would have told of it.
+        without.signal("KILL");
+        let mut seen = String::new();
+        let stderr = without.0.stderr.as_mut().expect("piped");
+        stderr.read_to_string(&mut seen).expect("UTF-8");
+        assert_eq!(seen, "", "{option}");
     }
 }
 

@@ -22,6 +22,8 @@ pub enum Fault {
     HangAfterHead,
     /// Sends half of the answer, and no more.
     HangInBody,
+    /// Sends this of another body, and no more.
+    HangAfterBytes(&'static [u8]),
     /// Sends the answer after so long.
     Late(Duration),
     /// Sends the answer one byte a second.
@@ -87,6 +89,7 @@ impl fmt::Debug for Fault {
             Fault::HangAfter => f.write_str("HangAfter"),
             Fault::HangAfterHead => f.write_str("HangAfterHead"),
             Fault::HangInBody => f.write_str("HangInBody"),
+            Fault::HangAfterBytes(bytes) => write!(f, "HangAfterBytes({:?})", start(bytes)),
             Fault::Late(time) => write!(f, "Late({time:?})"),
             Fault::Drip => f.write_str("Drip"),
             Fault::CutChunk => f.write_str("CutChunk"),

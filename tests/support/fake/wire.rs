@@ -173,6 +173,10 @@ fn faulty(mut client: &UnixStream, answer: Option<Answer>, fault: &Fault) -> io:
             client.write_all(&answer.body[..half])?;
             return silence(client);
         }
+        Fault::HangAfterBytes(bytes) => {
+            client.write_all(&[chunked(&answer), chunks(bytes)].concat())?;
+            return silence(client);
+        }
         Fault::Late(time) => {
             // A slow engine, not a wait for anything.
             std::thread::sleep(*time);

@@ -16,6 +16,7 @@ pub struct Builder {
     kind: Kind,
     disk: Option<String>,
     config: Value,
+    host: Option<String>,
 }
 
 impl Builder {
@@ -31,11 +32,20 @@ impl Builder {
         self
     }
 
+    /// Has the engine see a host of that name, where everything has its usual place: its files are
+    /// at /var/lib/docker, its socket is /run/docker.sock, and /var/lib/prometheus/node-exporter
+    /// is the room's `metrics`.
+    pub fn host(mut self, name: &str) -> Builder {
+        self.host = Some(name.to_owned());
+        self
+    }
+
     pub fn start(self) -> Engine {
         let Builder {
             kind,
             disk,
             mut config,
+            host,
         } = self;
         let room = Room::new(disk.as_deref());
         let data_root = room
@@ -52,6 +62,7 @@ impl Builder {
             kind,
             process: None,
             data_root,
+            host,
             room,
         };
         engine.launch();
@@ -78,8 +89,18 @@ pub struct Engine {
     kind: Kind,
     process: Option<Inside>,
     data_root: PathBuf,
+    host: Option<String>,
     room: Room,
 }
+
+/// Makes the places of a host in a tree, and becomes a command: FILES METRICS NAME COMMAND...
+const ON_A_HOST: &str = r#"
+    mkdir -p "$1" "$2" /var/lib/docker /var/lib/prometheus/node-exporter
+    mount --bind "$1" /var/lib/docker
+    mount --bind "$2" /var/lib/prometheus/node-exporter
+    echo "$3" >/proc/sys/kernel/hostname
+    shift 3
+    exec "$@""#;
 
 impl Engine {
     pub fn start(kind: Kind) -> Engine {
@@ -91,6 +112,7 @@ impl Engine {
             kind,
             disk: None,
             config: json!({}),
+            host: None,
         }
     }
 
@@ -107,10 +129,22 @@ impl Engine {
             .file_name()
             .expect("a room has a name")
             .to_string_lossy();
-        let arguments = [
+        let data_root = self.data_root.display().to_string();
+        let metrics = self.metrics().display().to_string();
+        let before: &[&str] = match &self.host {
+            Some(name) => &[
+                "unshare", "--uts", "sh", "-ec", ON_A_HOST, "host", &data_root, &metrics, name,
+            ],
+            None => &[],
+        };
+        let seen = self
+            .host
+            .as_ref()
+            .map_or(&*data_root, |_| "/var/lib/docker");
+        let mut arguments = vec![
             self.kind.program().to_owned(),
             format!("--config-file={dir}/daemon.json"),
-            format!("--data-root={}", self.data_root.display()),
+            format!("--data-root={seen}"),
             format!("--host=unix://{dir}/docker.sock"),
             format!("--cgroup-parent=/secateur-lab/{parent}"),
             "--exec-opt=native.cgroupdriver=cgroupfs".to_owned(),
@@ -121,7 +155,11 @@ impl Engine {
             "--ip-forward=false".to_owned(),
             "--insecure-registry=127.0.0.0/8".to_owned(),
         ];
-        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        if self.host.is_some() {
+            arguments.push("--host=unix:///run/docker.sock".to_owned());
+        }
+        let arguments = arguments.iter().map(String::as_str);
+        let arguments: Vec<&str> = before.iter().copied().chain(arguments).collect();
         let process =
             self.process
                 .insert(self.room.start(self.kind.suite(), &arguments, "engine.log"));
@@ -163,6 +201,11 @@ impl Engine {
 
     pub fn data_root(&self) -> &Path {
         &self.data_root
+    }
+
+    /// Of an engine on a host: the folder that its node_exporter reads.
+    pub fn metrics(&self) -> PathBuf {
+        self.dir().join("metrics")
     }
 
     pub fn version(&self) -> String {

@@ -1,7 +1,7 @@
 //! A machine: a whole Debian 12 with systemd as its first process, and Docker in it.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use super::room::{Inside, Room};
@@ -23,6 +23,14 @@ pub struct Said {
 }
 
 impl Said {
+    fn of(output: &Output) -> Said {
+        Said {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
     #[track_caller]
     pub fn ended(self, code: i32) -> Said {
         assert_eq!(
@@ -49,7 +57,7 @@ impl Machine {
 
     /// Shuts the machine down in order and boots it again. `meanwhile` may change its files, below
     /// the given folder: what the machine itself wrote.
-    pub fn reboot(&mut self, meanwhile: impl FnOnce(&std::path::Path)) {
+    pub fn reboot(&mut self, meanwhile: impl FnOnce(&Path)) {
         self.run(&["systemctl", "poweroff"]).ended(0);
         let ended = wait_until("the machine is off", || self.running.ended());
         assert!(ended.success(), "{}", self.running.log_tail());
@@ -90,6 +98,17 @@ impl Machine {
         fs::read_to_string(self.path(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
     }
 
+    /// The folder of the machine's files, which is not in the machine but for what is in its
+    /// /var/lib/docker: `data`, where it has no disk of its own.
+    pub fn dir(&self) -> &Path {
+        self.room.dir()
+    }
+
+    /// Runs a command on another machine, a tree that sees the folder of this one's files.
+    pub fn beside(&self, suite: &str, command: &[&str]) -> Said {
+        Said::of(&self.room.run(suite, command))
+    }
+
     fn enter(&self, command: &[&str]) -> Option<Command> {
         let init = self.running.pid_of("systemd")?.to_string();
         let mut enter = Command::new("nsenter");
@@ -106,12 +125,8 @@ impl Machine {
     }
 
     fn try_run(&self, command: &[&str]) -> Option<Said> {
-        let output: Output = self.enter(command)?.output().expect("nsenter");
-        Some(Said {
-            code: output.status.code().unwrap_or(-1),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        })
+        let output = self.enter(command)?.output().expect("nsenter");
+        Some(Said::of(&output))
     }
 
     /// Runs a command in the machine, as root.

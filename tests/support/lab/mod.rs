@@ -55,8 +55,8 @@ pub fn wait_until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
             return answer;
         }
         assert!(
-            start.elapsed() < Duration::from_secs(60),
-            "waited for a minute: {what}"
+            start.elapsed() < Duration::from_secs(180),
+            "waited for three minutes: {what}"
         );
         std::thread::sleep(Duration::from_millis(20));
     }

@@ -140,20 +140,27 @@ impl Registry {
     /// Stores an image as `app:v1`. Returns the digest.
     #[track_caller]
     pub fn put(&self, image: &str, archive: &Archive) -> String {
-        self.put_archive("docker-archive", &archive.build(), image)
+        self.put_archive("docker-archive", &archive.build(), image, &[])
     }
 
     /// Stores an image for many platforms as `app:v1`. Returns the digest.
     #[track_caller]
     pub fn put_index(&self, image: &str, index: Index) -> String {
-        self.put_archive("oci-archive", &index.build(image), image)
+        self.put_archive("oci-archive", &index.build(image), image, &[])
+    }
+
+    /// The same, its layers not compressed: with the digest that a load of it has.
+    #[track_caller]
+    pub fn put_index_exactly(&self, image: &str, index: Index) -> String {
+        let exactly = ["--preserve-digests"];
+        self.put_archive("oci-archive", &index.build(image), image, &exactly)
     }
 
     #[track_caller]
-    fn put_archive(&self, form: &str, archive: &[u8], image: &str) -> String {
+    fn put_archive(&self, form: &str, archive: &[u8], image: &str, options: &[&str]) -> String {
         let file = self.room.dir().join(unique());
         fs::write(&file, archive).expect("archive");
-        self.copy(&format!("{form}:{}", file.display()), image);
+        self.copy(&format!("{form}:{}", file.display()), image, options);
         fs::remove_file(&file).expect("archive");
         self.digest(image)
     }
@@ -161,15 +168,16 @@ impl Registry {
     /// Moves a tag: `to` is `from` from now on.
     #[track_caller]
     pub fn retag(&self, from: &str, to: &str) {
-        self.copy(&format!("docker://{}", self.name(from)), to);
+        self.copy(&format!("docker://{}", self.name(from)), to, &[]);
     }
 
     #[track_caller]
-    fn copy(&self, from: &str, to: &str) {
+    fn copy(&self, from: &str, to: &str, options: &[&str]) {
         let credentials = format!("{USER}:{}", self.password);
         let to = format!("docker://{}", self.name(to));
         let mut command = vec!["skopeo", "copy", "--all", "--quiet", "--insecure-policy"];
         command.extend(["--dest-tls-verify=false", "--dest-creds", &credentials]);
+        command.extend(options);
         if from.starts_with("docker://") {
             command.extend(["--src-tls-verify=false", "--src-creds", &credentials]);
         }

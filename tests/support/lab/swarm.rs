@@ -1,4 +1,4 @@
-//! A Swarm of one node.
+//! A Swarm on one machine: of one node, or of several on addresses of their own.
 
 use serde_json::{Value, json};
 
@@ -27,6 +27,21 @@ impl Engine {
         });
         self.api("POST", "/swarm/init", Some(&body))
             .ok("swarm init");
+    }
+
+    /// Becomes a worker of this manager's Swarm.
+    #[track_caller]
+    pub fn swarm_join(&self, manager: &Engine) {
+        let address = loopback();
+        let body = json!({
+            "ListenAddr": format!("{address}:2377"),
+            "AdvertiseAddr": address,
+            "DataPathAddr": address,
+            "RemoteAddrs": [manager.info()["Swarm"]["RemoteManagers"][0]["Addr"]],
+            "JoinToken": manager.get("/swarm")["JoinTokens"]["Worker"],
+        });
+        self.api("POST", "/swarm/join", Some(&body))
+            .ok("swarm join");
     }
 
     /// Creates a service whose tasks sleep. `image` goes in as it is: Docker's own client pins it

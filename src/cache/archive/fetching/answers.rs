@@ -1,18 +1,18 @@
-//! What a registry is asked for a promise, and its answers in words.
+//! The names that a registry is asked for, and its answers in words.
 
 use std::path::Path;
 
 use crate::cache::archive::offered::NotOffered;
 use crate::cache::archive::saved::{NotSaved, NotSavedKind};
 use crate::cache::promise::Promise;
-use crate::cache::questions::Opened;
+use crate::cache::questions::OpenRegistry;
 use crate::cache::registry::Upstream;
 use crate::host::files::{FileError, unwritten};
 use crate::model::reference::Reference;
 use crate::model::text::escape;
 
-/// The names by which a registry is asked, in turn: by each digest that is recorded, else
-/// as it is promised.
+/// The names to ask a registry for, in this order: each recorded digest, or the promised name if
+/// none is recorded.
 pub fn names(promise: &Promise, name: &Reference, follow: bool) -> Vec<Reference> {
     let recorded = promise.recorded.as_ref();
     let recorded = recorded.filter(|_| !follow && !name.is_digest());
@@ -26,9 +26,9 @@ pub fn names(promise: &Promise, name: &Reference, follow: bool) -> Vec<Reference
     }
 }
 
-/// Counts how the registry answered, and says why nothing is saved.
-pub fn answered<T>(
-    from: &Opened<'_>,
+/// Counts the registry's answer, and converts its error.
+pub fn counted<T>(
+    from: &OpenRegistry<'_>,
     answer: Result<T, NotOffered>,
     folder: &Path,
 ) -> Result<T, NotSaved> {
@@ -37,23 +37,23 @@ pub fn answered<T>(
             from.count(None);
             Ok(answer)
         }
-        Err(NotOffered::Said(upstream)) => {
+        Err(NotOffered::Answer(upstream)) => {
             from.count(Some(&upstream));
-            Err(from_registry(said(&upstream)))
+            Err(from_registry(message(&upstream)))
         }
-        Err(NotOffered::Odd(why)) => Err(from_registry(format!("its registry: {why}"))),
-        Err(NotOffered::Unkept(error)) => Err(unwritable(&unwritten(folder, error))),
+        Err(NotOffered::Invalid(why)) => Err(from_registry(format!("its registry: {why}"))),
+        Err(NotOffered::Write(error)) => Err(unwritable(&unwritten(folder, error))),
     }
 }
 
 /// Fit to print.
-pub fn said(upstream: &Upstream) -> String {
+pub fn message(upstream: &Upstream) -> String {
     match upstream {
         Upstream::Digest(digest) => escape(digest),
         Upstream::Gone => "its registry does not have it (404)".to_owned(),
         Upstream::Denied(status) => format!("its registry denies it ({status})"),
         Upstream::Limited => "its registry allows no more pulls for now (429)".to_owned(),
-        Upstream::NoManifest(why) | Upstream::Silent(why) | Upstream::Unknown(why) => {
+        Upstream::NoManifest(why) | Upstream::TimedOut(why) | Upstream::Unknown(why) => {
             format!("its registry: {why}")
         }
     }

@@ -13,8 +13,8 @@ use crate::engine::Insecure;
 use crate::model::Store;
 use crate::testing::block_on;
 
-/// A registry whose repository `a/app` has these blobs and, at the tag 1, this manifest. It
-/// tells what was asked for.
+/// A registry whose repository `a/app` has these blobs and, at the tag 1, this manifest. The
+/// receiver gets the requests.
 fn serve(blobs: BTreeMap<String, Vec<u8>>, root: &Value) -> (String, Receiver<String>) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -61,7 +61,7 @@ fn blobs(layout: &Layout) -> BTreeMap<String, Vec<u8>> {
     files.map(Result::unwrap).map(blob).collect()
 }
 
-/// An index with an image for two platforms, and what is told about it.
+/// An index with images for two platforms, and an attestation.
 fn index(layout: &Layout) -> Value {
     let ours = for_platform(layout.image("amd64", &["one", "two", "one"]), "amd64");
     let other = for_platform(layout.image("arm64", &["other"]), "arm64");
@@ -76,7 +76,7 @@ fn index(layout: &Layout) -> Value {
     layout.blob(INDEX_TYPE, list.to_string())
 }
 
-/// What is offered, and what the registry was asked for.
+/// The image as offered, and the requests.
 fn offered(
     blobs: BTreeMap<String, Vec<u8>>,
     root: &Value,
@@ -87,7 +87,7 @@ fn offered(
     let registry = Registry::new(&transport, &address, None, Store::Containerd);
     let archive = archive.open().unwrap();
     let platform = amd64();
-    let offer = Offer {
+    let offer = Fetcher {
         registry: &registry,
         archive: &archive,
         platform: &platform,
@@ -136,17 +136,17 @@ fn a_document_or_blob_with_other_bytes_than_its_digest_says_is_no_image() {
     let last = bytes.len() - 2;
     bytes[last] = b' ';
     let (seen, _) = offered(spoilt, &root, &empty);
-    let Err(NotOffered::Odd(why)) = seen else {
+    let Err(NotOffered::Invalid(why)) = seen else {
         panic!("{seen:?}")
     };
     assert!(why.contains("is damaged"), "{why}");
-    // Nothing for this platform.
+    // No image for this platform.
     let other = Layout::empty();
     let lone = for_platform(other.image("arm64", &["x"]), "arm64");
     let children = json!({"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": [lone]});
     let root = other.blob(INDEX_TYPE, children.to_string());
     let (seen, _) = offered(blobs(&other), &root, &empty);
-    let Err(NotOffered::Odd(why)) = seen else {
+    let Err(NotOffered::Invalid(why)) = seen else {
         panic!("{seen:?}")
     };
     assert!(why.contains("has no image for linux/amd64"), "{why}");
@@ -163,7 +163,7 @@ fn a_blob_is_written_as_it_comes_and_is_wrong_where_its_hash_is() {
     let registry = Registry::new(&transport, &address, None, Store::Containerd);
     source.index(&[]);
     let (archive, platform) = (source.open().unwrap(), amd64());
-    let offer = Offer {
+    let offer = Fetcher {
         registry: &registry,
         archive: &archive,
         platform: &platform,
@@ -180,11 +180,11 @@ fn a_blob_is_written_as_it_comes_and_is_wrong_where_its_hash_is() {
     let (done, to, heard) = fetch(b"one");
     assert!(done.is_ok(), "{done:?}");
     assert_eq!((to.as_slice(), heard), (&b"one"[..], 3));
-    let Err(NotOffered::Odd(why)) = fetch(b"two").0 else {
+    let Err(NotOffered::Invalid(why)) = fetch(b"two").0 else {
         panic!("it hashes to something else")
     };
     assert!(why.contains("is damaged"), "{why}");
-    let Err(NotOffered::Said(Upstream::Gone)) = fetch(b"none").0 else {
+    let Err(NotOffered::Answer(Upstream::Gone)) = fetch(b"none").0 else {
         panic!("it is not there")
     };
 }

@@ -1,8 +1,8 @@
-//! Reads one image out of the engine, and answers whether it is whole.
+//! Exports one image from the engine and checks whether it is whole.
 
 use crate::cache::check::{Check, Kind, Status};
 use crate::cache::checks::whole::compare::compare;
-use crate::cache::checks::whole::failed::{explained, in_content, meaning, not_found};
+use crate::cache::checks::whole::failed::{describe_damage, explain, meaning, not_found};
 use crate::cache::checks::whole::read::{Unread, read};
 use crate::cache::checks::whole::store::beside;
 use crate::cache::checks::whole::verdict::Verdict;
@@ -10,7 +10,7 @@ use crate::engine::{EngineError, Failure, Info, Reader};
 use crate::host::clock::monotonic;
 use crate::model::{Image, Store};
 
-/// `progress` is told the bytes so far. The error: the engine itself is gone.
+/// `progress` is called with the bytes so far. An error means that the engine itself is gone.
 pub async fn check(
     engine: &Reader,
     info: &Info,
@@ -37,22 +37,22 @@ pub async fn check(
             Verdict::Broken(problems) => (Status::Broken, problems.join("; ")),
             Verdict::Unclear(why) => (Status::Unknown, why),
         },
-        Ok(Err(Unread::Odd(why))) => (Status::Unknown, why),
-        Ok(Err(Unread::BrokenOff(export, why))) => match facts.store {
-            Store::Containerd => (Status::Broken, in_content(facts, image, &export, why)),
+        Ok(Err(Unread::Invalid(why))) => (Status::Unknown, why),
+        Ok(Err(Unread::CutShort(export, why))) => match facts.store {
+            Store::Containerd => (Status::Broken, describe_damage(facts, image, &export, why)),
             Store::Graphdriver | Store::Podman => {
-                explained(engine, facts, image, Status::Broken, why).await?
+                explain(engine, facts, image, Status::Broken, why).await?
             }
         },
         Err(error) if error.kind == Failure::NotFound => {
             not_found(engine, info, image, &error).await?
         }
         Err(error) => {
-            // An answer that broke off may come from an engine that is gone.
+            // An answer may be cut short because the engine is gone.
             if error.kind == Failure::Lost {
                 engine.info().await?;
             }
-            explained(engine, facts, image, meaning(&error), error.to_string()).await?
+            explain(engine, facts, image, meaning(&error), error.to_string()).await?
         }
     };
     Ok(Check::new(Kind::Whole, status, message).took(started.elapsed()))

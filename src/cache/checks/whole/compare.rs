@@ -1,12 +1,12 @@
-//! Compares an export with what the image's id says.
+//! Compares an export with the image's id.
 
 use crate::cache::checks::whole::export::Export;
-use crate::cache::checks::whole::verdict::{Beside, Verdict};
+use crate::cache::checks::whole::verdict::{StoreFacts, Verdict};
 use crate::cache::checks::whole::{containerd, graphdriver};
 use crate::model::{ImageId, Store};
 
-/// `export`: all of it.
-pub fn compare(export: &Export, id: &ImageId, store: Store, beside: &Beside) -> Verdict {
+/// `export`: must be complete.
+pub fn compare(export: &Export, id: &ImageId, store: Store, beside: &StoreFacts) -> Verdict {
     if let Some(why) = export.left_out() {
         return Verdict::Unclear(why);
     }

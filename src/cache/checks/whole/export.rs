@@ -1,4 +1,4 @@
-//! An export of an image, as far as it is kept: of a layer nothing but its hash.
+//! What is kept of an image's export: small JSON files, and a hash of every file.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -8,15 +8,14 @@ use sha2::{Digest, Sha256};
 use crate::cache::checks::whole::tar::{Entry, Sink};
 use crate::model::Bytes;
 
-/// In bytes. No manifest, configuration or index is longer: registries take 4 MiB.
+/// Bytes of one JSON file: registries accept manifests, configurations and indexes up to 4 MiB.
 const LONGEST_TEXT: usize = 4 << 20;
 
-/// Of all JSON files that are kept together, in bytes.
+/// Bytes of all JSON files together.
 const MOST_TEXT: usize = 8 << 20;
 
 const MOST_ENTRIES: usize = 20_000;
 
-/// The hashes of an export's files, and its small JSON files.
 #[derive(Default)]
 pub struct Export {
     hashes: BTreeMap<String, String>,
@@ -35,12 +34,12 @@ struct Current {
 }
 
 impl Export {
-    /// Of all entries so far.
+    /// The size of all entries so far.
     pub fn bytes(&self) -> Bytes {
         Bytes(self.bytes)
     }
 
-    /// Why not all of it was kept.
+    /// Why some entries were left out.
     pub fn left_out(&self) -> Option<String> {
         self.has_too_many
             .then(|| format!("the export has more than {MOST_ENTRIES} entries"))
@@ -52,25 +51,23 @@ impl Export {
         all.map(|(name, hash)| (name.as_str(), hash.as_str()))
     }
 
-    /// Whether the bytes of the file that is under way are kept; known once the first of
-    /// them came.
+    /// Whether the bytes of the current file are kept; known after its first bytes.
     pub fn keeps_bytes(&self) -> bool {
         let current = self.current.as_ref();
         current.is_some_and(|current| current.text.is_some())
     }
 
-    /// The bytes of a JSON file that hashes to this, in hex.
+    /// The JSON file with this hash, in hex.
     pub fn text_of(&self, hash: &str) -> Option<&[u8]> {
         let mut files = self.hashes().filter(|(_, its)| *its == hash);
         files.find_map(|(name, _)| self.text(name))
     }
 
-    /// The bytes of a JSON file.
     pub fn text(&self, name: &str) -> Option<&[u8]> {
         self.texts.get(name).map(Vec::as_slice)
     }
 
-    /// In hex. Old exports link a layer that came before.
+    /// The hash of a file, in hex. Old exports contain links to earlier layers.
     pub fn hash(&self, name: &str) -> Option<&str> {
         let mut name = name.to_owned();
         for _ in 0..4 {
@@ -83,7 +80,7 @@ impl Export {
     }
 }
 
-/// The path that a link leads to.
+/// The target of a link, as a path in the export.
 fn resolved(from: &str, link: &str) -> String {
     let mut parts: Vec<&str> = from.split('/').collect();
     parts.pop();
@@ -129,7 +126,7 @@ impl Sink for Export {
         };
         current.hash.update(bytes);
         if let Some(text) = &mut current.text {
-            // A small layer is no JSON.
+            // Not JSON: a small layer.
             if text.is_empty() && !matches!(bytes.first(), Some(b'{' | b'[')) {
                 current.text = None;
             } else {

@@ -1,19 +1,20 @@
-//! What a failed export means: a part of the image is lost, or the engine could not be asked.
+//! Whether a failed export means that the image is damaged, or that the engine could not be
+//! asked.
 
 use std::path::Path;
 
 use crate::cache::check::Status;
 use crate::cache::checks::whole::containerd::{Part, damaged};
 use crate::cache::checks::whole::export::Export;
-use crate::cache::checks::whole::graphdriver::{chain_ids, diff_ids};
-use crate::cache::checks::whole::store::{LONGEST_MANIFEST, parts_here};
+use crate::cache::checks::whole::graphdriver::chain_ids;
+use crate::cache::checks::whole::store::{layers_here, parts_here};
 use crate::cache::checks::whole::verdict::{differs, only_for, place};
 use crate::engine::{EngineError, Failure, Info, Reader};
 use crate::host::storage;
 use crate::model::{EngineFacts, Image, Store};
 
-/// An engine that cannot read a layer says so, with a status or in the middle of the export.
-/// One that was stopped, or that takes too long, says nothing about layers.
+/// An engine that cannot read a layer reports an error, before or during the export. One that was
+/// stopped or takes too long says nothing about layers.
 pub fn meaning(error: &EngineError) -> Status {
     if error.kind == Failure::Lost || error.why.contains("no space left") {
         Status::Unknown
@@ -22,8 +23,8 @@ pub fn meaning(error: &EngineError) -> Status {
     }
 }
 
-/// The image went meanwhile, or a part of it is missing. On a containerd store that may be
-/// all that a deploy takes of it.
+/// The image was removed meanwhile, or a part of it is missing. On a containerd store, everything
+/// for the platform that a deploy uses may be missing while another platform is complete.
 pub async fn not_found(
     engine: &Reader,
     info: &Info,
@@ -35,7 +36,7 @@ pub async fn not_found(
     }
     let (facts, why) = (&info.facts, error.to_string());
     if facts.store != Store::Containerd {
-        return explained(engine, facts, image, Status::Broken, why).await;
+        return explain(engine, facts, image, Status::Broken, why).await;
     }
     let lost = missing(&parts_here(facts, image));
     if !lost.is_empty() {
@@ -54,8 +55,8 @@ pub async fn not_found(
     })
 }
 
-/// Which layers' folders are missing, where that can be seen; else what the engine said.
-pub async fn explained(
+/// Which layers' folders are missing, if the store's files show it; otherwise the engine's error.
+pub async fn explain(
     engine: &Reader,
     facts: &EngineFacts,
     image: &Image,
@@ -67,19 +68,17 @@ pub async fn explained(
     }
     let (root, driver) = (&facts.data_root, facts.driver.raw());
     let diffs = match engine.described(&image.id).await {
-        // moby refuses it as "empty export". The engine hashed the configuration before it
-        // answered from it, and there is no more to read.
+        // moby refuses an image without layers as "empty export". It checked the hash of the
+        // configuration before it described the image, and there is nothing else to read.
         Ok(described) if described.layers == Some(Vec::new()) && status == Status::Broken => {
             let why = "no layers: the configuration is all of it, and it reads";
             return Ok((Status::Ok, why.to_owned()));
         }
         Ok(described) => described.layers.unwrap_or_default(),
         Err(error) if error.kind == Failure::Lost => return Err(error),
-        // The engine cannot describe an image whose uppermost folder is gone; the store's
-        // own files can.
-        Err(_) => storage::config(root, driver, image.id.hex(), LONGEST_MANIFEST)
-            .map(|config| diff_ids(&config))
-            .unwrap_or_default(),
+        // The engine cannot describe an image whose top layer folder is gone; the store's own
+        // files can.
+        Err(_) => layers_here(facts, image).unwrap_or_default(),
     };
     let chain = chain_ids(&diffs);
     let missing = storage::missing_layers(root, driver, &chain);
@@ -103,10 +102,9 @@ pub async fn explained(
     ))
 }
 
-/// What is wrong with an image of a containerd store whose export broke off. The engine stops
-/// at the first blob that is missing or damaged: the export lacks the rest, and the store may
-/// have it.
-pub fn in_content(facts: &EngineFacts, image: &Image, export: &Export, why: String) -> String {
+/// What is wrong with an image of a containerd store whose export was cut short. The engine stops
+/// at the first missing or damaged blob; the store may still have the rest.
+pub fn describe_damage(facts: &EngineFacts, image: &Image, export: &Export, why: String) -> String {
     let parts = parts_here(facts, image);
     let place = |digest: &String| {
         let part = parts.iter().find(|part| part.digest == *digest);
@@ -125,8 +123,8 @@ fn missing(parts: &[Part]) -> Vec<String> {
         .collect()
 }
 
-/// The engine names the file, not its layer: `file integrity checksum failed
-/// for "etc/passwd"`.
+/// The engine names only the file, not its layer: `file integrity checksum failed for
+/// "etc/passwd"`.
 fn damaged_file(why: &str) -> Option<&str> {
     let (_, rest) = why.split_once("checksum failed for \"")?;
     rest.split_once('"').map(|(file, _)| file)

@@ -1,17 +1,18 @@
-//! What an export of a graphdriver store shows: the DiffIDs in the image's configuration
-//! say what each layer hashes to.
+//! Compares an export of a graphdriver store with the image: its configuration lists the DiffID,
+//! the hash of each layer.
 
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use crate::cache::checks::whole::export::Export;
-use crate::cache::checks::whole::verdict::{Beside, Compared, differs, only_for, place};
+use crate::cache::checks::whole::verdict::{Compared, StoreFacts, differs, only_for, place};
 use crate::engine::Platform;
 use crate::model::ImageId;
 
+/// An image in manifest.json, as `docker save` writes it.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Saved {
+struct SavedImage {
     config: String,
     layers: Option<Vec<String>>,
 }
@@ -28,17 +29,16 @@ struct RootFs {
     diff_ids: Option<Vec<String>>,
 }
 
-/// Compares each layer with its DiffID.
-pub fn compare(export: &Export, id: &ImageId, beside: &Beside) -> Compared {
-    let saved = export
+pub fn compare(export: &Export, id: &ImageId, beside: &StoreFacts) -> Compared {
+    let manifest = export
         .text("manifest.json")
         .ok_or("the export has no manifest.json")?;
-    let saved: Vec<Saved> =
-        serde_json::from_slice(saved).map_err(|_| "the export's manifest.json does not read")?;
-    let [saved] = saved.as_slice() else {
+    let images: Vec<SavedImage> =
+        serde_json::from_slice(manifest).map_err(|_| "the export's manifest.json does not read")?;
+    let [saved] = images.as_slice() else {
         return Err(format!(
             "the export holds {} images, wanted one",
-            saved.len()
+            images.len()
         ));
     };
     let config = export
@@ -78,23 +78,23 @@ pub fn compare(export: &Export, id: &ImageId, beside: &Beside) -> Compared {
     }
 }
 
-/// Said of an image for a platform that this engine does not run. The store keeps no index
-/// that would tell whether the name has an image for the engine's platform, too.
-fn elsewhere(image: &Platform, beside: &Beside) -> Option<String> {
+/// The reason, if the image is for a platform that this engine does not run. The store keeps no
+/// index, so it is unknown whether the name also has an image for the engine's platform.
+fn elsewhere(image: &Platform, beside: &StoreFacts) -> Option<String> {
     let engine = beside.platform.as_ref().filter(|_| beside.pulled)?;
     let only = || only_for(&image.to_string(), &engine.to_string());
     (!engine.runs(image)).then(|| format!("{} where the registry has it", only()))
 }
 
-/// The DiffIDs in an image's configuration; none where it does not read.
+/// The DiffIDs in an image's configuration; empty if it is invalid.
 pub fn diff_ids(config: &[u8]) -> Vec<String> {
     let config: Option<Config> = serde_json::from_slice(config).ok();
     let diffs = config.and_then(|config| config.rootfs.diff_ids);
     diffs.unwrap_or_default()
 }
 
-/// The ids under which a graphdriver store keeps an image's layers: each is a hash over
-/// all layers up to it.
+/// The ids of an image's layers in a graphdriver store (chain IDs): each is a hash over that
+/// layer and all below it.
 pub fn chain_ids(diff_ids: &[String]) -> Vec<String> {
     let mut chain: Vec<String> = Vec::new();
     for diff in diff_ids {

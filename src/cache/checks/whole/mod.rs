@@ -1,5 +1,5 @@
-//! Whether every layer of an image is what it says: exports the image and hashes all of it.
-//! (A graphdriver engine writes a temporary copy of its own before it sends.)
+//! Whether every layer of an image has its digest: exports the image and hashes everything. (A
+//! graphdriver engine first writes a temporary copy.)
 
 mod check;
 pub mod compare;
@@ -13,6 +13,7 @@ pub mod tar;
 pub mod verdict;
 
 pub use check::check;
+pub use store::layers_here;
 
 #[cfg(test)]
 mod testing;

@@ -1,4 +1,4 @@
-//! Reads an export as it comes.
+//! Reads an engine's export as a stream.
 
 use crate::cache::checks::whole::export::Export;
 use crate::cache::checks::whole::tar::{self, Sink};
@@ -8,13 +8,13 @@ use crate::model::{Bytes, Image, Observed};
 
 /// Why an export cannot be compared.
 pub enum Unread<S = Export> {
-    /// It does not read as an image.
-    Odd(String),
-    /// The engine stopped in the middle: what came, and its words.
-    BrokenOff(Box<S>, String),
+    /// It is no valid image export.
+    Invalid(String),
+    /// The engine stopped early: what came, and its error.
+    CutShort(Box<S>, String),
 }
 
-/// `progress` is told the bytes so far.
+/// `progress` is called with the bytes so far.
 pub async fn read(
     engine: &Reader,
     image: &Image,
@@ -23,7 +23,7 @@ pub async fn read(
     read_into(engine, image, Export::default(), progress).await
 }
 
-/// Gives the export to `sink`, to its end or until `sink` wants no more.
+/// Feeds the export to `sink` until the end, or until `sink` is done.
 pub async fn read_into<S: Sink>(
     engine: &Reader,
     image: &Image,
@@ -38,7 +38,7 @@ pub async fn read_into<S: Sink>(
         bytes += piece.len() as u64;
         progress(bytes);
         if let Err(why) = tar.feed(&piece) {
-            return Ok(Err(Unread::Odd(why)));
+            return Ok(Err(Unread::Invalid(why)));
         }
         if tar.sink().is_done() {
             return Ok(Ok(tar.finish().0));
@@ -48,17 +48,17 @@ pub async fn read_into<S: Sink>(
                 "the export does not end: {} came, far more than the image has",
                 Bytes(bytes)
             );
-            return Ok(Err(Unread::Odd(why)));
+            return Ok(Err(Unread::Invalid(why)));
         }
     }
     Ok(match tar.finish() {
         (sink, None) => Ok(sink),
-        (sink, Some(rest)) => Err(Unread::BrokenOff(Box::new(sink), words(&rest))),
+        (sink, Some(rest)) => Err(Unread::CutShort(Box::new(sink), error_message(&rest))),
     })
 }
 
-/// An engine that fails in the middle can only write its error in the place of the rest.
-fn words(rest: &[u8]) -> String {
+/// An engine that fails during an export can only write its error in place of the rest.
+fn error_message(rest: &[u8]) -> String {
     let json: Option<serde_json::Value> = serde_json::from_slice(rest).ok();
     let said = json.as_ref().and_then(|json| {
         let either = json["message"].as_str().or(json["error"].as_str());
@@ -68,8 +68,7 @@ fn words(rest: &[u8]) -> String {
     format!("the engine broke the export off: {}", escape(said))
 }
 
-/// In bytes. An export is the layers and a header for each file: one that is much longer
-/// does not end.
+/// Bytes. An export is the layers plus a header for each file; a much longer one does not end.
 fn longest(image: &Image) -> u64 {
     match &image.size {
         Observed::Known(size) => size.0.saturating_mul(4).saturating_add(1 << 30),

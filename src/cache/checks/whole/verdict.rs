@@ -1,4 +1,4 @@
-//! What an export of an image shows, and the words for it.
+//! The result of comparing an export with its image, and its words.
 
 use std::collections::BTreeSet;
 
@@ -7,33 +7,32 @@ use crate::engine::Platform;
 use crate::model::Bytes;
 use crate::model::text::escape;
 
-/// What an export shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// Every part is here and has its digest.
+    /// Every part is there and has its digest.
     Whole {
         layers: usize,
-        /// Read.
+        /// Bytes that were read.
         bytes: Bytes,
     },
-    /// What is missing or differs; each text is fit to print.
+    /// What is missing or differs; each is fit to print.
     Broken(Vec<String>),
-    /// Whether it is what a deploy takes cannot be told: why, fit to print.
+    /// It is unknown whether a deploy could use it: why, fit to print.
     Unclear(String),
 }
 
-/// What is known of an image beside its export.
+/// What is known about an image in addition to its export.
 #[derive(Debug, Clone, Default)]
-pub struct Beside {
-    /// What the engine pulls where nobody names a platform.
+pub struct StoreFacts {
+    /// The platform that the engine pulls by default.
     pub platform: Option<Platform>,
     /// It came from a registry.
     pub pulled: bool,
-    /// Digests of its parts that the containerd store's own files show gone.
+    /// Digests of parts that are missing in the containerd store's own files.
     pub lost: BTreeSet<String>,
 }
 
-/// How many layers there are, and what is wrong. The error says why it cannot be told.
+/// The number of layers, and what is wrong. The error tells why the image cannot be compared.
 pub type Compared = Result<(usize, Vec<String>), String>;
 
 /// `n`: from 0.
@@ -41,7 +40,7 @@ pub fn place(n: usize, of: usize, digest: &str) -> String {
     format!("layer {} of {of}, {},", n + 1, escape(digest))
 }
 
-/// `hash`: what the bytes of this part come to, in hex.
+/// `hash`: of the part's bytes, in hex.
 pub fn differs(place: &str, hash: &str) -> String {
     format!(
         "{place} is not what it says: its bytes hash to {}",
@@ -49,7 +48,7 @@ pub fn differs(place: &str, hash: &str) -> String {
     )
 }
 
-/// Said of an image that is here for other platforms than the engine's.
+/// For an image that is here only for other platforms than the engine's.
 pub fn only_for(here: &str, wanted: &str) -> String {
     format!("only {here} is here: a deploy that names no platform fetches {wanted}")
 }

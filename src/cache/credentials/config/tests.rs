@@ -42,7 +42,7 @@ fn docker_hub_and_old_files_have_keys_of_their_own() {
 
 #[test]
 fn an_old_key_stands_for_its_host_and_none_for_docker_hub_but_its_own() {
-    // Docker Hub's own key is no host, so nothing is ever taken for it.
+    // Docker Hub's own key is no host name, so no other key matches it.
     for alike in [
         "index.docker.io",
         "docker.io",
@@ -132,7 +132,7 @@ fn what_docker_reads_is_read() {
     ] {
         assert_eq!(said(config, "r.example"), wanted, "{config}");
     }
-    // Docker takes neither a space in the base64 nor a byte order mark.
+    // docker accepts neither a space in the base64 nor a byte order mark.
     for config in [
         r#"{"auths":{"r.example":{"auth":" bWU6cA=="}}}"#,
         &format!("\u{feff}{{\"auths\":{{{auth}}}}}"),

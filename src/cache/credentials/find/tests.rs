@@ -19,7 +19,7 @@ fn a_folder_without_a_config_has_none_and_a_broken_one_says_so() {
         "{}",
         find()
     );
-    // What does not read in the environment is passed over.
+    // An invalid variable is ignored.
     let odd = Finder {
         dir: Some(folder.path().to_owned()),
         environment: Some(Ok(Secret::new("{hunter2"))),
@@ -34,7 +34,7 @@ fn a_folder_without_a_config_has_none_and_a_broken_one_says_so() {
         find().find("missing: docker-credential-absent-of-all in /"),
         Some(0)
     );
-    // As docker does: what stands beside it serves.
+    // As docker does: the credentials in the file are used.
     let stored = r#"{"credsStore":"absent-of-all","auths":{"r.example":{"auth":"bWU6cA=="}}}"#;
     std::fs::write(folder.path().join("config.json"), stored).unwrap();
     let found = find();
@@ -42,7 +42,7 @@ fn a_folder_without_a_config_has_none_and_a_broken_one_says_so() {
         found.starts_with("found by ") && found.ends_with("absent-of-all is missing)"),
         "{found}"
     );
-    // Nobody writes into it: who waited for that would wait for ever.
+    // Nobody writes into it: a read would block for ever.
     let folder = tempfile::tempdir().unwrap();
     let fifo = folder.path().join("config.json");
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRUSR).unwrap();
@@ -73,15 +73,15 @@ fn the_environment_is_taken_whole_or_not_at_all_as_docker_takes_it() {
         r#"{"auths":{"r.example":{"auth":"bWU6cA=="},"q.example":{}}}"#,
         r#"{"auths":{"r.example":{"auth":"bWU6cA=="},"q.example":{"auth":"hunter2!"}}}"#,
         r#"{"auths":{"r.example":{"auth":"bWU6cA=="}}} {}"#,
-        // In the file an old key stands for its host, here none does.
+        // In the file an old key matches its host, in the variable it does not.
         r#"{"auths":{"https://r.example/v1/":{"auth":"bWU6cA=="}}}"#,
     ] {
         assert!(found(odd).starts_with("none: "), "{odd}: {}", found(odd));
     }
 }
 
-/// A user's folder, with a configuration that names the helper `x`, and this as
-/// the helper, in a folder that every user may enter.
+/// A user's docker folder whose configuration names the helper `x`, and this script as that
+/// helper, in a folder that every user may enter.
 struct Scene {
     _folder: tempfile::TempDir,
     finder: Finder,
@@ -110,7 +110,7 @@ impl Scene {
         std::fs::write(&config, r#"{"credsStore":"x"}"#).unwrap();
         chmod(&config, 0o600);
         if geteuid().is_root() {
-            // The owner of no file that matters: "daemon", which every system has.
+            // A harmless user that every system has: "daemon".
             chown(&config, Some(ALICE), Some(ALICE)).unwrap();
             chown(&dir, Some(ALICE), Some(ALICE)).unwrap();
         }
@@ -134,7 +134,7 @@ impl Scene {
     }
 }
 
-/// Whether a process lives; one that nobody has waited for yet does not.
+/// Whether a process is alive; a zombie is not.
 fn lives(pid: &str) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
     stat.is_ok_and(|stat| !stat.contains(") Z "))
@@ -173,7 +173,7 @@ fn all_that_a_helper_started_ends_with_it() {
     let wait = r#"sleep 1000 >/dev/null & echo $! >"$DOCKER_CONFIG/pid.new"
                   mv "$DOCKER_CONFIG/pid.new" "$DOCKER_CONFIG/pid""#;
     let answer = r#"echo '{"Username":"me","Secret":"s"}'"#;
-    // One that answers, and one that is given up.
+    // One helper answers, the other is given up.
     for last in [answer, "sleep 1000"] {
         let scene = Scene::new(&format!("{wait}\n{last}"));
         let pid = scene.dir.join("pid");
@@ -187,7 +187,7 @@ fn all_that_a_helper_started_ends_with_it() {
             if last == answer {
                 assert_eq!(find.await.shown(), "found by docker-credential-x");
             } else {
-                // As at the deadline, it is dropped.
+                // The deadline drops it in the same way.
                 tokio::select! {
                     found = find => panic!("{}", found.shown()),
                     () = there => {}
@@ -206,7 +206,7 @@ fn a_helper_that_is_nowhere_is_missing_whatever_the_user_may_not_enter() {
     if !geteuid().is_root() {
         return;
     }
-    // A folder of root's alone is in root's PATH, and the user may not look into it.
+    // A folder that only root may enter is in root's PATH.
     let private = crate::testing::folder_of_ours();
     let mut scene = Scene::new("");
     let bin = scene.dir.parent().unwrap().join("bin");
@@ -235,7 +235,7 @@ fn what_docker_may_find_and_root_does_not_look_for_is_not_tried() {
     let config = scene.dir.join("config.json");
     let stored = r#"{"credsStore":"x","auths":{"r.example":{"auth":"bWU6cA=="}}}"#;
     std::fs::write(&config, stored).unwrap();
-    // Docker would ask the helper, so the login beside it proves nothing.
+    // docker would ask the helper, so the login in the file proves nothing.
     let bin = scene.dir.parent().unwrap().join("bin");
     scene.finder.search = Some(bin.into());
     let found = scene.find().shown();
@@ -243,7 +243,7 @@ fn what_docker_may_find_and_root_does_not_look_for_is_not_tried() {
         found.starts_with("not tried: docker-credential-x cannot be run: setsid"),
         "{found}"
     );
-    // As from a repository of dotfiles.
+    // As in a repository of dotfiles.
     std::fs::rename(&config, scene.dir.join("kept.json")).unwrap();
     std::os::unix::fs::symlink("kept.json", &config).unwrap();
     let found = scene.find().shown();

@@ -35,21 +35,21 @@ fn a_helpers_answers_are_told_apart_and_never_quoted() {
     );
 }
 
-/// What a program prints that is run as a helper.
+/// The output of a program that is run as a helper.
 fn printed(program: &str, named: bool, owner: Uid) -> Result<String, String> {
     let search = Search::of(&std::env::var_os("PATH").unwrap());
-    let origin = Origin {
+    let config = ConfigFile {
         dir: Path::new("/d"),
         named,
         owner: owner.as_raw(),
     };
-    let command = command(program, &search, &origin);
+    let command = command(program, &search, &config);
     let mut command = command.map_err(|lookup| lookup.shown())?;
     let output = block_on(async { command.output().await }).unwrap();
     Ok(String::from_utf8(output.stdout).unwrap())
 }
 
-/// What a helper is given, line by line.
+/// The environment of a helper, line by line.
 fn environment_of(named: bool, owner: Uid) -> Result<Vec<String>, String> {
     let printed = printed("env", named, owner)?;
     let mut lines: Vec<_> = printed.lines().map(str::to_owned).collect();
@@ -63,7 +63,7 @@ fn root_gives_a_helper_of_somebody_else_nothing_of_its_own_environment() {
     let own = std::env::vars_os().filter(|(name, _)| name != "PATH" && name != "LANG");
     let own = own.count();
     let root = Uid::from_raw(0);
-    // Root's own folder, or that of the user who runs this.
+    // The folder of root, or of the user who runs this test.
     for named in [false, !geteuid().is_root()] {
         assert!(environment_of(named, root).unwrap().len() >= own);
     }

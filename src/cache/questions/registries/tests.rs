@@ -7,7 +7,7 @@ use crate::cache::registry::served::served;
 use crate::engine::Insecure;
 use crate::testing::block_on;
 
-/// A registry of [`served`], promised images of it, and who asks.
+/// A registry of [`served`], and the client that asks it.
 struct Host {
     registries: Registries,
     address: String,
@@ -16,7 +16,7 @@ struct Host {
 }
 
 impl Host {
-    /// `login`: what stands in config.json, in base64.
+    /// `login`: the auth in config.json, in base64.
     fn new(mode: &'static str, store: Store, login: Option<&str>) -> Host {
         let (address, told) = served(mode);
         let folder = tempfile::tempdir().unwrap();
@@ -34,7 +34,7 @@ impl Host {
         }
     }
 
-    /// What became of "authenticated" for each name.
+    /// The check "authenticated" of each name.
     fn asked(&mut self, names: &[&str], digests: bool) -> Vec<Check> {
         let promise = |name: &&str| Promise {
             wanted: Wanted::Name(format!("{}/{name}", self.address).parse().unwrap()),
@@ -95,7 +95,7 @@ fn a_ping_without_a_challenge_says_nothing_of_a_repository() {
         (Store::Containerd, None, broken, "it wants some"),
         (Store::Containerd, RIGHT, ok, "lets everybody in"),
         (Store::Containerd, WRONG, broken, "for this repository"),
-        // This engine gives credentials only to a registry whose /v2/ asks.
+        // This engine sends credentials only if /v2/ asks for them.
         (Store::Graphdriver, RIGHT, broken, "sends no credentials"),
         (Store::Graphdriver, None, broken, "sends no credentials"),
     ] {
@@ -114,7 +114,7 @@ fn a_repository_that_could_not_be_asked_is_unknown_and_its_neighbours_are_not() 
     let names = ["open/app:1", "busy/app:1", "many/app:1"];
     let (ok, unknown) = (Status::Ok, Status::Unknown);
     assert_eq!(host.statuses(&names), [ok, unknown, unknown]);
-    // Of one that shows another of its images it is known.
+    // A repository that has another of its images is known to be open.
     let checks = host.asked(&["open/app:busy", "open/app:1", "open/app:many"], true);
     assert!(checks.iter().all(|c| c.status == ok), "{checks:#?}");
 }
@@ -142,13 +142,60 @@ fn a_registry_that_hangs_is_given_up_after_four_silences_and_all_after_the_runs_
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let checks = host.asked(&names, true);
     assert!(checks.iter().all(|check| check.status == Status::Unknown));
-    // Those that the other three workers began before the fourth silence end, too.
+    // The other three workers finish the requests that they began before the fourth timeout.
     let heads = host.heads();
     assert!((4..=7).contains(&heads), "{heads}");
-    host.registries.patience = Patience::over();
+    host.registries.time_budget = TimeBudget::spent();
     let checks = host.asked(&names[..1], true);
     assert!(checks[0].message.contains("was not asked"), "{checks:?}");
     assert_eq!(host.told.try_iter().count(), 0);
+}
+
+/// The time limit of the systemd unit.
+fn time_of_the_unit() -> std::time::Duration {
+    let unit = include_str!("../../../../systemd/secateur-verify.service");
+    let minutes = unit
+        .lines()
+        .find_map(|line| line.strip_prefix("TimeoutStartSec=")?.strip_suffix("min"));
+    std::time::Duration::from_mins(minutes.unwrap().parse().unwrap())
+}
+
+#[test]
+fn a_hundred_registries_that_hang_take_half_of_the_units_time_at_most() {
+    // The kernel accepts the connections, and nobody reads from them.
+    let listener = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let promise = |n| Promise {
+        wanted: Wanted::Name(format!("127.0.0.{n}:{port}/app:1").parse().unwrap()),
+        by: vec![By::Policy],
+        recorded: None,
+    };
+    let promises: Vec<_> = (1..=100).map(promise).collect();
+    let folder = tempfile::tempdir().unwrap();
+    let (answers, took) = block_on(async {
+        // With a paused clock, time advances when every task waits.
+        tokio::time::pause();
+        let begin = tokio::time::Instant::now();
+        let transport = Transport::new(Insecure::default());
+        let finder = Finder::of(Some(folder.path()));
+        let mut registries = Registries::with(transport, Store::Containerd, finder);
+        let (here, held) = (BTreeMap::new(), BTreeMap::new());
+        let mut quiet = |_, _| {};
+        let answers = registries.ask(&promises, &here, &held, true, &mut quiet);
+        (answers.await, begin.elapsed())
+    });
+    let minutes = std::time::Duration::from_mins;
+    assert!(
+        (minutes(10)..=time_of_the_unit() / 2).contains(&took),
+        "{took:?}"
+    );
+    let of = |promise: &Promise| answers.of(promise).find(|c| c.kind == Kind::Authenticated);
+    let checks: Vec<Check> = promises.iter().filter_map(of).collect();
+    assert_eq!(checks.len(), 100);
+    assert!(checks.iter().all(|check| check.status == Status::Unknown));
+    let waited = "waited for 10 minutes";
+    let last = checks.iter().filter(|check| check.message.contains(waited));
+    assert!(last.count() > 50, "{checks:#?}");
 }
 
 #[test]
@@ -179,7 +226,8 @@ fn what_a_registry_offers_is_had_gone_limited_or_not_known() {
         let name = format!("{address}/{name}").parse().unwrap();
         block_on(host.registries.offer(&name))
     };
-    assert_eq!(offer("a/app:1"), Offer::Has(None));
+    let had = offer("a/app:1");
+    assert!(matches!(&had, Offer::Has { digest, pulls_left: None } if digest.len() == 71));
     assert_eq!(offer("many/app:1"), Offer::Limited);
     assert_eq!(offer("busy/app:1"), Offer::Unknown);
     let pin = format!("a/app@sha256:{}", "b".repeat(64));

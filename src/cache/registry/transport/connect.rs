@@ -1,4 +1,4 @@
-//! From a host's name to a TCP connection.
+//! Connects to a host by its name.
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,24 +8,23 @@ use tokio::net::{TcpStream, lookup_host};
 
 use crate::engine::host_and_port;
 
-/// The most that one of a host's addresses is waited for, where there are others.
+/// Limit for one address, if the host has others.
 const ONE_ADDRESS: Duration = Duration::from_secs(3);
 
-/// Name and port of a host, an IPv6 address without its brackets. `port`: where
-/// the host has none.
+/// Name and port of a host, an IPv6 address without its brackets. `port`: the default.
 pub fn name_and_port(host: &str, port: u16) -> (&str, u16) {
     let (name, port) = host_and_port(host, port);
     (name.trim_matches(['[', ']']), port)
 }
 
-/// All addresses of a host. `port`: where the host has none.
+/// All addresses of a host. `port`: the default.
 pub async fn addresses(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     Ok(lookup_host(name_and_port(host, port)).await?.collect())
 }
 
-/// Connects to the first address that answers. Half of the request's deadline is
-/// shared between all but the last, because an address may lead nowhere: an IPv6
-/// address on a host without a way out is the usual one.
+/// Connects to the first address that answers. All but the last share half of the request's
+/// deadline, because an address may lead nowhere: typically IPv6 on a host that has no IPv6
+/// route.
 pub async fn connect(addresses: &[SocketAddr], deadline: Duration) -> io::Result<TcpStream> {
     let Some((last, others)) = addresses.split_last() else {
         return Err(io::Error::other("its name has no address"));
@@ -54,7 +53,7 @@ mod tests {
             let nowhere = nowhere.listen(1).unwrap();
             let full = nowhere.local_addr().unwrap();
             let mut waiting = Vec::new();
-            // Nobody takes them, and for one more there is no room.
+            // Nobody accepts connections, and the queue is full.
             let soon = Duration::from_millis(300);
             while let Ok(Ok(stream)) = tokio::time::timeout(soon, TcpStream::connect(full)).await {
                 waiting.push(stream);

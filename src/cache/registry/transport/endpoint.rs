@@ -1,4 +1,4 @@
-//! Where a request goes, and what a realm or a `Location` names.
+//! The target of a request, a realm or a `Location`.
 
 use std::cell::Cell;
 
@@ -8,27 +8,26 @@ use crate::engine::host_and_port;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scheme {
-    /// Over TLS.
     Tls,
-    /// In the clear.
+    /// Without TLS.
     Plain,
-    /// Over TLS; an insecure registry that speaks no TLS in the clear.
+    /// As the engine does: with TLS, or without it for an insecure registry that has none.
     AsTheEngine,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
-    /// With its port, where it has one. It is kept as it was written, because
-    /// docker names the folder of a registry's certificates so.
+    /// With its port, if it has one. Kept as written, because docker names a registry's
+    /// certificate folder so.
     pub host: String,
     pub scheme: Scheme,
-    /// With its query.
+    /// Includes the query.
     pub path: String,
 }
 
 impl Endpoint {
-    /// Reads an absolute URL, or a path on the host of `base`. `None`: it is
-    /// neither, or a URL with a login in it.
+    /// Parses an absolute URL, or a path on the host of `base`. `None` for anything else, or a
+    /// URL with a login.
     pub fn parse(text: &str, base: &Self) -> Option<Self> {
         if text.starts_with('/') && !text.starts_with("//") {
             return Some(Self {
@@ -36,7 +35,7 @@ impl Endpoint {
                 ..base.clone()
             });
         }
-        // Browsers also take `https:///host` and `https:\\host`, engines do not.
+        // Browsers also accept `https:///host` and `https:\\host`; engines do not.
         let strict = Cell::new(true);
         let violation = |violation| {
             use SyntaxViolation::{NonUrlCodePoint, PercentDecode};
@@ -138,10 +137,10 @@ mod tests {
                 "https://[2001:DB8:0::1]:5000/x",
                 "[2001:DB8:0::1]:5000/x Tls",
             ),
-            // A name to docker, 127.0.0.1 to a browser.
+            // A name for docker, 127.0.0.1 for a browser.
             ("https://0x7f000001:5000/x", "0x7f000001:5000/x Tls"),
             ("https://my_registry:5000/x", "my_registry:5000/x Tls"),
-            // As signed by a store of blobs.
+            // As a signed URL of a blob store.
             (
                 "https://s.example/b%2Fc/%7E?X-Sig=a%2Bb%3D&d=e+f&g=h/i:j@k",
                 "s.example/b%2Fc/%7E?X-Sig=a%2Bb%3D&d=e+f&g=h/i:j@k Tls",

@@ -1,4 +1,4 @@
-//! One request and its answer over a connection that stands.
+//! Sends one request over an open connection.
 
 use http_body_util::Full;
 use hyper::Response;
@@ -8,19 +8,22 @@ use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, USER
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::cache::registry::transport::message::{Failed, Request};
+use crate::cache::registry::transport::message::{Request, RequestError};
 
-pub async fn exchange<S>(stream: S, request: &Request<'_>) -> Result<Response<Incoming>, Failed>
+pub async fn exchange<S>(
+    stream: S,
+    request: &Request<'_>,
+) -> Result<Response<Incoming>, RequestError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (mut sender, connection) = handshake(TokioIo::new(stream)).await?;
-    // Ends by itself when the answer has been read or given up.
+    // It ends when the answer was read or dropped.
     tokio::spawn(connection);
     Ok(sender.send_request(encoded(request)?).await?)
 }
 
-fn encoded(request: &Request<'_>) -> Result<hyper::Request<Full<Bytes>>, Failed> {
+fn encoded(request: &Request<'_>) -> Result<hyper::Request<Full<Bytes>>, RequestError> {
     let mut http = hyper::Request::builder()
         .method(request.method.clone())
         .uri(&request.endpoint.path)

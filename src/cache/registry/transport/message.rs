@@ -14,40 +14,39 @@ pub struct Request<'a> {
     /// HEAD, GET or POST.
     pub method: Method,
     pub endpoint: Endpoint,
-    /// The whole value of `Authorization`.
+    /// The value of `Authorization`.
     pub authorization: Option<&'a Secret>,
     pub accept: Option<&'static str>,
-    /// The body, an urlencoded form.
+    /// The body: a URL-encoded form.
     pub form: Option<Secret>,
 }
 
-/// The longest answer that is read whole: a manifest is a few KB, 4 MiB the limit that
-/// registries themselves keep.
+/// The longest answer that is read whole. Manifests have a few KB; registries accept up to 4 MiB.
 const LONGEST: usize = 4 << 20;
 
-/// One answer, whose body has not been read.
+/// An answer whose body has not been read.
 #[derive(Debug)]
-pub struct Opened {
+pub struct StreamedAnswer {
     pub status: u16,
     pub headers: HeaderMap,
     pub body: Incoming,
-    /// Who answered: after a redirect not the one who was asked.
+    /// The host that answered, after redirects.
     pub endpoint: Endpoint,
-    /// When it was asked for, and how long all of it may take.
+    /// When the request was sent, and its deadline.
     pub(super) asked: (Instant, Duration),
 }
 
-impl Opened {
-    /// A header's value, where it is text.
+impl StreamedAnswer {
+    /// A header's value, if it is text.
     pub fn header(&self, name: &str) -> Option<&str> {
         text(&self.headers, name)
     }
 
-    pub async fn whole(self) -> Result<Answer, Failed> {
+    pub async fn whole(self) -> Result<Answer, RequestError> {
         let (asked, deadline) = self.asked;
         let body = Limited::new(self.body, LONGEST).collect();
         let body = timeout_at(asked + deadline, body).await;
-        let body = body.map_err(|_| Failed::silent(deadline))?;
+        let body = body.map_err(|_| RequestError::timeout(deadline))?;
         Ok(Answer {
             status: self.status,
             headers: self.headers,
@@ -57,18 +56,18 @@ impl Opened {
     }
 }
 
-/// One answer, read whole.
+/// An answer with its body.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
     pub headers: HeaderMap,
     pub body: Bytes,
-    /// Who answered: after a redirect not the one who was asked.
+    /// The host that answered, after redirects.
     pub endpoint: Endpoint,
 }
 
 impl Answer {
-    /// A header's value, where it is text.
+    /// A header's value, if it is text.
     pub fn header(&self, name: &str) -> Option<&str> {
         text(&self.headers, name)
     }
@@ -80,43 +79,46 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 
 /// Why there is no answer.
 #[derive(Debug)]
-pub struct Failed {
-    /// Not fit to print: it may quote foreign text.
+pub struct RequestError {
+    /// Not fit to print: it may contain foreign text.
     pub why: String,
-    /// Nothing came within the deadline.
-    pub silent: bool,
+    /// No complete answer came within the deadline.
+    pub timed_out: bool,
 }
 
-impl Failed {
-    /// Nothing, or not all, came within this time.
-    pub fn silent(deadline: Duration) -> Self {
+impl RequestError {
+    /// No complete answer within this time.
+    pub fn timeout(deadline: Duration) -> Self {
         Self {
             why: format!("no answer within {} s", deadline.as_secs()),
-            silent: true,
+            timed_out: true,
         }
     }
 }
 
-impl From<String> for Failed {
+impl From<String> for RequestError {
     fn from(why: String) -> Self {
-        Self { why, silent: false }
+        Self {
+            why,
+            timed_out: false,
+        }
     }
 }
 
-impl From<&str> for Failed {
+impl From<&str> for RequestError {
     fn from(why: &str) -> Self {
         why.to_owned().into()
     }
 }
 
-impl From<std::io::Error> for Failed {
+impl From<std::io::Error> for RequestError {
     fn from(error: std::io::Error) -> Self {
         error.to_string().into()
     }
 }
 
-impl From<hyper::Error> for Failed {
-    /// hyper leaves the cause out of its own words.
+impl From<hyper::Error> for RequestError {
+    /// hyper's own message lacks the cause.
     fn from(error: hyper::Error) -> Self {
         match std::error::Error::source(&error) {
             Some(cause) => format!("{error}: {cause}").into(),

@@ -1,7 +1,6 @@
-//! One HTTP request to a registry or its token server: over TLS, or in the
-//! clear where the engine itself would. Decides deadlines, limits and where a
-//! redirect may lead. It knows nothing of manifests or tokens, and ignores the
-//! proxies of the environment.
+//! Sends one HTTP request to a registry or its token server: with TLS, or without it where the
+//! engine would. Decides deadlines, limits and which redirects are allowed. It knows nothing of
+//! manifests or tokens, and ignores proxy variables.
 
 mod connect;
 mod endpoint;
@@ -11,5 +10,5 @@ mod send;
 mod tls;
 
 pub use endpoint::{Endpoint, Scheme};
-pub use message::{Answer, Failed, Opened, Request};
+pub use message::{Answer, Request, RequestError, StreamedAnswer};
 pub use send::Transport;

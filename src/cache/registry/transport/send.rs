@@ -1,5 +1,5 @@
-//! Sends a request as the engine would: which hosts need no TLS, what may
-//! redirect where, and for how long all of it may last.
+//! Sends a request as the engine would: which hosts need no TLS, which redirects are allowed, and
+//! how long it may take.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
@@ -16,21 +16,21 @@ use tokio_rustls::TlsConnector;
 use crate::cache::registry::transport::connect::{addresses, connect, name_and_port};
 use crate::cache::registry::transport::endpoint::{Endpoint, Scheme};
 use crate::cache::registry::transport::exchange::exchange;
-use crate::cache::registry::transport::message::{Answer, Failed, Opened, Request};
+use crate::cache::registry::transport::message::{Answer, Request, RequestError, StreamedAnswer};
 use crate::cache::registry::transport::tls::Certificates;
 use crate::engine::Insecure;
 
-/// How long one request may take, from the name's look-up to the last byte of an answer
-/// that is read whole, its redirects included.
+/// Deadline of one request, from name resolution to the last byte of an answer that is read
+/// whole, with redirects.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// The most that an insecure registry is waited for with TLS, before it is asked in the clear.
+/// How long to try TLS with an insecure registry, before it is asked without.
 const TLS_FIRST: Duration = Duration::from_secs(5);
 
-/// Redirects that are followed; registry.k8s.io needs one.
+/// Allowed redirects; registry.k8s.io needs one.
 const REDIRECTS: usize = 3;
 
-/// Sends requests, each over a connection of its own.
+/// Uses a new connection for each request.
 pub struct Transport {
     insecure: Insecure,
     certificates: Certificates,
@@ -40,7 +40,7 @@ pub struct Transport {
 }
 
 impl Transport {
-    /// `insecure`: what the engine lists.
+    /// `insecure`: the engine's list.
     pub fn new(insecure: Insecure) -> Self {
         Self {
             insecure,
@@ -59,8 +59,8 @@ impl Transport {
         }
     }
 
-    /// Whether one host may lead to another, by a redirect or a realm: never away
-    /// from TLS, except between registries that are both listed as insecure.
+    /// Whether a redirect or a realm may lead from one host to another: never away from TLS,
+    /// except between registries that are both listed as insecure.
     pub async fn may_lead(&self, from: &Endpoint, to: &Endpoint) -> bool {
         to.scheme != Scheme::Plain
             || (self.is_insecure(&from.host).await && self.is_insecure(&to.host).await)
@@ -80,16 +80,16 @@ impl Transport {
         addresses.any(|address: IpAddr| self.insecure.covers_address(address))
     }
 
-    /// Sends a request, follows its redirects and reads the whole answer.
-    pub async fn send(&self, request: Request<'_>) -> Result<Answer, Failed> {
+    /// Sends a request, follows redirects, and reads the whole answer.
+    pub async fn send(&self, request: Request<'_>) -> Result<Answer, RequestError> {
         self.open(request).await?.whole().await
     }
 
-    /// Sends a request and follows its redirects. The body is the caller's to read.
-    pub async fn open(&self, request: Request<'_>) -> Result<Opened, Failed> {
+    /// Sends a request and follows redirects. Leaves the body to the caller.
+    pub async fn open(&self, request: Request<'_>) -> Result<StreamedAnswer, RequestError> {
         let asked = (Instant::now(), self.deadline);
         let answer = tokio::time::timeout(self.deadline, self.follow(request, asked));
-        let late = |_| Err(Failed::silent(self.deadline));
+        let late = |_| Err(RequestError::timeout(self.deadline));
         answer.await.unwrap_or_else(late)
     }
 
@@ -97,11 +97,11 @@ impl Transport {
         &self,
         mut request: Request<'_>,
         asked: (Instant, Duration),
-    ) -> Result<Opened, Failed> {
+    ) -> Result<StreamedAnswer, RequestError> {
         let first = request.endpoint.clone();
         for _ in 0..=REDIRECTS {
             let (head, body) = self.send_once(&request).await?.into_parts();
-            let answer = Opened {
+            let answer = StreamedAnswer {
                 status: head.status.as_u16(),
                 headers: head.headers,
                 body,
@@ -119,14 +119,14 @@ impl Transport {
             if !self.may_lead(&request.endpoint, &next).await {
                 return Err(format!("a redirect away from TLS, to {}", next.host).into());
             }
-            // Credentials are for the host that they were given for.
+            // Credentials are only for the host that they were given for.
             request.authorization = request.authorization.filter(|_| next.same_host(&first));
             request.endpoint = next;
         }
         Err(format!("more than {REDIRECTS} redirects").into())
     }
 
-    async fn send_once(&self, request: &Request<'_>) -> Result<Response<Incoming>, Failed> {
+    async fn send_once(&self, request: &Request<'_>) -> Result<Response<Incoming>, RequestError> {
         let Endpoint { host, scheme, .. } = &request.endpoint;
         let plain = || self.plain.lock().unwrap_or_else(PoisonError::into_inner);
         let as_the_engine = *scheme == Scheme::AsTheEngine;
@@ -160,7 +160,7 @@ impl Transport {
             let stream = connect(&addresses, self.deadline).await?;
             exchange(stream, request).await
         };
-        let answer = in_the_clear.await.map_err(|failed| Failed {
+        let answer = in_the_clear.await.map_err(|failed| RequestError {
             why: format!("over TLS: {over_tls}; in the clear: {}", failed.why),
             ..failed
         })?;

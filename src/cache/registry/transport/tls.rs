@@ -1,6 +1,5 @@
-//! Which certificates are trusted: the system's, and those in docker's certs.d for
-//! a host. An insecure registry's certificate is not checked, as the engine does
-//! not check it.
+//! The trusted certificates: the system's, and those in docker's certs.d for a host. As in the
+//! engine, an insecure registry's certificate is not checked.
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -14,7 +13,7 @@ use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, Signatur
 use crate::host::files::read_named;
 use crate::host::variables;
 
-/// All certificates of a system are some 200 KB.
+/// Bytes. All certificates of a system have some 200 KB.
 const LONGEST: u64 = 16 << 20;
 
 pub struct Certificates {
@@ -31,7 +30,7 @@ impl Certificates {
         }
     }
 
-    /// For a registry. `unchecked`: any certificate will do.
+    /// `unchecked`: accept any certificate.
     pub fn config(&self, host: &str, unchecked: bool) -> Result<Arc<ClientConfig>, String> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -49,7 +48,7 @@ impl Certificates {
     }
 
     fn roots(&self, host: &str) -> Result<RootCertStore, String> {
-        // The loader opens it by its name and would wait for a FIFO.
+        // Checked here, because the loader would block on a FIFO.
         if let Some(file) = variables::path("SSL_CERT_FILE") {
             read_named(&file, LONGEST).map_err(|error| format!("SSL_CERT_FILE: {error}"))?;
         }
@@ -78,7 +77,7 @@ impl Certificates {
     }
 }
 
-/// Accepts any certificate, for hosts that the engine lists as insecure.
+/// Accepts any certificate, for insecure registries.
 #[derive(Debug)]
 struct Unchecked(Arc<CryptoProvider>);
 

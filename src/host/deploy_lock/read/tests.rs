@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 fn states(pattern: &Path, kind: LockKind) -> Vec<LockState> {
     read(pattern, kind)
         .into_iter()
-        .map(|sight| sight.state)
+        .map(|reading| reading.state)
         .collect()
 }
 
@@ -59,7 +59,7 @@ fn a_path_that_is_not_there_is_absent_for_both_kinds() {
     for kind in [LockKind::Exists, LockKind::Flock] {
         for name in ["deploy.lock", "lock-*", "none/deploy.lock", "none/lock-*"] {
             let path = folder.path().join(name);
-            let expected = LockSight {
+            let expected = LockReading {
                 path: path.clone(),
                 kind,
                 state: LockState::Absent,
@@ -130,8 +130,11 @@ fn a_star_in_the_last_part_finds_all_that_match_in_order() {
     for name in ["lock-b", "lock-a", "lock", "other", ".lock-c"] {
         File::create(folder.path().join(name)).unwrap();
     }
-    let sights = read(&folder.path().join("lock-*"), LockKind::Flock);
-    let paths: Vec<_> = sights.iter().map(|sight| sight.path.clone()).collect();
+    let readings = read(&folder.path().join("lock-*"), LockKind::Flock);
+    let paths: Vec<_> = readings
+        .iter()
+        .map(|reading| reading.path.clone())
+        .collect();
     assert_eq!(
         paths,
         [folder.path().join("lock-a"), folder.path().join("lock-b")]
@@ -148,9 +151,9 @@ fn a_question_mark_stands_for_itself() {
     for name in ["a?-1", "ab-1"] {
         File::create(folder.path().join(name)).unwrap();
     }
-    let sights = read(&folder.path().join("a?-*"), LockKind::Exists);
-    assert_eq!(sights.len(), 1);
-    assert_eq!(sights[0].path, folder.path().join("a?-1"));
+    let readings = read(&folder.path().join("a?-*"), LockKind::Exists);
+    assert_eq!(readings.len(), 1);
+    assert_eq!(readings[0].path, folder.path().join("a?-1"));
 }
 
 #[test]

@@ -51,7 +51,7 @@ fn no_folder_is_given_away_for_the_sake_of_a_file_in_it() {
     assert!(elsewhere(0, Wanted::File, true).ends_with("such as /root"));
 }
 
-/// What is advised where this path is not trusted.
+/// The advice for a path that is not trusted.
 fn advice(path: &Path, wanted: Wanted) -> String {
     check(path, wanted).unwrap_err().to_string()
 }
@@ -62,7 +62,7 @@ fn no_command_is_advised_for_what_is_not_ours_to_mend() {
     let file = root.join("real/file");
     chmod(&file, 0o646);
     assert!(advice(&file, Wanted::File).contains("chmod go-w"));
-    // Anybody may have put it there, and who did may have it open still.
+    // Anybody may have put it there, and may still have it open.
     chmod(&root.join("real"), 0o1777);
     let said = advice(&file, Wanted::File);
     assert!(said.contains("read it, then copy it"), "{said}");

@@ -495,7 +495,7 @@ fn a_sign_that_goes_while_we_look_is_none() {
     let scene = Scene::graphdriver();
     let anchor = scene.path("volumes/metadata.db");
     let path = scene.path("tmp/GetImageBlob1");
-    let sign = sign_at(&path, Lasts::WhileItChanges, &anchor);
+    let sign = sign_at(&path, Liveness::Changing, &anchor);
     assert!(sign.unwrap().is_none());
 }
 

@@ -1,7 +1,7 @@
 use super::*;
 use crate::memory::state::State;
 use crate::memory::state::folder::tests::{folder, put};
-use crate::testing::{at, clock, id, inventory, tagged};
+use crate::testing::{at, clock, id, inventory, json_of, tagged};
 use chrono::TimeDelta;
 use std::fs;
 
@@ -15,14 +15,14 @@ fn of(engine: &str, image: u64, seconds: i64) -> Ledger {
 
 /// As a secateur of format 1 wrote it.
 fn as_format_1(ledger: &Ledger) -> Vec<u8> {
-    let mut value: serde_json::Value = serde_json::from_slice(&ledger.to_json().unwrap()).unwrap();
+    let mut value: serde_json::Value = serde_json::from_slice(&json_of(ledger)).unwrap();
     value["format"] = 1.into();
     value.as_object_mut().unwrap().remove("sum");
     value.to_string().into_bytes()
 }
 
-/// One run of a secateur whose engine has this ledger after its survey; gives what
-/// it remembered before, and what it said.
+/// One run of a secateur whose engine has this ledger after its survey; returns what it
+/// remembered before, and its notes.
 fn run(dir: &StateDir, after: &Ledger) -> (Ledger, Vec<String>) {
     let state = State::open(dir.path()).unwrap().unwrap();
     let memory = state.memory(after.engine()).unwrap();
@@ -86,7 +86,7 @@ fn a_crash_between_taking_over_and_writing_loses_nothing() {
     let was = Ledger::of_any_engine(&old).unwrap();
     let own = file_of(one.engine());
     let shared = String::from_utf8(where_they_are()).unwrap();
-    // The ledger in both places, and in its own with the other said already.
+    // The ledger in both places, and in its own with the shared file settled already.
     for after in [old.as_slice(), shared.as_bytes()] {
         let (_folder, dir) = folder();
         put(&dir, SHARED, after);
@@ -108,7 +108,7 @@ fn what_an_older_secateur_went_on_with_is_joined_with_what_was_known() {
     run(&dir, &before);
     // Somebody removed it, and an older secateur began anew.
     put(&dir, SHARED, &as_format_1(&since));
-    // Another engine leaves it for whose it is.
+    // Another engine leaves it alone.
     run(&dir, &of("TWO", 2, 60));
     let (known, _) = run(&dir, &since);
     let seen = known.sighting(&id(1)).unwrap();
@@ -120,8 +120,8 @@ fn what_an_older_secateur_went_on_with_is_joined_with_what_was_known() {
 #[test]
 fn a_damaged_ledger_is_set_aside_and_no_other_engine_loses_by_it() {
     let (one, two) = (of("ONE", 1, 0), of("TWO", 2, 10));
-    let whole = one.to_json().unwrap();
-    let wrong = two.to_json().unwrap();
+    let whole = json_of(&one);
+    let wrong = json_of(&two);
     let broken: [&[u8]; 4] = [&whole[..whole.len() / 2], b"", b"\xff\x00nonsense", &wrong];
     for bytes in broken {
         let (_folder, dir) = folder();
@@ -177,10 +177,24 @@ fn no_engine_is_forgotten_to_make_room_for_another() {
     let memory = state.memory(more.engine()).unwrap();
     let fault = state.save(&memory, &more).unwrap_err();
     assert_eq!(fault.exit, Exit::State);
-    assert!(fault.message.contains("delete the ledgers"), "{fault:?}");
     drop(state);
     let first = of("ENGINE 0", 1, 0);
     assert_eq!(run(&dir, &first), (first, vec![]));
+    // The way out in the message: ledgers that nobody has written for a year.
+    let (_, way_out) = fault.message.split_once("for a year (").unwrap();
+    let (way_out, _) = way_out.split_once(')').unwrap();
+    let seventh = dir.file(&file_of(of("ENGINE 7", 1, 0).engine()));
+    let old = std::fs::File::options().write(true).open(&seventh).unwrap();
+    let year = std::time::Duration::from_hours(24 * 367);
+    let written = old.metadata().unwrap().modified().unwrap();
+    old.set_modified(written - year).unwrap();
+    let found = std::process::Command::new("sh")
+        .args(["-c", way_out])
+        .status();
+    assert!(found.unwrap().success());
+    assert!(!seventh.exists());
+    assert_eq!(engines(&dir).unwrap().len(), MOST_ENGINES - 1);
+    run(&dir, &more);
 }
 
 #[test]
@@ -219,9 +233,9 @@ fn a_ledger_that_would_not_be_read_again_is_written_without_names_or_not_at_all(
         host.images.insert(image.id.clone(), image);
     }
     let whole = Ledger::empty("e").observe(&host, &clock(0, 0, "a"), TimeDelta::zero());
-    let length = whole.to_json().unwrap().len() as u64;
-    assert_eq!(bytes_of(&whole, length).unwrap().len() as u64, length);
-    let bytes = bytes_of(&whole, length - 1).unwrap();
+    let length = json_of(&whole).len() as u64;
+    assert_eq!(*fitting(&whole, length).unwrap(), whole);
+    let bytes = json_of(&fitting(&whole, length - 1).unwrap());
     assert!((bytes.len() as u64) < length / 5);
     let read = Ledger::of_any_engine(&bytes).unwrap();
     for (id, image) in &host.images {
@@ -229,7 +243,7 @@ fn a_ledger_that_would_not_be_read_again_is_written_without_names_or_not_at_all(
         assert!(image.tags.iter().all(|tag| seen.had(tag)));
         assert_eq!(seen.last_tagged(), Some(at(0)));
     }
-    let fault = bytes_of(&whole, bytes.len() as u64 - 1).unwrap_err();
+    let fault = fitting(&whole, bytes.len() as u64 - 1).unwrap_err();
     assert_eq!(fault.exit, Exit::State);
     assert!(fault.message.contains("nothing is removed"), "{fault:?}");
 }

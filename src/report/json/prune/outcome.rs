@@ -4,12 +4,13 @@ use serde::Serialize;
 
 use crate::model::conditions::Disk;
 use crate::model::reference::Reference;
+use crate::model::text::EscapedJson;
 use crate::model::{EngineFacts, ImageId, Observed};
 use crate::policy::Unmatched;
 use crate::prune::outcome::{Outcome, Removed};
 use crate::report::context::Context;
 use crate::report::json::parts::{
-    EnginePart, Message, PolicyPart, engine, policy, refusal, rounded, time, written,
+    EnginePart, Message, PolicyPart, engine, policy, refusal, rounded, time,
 };
 use crate::report::wording::ending;
 
@@ -85,7 +86,7 @@ struct DiskMeasure {
 pub fn outcome(outcome: &Outcome, facts: Option<&EngineFacts>, context: &Context) -> String {
     let failed = outcome.failed.iter().map(|stayed| (stayed, false));
     let unconfirmed = outcome.unconfirmed.iter().map(|stayed| (stayed, true));
-    written(&OutcomeDocument {
+    EscapedJson::pretty(&OutcomeDocument {
         schema: OUTCOME,
         run: &outcome.run,
         generated_at: time(outcome.started),

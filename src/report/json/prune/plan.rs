@@ -2,17 +2,17 @@
 
 use std::path::PathBuf;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::decide::plan::{Entry, Plan, Pressure, Verdict};
 use crate::model::ImageId;
 use crate::model::conditions::LeftBehind;
 use crate::model::reference::Reference;
-use crate::model::text::escape;
+use crate::model::text::{EscapedJson, escape_path};
 use crate::policy::Unmatched;
 use crate::report::context::Context;
 use crate::report::json::parts::{
-    EnginePart, Message, PolicyPart, engine, policy, reason, refusal, rounded, time, written,
+    EnginePart, Message, PolicyPart, engine, policy, reason, refusal, rounded, time,
 };
 use crate::report::wording;
 
@@ -31,7 +31,9 @@ pub(crate) struct PlanDocument<'a> {
     notes: &'a [String],
     unmatched_rules: &'a [Unmatched],
     left_behind: Vec<LeftBehindPart>,
-    images: Vec<ImagePart<'a>>,
+    #[cfg_attr(test, schemars(with = "Vec<ImagePart>"))]
+    #[serde(serialize_with = "images")]
+    images: &'a [Entry],
     summary: Summary,
 }
 
@@ -47,7 +49,7 @@ struct DiskPart {
     why: String,
 }
 
-/// A store that the engine had before.
+/// A store that the engine used before.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 struct LeftBehindPart {
@@ -94,7 +96,6 @@ struct Summary {
     next_candidate_at: Option<String>,
 }
 
-/// The document of a plan.
 pub fn plan(plan: &Plan, context: &Context) -> String {
     let of = |wanted: fn(&Verdict) -> bool| {
         plan.entries()
@@ -102,7 +103,7 @@ pub fn plan(plan: &Plan, context: &Context) -> String {
             .filter(|e| wanted(&e.verdict()))
             .count()
     };
-    written(&PlanDocument {
+    EscapedJson::pretty(&PlanDocument {
         schema: PLAN,
         generated_at: time(plan.now()),
         policy: policy(context),
@@ -112,7 +113,7 @@ pub fn plan(plan: &Plan, context: &Context) -> String {
         notes: &context.notes,
         unmatched_rules: &context.unmatched,
         left_behind: context.left_behind.iter().map(left_behind).collect(),
-        images: plan.entries().iter().map(image).collect(),
+        images: plan.entries(),
         summary: Summary {
             keep: of(|verdict| matches!(verdict, Verdict::Keep)),
             candidate: of(|verdict| matches!(verdict, Verdict::Candidate(_))),
@@ -126,8 +127,8 @@ pub fn plan(plan: &Plan, context: &Context) -> String {
 fn left_behind(store: &LeftBehind) -> LeftBehindPart {
     let (message, way_out) = wording::left_behind(store);
     LeftBehindPart {
-        path: escape(&store.layers.to_string_lossy()),
-        records: escape(&store.records.to_string_lossy()),
+        path: escape_path(&store.layers),
+        records: escape_path(&store.records),
         images: store.images,
         size_bytes_at_least: store.bytes.0,
         complete: store.all,
@@ -158,14 +159,17 @@ fn disk(plan: &Plan) -> DiskPart {
     }
 }
 
+/// One at a time: all of them are many megabytes.
+fn images<S: Serializer>(entries: &[Entry], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(entries.iter().map(image))
+}
+
 fn image(entry: &Entry) -> ImagePart<'_> {
     let image = entry.image();
     ImagePart {
         id: &image.id,
         names: image
-            .tags
-            .iter()
-            .chain(&image.digests)
+            .names()
             .chain(&image.ours)
             .map(Reference::to_string)
             .collect(),

@@ -148,7 +148,7 @@ fn the_last_screen_names_what_is_broken_however_much_stands_before_it() {
     assert!(named.starts_with("app:00, app:01, "), "{named}");
     assert!(named.ends_with("10 more\n"), "{named}");
     assert!(named.lines().count() < 5, "{named}");
-    // Where unknown is a fault, it is one of these.
+    // With --strict, unknown counts as broken.
     let mut findings = Findings {
         images: lines(2, Status::Unknown),
         ..Findings::new(at(0), inventory([]).engine, true)

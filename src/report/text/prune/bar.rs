@@ -1,4 +1,4 @@
-//! The disk as a bar: how much of it is used, and at which use removing starts and stops.
+//! The disk as a bar: how much is used, and where removing starts and stops.
 
 use std::fmt::Write as _;
 
@@ -12,8 +12,7 @@ use crate::report::text::screen::Screen;
 /// A cell is some 2.8 percent.
 const CELLS: usize = 36;
 
-/// The bar of a disk that was so before, and is so after. What was freed between them is
-/// drawn as `-`.
+/// The bar of a disk before and after. The freed part is drawn as `-`.
 pub(crate) fn bar(out: &mut Screen, plan: &Plan, before: &Observed<Disk>, after: &Observed<Disk>) {
     let (Some(before), Some(after)) = (before.known(), after.known()) else {
         return;
@@ -50,17 +49,17 @@ pub(crate) fn bar(out: &mut Screen, plan: &Plan, before: &Observed<Disk>, after:
     let _ = writeln!(out, "{legend}");
 }
 
-/// In percent. Where `min_free` asks for more, it is the threshold.
+/// In percent. If `min_free` asks for more, it is the threshold.
 struct Thresholds {
     start: f64,
     stop: f64,
 }
 
 impl Thresholds {
-    /// `None` where every run may remove, however little is used.
+    /// `None` if every run may remove, however little is used.
     fn of(limits: DiskLimits, disk: &Disk) -> Option<Self> {
         let all = disk.bytes.used as f64 + disk.bytes.available as f64;
-        // Of the bytes: where the inodes are what is full, they are what is drawn.
+        // `min_free` is in bytes; if the inodes are fuller, the bar shows those.
         let of_bytes = disk.used_percent() <= disk.bytes.used_percent() && all > 0.0;
         let least = limits.min_free.filter(|_| of_bytes);
         let most = least.map_or(100.0, |free| (100.0 - free.0 as f64 * 100.0 / all).max(0.0));
@@ -91,7 +90,7 @@ impl Thresholds {
     }
 }
 
-/// Without a fraction that says nothing.
+/// Without a fraction of 0.
 fn shown(percent: f64) -> String {
     let text = format!("{percent:.1}");
     text.strip_suffix(".0").map_or(text.clone(), str::to_owned)

@@ -6,11 +6,11 @@ use crate::prune::outcome::{How, Outcome};
 use crate::report::context::Context;
 use crate::report::text::header::refusals;
 use crate::report::text::layout::{HEAD, headed};
-use crate::report::text::prune::answer::{
-    disk_of, how_it_ended, lost, removals_head, removed_head,
-};
 use crate::report::text::prune::disk::disk;
 use crate::report::text::prune::lists::stayed;
+use crate::report::text::prune::summary::{
+    disk_of, how_it_ended, lost, removals_head, removed_head,
+};
 use crate::report::text::screen::Screen;
 use crate::report::wording::images;
 

@@ -1,5 +1,5 @@
-//! How the reports of plan and outcome end: what holds the space, when the next
-//! image may go, and with --verbose every image.
+//! The end of the reports of plan and outcome: what holds the space, when the next image may
+//! go, and with --verbose every image.
 
 use crate::decide::plan::{HeldBack, Plan, Verdict};
 use crate::decide::{Alternative, Setting};
@@ -10,7 +10,7 @@ use crate::report::text::prune::lists::every_image;
 use crate::report::text::screen::Screen;
 use crate::report::wording::images;
 
-/// `helps` is what else would free space, where that is to be told.
+/// `helps`: what else would free space; `None` for an outcome.
 pub(crate) fn closing(
     out: &mut Screen,
     plan: &Plan,
@@ -64,7 +64,7 @@ fn words(alternative: &Alternative) -> String {
     format!("{setting}: up to {frees} of {count}. Risk: {risk}.")
 }
 
-/// What holds the space, where the disk asks for more than `frees`.
+/// What holds the space, if the disk needs more than `frees`.
 pub(crate) fn short_of_target(plan: &Plan, frees: Bytes, verb: &str) -> Option<String> {
     let wanted = plan.wants_more_than(frees)?;
     let later = plan.entries().iter().any(|entry| {

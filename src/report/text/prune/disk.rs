@@ -1,9 +1,9 @@
-//! The line that says how full the disk is.
+//! The line about the disk.
 
 use std::fmt::Write as _;
 
 use crate::decide::plan::{Plan, Pressure};
-use crate::model::conditions::{Disk, Room};
+use crate::model::conditions::{Disk, Usage};
 use crate::model::{Bytes, Observed};
 use crate::prune::outcome::Outcome;
 use crate::report::text::layout::wrapped;
@@ -55,9 +55,9 @@ pub(crate) fn disk_after(out: &mut Screen, plan: &Plan, outcome: &Outcome) {
     bar(out, plan, &outcome.disk_before, &outcome.disk_after);
 }
 
-/// Names the inodes where they are what makes the disk full.
+/// Names the inodes if they are fuller than the bytes.
 fn room(disk: &Disk) -> String {
-    let inodes = disk.inodes.map(Room::used_percent);
+    let inodes = disk.inodes.map(Usage::used_percent);
     match inodes.filter(|percent| *percent > disk.bytes.used_percent()) {
         Some(percent) => format!("{percent:.1} % of the inodes used, {} free", disk.free()),
         None => format!("{} free", disk.free()),

@@ -1,5 +1,4 @@
-//! --explain: what an image is, what becomes of it and why, and every date that
-//! says so.
+//! --explain: an image, the decision about it with its reasons, and every date that counts.
 
 use crate::decide::plan::{Entry, KeepKind, KeepReason, Plan, Verdict};
 use crate::memory::ledger::Ledger;
@@ -8,7 +7,7 @@ use crate::report::text::layout::wrapped;
 use crate::report::text::prune::lists::stays;
 use crate::report::text::screen::Screen;
 
-/// One paragraph for each of these images of the plan.
+/// One paragraph for each image.
 pub fn explain(plan: &Plan, ledger: &Ledger, entries: &[&Entry], columns: usize) -> String {
     let explained = entries.iter().map(|entry| {
         let mut out = Screen::new(columns);
@@ -24,7 +23,7 @@ pub fn explain(plan: &Plan, ledger: &Ledger, entries: &[&Entry], columns: usize)
 fn image(out: &mut Screen, entry: &Entry) {
     let image = entry.image();
     wrapped(out, "image   ", image.id.as_str());
-    for name in image.tags.iter().chain(&image.digests) {
+    for name in image.names() {
         wrapped(out, "name    ", &name.familiar());
     }
     for name in &image.ours {

@@ -1,5 +1,5 @@
-//! The largest images that stay: what a person may look at where the disk is full and
-//! nothing that may go is enough.
+//! The largest images that stay, for a person whose disk is full and whose removable images are
+//! not enough.
 
 use std::cmp::Reverse;
 use std::fmt::Write as _;
@@ -18,7 +18,7 @@ pub(crate) fn largest(out: &mut Screen, plan: &Plan, count: usize) {
     let stay = plan.entries().iter();
     let mut stay: Vec<&Entry> = stay.filter(|it| it.verdict() == Verdict::Keep).collect();
     let why = |entry: &Entry| entry.reasons().first().map(KeepReason::kind);
-    // Ids are as good as random: of one size, those with one reason stand together.
+    // Not by id alone, which is random: images of one size and reason stand together.
     stay.sort_by_key(|entry| {
         let tag = entry.image().tags.first();
         (Reverse(size(entry)), why(entry), tag, &entry.image().id)
@@ -84,7 +84,7 @@ fn is_kept_by_its_tags_alone(entry: &Entry) -> bool {
     })
 }
 
-/// Of these, a tag of the image that has not been used for longest.
+/// A tag of the image that has been unused for longest.
 fn longest_unused_tag<'a>(stay: &[&'a Entry]) -> Option<&'a Reference> {
     let unused = stay.iter().filter(|entry| is_kept_by_its_tags_alone(entry));
     let tagged = unused.filter_map(|entry| Some((entry, entry.image().tags.first()?)));
@@ -92,8 +92,8 @@ fn longest_unused_tag<'a>(stay: &[&'a Entry]) -> Option<&'a Reference> {
     oldest.map(|(_, tag)| tag)
 }
 
-/// All images together are at most the sum of their sizes, so the rest is something else.
-/// Not so on the containerd store, which counts what images share in another way.
+/// All images together have at most the sum of their sizes, so the rest is something else. Not
+/// on the containerd store, which counts shared layers differently.
 fn what_is_no_image(out: &mut Screen, plan: &Plan) {
     let (Some(disk), Store::Graphdriver) = (plan.disk().known(), plan.engine().store) else {
         return;

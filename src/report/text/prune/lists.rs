@@ -1,5 +1,5 @@
-//! Images in lists and counts: what goes, what stayed in a run and why, what is
-//! kept and for which reason. A long list is cut, and says so.
+//! Lists and counts of images: what goes, what stayed in a run and why, what is kept and for
+//! which reason. A long list is cut, with a note.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -15,7 +15,7 @@ use crate::report::text::layout::{HEAD, fitted, hanging, headed, wrapped};
 use crate::report::text::screen::Screen;
 use crate::report::wording::images;
 
-/// How many images a list shows without --verbose.
+/// Images that a list shows without --verbose.
 const SHOWN: usize = 20;
 
 /// The fewest columns for a table's last one, the name.
@@ -68,8 +68,8 @@ fn more(out: &mut Screen, total: usize, shown: usize) {
     }
 }
 
-/// One name: a tag, else the last one that it had, else a digest reference without its
-/// digits, for the id is beside it.
+/// One name: a tag, else the last one that it had, else a digest reference without its digits,
+/// because the id is beside it.
 pub(crate) fn name(entry: &Entry, room: usize) -> String {
     let image = entry.image();
     if let Some(tag) = image.tags.first() {
@@ -109,7 +109,7 @@ pub(crate) fn stayed(out: &mut Screen, style: Style, word: &str, all: &[Stayed],
     more(out, all.len(), shown);
 }
 
-/// How many images of the plan had no turn.
+/// How many images of the plan were not tried.
 pub(crate) fn not_tried(out: &mut Screen, outcome: &Outcome, plan: &Plan) {
     let stayed = [&outcome.skipped, &outcome.failed, &outcome.unconfirmed];
     let tried: BTreeSet<&ImageId> = stayed
@@ -122,7 +122,7 @@ pub(crate) fn not_tried(out: &mut Screen, outcome: &Outcome, plan: &Plan) {
         .removals()
         .partition(|entry| tried.contains(&entry.image().id));
     let left = left.len();
-    // Where none was tried, the line "removed nothing of the … in the plan" says so.
+    // If none was tried, the line "removed nothing of the … in the plan" says so.
     if left == 0 || tried.is_empty() {
         return;
     }

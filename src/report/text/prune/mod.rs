@@ -1,7 +1,5 @@
-//! Plan and outcome of a prune. They share their words: "would remove",
-//! "removed".
+//! Plan and outcome of a prune. They share their words: "would remove", "removed".
 
-mod answer;
 mod bar;
 mod brief;
 mod closing;
@@ -11,6 +9,7 @@ mod largest;
 mod lists;
 mod outcome;
 mod plan;
+mod summary;
 #[cfg(test)]
 mod tests;
 

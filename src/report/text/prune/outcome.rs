@@ -1,17 +1,17 @@
-//! What a prune did.
+//! The report of a prune.
 
 use crate::decide::plan::Plan;
 use crate::prune::outcome::{Ending, Outcome};
 use crate::report::context::Context;
 use crate::report::text::header::{engine_and_policy, notes, refusals};
 use crate::report::text::layout::{HEAD, LOUD, blank_after};
-use crate::report::text::prune::answer::{disk_of, how_it_ended, lost, removed_head};
 use crate::report::text::prune::brief::outcome as outcome_in_brief;
 use crate::report::text::prune::closing::{closing, short_of_target};
 use crate::report::text::prune::lists::{held_back, kept, not_tried, stayed, table};
+use crate::report::text::prune::summary::{disk_of, how_it_ended, lost, removed_head};
 use crate::report::text::screen::Screen;
 
-/// The whole report of a run; `plan` is `None` where nothing was decided.
+/// `plan` is `None` if the run ended before its survey.
 pub fn outcome(outcome: &Outcome, plan: Option<&Plan>, context: &Context, verbose: bool) -> String {
     let mut out = Screen::new(context.columns);
     refusals(&mut out, "refused:", &outcome.refusals);

@@ -1,33 +1,32 @@
-//! What a prune would do.
+//! The report of a plan.
 
 use crate::decide::Alternative;
 use crate::decide::plan::Plan;
 use crate::report::context::Context;
 use crate::report::text::header::{engine_and_policy, refusals};
 use crate::report::text::layout::blank_after;
-use crate::report::text::prune::answer::removals_head;
 use crate::report::text::prune::brief::plan as plan_in_brief;
 use crate::report::text::prune::closing::{closing, short_of_target};
 use crate::report::text::prune::disk::disk;
 use crate::report::text::prune::largest::largest;
 use crate::report::text::prune::lists::{held_back, kept, table};
+use crate::report::text::prune::summary::removals_head;
 use crate::report::text::screen::Screen;
 
-/// How many of the largest images a plan shows without --top.
+/// Largest images that a plan shows without --top.
 const TOP: usize = 10;
 
-/// What a plan's report shows beside the plan.
+/// Options and additions of a plan's report.
 #[derive(Debug, Default)]
 pub struct Shown {
     pub verbose: bool,
-    /// How many of the largest images that stay are shown; without it, [`TOP`] of them
-    /// where what may go is not enough.
+    /// How many of the largest images that stay are shown. `None`: [`TOP`] of them, and only if
+    /// the removable ones are not enough.
     pub top: Option<usize>,
-    /// Told where what may go is not enough.
+    /// Shown if the removable images are not enough.
     pub alternatives: Vec<Alternative>,
 }
 
-/// The whole report of a plan.
 pub fn plan(plan: &Plan, context: &Context, shown: &Shown) -> String {
     let verbose = shown.verbose;
     let mut out = Screen::new(context.columns);

@@ -3,7 +3,7 @@
 use crate::decide::{Alternative, Setting, Trust, decide};
 use crate::guard::{Cause, Refusal};
 use crate::memory::ledger::Ledger;
-use crate::model::conditions::{Cure, Disk, LeftBehind, Room};
+use crate::model::conditions::{Cure, Disk, LeftBehind, Usage};
 use crate::model::text::Untrusted;
 use crate::model::{Bytes, Observed};
 use crate::prune::outcome::{Ending, Outcome, Removed};
@@ -16,7 +16,7 @@ use crate::report::text::prune::Shown;
 use crate::report::{json, text};
 use crate::testing::{at, id, image, inventory, pinned, tagged};
 
-/// Text that must not get to a terminal as it is.
+/// Text that must not reach a terminal unescaped.
 const NASTY: &str = "\u{1b}[2J\u{9b}5m\r\n\u{7}\u{202e}x\u{2028}";
 
 #[track_caller]
@@ -373,7 +373,7 @@ fn long_lists_are_cut_and_verbose_shows_them() {
 fn inodes_are_named_where_they_fill_the_disk() {
     let (mut host, ledger) = host();
     let full = Disk {
-        inodes: Some(Room {
+        inodes: Some(Usage {
             used: 97,
             available: 3,
         }),
@@ -391,8 +391,8 @@ fn inodes_are_named_where_they_fill_the_disk() {
     assert!(words.contains("; 97.0 % of the inodes used, "), "{shown}");
 }
 
-/// Every text that comes from outside, twice as long as a line and full of
-/// what moves cursors; `plain` looks at each line.
+/// Every text from outside, twice as long as a line and full of characters that move cursors;
+/// `plain` checks each line.
 #[test]
 fn no_report_is_too_wide_or_moves_a_cursor() {
     let long = format!("{NASTY}{}/{} {NASTY}", "a".repeat(170), "b".repeat(170));

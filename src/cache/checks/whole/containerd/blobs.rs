@@ -1,11 +1,11 @@
-//! The blobs of an export: each is named by its digest.
+//! The blobs of an export. Each is named by its digest.
 
 use crate::cache::checks::whole::containerd::manifest::Manifest;
 use crate::cache::checks::whole::export::Export;
 use crate::model::text::escape;
 
-/// A manifest or index of the export. One that does not read is empty where its hash
-/// shows that it is damaged, and an error where it does not.
+/// A manifest or index of the export. One that cannot be parsed is empty if its hash shows
+/// damage, and an error if its hash is right.
 pub fn read(export: &Export, digest: &str) -> Result<Option<Manifest>, String> {
     let Some(hash) = blob(export, digest) else {
         return Ok(None);
@@ -24,13 +24,12 @@ pub fn path(digest: &str) -> String {
     format!("blobs/{}", digest.replacen(':', "/", 1))
 }
 
-/// Its hash, in hex.
+/// The blob's hash, in hex.
 pub fn blob<'a>(export: &'a Export, digest: &str) -> Option<&'a str> {
     export.hash(&path(digest))
 }
 
-/// Digest and hash of the blobs whose bytes do not have their digest: all that a
-/// broken-off export can tell.
+/// Digest and actual hash of each damaged blob. An export that was cut short tells no more.
 pub fn damaged(export: &Export) -> Vec<(String, String)> {
     let blobs = export.hashes().filter_map(|(name, hash)| {
         let hex = name.strip_prefix("blobs/sha256/")?;

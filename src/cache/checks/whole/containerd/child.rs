@@ -1,4 +1,4 @@
-//! One manifest of an index: what an export has of it.
+//! One manifest of an image: which of its parts the export has.
 
 use std::collections::BTreeSet;
 
@@ -8,18 +8,17 @@ use crate::cache::checks::whole::export::Export;
 use crate::cache::checks::whole::verdict::differs;
 use crate::engine::Platform;
 
-/// One manifest of an image, and what the export has of it.
 pub struct Child<'a> {
     pub digest: &'a str,
     platform: Option<Platform>,
-    /// For the engine's platform.
+    /// Whether it is for the engine's platform.
     pub ours: bool,
     pub here: bool,
     pub layers: usize,
     parts: usize,
     /// Digest and place of the parts that the export lacks.
     absent: Vec<(String, String)>,
-    /// Digest of the parts that hash to something else, and what is wrong.
+    /// Digest of each part with a wrong hash, and what is wrong.
     pub differing: Vec<(String, String)>,
 }
 
@@ -65,7 +64,7 @@ impl<'a> Child<'a> {
         platform.map_or_else(|| "it".to_owned(), Platform::to_string)
     }
 
-    /// What it lacks. A part that the export lacks may be in the store all the same.
+    /// What is missing. The store may still have a part that the export lacks.
     pub fn lacks(&self, lost: &BTreeSet<String>) -> Vec<String> {
         let missing = |(_, place): &(String, String)| match &self.platform {
             None => format!("{place} is missing"),

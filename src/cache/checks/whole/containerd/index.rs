@@ -1,5 +1,5 @@
-//! Which manifests of an index count: those for the engine's own platform, where there are
-//! any. Those that only tell about an image (attestations) never do.
+//! Compares an export of a containerd store. Of an index, only manifests for the engine's
+//! platform count, if there are any; attestations never count.
 
 use std::collections::BTreeSet;
 
@@ -7,13 +7,13 @@ use crate::cache::checks::whole::containerd::blobs::{damaged, read};
 use crate::cache::checks::whole::containerd::child::Child;
 use crate::cache::checks::whole::containerd::manifest::Manifest;
 use crate::cache::checks::whole::export::Export;
-use crate::cache::checks::whole::verdict::{Beside, Compared, differs, only_for};
+use crate::cache::checks::whole::verdict::{Compared, StoreFacts, differs, only_for};
 use crate::engine::Platform;
 use crate::model::ImageId;
 use crate::model::text::escape;
 
-/// Compares each blob with its digest, and the blobs with what the manifests name.
-pub fn compare(export: &Export, id: &ImageId, beside: &Beside) -> Compared {
+/// Compares each blob with its digest, and the blobs with those that the manifests list.
+pub fn compare(export: &Export, id: &ImageId, beside: &StoreFacts) -> Compared {
     let Some(root) = read(export, id.as_str())? else {
         return Ok((0, vec![format!("the image's manifest {id} is missing")]));
     };
@@ -23,7 +23,7 @@ pub fn compare(export: &Export, id: &ImageId, beside: &Beside) -> Compared {
         children(export, &root, beside.platform.as_ref())?
     };
     let (ours, others): (Vec<&Child>, Vec<&Child>) = children.iter().partition(|child| child.ours);
-    // An image that is made for other platforms alone is run by emulation.
+    // An image that exists only for other platforms runs by emulation.
     let deciding = if ours.is_empty() { &others } else { &ours };
     let layers = deciding.iter().filter(|child| child.is_whole());
     let layers: Vec<usize> = layers.map(|child| child.layers).collect();
@@ -60,11 +60,11 @@ fn children<'a>(
 ) -> Result<Vec<Child<'a>>, String> {
     let images = index.manifests.iter();
     let images = images.filter(|named| !named.is_attestation());
-    // One manifest may stand for many variants.
+    // An index may list one manifest for several variants.
     let mut known = BTreeSet::new();
     let children = images.filter_map(|named| {
         let platform = named.platform();
-        // An engine takes a manifest that names no platform, too.
+        // An engine also uses a manifest without a platform.
         let ours = platform.as_ref().is_none_or(|named| Some(named) == engine);
         let is_new = known.insert((&named.digest, ours));
         is_new.then(|| Child::of(export, &named.digest, platform, ours))
@@ -72,8 +72,7 @@ fn children<'a>(
     children.collect()
 }
 
-/// Every blob that hashes to something else, once: the parts of the image by their place,
-/// and the others.
+/// Every blob with a wrong hash, once: first the parts of the image, then the other blobs.
 fn differing(export: &Export, children: &[Child]) -> (Vec<String>, Vec<String>) {
     let mut known = BTreeSet::new();
     let mut parts = Vec::new();

@@ -1,4 +1,4 @@
-//! Manifests and indexes, as far as they name an image's parts.
+//! The fields of manifests and indexes that list an image's parts.
 
 use serde::{Deserialize, Deserializer};
 
@@ -15,7 +15,7 @@ pub struct Manifest {
     pub layers: Vec<Descriptor>,
 }
 
-/// The classic builder writes null for no layers.
+/// The classic builder writes null for an empty list of layers.
 fn or_null<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Descriptor>, D::Error> {
     Ok(Option::deserialize(from)?.unwrap_or_default())
 }
@@ -23,12 +23,12 @@ fn or_null<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Descriptor>, D::Err
 #[derive(Deserialize)]
 pub struct Descriptor {
     pub digest: String,
-    platform: Option<Named>,
+    platform: Option<RawPlatform>,
     annotations: Option<Annotations>,
 }
 
 #[derive(Deserialize)]
-struct Named {
+struct RawPlatform {
     os: Option<String>,
     architecture: Option<String>,
 }
@@ -57,7 +57,7 @@ impl Descriptor {
 }
 
 impl Manifest {
-    /// Digest and place of the configuration and of each layer.
+    /// Digest and description of the configuration and of each layer.
     pub fn parts(&self) -> Vec<(String, String)> {
         let config = self.config.iter().map(|config| {
             let place = format!("the configuration {}", escape(&config.digest));

@@ -1,5 +1,5 @@
-//! What a containerd store exports of an image: every blob is named by its digest. An export
-//! leaves out all parts of a manifest of which one is gone, and does not say so.
+//! Exports of a containerd store: every blob is named by its digest. If one part of a manifest is
+//! missing, the export silently leaves out all of its parts.
 
 mod blobs;
 mod child;

@@ -1,20 +1,19 @@
-//! Which parts of an image are there, by the store's own files.
+//! Which parts of an image exist, by the containerd store's own files.
 
 use crate::cache::checks::whole::containerd::manifest::Manifest;
 use crate::model::ImageId;
 
-/// A part of an image, as a containerd store's own files tell of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {
     pub digest: String,
-    /// What it is to the image, with its digest; fit to print.
+    /// Its role in the image, and its digest; fit to print.
     pub place: String,
     pub here: bool,
 }
 
-/// The parts of an image; none where its manifest cannot be read. `blob` gives a blob's
-/// bytes, `Some(None)` for one that is there and too long to be a manifest. The parts of
-/// platforms that have nothing here are left out.
+/// The parts of an image; empty if its manifest cannot be read. `blob` returns a blob's bytes, or
+/// `Some(None)` for one too long to be a manifest. Platforms of which no part exists are left
+/// out.
 pub fn parts(id: &ImageId, blob: impl Fn(&str) -> Option<Option<Vec<u8>>>) -> Vec<Part> {
     let manifest = |digest: &str| -> Option<Manifest> {
         serde_json::from_slice(&blob(digest).flatten()?).ok()

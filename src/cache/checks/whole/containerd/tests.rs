@@ -4,13 +4,13 @@ use crate::cache::checks::whole::compare::compare;
 use crate::cache::checks::whole::containerd::blobs::{damaged, path};
 use crate::cache::checks::whole::containerd::parts::parts;
 use crate::cache::checks::whole::testing::{diff, export, hash};
-use crate::cache::checks::whole::verdict::{Beside, Verdict};
+use crate::cache::checks::whole::verdict::{StoreFacts, Verdict};
 use crate::engine::Platform;
 use crate::model::{ImageId, Store};
 
 type Files = Vec<(String, Vec<u8>)>;
 
-/// As the containerd store writes it: blobs, compressed layers.
+/// An image as the containerd store exports it: blobs, compressed layers.
 fn oci(layers: &[&[u8]]) -> (Files, ImageId) {
     let blob = |bytes: &[u8]| (format!("blobs/sha256/{}", hash(bytes)), bytes.to_vec());
     let config = b"{\"rootfs\":{\"diff_ids\":[]}}".to_vec();
@@ -33,7 +33,12 @@ fn oci(layers: &[&[u8]]) -> (Files, ImageId) {
 }
 
 fn plainly(files: &Files, id: &ImageId) -> Verdict {
-    compare(&export(files), id, Store::Containerd, &Beside::default())
+    compare(
+        &export(files),
+        id,
+        Store::Containerd,
+        &StoreFacts::default(),
+    )
 }
 
 #[test]
@@ -114,8 +119,8 @@ fn platform(name: &str) -> Platform {
     }
 }
 
-/// One manifest of an index: its platform, one layer more than its
-/// configuration for each text, and what of it an export has.
+/// One manifest of an index: its platform, the content of its layers, and which parts the export
+/// has.
 struct Made<'a> {
     platform: &'a str,
     layers: &'a [&'a str],
@@ -137,8 +142,7 @@ fn made<'a>(platform: &'a str, layers: &'a [&'a str], has: Has) -> Made<'a> {
     }
 }
 
-/// An index as BuildKit writes it. An export has all parts of a manifest,
-/// or none.
+/// An index as BuildKit writes it. An export has all parts of a manifest, or none.
 fn index(children: &[Made]) -> (Files, ImageId) {
     let file = |bytes: &[u8]| (path(&diff(bytes)), bytes.to_vec());
     let (mut files, mut list) = (Vec::new(), Vec::new());
@@ -174,10 +178,10 @@ fn index(children: &[Made]) -> (Files, ImageId) {
 
 fn compared(children: &[Made], engine: Option<&str>, lost: &[&str]) -> Verdict {
     let (files, id) = index(children);
-    let beside = Beside {
+    let beside = StoreFacts {
         platform: engine.map(platform),
         lost: lost.iter().map(|text| diff(text.as_bytes())).collect(),
-        ..Beside::default()
+        ..StoreFacts::default()
     };
     compare(&export(&files), &id, Store::Containerd, &beside)
 }
@@ -291,9 +295,9 @@ fn a_damaged_part_is_told_of_whatever_platform_it_is() {
         .iter_mut()
         .find(|(name, _)| *name == path(&diff(b"b")));
     damaged.unwrap().1 = b"B".to_vec();
-    let beside = Beside {
+    let beside = StoreFacts {
         platform: Some(platform(AMD64)),
-        ..Beside::default()
+        ..StoreFacts::default()
     };
     let seen = compare(&export(&files), &id, Store::Containerd, &beside);
     broken(&seen, &["layer 1 of 1", &diff(b"b"), "is not what it says"]);
@@ -304,9 +308,9 @@ fn what_one_manifest_lacks_is_named_where_the_store_shows_it() {
     let (entries, _) = oci(&[b"one", b"two"]);
     let manifest = entries[3].clone();
     let id = hash(&manifest.1).parse().unwrap();
-    let beside = Beside {
+    let beside = StoreFacts {
         lost: [diff(b"two")].into(),
-        ..Beside::default()
+        ..StoreFacts::default()
     };
     let seen = compare(&export(&[manifest]), &id, Store::Containerd, &beside);
     let named = format!("layer 2 of 2, {}, is missing", diff(b"two"));

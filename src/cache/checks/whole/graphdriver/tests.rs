@@ -4,7 +4,7 @@ use crate::cache::checks::whole::graphdriver::chain_ids;
 use crate::cache::checks::whole::tar::Reader;
 use crate::cache::checks::whole::tar::tests::entry;
 use crate::cache::checks::whole::testing::{diff, export, hash};
-use crate::cache::checks::whole::verdict::{Beside, Verdict};
+use crate::cache::checks::whole::verdict::{StoreFacts, Verdict};
 use crate::engine::Platform;
 use crate::model::{ImageId, Store};
 
@@ -38,7 +38,7 @@ fn layers_are_held_against_their_diff_ids() {
         &export(&entries),
         &id,
         Store::Graphdriver,
-        &Beside::default(),
+        &StoreFacts::default(),
     );
     assert!(
         matches!(whole, Verdict::Whole { layers: 2, .. }),
@@ -49,7 +49,7 @@ fn layers_are_held_against_their_diff_ids() {
         &export(&entries),
         &id,
         Store::Graphdriver,
-        &Beside::default(),
+        &StoreFacts::default(),
     ) else {
         panic!()
     };
@@ -74,7 +74,7 @@ fn a_link_stands_for_the_layer_that_it_leads_to() {
     reader.feed(&[0; 1024]).unwrap();
     let export = reader.finish().0;
     assert!(matches!(
-        compare(&export, &id, Store::Graphdriver, &Beside::default()),
+        compare(&export, &id, Store::Graphdriver, &StoreFacts::default()),
         Verdict::Whole { .. }
     ));
 }
@@ -88,7 +88,7 @@ fn another_configuration_than_the_ids_is_found() {
             &export(&entries),
             &other,
             Store::Graphdriver,
-            &Beside::default()
+            &StoreFacts::default()
         ),
         Verdict::Broken(_)
     ));
@@ -104,10 +104,10 @@ fn a_pulled_image_of_a_platform_that_the_engine_does_not_run_is_unclear() {
             os: "linux".into(),
             architecture: architecture.into(),
         };
-        let beside = Beside {
+        let beside = StoreFacts {
             platform: Some(platform),
             pulled,
-            ..Beside::default()
+            ..StoreFacts::default()
         };
         compare(&export(&entries), &id, Store::Graphdriver, &beside)
     };
@@ -121,7 +121,7 @@ fn a_pulled_image_of_a_platform_that_the_engine_does_not_run_is_unclear() {
         &export(&entries),
         &id,
         Store::Graphdriver,
-        &Beside::default(),
+        &StoreFacts::default(),
     );
     assert!(matches!(unknown, Verdict::Whole { .. }));
 }
@@ -134,7 +134,7 @@ fn what_is_no_image_is_unclear() {
             &empty,
             &crate::testing::id(1),
             Store::Graphdriver,
-            &Beside::default()
+            &StoreFacts::default()
         ),
         Verdict::Unclear(_)
     ));

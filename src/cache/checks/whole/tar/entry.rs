@@ -1,16 +1,16 @@
-//! One entry of a tar file, as its header describes it.
+//! Tar headers.
 
 use crate::cache::checks::whole::tar::extensions::{Overrides, text};
 
 pub const BLOCK: usize = 512;
 
-/// Takes what a tar file holds.
+/// Receives the entries of a tar file.
 pub trait Sink {
     fn begin(&mut self, entry: &Entry);
-    /// The next bytes of the entry that began last.
+    /// The next bytes of the current entry.
     fn data(&mut self, bytes: &[u8]);
     fn end(&mut self);
-    /// Whether the rest is not wanted.
+    /// Whether to stop reading.
     fn is_done(&self) -> bool {
         false
     }
@@ -18,7 +18,7 @@ pub trait Sink {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// As the file gives it.
+    /// As written in the file.
     pub name: String,
     /// In bytes.
     pub size: u64,
@@ -27,13 +27,12 @@ pub struct Entry {
     pub is_file: bool,
 }
 
-/// What a header is.
 pub enum Header {
-    /// The end mark: all zero.
+    /// All zero: the end of the file.
     End,
-    /// JSON: an engine writes its error where the next header should be.
+    /// JSON: an engine writes its error in place of the next header.
     Json,
-    /// It says something about the next entry. `kind`: `L`, `K`, `x` or `g`.
+    /// It describes the next entry. `kind`: `L`, `K`, `x` or `g`.
     Extension {
         kind: u8,
         size: u64,
@@ -42,7 +41,7 @@ pub enum Header {
 }
 
 impl Header {
-    /// `overrides`: of the extensions before it; an entry takes them.
+    /// `overrides`: from the extensions before this header; an entry consumes them.
     pub fn of(block: &[u8], overrides: &mut Overrides) -> Result<Self, String> {
         if block.iter().all(|byte| *byte == 0) {
             return Ok(Self::End);
@@ -50,7 +49,7 @@ impl Header {
         if block[0] == b'{' {
             return Ok(Self::Json);
         }
-        // The checksum's own field counts as spaces.
+        // The checksum is computed with its own field as spaces.
         let sum: u64 = block
             .iter()
             .enumerate()
@@ -76,7 +75,7 @@ impl Header {
         let is_file = matches!(kind, 0 | b'0' | b'7');
         let size = match kind {
             _ if is_file => overrides.size.unwrap_or(size),
-            // Links and folders have no bytes, whatever their size says.
+            // Links and folders have no content, whatever their size field says.
             b'1'..=b'6' => 0,
             _ => size,
         };
@@ -89,7 +88,7 @@ impl Header {
     }
 }
 
-/// Octal, or big-endian with the first bit set, for what is too large.
+/// Octal; a number that is too large is big-endian with the first bit set.
 fn number(field: &[u8]) -> Option<u64> {
     if field[0] & 0x80 != 0 {
         let (first, rest) = field.split_first()?;

@@ -1,6 +1,6 @@
-//! What stands before an entry: long names of GNU, and PAX records.
+//! Extensions that precede an entry: GNU long names and PAX records.
 
-/// What extensions say about the next entry.
+/// What extensions set for the next entry.
 #[derive(Default)]
 pub struct Overrides {
     pub name: Option<String>,
@@ -16,13 +16,13 @@ impl Overrides {
             b'x' => self
                 .pax(bytes)
                 .ok_or("the export is no tar file: a PAX record does not read")?,
-            // Global records hold nothing that matters here.
+            // Global records contain nothing that matters here.
             _ => {}
         }
         Ok(())
     }
 
-    /// `<length> <key>=<value>\n`, the length counting all of it.
+    /// `<length> <key>=<value>\n`; the length includes itself.
     fn pax(&mut self, mut bytes: &[u8]) -> Option<()> {
         while !bytes.is_empty() {
             let space = bytes.iter().position(|b| *b == b' ')?;

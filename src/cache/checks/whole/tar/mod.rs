@@ -1,9 +1,9 @@
-//! A tar file in ustar, GNU and PAX form, read as it comes: nothing is kept but the header
-//! in hand, and the bytes go to a [`Sink`].
+//! Reads ustar, GNU and PAX tar files as a stream. It keeps only the current header; the bytes go
+//! to a [`Sink`].
 //!
-//! The `tar` crate was weighed: it reads from a blocking source, so that a thread and a
-//! channel would stand between it and the engine's stream, and it reads an extension
-//! header of any length into memory, which an engine's stream must not be able to fill.
+//! Why not the `tar` crate: it reads from a blocking source, so the engine's stream would need a
+//! thread and a channel; and it reads an extension header of any length into memory, so a stream
+//! could exhaust it.
 
 mod entry;
 mod extensions;

@@ -1,25 +1,24 @@
-//! Reads a tar file from pieces of any length.
+//! A tar reader that accepts pieces of any length.
 
 use crate::cache::checks::whole::tar::entry::{BLOCK, Header, Sink};
 use crate::cache::checks::whole::tar::extensions::Overrides;
 
-/// What is kept of an engine's words, in bytes.
+/// Bytes that are kept of an engine's error.
 const LONGEST_TAIL: usize = 4096;
 
-/// In bytes. Names and PAX records are short: no image has longer ones.
+/// Bytes. Names and PAX records of images are shorter.
 const LONGEST_EXTENSION: u64 = 64 << 10;
 
 enum State {
-    /// Gathering a header.
     Header(Vec<u8>),
-    /// Inside an entry, or an extension of this kind: its bytes left, then its padding.
+    /// Inside an entry, or an extension of this kind: how many bytes and how much padding are
+    /// left.
     Content {
         extension: Option<(u8, Vec<u8>)>,
         left: u64,
         padding: u64,
     },
-    /// After the end mark, or after a block that is no header. What follows is padding, or
-    /// an engine's words about what went wrong.
+    /// After the end mark, or after a block that is no header: padding, or an engine's error.
     Ended(Vec<u8>),
 }
 
@@ -28,7 +27,7 @@ impl State {
         Self::Header(Vec::with_capacity(BLOCK))
     }
 
-    /// Each fills whole blocks.
+    /// Content fills whole blocks.
     fn content(extension: Option<(u8, Vec<u8>)>, size: u64) -> Self {
         Self::Content {
             extension,
@@ -102,9 +101,8 @@ impl<S: Sink> Reader<S> {
         Ok(())
     }
 
-    /// At the end of the stream. Where the file is cut short, also what stands in the place
-    /// of the rest: an engine that fails in the middle writes its error there, and
-    /// containerd writes it after a valid end mark.
+    /// Ends the stream. If the file is cut short, also returns the bytes after the last entry: an
+    /// engine that fails writes its error there, and containerd writes it after a valid end mark.
     pub fn finish(self) -> (S, Option<Vec<u8>>) {
         let cut = match self.state {
             State::Ended(tail) if tail.is_empty() => None,
@@ -123,7 +121,7 @@ impl<S: Sink> Reader<S> {
                     "the export is no image: an extension of {size} bytes"
                 ));
             }
-            // The header of an empty extension is all there is of it.
+            // An empty extension has a header and no content.
             Header::Extension { size: 0, .. } => State::header(),
             Header::Extension { kind, size } => State::content(Some((kind, Vec::new())), size),
             Header::Entry(entry) => {

@@ -88,7 +88,7 @@ fn a_file_that_is_cut_short_or_no_tar_is_an_error() {
     assert!(read(&tar, 100).unwrap_err().contains("cut short"));
     tar.extend(b"{error}");
     assert_eq!(read(&tar, 100).unwrap_err(), "cut short: {error}");
-    // containerd ends the file soundly and says behind it that it failed.
+    // containerd writes a valid end mark, and its error after it.
     let mut behind = entry("a", b'0', "", b"bytes");
     behind.extend([0; 2 * BLOCK]);
     behind.extend(b"{error}");

@@ -5,7 +5,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use std::sync::Arc;
 
-/// A server that answers each connection once, with its head as the body.
+/// A server that answers each connection once, with the request's head as the body.
 async fn serve(answer: &'static str) -> (String, tokio::task::JoinHandle<()>) {
     use rustls::pki_types::PrivateKeyDer;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -21,7 +21,7 @@ async fn serve(answer: &'static str) -> (String, tokio::task::JoinHandle<()>) {
         .unwrap();
     let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    // A name, to us: an address of this host would not be checked.
+    // A name, because an address of this host would not be checked.
     let port = listener.local_addr().unwrap().port();
     let address = format!("0x7f000001:{port}");
     let task = tokio::spawn(async move {
@@ -125,5 +125,53 @@ fn an_insecure_network_holds_for_a_name_that_leads_into_it_and_for_any_certifica
         let listed = asked(&insecure("127.0.0.0/8"), &address).await;
         assert_eq!(listed.unwrap().status, 200);
         asked(&insecure("10.0.0.0/8"), &address).await.unwrap_err();
+    });
+}
+
+/// Answers one request with this head, and then sends `again` as long as the client reads.
+async fn asked_without_end(again: &'static [u8]) -> (Result<Answer, String>, Duration) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let host = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        assert!(stream.read(&mut [0; 4096]).await.unwrap() > 0);
+        let head = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n";
+        stream.write_all(head).await.unwrap();
+        while stream.write_all(again).await.is_ok() {
+            if again.len() == 1 {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        }
+    });
+    let endpoint = Endpoint {
+        host,
+        scheme: Scheme::Plain,
+        path: "/v2/".into(),
+    };
+    let request = Request {
+        method: Method::GET,
+        endpoint,
+        authorization: None,
+        accept: None,
+        form: None,
+    };
+    let begin = Instant::now();
+    let transport = Transport::new(Insecure::default());
+    let answer = transport.send(request).await;
+    (answer.map_err(|failed| failed.why), begin.elapsed())
+}
+
+#[test]
+fn an_answer_without_end_is_read_for_4_mib_and_20_seconds() {
+    block_on(async {
+        // With a paused clock, time advances when every task waits.
+        tokio::time::pause();
+        let (answer, took) = asked_without_end(b"x").await;
+        assert_eq!(answer.unwrap_err(), "no answer within 20 s");
+        assert_eq!(took.as_secs(), 20);
+        let (answer, took) = asked_without_end(&[b'x'; 1 << 14]).await;
+        assert_eq!(answer.unwrap_err(), "length limit exceeded");
+        assert!(took < DEADLINE);
     });
 }

@@ -1,6 +1,6 @@
-//! Fingerprints of names that an image once had, so that a ledger does not grow without
-//! end. Decides only whether a name may be one of them. It may say yes for a name that
-//! is not, which keeps the image; it never says no for one that is.
+//! Fingerprints of names that an image once had, so that a ledger does not grow without end.
+//! Decides only whether a name may be one of them: it may say yes for a name that is not, which
+//! keeps the image, and never says no for one that is.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,18 +11,18 @@ use crate::model::reference::Reference;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Faded {
+pub struct Fingerprints {
     /// Sorted, each once.
     prints: Vec<u32>,
     /// The image may have had any name: not even fingerprints are left.
     any: bool,
 }
 
-/// Names by their fingerprints, to be searched for in many images.
+/// An index of names by their fingerprints.
 #[derive(Debug)]
-pub struct Printed<'a>(BTreeMap<u32, Vec<&'a Reference>>);
+pub struct FingerprintIndex<'a>(BTreeMap<u32, Vec<&'a Reference>>);
 
-impl<'a> Printed<'a> {
+impl<'a> FingerprintIndex<'a> {
     pub fn of(names: impl IntoIterator<Item = &'a Reference>) -> Self {
         let mut printed: BTreeMap<u32, Vec<&Reference>> = BTreeMap::new();
         for name in names {
@@ -38,7 +38,7 @@ const ANY: &str = "*";
 /// Hex digits of a fingerprint.
 const DIGITS: usize = 8;
 
-impl Faded {
+impl Fingerprints {
     pub fn is_empty(&self) -> bool {
         self.prints.is_empty() && !self.any
     }
@@ -51,13 +51,13 @@ impl Faded {
         self.any
     }
 
-    /// Whether this may be one of the names.
+    /// Whether the name may be one of these.
     pub fn has(&self, name: &Reference) -> bool {
         self.any || (!self.prints.is_empty() && self.prints.binary_search(&print(name)).is_ok())
     }
 
-    /// Which of these names may be among them.
-    pub fn among<'a>(&self, names: &Printed<'a>) -> BTreeSet<&'a Reference> {
+    /// Which of `names` may be among these.
+    pub fn among<'a>(&self, names: &FingerprintIndex<'a>) -> BTreeSet<&'a Reference> {
         if self.any {
             return names.0.values().flatten().copied().collect();
         }
@@ -98,14 +98,14 @@ fn print(name: &Reference) -> u32 {
     u32::from_be_bytes([sum[0], sum[1], sum[2], sum[3]])
 }
 
-impl From<Faded> for String {
-    fn from(faded: Faded) -> Self {
+impl From<Fingerprints> for String {
+    fn from(fingerprints: Fingerprints) -> Self {
         use std::fmt::Write as _;
-        if faded.any {
+        if fingerprints.any {
             return ANY.to_owned();
         }
-        let mut text = Self::with_capacity(faded.prints.len() * DIGITS);
-        for print in faded.prints {
+        let mut text = Self::with_capacity(fingerprints.prints.len() * DIGITS);
+        for print in fingerprints.prints {
             // Writing to a String cannot fail.
             let _ = write!(text, "{print:08x}");
         }
@@ -113,7 +113,7 @@ impl From<Faded> for String {
     }
 }
 
-impl TryFrom<String> for Faded {
+impl TryFrom<String> for Fingerprints {
     type Error = String;
     fn try_from(text: String) -> Result<Self, String> {
         if text == ANY {
@@ -129,12 +129,12 @@ impl TryFrom<String> for Faded {
         };
         let prints = text.as_bytes().chunks(DIGITS).map(print);
         let prints: Option<Vec<u32>> = prints.collect();
-        let mut faded = Self::default();
-        faded.join(&Self {
+        let mut fingerprints = Self::default();
+        fingerprints.join(&Self {
             prints: prints.ok_or("no list of fingerprints, each of 8 hex digits")?,
             any: false,
         });
-        Ok(faded)
+        Ok(fingerprints)
     }
 }
 
@@ -147,31 +147,34 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_faded_is_known_again_and_others_are_not() {
-        let mut faded = Faded::default();
-        faded.add(&[name(1), name(2), name(1)]);
-        let text = String::from(faded.clone());
+    fn a_fingerprinted_name_is_known_again_and_others_are_not() {
+        let mut prints = Fingerprints::default();
+        prints.add(&[name(1), name(2), name(1)]);
+        let text = String::from(prints.clone());
         assert_eq!(text.len(), 2 * DIGITS);
-        let read = Faded::try_from(text).unwrap();
-        assert_eq!(read, faded);
+        let read = Fingerprints::try_from(text).unwrap();
+        assert_eq!(read, prints);
         assert!(read.has(&name(1)) && read.has(&name(2)) && !read.has(&name(3)));
         let (two, three) = (name(2), name(3));
-        assert_eq!(read.among(&Printed::of([&two, &three])), [&two].into());
+        assert_eq!(
+            read.among(&FingerprintIndex::of([&two, &three])),
+            [&two].into()
+        );
     }
 
     #[test]
     fn what_may_have_had_any_name_has_each() {
-        let mut faded = Faded::default();
-        faded.add(&[name(1)]);
-        faded.becomes_any();
-        let read = Faded::try_from(String::from(faded)).unwrap();
+        let mut prints = Fingerprints::default();
+        prints.add(&[name(1)]);
+        prints.becomes_any();
+        let read = Fingerprints::try_from(String::from(prints)).unwrap();
         assert!(read.has(&name(2)) && read.is_any() && read.count() == 0);
     }
 
     #[test]
     fn what_is_no_list_of_fingerprints_does_not_read() {
         for text in ["1", "0000000g", "00000001é", "+0000001"] {
-            Faded::try_from(text.to_owned()).unwrap_err();
+            Fingerprints::try_from(text.to_owned()).unwrap_err();
         }
     }
 }

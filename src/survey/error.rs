@@ -1,38 +1,35 @@
-//! Why a host could not be surveyed.
-
 use crate::engine::{EngineError, Failure};
 use crate::exit::{Exit, Fault};
 use crate::guard::{Cause, Refusal};
 
-/// Why there is no survey.
+/// Why a host could not be surveyed.
 #[derive(Debug)]
-pub enum NoSurvey {
-    /// The engine's answers contradict each other: nothing to decide on.
+pub enum SurveyError {
+    /// The engine's answers contradict each other.
     Contradiction(String),
-    /// Anything else.
     Fault(Fault),
 }
 
-impl From<Fault> for NoSurvey {
+impl From<Fault> for SurveyError {
     fn from(fault: Fault) -> Self {
         Self::Fault(fault)
     }
 }
 
-impl From<NoSurvey> for Fault {
-    fn from(why: NoSurvey) -> Self {
+impl From<SurveyError> for Fault {
+    fn from(why: SurveyError) -> Self {
         match why {
-            NoSurvey::Contradiction(why) => {
+            SurveyError::Contradiction(why) => {
                 let refusal = Refusal::from(Cause::EngineInconsistent(why));
                 let (message, way_out) = (refusal.message(), refusal.way_out());
                 Self::new(Exit::Engine, format!("{message}; {way_out}"))
             }
-            NoSurvey::Fault(fault) => fault,
+            SurveyError::Fault(fault) => fault,
         }
     }
 }
 
-impl From<EngineError> for NoSurvey {
+impl From<EngineError> for SurveyError {
     fn from(error: EngineError) -> Self {
         match error.kind {
             Failure::Contradiction => Self::Contradiction(error.to_string()),

@@ -1,7 +1,7 @@
-//! How much a ledger remembers of names that went. What no decision rests on is
-//! forgotten first, then names whose fingerprints are enough, and fingerprints last. At
-//! each step an image can only become younger, or be taken for a rollback that it is
-//! not. So forgetting never lets an image go that would have stayed.
+//! How a ledger forgets names that are gone. Names on which no decision depends go first, then
+//! names whose fingerprints are enough, and fingerprints last. Each step can only make an image
+//! younger, or make it a rollback that it is not, so forgetting never removes an image that
+//! would have stayed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -35,7 +35,11 @@ impl Limits {
 }
 
 /// Forgets names that images here no longer have, where they are too many.
-pub(super) fn fade(images: &mut BTreeMap<ImageId, Sighting>, seen: &Inventory, limits: Limits) {
+pub(super) fn forget_names(
+    images: &mut BTreeMap<ImageId, Sighting>,
+    seen: &Inventory,
+    limits: Limits,
+) {
     let carried = |id: &ImageId, name: &Reference| {
         let image = seen.images.get(id);
         image.is_some_and(|image| image.tags.contains(name))
@@ -65,21 +69,24 @@ pub(super) fn fade(images: &mut BTreeMap<ImageId, Sighting>, seen: &Inventory, l
     limit_prints(images, limits);
 }
 
-/// An image with too many fingerprints counts as one that may have had any name. Those
-/// with the most come first: each of them makes most room.
+/// Images with the most fingerprints lose them first, which frees most memory. Such an image
+/// counts as one that may have had any name.
 fn limit_prints(images: &mut BTreeMap<ImageId, Sighting>, limits: Limits) {
-    let mut all: usize = images.values().map(|image| image.faded.count()).sum();
+    let mut all: usize = images
+        .values()
+        .map(|image| image.fingerprints.count())
+        .sum();
     if all <= limits.prints {
         return;
     }
     let mut most: Vec<&mut Sighting> = images.values_mut().collect();
-    most.sort_by_key(|image| std::cmp::Reverse(image.faded.count()));
+    most.sort_by_key(|image| std::cmp::Reverse(image.fingerprints.count()));
     for image in most {
         if all <= limits.prints {
             return;
         }
-        all -= image.faded.count();
-        image.faded.becomes_any();
+        all -= image.fingerprints.count();
+        image.fingerprints.becomes_any();
     }
 }
 
@@ -99,8 +106,8 @@ impl Ledger {
         self
     }
 
-    /// Joins two memories of one engine, of which one went on after the other: an older
-    /// secateur knew only its own file. The images are those of the newer one.
+    /// Joins two ledgers of one engine, of which one continued after the other, because an
+    /// older secateur knew only its own file. The images are those of the newer one.
     #[must_use]
     pub fn joined_with(self, other: Self) -> Self {
         let survey = |ledger: &Self| ledger.clock.as_ref().map(|clock| clock.wall);
@@ -145,7 +152,7 @@ pub(super) fn gone(
     newest.map(|(name, at)| (name.clone(), at)).collect()
 }
 
-/// So many of these names, the newest first.
+/// The `most` newest of these names, newest first.
 pub(super) fn newest(
     gone: &BTreeMap<Reference, DateTime<Utc>>,
     most: usize,
@@ -186,7 +193,7 @@ mod tests {
         sighting.tags.insert("always:here".parse().unwrap(), at(-1));
         let before = sighting.clone();
         let mut images = [(id(1), sighting)].into();
-        fade(&mut images, &seen(&here), TIGHT);
+        forget_names(&mut images, &seen(&here), TIGHT);
         let after = &images[&id(1)];
         assert_eq!(names(after), ["always:here", "app:3", "app:4", "app:5"]);
         assert!(before.tags.keys().all(|name| after.had(name)));
@@ -201,13 +208,16 @@ mod tests {
             let mut sighting = Sighting::new(at(0));
             for m in 0..count {
                 sighting
-                    .faded
+                    .fingerprints
                     .add([&format!("app:{n}-{m}").parse().unwrap()]);
             }
             images.insert(id(n), sighting);
         }
-        fade(&mut images, &inventory([]), TIGHT);
-        let any: Vec<_> = images.values().map(|image| image.faded.is_any()).collect();
+        forget_names(&mut images, &inventory([]), TIGHT);
+        let any: Vec<_> = images
+            .values()
+            .map(|image| image.fingerprints.is_any())
+            .collect();
         assert_eq!(any, [false, true, false]);
     }
 
@@ -218,8 +228,8 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
-        /// Whatever is forgotten, and when: an image had each name that it had,
-        /// and was last wanted no earlier.
+        /// Whatever is forgotten, and when: an image still had each of its names, and was last
+        /// wanted no earlier.
         #[test]
         fn forgetting_names_makes_no_image_older_and_loses_no_rollback(surveys in history()) {
             let (mut whole, mut short) = (BTreeMap::new(), BTreeMap::new());
@@ -240,8 +250,8 @@ mod tests {
                         sighting.tags.extend(tags);
                     }
                 }
-                fade(&mut short, &host, TIGHT);
-                let counted: usize = short.values().map(|image| image.faded.count()).sum();
+                forget_names(&mut short, &host, TIGHT);
+                let counted: usize = short.values().map(|image| image.fingerprints.count()).sum();
                 prop_assert!(counted <= TIGHT.prints);
                 for (id, whole) in &whole {
                     let (whole, short): (&Sighting, &Sighting) = (whole, &short[id]);

@@ -1,4 +1,4 @@
-//! What matters of a plan or an outcome, for the whole report and for --quiet.
+//! The parts of a plan or an outcome that the full report and --quiet share.
 
 use std::fmt::Write as _;
 
@@ -24,7 +24,7 @@ pub(crate) fn removals_head(out: &mut Screen, plan: &Plan, refused: bool, end: &
     headed(out, HEAD, &head, &format!("at least {least}{but}{end}"));
 }
 
-/// Why a run ended early. A refusal has its own words.
+/// Why a run ended early, except by a refusal.
 pub(crate) fn how_it_ended(out: &mut Screen, outcome: &Outcome) {
     if let Some(why) = ending(&outcome.ending).filter(|_| outcome.ending != Ending::Refused) {
         let refused = matches!(outcome.ending, Ending::PlanRefused(_));
@@ -33,7 +33,7 @@ pub(crate) fn how_it_ended(out: &mut Screen, outcome: &Outcome) {
     }
 }
 
-/// What went that no plan named, and how it comes back.
+/// What went that no plan named, and how to get it back.
 pub(crate) fn lost(out: &mut Screen, outcome: &Outcome) {
     for lost in &outcome.lost {
         let with = lost.with.short();
@@ -48,7 +48,7 @@ pub(crate) fn lost(out: &mut Screen, outcome: &Outcome) {
     }
 }
 
-/// The disk as it is now, or what became of it where images went.
+/// The disk now, compared with before if images were removed.
 pub(crate) fn disk_of(out: &mut Screen, outcome: &Outcome, plan: &Plan) {
     if outcome.removed.is_empty() {
         disk(out, plan);

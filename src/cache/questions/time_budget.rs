@@ -1,59 +1,60 @@
-//! How long registries may keep a run waiting: after that one registry, or all, are asked
-//! no more, so that the report is always written.
+//! Limits how long a run waits for registries, so that it always ends with a report.
 
 use std::cell::Cell;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::cache::registry::Upstream;
-use crate::host::clock::monotonic;
 
-/// A registry is given up after so many silences in a row.
+/// A registry is given up after this many timeouts in a row.
 const IN_A_ROW: u32 = 4;
 
-/// For all registries of a run together. The unit gives a run 30 minutes.
+/// For all registries of a run together. The systemd unit gives a run 30 minutes.
 const IN_ALL: Duration = Duration::from_mins(10);
 
-pub struct Patience {
+pub struct TimeBudget {
     until: Instant,
 }
 
-impl Patience {
-    pub fn begins() -> Self {
+impl TimeBudget {
+    pub fn start() -> Self {
         Self {
-            until: monotonic() + IN_ALL,
+            until: Instant::now() + IN_ALL,
         }
     }
 
     #[cfg(test)]
-    pub fn over() -> Self {
-        Self { until: monotonic() }
+    pub fn spent() -> Self {
+        Self {
+            until: Instant::now(),
+        }
     }
 
-    /// Why no registry is asked any more.
-    pub fn ended(&self) -> Option<String> {
+    /// Why no more registries are asked.
+    pub fn exhausted(&self) -> Option<String> {
         let minutes = IN_ALL.as_secs() / 60;
-        (monotonic() >= self.until)
+        (Instant::now() >= self.until)
             .then(|| format!("registries were waited for {minutes} minutes in this run"))
     }
 }
 
-/// How often one registry gave no answer.
+/// The timeouts in a row of one registry.
 #[derive(Default)]
-pub struct Silence(Cell<u32>);
+pub struct Timeouts(Cell<u32>);
 
-impl Silence {
+impl Timeouts {
     pub fn count(&self, upstream: &Upstream) {
-        let silent = matches!(upstream, Upstream::Silent(_));
-        // Answers that were under way when it was given up do not bring it back.
-        if silent {
+        if matches!(upstream, Upstream::TimedOut(_)) {
             self.0.set(self.0.get() + 1);
         } else {
-            self.end();
+            self.reset();
         }
     }
 
-    /// An answer came, and all of it.
-    pub fn end(&self) {
+    /// After a complete answer. A registry that was given up stays so: answers may still be
+    /// under way then.
+    pub fn reset(&self) {
         if self.0.get() < IN_A_ROW {
             self.0.set(0);
         }
@@ -72,8 +73,8 @@ mod tests {
 
     #[test]
     fn only_silence_in_a_row_counts() {
-        let silence = Silence::default();
-        let silent = Upstream::Silent("no answer within 20 s".into());
+        let silence = Timeouts::default();
+        let silent = Upstream::TimedOut("no answer within 20 s".into());
         for _ in 1..IN_A_ROW {
             silence.count(&silent);
         }

@@ -1,5 +1,5 @@
-//! Which images each name led to at the last survey. A name may have gone since, or moved:
-//! the image that had it then and the one that has it now both count as meant.
+//! Which images each name led to at the last survey. A name may have gone or moved since: an
+//! event that names it may mean the image that had it then or the one that has it now.
 
 use std::collections::BTreeMap;
 
@@ -9,14 +9,14 @@ use crate::model::reference::Reference;
 
 /// An index of a ledger's images by the names that they had at its survey.
 ///
-/// A name that an image lost earlier does not count: a service that runs from a tag names
-/// it in every health check, and its former images would never grow old.
-pub(super) struct Then<'a> {
+/// Names that an image lost earlier do not count: each health check of a service names its tag,
+/// and the former images of that tag would never grow old.
+pub(super) struct LastNames<'a> {
     tags: BTreeMap<&'a Reference, Vec<&'a ImageId>>,
     digests: BTreeMap<&'a str, Vec<&'a ImageId>>,
 }
 
-impl<'a> Then<'a> {
+impl<'a> LastNames<'a> {
     pub(super) fn of(ledger: &'a Ledger) -> Self {
         let (mut tags, mut digests) = (BTreeMap::<_, Vec<_>>::new(), BTreeMap::<_, Vec<_>>::new());
         for (id, sighting) in &ledger.images {

@@ -7,41 +7,32 @@ use crate::model::conditions::LockKind;
 use crate::model::reference::Reference;
 use crate::model::{Bytes, Image};
 use crate::policy::pattern::NamePattern;
-use crate::policy::retain::{DigestPinned, Retain, Retention, Term};
+use crate::policy::retain::{DigestPinned, Effective, Retain, Retention};
 
-/// The built-in default, which is the file that the package installs.
+/// The built-in policy: the file that the package installs.
 pub const DEFAULT: &str = include_str!("../../config/policy.toml");
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
     /// How long an image must have been unneeded. Never zero.
     pub min_age: Duration,
-    /// What holds for images that were pulled by digest.
     pub digest_pinned: DigestPinned,
-    /// Names that protect their image.
     pub keep_images: Vec<NamePattern>,
-    /// Labels that protect their image.
     pub keep_labels: Vec<LabelRule>,
-    /// Superseded images kept for each tag, newest first.
+    /// Superseded images that are kept for each tag.
     pub previous: usize,
-    /// More for some names.
     pub retain: Vec<Retain>,
-    /// When there is need of space, and when no longer.
     pub disk: DiskLimits,
     /// What one run may do at most.
     pub limits: Limits,
-    /// What makes a run refuse.
     pub guard: Guard,
-    /// Where the engine's data root is seen from here, if not where the
-    /// engine says.
+    /// Where this program finds the engine's data root, if not where the engine says.
     pub data_root: Option<PathBuf>,
-    /// What verify-cache promises beside the exact names of `keep_images`.
+    /// What verify-cache promises besides the exact names of `keep_images`.
     pub promised: Promised,
     /// What `verify-cache --restore` may cost the host.
     pub restore: RestoreLimits,
-    /// Where images are saved.
     pub archive: Archive,
-    /// When verify-cache says that there is little room, or none.
     pub room: RoomLimits,
 }
 
@@ -63,23 +54,31 @@ pub struct Promised {
     pub images: Vec<Reference>,
     /// Files with more names; the last part of a path may hold `*`.
     pub lists: Vec<PathBuf>,
-    /// What ran here within this time is promised, too.
+    /// Images that ran here within this time are promised, too.
     pub recent: Option<Duration>,
-    /// What `recent` does not promise, and what is never brought back. It covers none of `images`.
+    /// Images that `recent` does not promise and that are never restored. It covers none of
+    /// `images`.
     pub never: Vec<NamePattern>,
 }
 
-/// `[restore]`: what bringing images back may cost the host.
+impl Promised {
+    /// Says which pattern of `never` covers this name, if one does. Fit to print.
+    pub fn never(&self, name: &Reference) -> Option<String> {
+        let pattern = self.never.iter().find(|pattern| pattern.covers(name))?;
+        Some(format!("cache.never has {:?}", pattern.text))
+    }
+}
+
+/// `[restore]`: what restoring images may cost the host.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RestoreLimits {
-    /// What one run brings at most.
     pub max_share: Share,
     /// Percent of time, over a minute, in which some task waited for a processor; 100: not
     /// asked.
     pub max_cpu_pressure: f64,
-    /// While a running container has one of these labels, nothing is brought.
+    /// While a running container has one of these labels, nothing is restored.
     pub busy_labels: Vec<LabelRule>,
-    /// A registry that tells its rate limit is left so many pulls.
+    /// Pulls that are left to others at a registry that reports its rate limit.
     pub min_pulls_left: u32,
     pub max_run: Duration,
 }
@@ -128,21 +127,20 @@ pub struct Limits {
     /// Fraction of all images, above 0 to 1.
     pub max_fraction: f64,
     pub max_run: Duration,
-    /// Time for one answer of the engine's.
+    /// For one answer of the engine.
     pub max_answer: Duration,
 }
 
-/// What makes a run refuse.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Guard {
-    /// What to do where the signs of a pull cannot be read.
+    /// What to do if the signs of a pull cannot be read.
     pub pulls: Pulls,
-    /// A lock held for longer than this is reported louder.
+    /// A refusal that lasts longer than this needs a person.
     pub alert_after: Duration,
     pub locks: Vec<DeployLock>,
 }
 
-/// What to do where the signs of a pull cannot be read.
+/// What to do if the signs of a pull cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pulls {
     Require,
@@ -174,7 +172,7 @@ impl LabelRule {
         if key.trim().is_empty() {
             return Err("a label is `key` or `key=value`, and the key is missing".into());
         }
-        // No label has such a key, and blanks around a value are a slip.
+        // No label has such a key, and blanks around a value are a mistake.
         let blank = |text: &str| text.starts_with([' ', '\t']) || text.ends_with([' ', '\t']);
         if blank(key) || value.as_ref().is_some_and(|value| blank(value)) {
             return Err(format!(
@@ -202,18 +200,18 @@ impl LabelRule {
 }
 
 impl Policy {
-    /// How long an image stays whose names `covers` knows.
+    /// The values for an image whose names match `covers`.
     pub fn retention(&self, covers: impl Fn(&NamePattern) -> bool) -> Retention<'_> {
         let general = Retention {
-            min_age: Term::general(self.min_age),
-            digest_pinned: Term::general(self.digest_pinned),
-            previous: Term::general(self.previous),
+            min_age: Effective::general(self.min_age),
+            digest_pinned: Effective::general(self.digest_pinned),
+            previous: Effective::general(self.previous),
         };
         Retention::longest(general, &self.retain, covers)
     }
 
-    /// Changes when anything in the file's text does, comments too. It tells a reviewed
-    /// plan of another policy from one of this; it is no signature.
+    /// Changes when anything in the file's text does, comments included. It distinguishes a
+    /// reviewed plan of another policy from one of this policy; it is no signature.
     pub fn fingerprint(text: &str) -> String {
         // FNV-1a, 64 bits: the same on every version and platform, and it only has to
         // withstand chance.
