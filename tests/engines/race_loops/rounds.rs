@@ -19,11 +19,9 @@ const RACERS: usize = 4;
 const WAITING: usize = 48;
 /// Of these so many aim by one turn: each gets the lock once a run.
 const TOGETHER: usize = 4;
-/// Removals of one prune: the policy's default limit. The containerd store looks
-/// through all that it has at each removal, so there are fewer of them.
-fn images(kind: Kind) -> usize {
-    if kind.containerd() { 20 } else { 50 }
-}
+/// Removals of one prune: the policy's default limit. A run lets its locks go after 32 images, so
+/// with fewer nobody who waits for a lock would get it before the last one is gone.
+const IMAGES: usize = 50;
 
 /// On a machine that is busy with more than this, an engine may take longer
 /// than the program waits.
@@ -125,8 +123,8 @@ impl Loop {
         }
     }
 
-    /// Runs until so many tries were acknowledged. Who shares the lock mostly comes too late on a
-    /// busy machine, so the number of runs is limited as well.
+    /// Runs until so many tries were acknowledged. Who shares the lock may mostly come too late,
+    /// so the number of runs is limited as well.
     pub fn until_acknowledged(mut self, wanted: usize) -> Tally {
         self.load();
         self.secateur.prune(0);
@@ -146,7 +144,7 @@ impl Loop {
     /// Images that the next run sees and the one after it removes.
     fn load(&mut self) {
         let layer = Archive::new();
-        let archives: Vec<Archive> = (0..images(self.engine.kind()))
+        let archives: Vec<Archive> = (0..IMAGES)
             .map(|_| layer.clone().label("number", &unique()))
             .collect();
         self.stock.extend(self.engine.load_all(&archives));
@@ -154,7 +152,7 @@ impl Loop {
 
     fn round(&mut self) {
         let order = self.stock.clone();
-        if self.stock.len() < 2 * images(self.engine.kind()) {
+        if self.stock.len() < 2 * IMAGES {
             self.load();
         }
         let together = if self.lock.is_some() { TOGETHER } else { 1 };
