@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use futures_util::future::join;
+use futures_util::future::try_join;
 
 use crate::engine::address::Address;
 use crate::engine::error::{EngineError, Failure};
@@ -25,8 +25,9 @@ impl Reader {
         // At once, because an engine asks runc for its version to answer either.
         let version = ask(&doing, patience, docker.version());
         let described = ask(DESCRIBE, patience, docker.info());
-        let (version, described) = Box::pin(join(version, described)).await;
-        let version = version.map_err(|error| match error.kind {
+        let described = async { Ok(described.await) };
+        let both = Box::pin(try_join(version, described)).await;
+        let (version, described) = both.map_err(|error| match error.kind {
             Failure::Lost => EngineError {
                 why: format!(
                     "{}; is it running (systemctl status docker), is --host right?",

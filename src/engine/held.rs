@@ -36,14 +36,14 @@ pub struct StoredContent {
 
 impl StoredContent {
     /// `None` where the image has no such platform, or the engine does not tell.
-    pub fn share(&self, platform: &Platform) -> Option<Completeness> {
+    pub fn completeness(&self, platform: &Platform) -> Option<Completeness> {
         self.platforms.get(platform).copied()
     }
 
     /// The platforms whose content is all here.
     pub fn whole(&self) -> impl Iterator<Item = &Platform> {
         let all = self.platforms.iter();
-        let all = all.filter(|(_, share)| **share == Completeness::All);
+        let all = all.filter(|(_, completeness)| **completeness == Completeness::All);
         all.map(|(platform, _)| platform)
     }
 
@@ -228,11 +228,15 @@ mod tests {
             attestation.to_owned(),
         ];
         let held = held(&format!("[{}]", all.join(",")));
-        let share = |architecture| held.share(&platform(architecture));
-        assert_eq!(share("amd64"), Some(Completeness::Nothing));
-        assert_eq!(share("arm64"), Some(Completeness::All));
-        assert_eq!(share("arm"), Some(Completeness::Part), "of two variants");
-        assert_eq!(share("riscv64"), None);
+        let completeness = |architecture| held.completeness(&platform(architecture));
+        assert_eq!(completeness("amd64"), Some(Completeness::Nothing));
+        assert_eq!(completeness("arm64"), Some(Completeness::All));
+        assert_eq!(
+            completeness("arm"),
+            Some(Completeness::Part),
+            "of two variants"
+        );
+        assert_eq!(completeness("riscv64"), None);
         let whole: Vec<&Platform> = held.whole().collect();
         assert_eq!(whole, [&platform("arm64")]);
     }

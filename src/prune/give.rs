@@ -15,6 +15,7 @@ pub(super) enum Given {
 }
 
 pub(super) enum GiveError {
+    /// Nobody knows what became of the names.
     Lost(EngineError),
     /// The engine refused, or the names cannot be given: with the reason.
     Refused(String),
@@ -48,7 +49,8 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
         if missing.tags.is_empty() {
             return Ok(missing);
         }
-        let done = self.done_since_the_plan().await;
+        // If the engine does not answer, a tag that leads nowhere is put back.
+        let done = self.done_since_the_plan().await.unwrap_or_default();
         for tag in std::mem::take(&mut missing.tags) {
             match self.wait_for(engine.leads(&tag)).await? {
                 // Somebody set it, even if nothing can be read there.
@@ -114,12 +116,21 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
         &mut self,
         image: &Image,
         missing: &mut Untied,
-    ) -> Result<(), EngineError> {
+    ) -> Result<(), GiveError> {
         if missing.tags.is_empty() {
             return Ok(());
         }
         let engine = self.engine;
-        let done = self.done_since_the_plan().await;
+        // A tag that was moved in silence would be a lost name, so this ends the run.
+        let done = self.done_since_the_plan().await.map_err(|error| {
+            let tags: Vec<String> = missing.tags.iter().map(Reference::familiar).collect();
+            let why = format!(
+                "{}; whether another image had {} just before is not known",
+                error.why,
+                tags.join(", ")
+            );
+            GiveError::Lost(EngineError { why, ..error })
+        })?;
         for tag in missing.tags.clone() {
             if let Some(other) = moved_from(image, &tag, &done) {
                 self.wait_for(engine.put_back_tag(&other, &tag)).await?;
@@ -129,13 +140,11 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
         Ok(())
     }
 
-    /// Empty if the engine does not answer: then a tag that leads nowhere is put back.
-    async fn done_since_the_plan(&mut self) -> Vec<ImageEvent> {
+    async fn done_since_the_plan(&mut self) -> Result<Vec<ImageEvent>, EngineError> {
         let (engine, now) = (self.engine, self.host.now());
         let elapsed = self.host.elapsed();
         let since = self.set_back.corrected(self.plan.now(), now, elapsed);
-        let done = self.wait_for(engine.meanwhile(since)).await;
-        done.unwrap_or_default()
+        self.wait_for(engine.meanwhile(since)).await
     }
 }
 

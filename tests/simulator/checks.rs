@@ -65,8 +65,6 @@ pub struct Ran {
     /// Tags that it gave to an image; and tags that it moved, from which image to which.
     pub gave: BTreeSet<(Reference, ImageId)>,
     pub moved: Vec<(Reference, ImageId, ImageId)>,
-    /// The engine did not answer what was done meanwhile.
-    pub untold: bool,
     /// Its clock had jumped since the last survey.
     pub doubtful: bool,
     /// The journal could not be written at some moment.

@@ -25,7 +25,7 @@ impl Lacks {
     /// `wanted`: the platform that the engine pulls by default. An image that was never made for
     /// it lacks nothing: it runs by emulation.
     pub fn of(held: &StoredContent, wanted: &Platform) -> Option<Self> {
-        match held.share(wanted)? {
+        match held.completeness(wanted)? {
             Completeness::All => None,
             Completeness::Part => Some(Self::Part(format!("not all of {wanted} is here"))),
             Completeness::Nothing => {

@@ -199,8 +199,10 @@ impl<'a> FromArchive<'a> {
             return Ok(false);
         }
         let held = self.reader.held(self.info).await?;
-        let share = held.get(id).and_then(|held| held.share(&self.platform));
-        Ok(share.is_none_or(|share| share == Completeness::All))
+        let completeness = held
+            .get(id)
+            .and_then(|held| held.completeness(&self.platform));
+        Ok(completeness.is_none_or(|completeness| completeness == Completeness::All))
     }
 
     /// Asks the engine once which layers it has.

@@ -26,7 +26,7 @@ impl LayersHere {
             let held = reader.held(info).await?;
             let is_whole = |entry: &&Entry| {
                 let held = held.get(entry.descriptor.digest.as_id());
-                held.and_then(|held| held.share(platform)) == Some(Completeness::All)
+                held.and_then(|held| held.completeness(platform)) == Some(Completeness::All)
             };
             let whole = archive.entries().filter(is_whole);
             let images = whole.filter_map(|entry| archive.resolve(entry, platform).ok());

@@ -177,6 +177,23 @@ async fn a_tag_that_somebody_gave_to_another_image_since_is_that_ones() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn where_no_event_tells_whose_a_tag_was_before_it_was_put_back_that_is_told() {
+    let scene = on_containerd([twice(), tagged(2, "other:1")]);
+    scene.answers(Ok(with_its_tag()));
+    scene.before("drop app", go_together);
+    scene.before("put back app:1", |world| {
+        world.fails.push(("meanwhile?", Failure::Status(500)));
+    });
+    let outcome = scene.prune().await;
+    let (stayed, why) = whys(&outcome.unconfirmed)[0];
+    assert_eq!(stayed, 1);
+    let unknown = "whether another image had app:1 just before is not known";
+    assert!(why.contains(unknown), "{why}");
+    assert!(matches!(outcome.ending, Ending::EngineLost(_)));
+    assert_eq!(scene.open_intents(), [1]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn names_of_an_image_that_went_while_they_were_put_back_lead_to_nothing_and_go() {
     let scene = on_containerd([twice()]);
     scene.before("drop ours", |world| {

@@ -48,34 +48,29 @@ use std::time::{Duration, Instant};
 
 /// Asks until there is an answer. The bound is for a lab that is broken, not for one that is slow.
 #[track_caller]
-pub fn wait_until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    let start = Instant::now();
-    loop {
-        if let Some(answer) = ask() {
-            return answer;
-        }
-        assert!(
-            start.elapsed() < Duration::from_secs(180),
-            "waited for three minutes: {what}"
-        );
-        std::thread::sleep(Duration::from_millis(20));
-    }
+pub fn wait_until<T>(what: &str, ask: impl FnMut() -> Option<T>) -> T {
+    ask_every(Duration::from_millis(20), what, ask)
 }
 
 /// As [`wait_until`], for what takes a minute in itself: a sign that changed
 /// less than that ago is live.
 #[track_caller]
-pub fn wait_minutes<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+pub fn wait_minutes<T>(what: &str, ask: impl FnMut() -> Option<T>) -> T {
+    ask_every(Duration::from_millis(500), what, ask)
+}
+
+#[track_caller]
+fn ask_every<T>(pause: Duration, what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
         if let Some(answer) = ask() {
             return answer;
         }
         assert!(
-            start.elapsed() < Duration::from_secs(240),
+            start.elapsed() < Duration::from_mins(4),
             "waited for four minutes: {what}"
         );
-        std::thread::sleep(Duration::from_millis(500));
+        std::thread::sleep(pause);
     }
 }
 
