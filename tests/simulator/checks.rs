@@ -17,7 +17,6 @@ use crate::world::World;
 
 /// What the simulator knows of one run under way.
 #[derive(Default)]
-#[expect(clippy::struct_excessive_bools, reason = "one for each question")]
 pub struct Ran {
     /// Which state folder it uses.
     pub state: usize,
