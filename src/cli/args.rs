@@ -103,7 +103,7 @@ Examples:
   secateur plan --save-inventory host.json       this host as it is now, and
   secateur plan --inventory host.json            its plan later, or elsewhere
 
-Keep both where only root can write: what others could change is refused (77).")]
+Keep plans and policies where only root can write: others are refused (77).")]
 pub struct PlanArgs {
     /// Write the plan as JSON too, for `prune --plan`
     #[arg(long, value_name = "FILE")]
@@ -134,8 +134,8 @@ Examples:
 
 There is no --dry-run: secateur plan shows what would be removed.
 The first run removes nothing, it starts the record. --trust-engine-dates does
-not wait for that: an old build may go a minute after it was replaced. On the
-containerd store so may a pulled image whose tag has moved on, a rollback too.")]
+not wait for that. Risk: what was built long ago may go a minute after it was
+replaced; on the containerd store pulled images, too, rollbacks included.")]
 pub struct PruneArgs {
     /// Remove at most what this reviewed plan names
     #[arg(long, value_name = "FILE", value_parser = file(), value_hint = ValueHint::AnyPath)]
@@ -164,8 +164,8 @@ Examples:
   secateur verify-cache --registry --user-config /home/deploy/.docker
 
 Each check is ok, broken, moved (something newer is upstream) or unknown.
-Silent registries: given up after 4 times 20 s in a row; all, after 10 minutes.
-Exit codes: 0 held   1 broken   69 engine   75 refused for now")]
+A registry is given up after 4 silences of 20 s in a row, all after 10 minutes.
+Exit codes: 0 held   1 broken   75 refused for now   others: secateur --help")]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is an option of its own"

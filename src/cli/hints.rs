@@ -9,8 +9,21 @@ const INSTEAD: &[(&[&str], &str)] = &[
         "secateur plan shows what prune would remove",
     ),
     (
-        &["--force", "-f", "--yes", "-y"],
+        &["--force", "-f"],
         "nothing is forced; secateur plan --explain IMAGE says why it stays",
+    ),
+    (
+        &["--yes", "-y"],
+        "prune asks no question; secateur plan shows what it would remove",
+    ),
+    (
+        &["--min-age", "--older-than", "--age", "--keep"],
+        "age.min_age, keep.images of the policy; plan --policy FILE tries one",
+    ),
+    (&["--config", "-c"], "--policy FILE"),
+    (
+        &["restore", "save"],
+        "secateur verify-cache --restore, secateur verify-cache --save",
     ),
     (
         &["--all", "-a"],
@@ -73,6 +86,10 @@ mod tests {
             ("prune --force", "secateur plan --explain IMAGE"),
             ("prune -f", "secateur plan --explain IMAGE"),
             ("prune --dry-run", "secateur plan shows"),
+            ("prune --yes", "asks no question"),
+            ("prune --min-age 1d", "plan --policy FILE"),
+            ("plan --config x", "--policy FILE"),
+            ("restore app:1", "verify-cache --restore"),
             ("prune -a", "[disk], [limits]"),
             ("prune --all", "[disk], [limits]"),
             ("plan --all", "[disk], [limits]"),

@@ -11,19 +11,10 @@ use crate::host::clock;
 use crate::host::run_lock::HeldBy;
 use crate::memory::state::State;
 use crate::policy::Policy;
-use crate::report::Context;
 
-/// Opens the state folder, and records the policy file there. The inner error tells who else
-/// holds the run lock.
-pub(crate) fn open_state(
-    global: &Global,
-    context: &Context,
-) -> Result<Result<State, HeldBy>, Fault> {
-    let state = State::open(&state_dir(global)?)?;
-    if let (Ok(state), Some(file)) = (&state, &context.policy.file) {
-        state.used_policy(file)?;
-    }
-    Ok(state)
+/// Opens the state folder. The inner error tells who else holds the run lock.
+pub(crate) fn open_state(global: &Global) -> Result<Result<State, HeldBy>, Fault> {
+    State::open(&state_dir(global)?)
 }
 
 pub(crate) fn other_run(policy: &Policy, held: &HeldBy) -> Refusal {

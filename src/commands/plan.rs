@@ -93,6 +93,7 @@ pub(crate) async fn plan(global: &Global, args: &PlanArgs) -> Result<Exit, Fault
                 verbose: global.verbose,
                 top: args.top,
                 alternatives: if short { others() } else { Vec::new() },
+                promised: policy.promised.clone(),
             };
             text::prune::plan(&plan, &context, &shown)
         }

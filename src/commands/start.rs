@@ -70,7 +70,7 @@ pub(crate) fn policy_of_any_host(global: &Global) -> Result<(Policy, PolicySourc
         None if asked.is_some() => {
             return Err(Fault::new(
                 Exit::Policy,
-                format!("policy {name}: it is not there"),
+                format!("policy {name}: it is not there; see --policy and $SECATEUR_POLICY"),
             ));
         }
         None => (crate::policy::DEFAULT.to_owned(), None),

@@ -98,7 +98,7 @@ async fn check(
     let (reader, info) = with_progress(global, policy, connecting).await?;
     let now = clock::read()?;
     let mut findings = Findings::new(now.wall, info.facts.clone(), args.strict);
-    let opened = args.restore.then(|| open_state(global, context));
+    let opened = args.restore.then(|| open_state(global));
     let state = match opened.transpose()?.transpose() {
         Ok(state) => state,
         Err(held) => {
@@ -167,9 +167,11 @@ async fn check(
     let ran = Box::pin(run.check(&promises, &mut registries, findings)).await?;
     let (mut findings, pulls) = (ran.findings, ran.pulls);
     let (host, from) = ((&reader, &info, policy), (archive, &mut registries));
-    let repairs = restore::repairs(host, from, (global, args), &mut findings);
-    Box::pin(repairs).await?;
-    if let Some(folder) = save_to {
+    if !asked.is() {
+        let repairs = restore::repairs(host, from, (global, args), &mut findings);
+        Box::pin(repairs).await?;
+    }
+    if let Some(folder) = save_to.filter(|_| !asked.is()) {
         let how = (args.deep, clock_is_sound);
         let told = (&mut progress, &mut context.notes);
         let save = save::promised(folder, host, &promises, how, told);

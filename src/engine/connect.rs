@@ -30,7 +30,7 @@ impl Reader {
         let (version, described) = both.map_err(|error| match error.kind {
             Failure::Lost => EngineError {
                 why: format!(
-                    "{}; is it running (systemctl status docker), is --host right?",
+                    "{}; is it running (systemctl status docker), is it the right one (--host, $DOCKER_HOST, docker context)?",
                     error.why
                 ),
                 ..error

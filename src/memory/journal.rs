@@ -235,6 +235,19 @@ mod tests {
     }
 
     #[test]
+    fn names_that_one_engine_put_back_close_no_intent_of_another() {
+        let because = Some(SkipCause::NamesPutBack);
+        let put_back = Record::stayed("s", at(1), id(1), "put back".into(), because);
+        let open = |record: Record| {
+            let lines = [intent(1).to_line(), record.to_line()].concat();
+            open_intents(&lines).len()
+        };
+        assert_eq!(open(put_back.clone().of("other")), 1);
+        assert_eq!(open(put_back.clone().of("e")), 0);
+        assert_eq!(open(put_back), 0);
+    }
+
+    #[test]
     fn what_the_engine_did_not_let_go_is_known_until_it_went() {
         let came = |n, came, why: &str| {
             Record::outcome("r", at(0), id(n), came, Some(why.into())).to_line()

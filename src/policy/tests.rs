@@ -65,6 +65,10 @@ fn each_wrong_value_says_what_was_seen_and_what_is_wanted() {
             "[disk]\nmin_free = \"10 bananas\"",
             "\"10 bananas\" is no size",
         ),
+        (
+            "[disk]\nmin_free = \"10\"",
+            "line 4, column 12: disk.min_free: \"10\" has no unit; wanted one such as \"10GiB\"",
+        ),
         ("[limits]\nmax_images = 0", "limits.max_images is 0"),
         (
             "[limits]\nmax_images = -1",

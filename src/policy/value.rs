@@ -23,10 +23,11 @@ pub(super) fn age(key: &str, text: &Spanned<String>) -> Result<Duration, Unplace
             format!("{key} is {seen:?}; wanted at most 10000 years"),
         )),
         Ok(age) => Ok(age),
-        Err(error) => Err(Unplaced::at(
+        Err(_) => Err(Unplaced::at(
             text,
             format!(
-                "{key}: {seen:?} is no duration ({error}); wanted one such as \"14d\" or \"36h\""
+                "{key}: {seen:?} is no duration; wanted numbers with units such as \"14d\" or \
+                 \"36h\" (s, m minutes, h, d, w, M months, y)"
             ),
         )),
     }
@@ -55,11 +56,18 @@ pub(super) fn age_or(
 
 pub(super) fn size(key: &str, text: &Spanned<String>) -> Result<Bytes, Unplaced> {
     let seen = text.get_ref();
-    let size = seen.parse::<bytesize::ByteSize>();
-    size.map(|size| Bytes(size.0)).map_err(|_| {
-        let message = format!("{key}: {seen:?} is no size; wanted one such as \"10GiB\"");
+    let wanted = |what| {
+        let message = format!("{key}: {seen:?} {what}; wanted one such as \"10GiB\"");
         Unplaced::at(text, message)
-    })
+    };
+    let size = seen.parse::<bytesize::ByteSize>();
+    let size = size.map_err(|_| wanted("is no size"))?;
+    // A forgotten unit would make a threshold of a few bytes, which never acts.
+    let has_unit = seen.trim_end().ends_with(|last: char| last.is_alphabetic());
+    if (1..1 << 20).contains(&size.0) && !has_unit {
+        return Err(wanted("has no unit"));
+    }
+    Ok(Bytes(size.0))
 }
 
 pub(super) fn percent(

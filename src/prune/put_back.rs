@@ -148,10 +148,15 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
                 Ok(missing) => missing,
                 Err(error) => return Err(self.record_unknown(entry, error.to_string())),
             };
-            if missing.is_empty() && !later.is_empty() {
-                break ("a deploy has its lock".to_owned(), later);
-            }
             if missing.is_empty() {
+                // The deploy, or somebody else, may have set these tags by now.
+                let later = match self.missing(image, &later, &seen).await {
+                    Ok(later) => later,
+                    Err(error) => return Err(self.record_unknown(entry, error.to_string())),
+                };
+                if !later.is_empty() {
+                    break ("a deploy has its lock".to_owned(), later);
+                }
                 self.drop_our_name(entry, &seen).await?;
                 return Ok(Back::Here(given));
             }

@@ -30,7 +30,8 @@ pub(crate) const RETRY: Duration = Duration::from_millis(10);
 /// A wait for deploy locks that others hold.
 #[derive(Debug, Default)]
 pub(crate) struct Wait {
-    waited: Duration,
+    /// When it began to wait.
+    since: Option<tokio::time::Instant>,
 }
 
 impl Wait {
@@ -38,11 +39,12 @@ impl Wait {
     /// after [`PATIENCE`].
     pub(crate) async fn goes_on(&mut self, refusals: &[Refusal]) -> bool {
         let brief = refusals.iter().all(Refusal::may_end_at_any_moment);
-        if !brief || self.waited >= PATIENCE {
+        // By the clock: the caller may ask an engine in between.
+        let since = *self.since.get_or_insert_with(tokio::time::Instant::now);
+        if !brief || since.elapsed() >= PATIENCE {
             return false;
         }
         tokio::time::sleep(RETRY).await;
-        self.waited += RETRY;
         true
     }
 }
@@ -239,4 +241,19 @@ fn image_folder(engine: &EngineFacts, driver: Option<&str>) -> PathBuf {
         let seen = root.ancestors().find(|folder| !hidden(folder));
         seen.unwrap_or(root).to_owned()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_ends_after_its_patience_however_long_the_caller_asks_in_between() {
+        let (mut wait, mut asked) = (Wait::default(), 0);
+        while wait.goes_on(&[]).await {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            asked += 1;
+        }
+        assert_eq!(asked, 3);
+    }
 }

@@ -2,6 +2,7 @@
 
 mod crash;
 mod from_registry;
+mod layers;
 mod layout;
 mod network;
 mod others;

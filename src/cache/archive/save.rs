@@ -6,6 +6,7 @@ use std::path::Path;
 
 use crate::cache::archive::descriptor::Descriptor;
 use crate::cache::archive::digest::Digest;
+use crate::cache::archive::entry::Entry;
 use crate::cache::archive::saved::AllSaved;
 use crate::cache::archive::saving::{Save, Saving};
 use crate::cache::archive::trim::trim;
@@ -70,12 +71,16 @@ impl Save<'_> {
     }
 }
 
-/// The layer blobs of our entries, by DiffID. Other tools' entries are left out: nobody has
-/// checked that their blobs contain these layers.
-fn layers(writer: &Writer, platform: &Platform) -> BTreeMap<Digest, Descriptor> {
+/// The layer blobs of what an engine exported, by DiffID. The entries of other tools and those
+/// from registries are left out: nobody has checked that their blobs contain these layers.
+pub(super) fn layers(writer: &Writer, platform: &Platform) -> BTreeMap<Digest, Descriptor> {
     let mut layers = BTreeMap::new();
     let archive = &writer.archive;
-    for entry in archive.entries().filter(|entry| entry.ours.is_some()) {
+    let exported = |entry: &&Entry| {
+        let ours = entry.ours.as_ref();
+        ours.is_some_and(|ours| ours.image_id.is_some())
+    };
+    for entry in archive.entries().filter(exported) {
         if let Ok(found) = archive.resolve(entry, platform) {
             layers.extend(found.diff_ids.into_iter().zip(found.layers));
         }

@@ -146,11 +146,14 @@ impl Saving<'_, '_> {
         let started = monotonic();
         let (reader, facts) = (self.save.reader, &self.save.info.facts);
         let room = self.limits.max_size.0.saturating_sub(self.writer.bytes().0);
+        // A manifest of the containerd store names its blobs, so no other blob of the same layer
+        // serves.
+        let (none, names_blobs) = (BTreeMap::new(), facts.store == Store::Containerd);
         let incoming = Incoming::new(
             &self.writer.archive,
-            &self.layers,
+            if names_blobs { &none } else { &self.layers },
             self.writer.folder(),
-            self.limits.compress == Compress::Gzip && facts.store != Store::Containerd,
+            self.limits.compress == Compress::Gzip && !names_blobs,
             room,
         );
         let on_step = &mut *self.save.on_step;

@@ -9,6 +9,7 @@ use crate::cache::archive::digest::Digest;
 use crate::cache::archive::entry::{Entry, Ours};
 use crate::cache::archive::error::ArchiveError;
 use crate::cache::archive::writer::Writer;
+use crate::cache::promise::baseline::Recorded;
 use crate::cache::promise::{Promise, Wanted};
 use crate::engine::Platform;
 
@@ -24,9 +25,16 @@ pub fn trim(
 ) -> Result<(), ArchiveError> {
     let min_age = TimeDelta::from_std(min_age).unwrap_or(TimeDelta::MAX);
     let is_wanted = |entry: &Entry, ours: &Ours| {
-        promises.iter().any(|promise| match &promise.wanted {
-            Wanted::Name(name) => entry.name.as_ref() == Some(name),
-            Wanted::Id(id) => entry.name.is_none() && ours.image_id.as_ref() == Some(id),
+        promises.iter().any(|promise| {
+            let by_name = match &promise.wanted {
+                Wanted::Name(name) => entry.name.as_ref() == Some(name),
+                Wanted::Id(id) => entry.name.is_none() && ours.image_id.as_ref() == Some(id),
+            };
+            by_name
+                || promise
+                    .recorded
+                    .as_ref()
+                    .is_some_and(|it| is_recorded(it, entry, ours))
         })
     };
     let (mut noted, mut gone) = (Vec::new(), Vec::new());
@@ -66,6 +74,13 @@ pub fn trim(
         writer.remove(&digest, size)?;
     }
     Ok(())
+}
+
+/// Whether it is the image that a baseline recorded, whatever its name leads to now.
+fn is_recorded(recorded: &Recorded, entry: &Entry, ours: &Ours) -> bool {
+    let mut digests = recorded.digests.iter().filter_map(|it| it.parse().ok());
+    let by_id = recorded.id.is_some() && recorded.id == ours.image_id;
+    by_id || digests.any(|digest| entry.has_digest(&digest))
 }
 
 /// The blobs to which only these entries lead; empty if some entry cannot be followed.

@@ -3,12 +3,14 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::cache::archive::save::layers;
 use crate::cache::archive::testing::{Layout, amd64, named, read};
 use crate::cache::archive::trim::trim;
 use crate::cache::archive::writer::Writer;
 use crate::cache::archive::{ArchiveError, Entry, Ours};
+use crate::cache::promise::baseline::Recorded;
 use crate::cache::promise::{By, Promise};
-use crate::testing::{at, block_on, folder_of_ours, wanted};
+use crate::testing::{at, block_on, folder_of_ours, id, wanted};
 
 fn writer(layout: &Layout) -> Writer {
     block_on(Writer::open(layout.dir())).unwrap().unwrap()
@@ -59,6 +61,22 @@ fn an_entry_goes_only_a_minimum_age_after_its_promise_was_first_seen_to_be_gone(
     assert_eq!(marked(Some(41), &other), [Some(41)]);
     assert_eq!(marked(Some(40), &other), [None; 0]);
     assert_eq!(marked(Some(101), &other), [Some(100)], "still to come");
+}
+
+#[test]
+fn only_what_an_engine_exported_is_known_to_contain_its_layers() {
+    let layout = Layout::empty();
+    let mut writer = writer(&layout);
+    let from_registry = ours(&layout, None);
+    writer.put(from_registry.clone());
+    assert!(layers(&writer, &amd64()).is_empty());
+    let exported = Ours {
+        image_id: Some(id(1)),
+        ..from_registry.ours.unwrap()
+    };
+    let descriptor = from_registry.descriptor;
+    writer.put(Entry::new(descriptor, from_registry.name, exported));
+    assert_eq!(layers(&writer, &amd64()).len(), 2);
 }
 
 #[test]
@@ -124,17 +142,30 @@ fn an_image_whose_name_went_to_another_stays_until_its_promise_has_ended_for_lon
         each.collect::<Vec<_>>()
     };
     let (old, new) = (old.descriptor.digest, new.descriptor.digest);
+    let mut recorded = Promise::new(wanted("app:1"), By::Baseline);
+    recorded.recorded = Some(Recorded {
+        at: at(0),
+        id: None,
+        digests: vec![old.to_string()],
+        pull_milliseconds: None,
+    });
     assert_eq!(
         digests(&writer),
         [(true, new.clone()), (false, old.clone())]
     );
     assert!(writer.archive.with_digest(&old).is_some());
     let promise = Promise::new(wanted("app:1"), By::Policy);
-    for (second, left) in [(0, 2), (59, 2), (60, 1)] {
+    for (promise, second, left) in [
+        (&recorded, 0, 2),
+        (&recorded, 100, 2),
+        (&promise, 200, 2),
+        (&promise, 259, 2),
+        (&promise, 260, 1),
+    ] {
         let minute = Duration::from_secs(60);
         trim(
             &mut writer,
-            std::slice::from_ref(&promise),
+            std::slice::from_ref(promise),
             minute,
             at(second),
             &amd64(),

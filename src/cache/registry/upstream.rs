@@ -77,6 +77,10 @@ pub fn of_get(answer: &Answer, pin: Option<&str>, shown: impl Fn(&str) -> String
     if !is_manifest(&answer.body, &kind) {
         return Upstream::NoManifest("what it gave does not read as a manifest".into());
     }
+    if let Some(other) = pin.filter(|pin| !pin.starts_with("sha256:")) {
+        let why = format!("{} cannot be checked, only sha256 can", shown(other));
+        return Upstream::Unknown(why);
+    }
     let digest = format!("sha256:{:x}", Sha256::digest(&answer.body));
     let named = answer.header("docker-content-digest");
     let mut others = named.into_iter().chain(pin);
@@ -219,6 +223,11 @@ mod tests {
         };
         assert_eq!(get(OCI, BODY, None), Upstream::Digest(own.clone()));
         assert_eq!(get(OCI, BODY, Some(&own)), Upstream::Digest(own.clone()));
+        let longer = format!("sha512:{}", "a".repeat(128));
+        assert!(matches!(
+            get(OCI, BODY, Some(&longer)),
+            Upstream::Unknown(_)
+        ));
         let index = r#"{"schemaVersion":2,"manifests":[]}"#;
         assert!(matches!(
             get(MANIFESTS[3], index, None),

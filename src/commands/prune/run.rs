@@ -99,7 +99,7 @@ async fn survey_and_prune(
         )
     };
     let refused = |refusal: Refusal| Ok((ended(Ending::Refused, vec![refusal]), None));
-    let mut state = match open_state(global, context)? {
+    let mut state = match open_state(global)? {
         Ok(state) => state,
         Err(held) => return refused(other_run(policy, &held)),
     };
@@ -108,6 +108,10 @@ async fn survey_and_prune(
     let Some((reader, memory, survey)) = read else {
         return Ok((ended(Ending::Interrupted, Vec::new()), None));
     };
+    // By now an engine has answered: a run with a misspelt option was no prune.
+    if let Some(file) = &context.policy.file {
+        state.used_policy(file)?;
+    }
     let survey = match survey {
         Ok(survey) => survey,
         Err(SurveyError::Contradiction(why)) => {

@@ -53,7 +53,10 @@ fn open(records: impl Iterator<Item = Record>) -> Vec<Record> {
             RecordKind::Outcome {
                 because: Some(SkipCause::NamesPutBack | SkipCause::LeadsToNothing),
                 ..
-            } => open.retain(|intent| intent.id != record.id),
+            } => open.retain(|intent| {
+                let by_another = record.engine.is_some() && intent.engine != record.engine;
+                intent.id != record.id || by_another
+            }),
             RecordKind::Outcome {
                 result: RemovalResult::Unknown,
                 ..

@@ -7,7 +7,8 @@ use crate::model::reference::Reference;
 use crate::prune::outcome::Ending;
 use crate::prune::tests::scene::{Scene, whys};
 use crate::prune::tests::untie::{is_whole, names, on_containerd, twice, with_its_tag};
-use crate::prune::tests::world::{World, broken};
+use crate::prune::tests::world::{Locks, World, broken};
+use crate::prune::times::LONGEST_HELD;
 use crate::testing::{at, digest, id, tagged};
 
 /// `app:1` and `app@…` go from image 1, as the engine's events tell.
@@ -173,6 +174,27 @@ async fn a_tag_that_somebody_gave_to_another_image_since_is_that_ones() {
             !why.contains("app:1, ") && !why.contains("app:1 put"),
             "{why}"
         );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tag_that_a_deploy_has_set_by_now_is_no_loss() {
+    for set in [true, false] {
+        let scene = on_containerd([twice(), tagged(2, "other:1")]);
+        scene.answers(Ok(with_its_tag()));
+        scene.before("drop app", go_together);
+        // The engine takes so long that the locks are let go, and a deploy takes its own.
+        scene.world().slow = Some(("drop app", LONGEST_HELD * 3));
+        scene.before("let go", move |world| {
+            world.locks = Locks::Theirs;
+            if set {
+                tags_another(world);
+            }
+        });
+        let outcome = scene.prune().await;
+        let lost: Vec<String> = outcome.lost.iter().map(|loss| loss.what.words()).collect();
+        assert_eq!(lost.len(), usize::from(!set), "{lost:?}");
+        assert!(!names(&scene, 1).contains(&"app:1".to_owned()));
     }
 }
 

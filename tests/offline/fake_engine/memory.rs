@@ -273,6 +273,14 @@ fn a_run_without_the_policy_file_of_the_last_run_refuses_until_that_is_meant() {
     // The first run ever may have none.
     unnamed(&secateur, &["plan"]).ended(0);
     unnamed(&secateur, &["prune"]).ended(0);
+    // Neither a restore nor a run that reaches no engine is a prune.
+    let restored = secateur.run(&["verify-cache", "--restore"]);
+    assert!(
+        restored.stdout.contains("nothing is promised"),
+        "{restored:?}"
+    );
+    let nowhere = ["prune", "--host", "unix:///nonexistent.sock"];
+    secateur.run(&nowhere).ended(69);
     unnamed(&secateur, &["prune"]).ended(0);
     secateur.run(&["prune"]).ended(0);
     let before = fake.changes();

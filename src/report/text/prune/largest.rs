@@ -8,12 +8,13 @@ use crate::decide::plan::{Entry, KeepKind, KeepReason, Plan, Verdict};
 use crate::model::reference::Reference;
 use crate::model::time::ago;
 use crate::model::{Bytes, Store};
+use crate::policy::Promised;
 use crate::report::text::layout::{HEAD, command, wrapped};
 use crate::report::text::prune::lists::{name, row};
 use crate::report::text::screen::Screen;
 use crate::report::wording::images;
 
-pub(crate) fn largest(out: &mut Screen, plan: &Plan, count: usize) {
+pub(crate) fn largest(out: &mut Screen, plan: &Plan, count: usize, promised: &Promised) {
     let size = |entry: &Entry| entry.image().size.known().copied().unwrap_or_default();
     let stay = plan.entries().iter();
     let mut stay: Vec<&Entry> = stay.filter(|it| it.verdict() == Verdict::Keep).collect();
@@ -41,12 +42,10 @@ pub(crate) fn largest(out: &mut Screen, plan: &Plan, count: usize) {
         wrapped(out, "  ", text);
     }
     what_is_no_image(out, plan);
+    stay.retain(|entry| is_kept_by_its_tags_alone(entry) && !is_promised(entry, promised, plan));
     if let Some(old) = longest_unused_tag(&stay) {
-        wrapped(
-            out,
-            "  ",
-            "A tag that nothing is to be deployed from is yours to drop:",
-        );
+        let text = "Only you know what nothing is deployed from any more. Unused for longest:";
+        wrapped(out, "  ", text);
         command(out, &format!("docker rmi {}", old.familiar()));
     }
 }
@@ -84,10 +83,22 @@ fn is_kept_by_its_tags_alone(entry: &Entry) -> bool {
     })
 }
 
+/// Whether the policy promises it to the next deploy; it may, if there are lists, which `plan`
+/// does not read.
+fn is_promised(entry: &Entry, promised: &Promised, plan: &Plan) -> bool {
+    let mut tags = entry.image().tags.iter();
+    let ran = entry.last_used().map(|at| plan.now() - at);
+    let is_recent = |within| ran.is_some_and(|ran| ran.to_std().is_ok_and(|ran| ran <= within));
+    tags.any(|tag| promised.images.contains(tag))
+        || promised.recent.is_some_and(is_recent)
+        || !promised.lists.is_empty()
+}
+
 /// A tag of the image that has been unused for longest.
-fn longest_unused_tag<'a>(stay: &[&'a Entry]) -> Option<&'a Reference> {
-    let unused = stay.iter().filter(|entry| is_kept_by_its_tags_alone(entry));
-    let tagged = unused.filter_map(|entry| Some((entry, entry.image().tags.first()?)));
+fn longest_unused_tag<'a>(images: &[&'a Entry]) -> Option<&'a Reference> {
+    let tagged = images
+        .iter()
+        .filter_map(|entry| Some((entry, entry.image().tags.first()?)));
     let oldest = tagged.min_by_key(|(entry, _)| entry.last_used().or(entry.first_seen()));
     oldest.map(|(_, tag)| tag)
 }

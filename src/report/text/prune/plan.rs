@@ -2,6 +2,7 @@
 
 use crate::decide::Alternative;
 use crate::decide::plan::Plan;
+use crate::policy::Promised;
 use crate::report::context::Context;
 use crate::report::text::header::{engine_and_policy, refusals};
 use crate::report::text::layout::blank_after;
@@ -25,6 +26,8 @@ pub struct Shown {
     pub top: Option<usize>,
     /// Shown if the removable images are not enough.
     pub alternatives: Vec<Alternative>,
+    /// No promised image is named as one that a person may remove.
+    pub promised: Promised,
 }
 
 pub fn plan(plan: &Plan, context: &Context, shown: &Shown) -> String {
@@ -44,7 +47,8 @@ pub fn plan(plan: &Plan, context: &Context, shown: &Shown) -> String {
     kept(&mut out, plan);
     let short = short_of_target(plan, plan.frees(), "may be removed now");
     let usual = if short.is_some() { TOP } else { 0 };
-    largest(&mut out, plan, shown.top.unwrap_or(usual));
+    let count = shown.top.unwrap_or(usual);
+    largest(&mut out, plan, count, &shown.promised);
     let helps = short.as_ref().map(|_| &*shown.alternatives);
     closing(&mut out, plan, short, helps, verbose);
     out.ending_with(|| plan_in_brief(plan, context))

@@ -6,6 +6,7 @@ use crate::memory::ledger::Ledger;
 use crate::model::conditions::{Cure, Disk, LeftBehind, Usage};
 use crate::model::text::Untrusted;
 use crate::model::{Bytes, Observed};
+use crate::policy::Promised;
 use crate::prune::outcome::{Ending, Outcome, Removed};
 use crate::report::context::{COLUMNS, Context};
 use crate::report::tests::{
@@ -42,6 +43,28 @@ fn a_plan_with_removals() {
         "plan-verbose.txt",
         &text::prune::plan(&plan, &context(vec![], &[]), &verbose()),
     );
+}
+
+#[test]
+fn no_promised_image_is_named_as_one_to_drop() {
+    let (plan, _) = planned("");
+    let names = |promised: Promised| {
+        let shown = Shown {
+            top: Some(10),
+            promised,
+            ..Shown::default()
+        };
+        text::prune::plan(&plan, &context(vec![], &[]), &shown).contains("docker rmi postgres:16")
+    };
+    assert!(names(Promised::default()));
+    assert!(!names(Promised {
+        images: vec!["postgres:16".parse().unwrap()],
+        ..Promised::default()
+    }));
+    assert!(!names(Promised {
+        lists: vec!["/etc/secateur/base.list".into()],
+        ..Promised::default()
+    }));
 }
 
 #[test]
@@ -330,7 +353,7 @@ fn a_narrow_terminal_has_no_line_that_is_wider() {
     let shown = Shown {
         verbose: true,
         top: Some(10),
-        alternatives: vec![],
+        ..Shown::default()
     };
     let outcome = run(&plan, str::to_owned);
     let every: Vec<_> = plan.entries().iter().collect();
