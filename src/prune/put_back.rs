@@ -144,16 +144,10 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
                 Ok(None) => return Ok(Back::Gone { name_left: false }),
                 Err(error) => return Err(self.record_unknown(entry, error.to_string())),
             };
-            let mut missing = match self.missing(image, &untied, &seen).await {
-                Ok(missing) => missing,
-                Err(error) => return Err(self.record_unknown(entry, error.to_string())),
-            };
+            let mut missing = self.still_missing(entry, &untied, &seen).await?;
             if missing.is_empty() {
                 // The deploy, or somebody else, may have set these tags by now.
-                let later = match self.missing(image, &later, &seen).await {
-                    Ok(later) => later,
-                    Err(error) => return Err(self.record_unknown(entry, error.to_string())),
-                };
+                let later = self.still_missing(entry, &later, &seen).await?;
                 if !later.is_empty() {
                     break ("a deploy has its lock".to_owned(), later);
                 }
@@ -175,6 +169,17 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
             }
         };
         Err(self.record_stays_without(image, missing.names(), why))
+    }
+
+    /// As [`Self::missing`]; an engine that does not tell ends the run.
+    async fn still_missing(
+        &mut self,
+        entry: &Entry,
+        untied: &Untied,
+        seen: &Inspected,
+    ) -> Result<Untied, Ending> {
+        let missing = self.missing(entry.image(), untied, seen).await;
+        missing.map_err(|error| self.record_unknown(entry, error.to_string()))
     }
 
     /// Only if the image has somebody's name as well. An error does not end the run, because
