@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use support::lab::image::Archive;
 use support::lab::layout::Layout;
 use support::lab::{Engine, Kind};
-use support::{EAGER, Secateur, measured};
+use support::{CALM, EAGER, Secateur, measured};
 
 const IMAGES: usize = 12;
 const RUNS: usize = 3;
@@ -88,7 +88,7 @@ fn loaded(engine: &Engine, file: &str) -> Duration {
 
 /// The time of a run, and its largest resident size.
 fn restored(engine: &Engine, layout: &Layout) -> (Duration, f64) {
-    let policy = format!("{EAGER}[restore]\nmax_cpu_pressure = 100\nmax_share = \"90%\"\n");
+    let policy = format!("{EAGER}{CALM}max_share = \"90%\"\n");
     let secateur = Secateur::at(&engine.host(), &policy);
     let mut command = secateur.command(&["verify-cache", "--restore", "--archive", layout.dir()]);
     command.args((0..IMAGES).map(|n| format!("bench{n}:1")));

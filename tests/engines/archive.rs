@@ -9,7 +9,7 @@ mod others;
 
 use crate::lab::image::Archive;
 use crate::lab::{Engine, Kind, Room, wait_until};
-use crate::support::{EAGER, Ran, Secateur, patient};
+use crate::support::{CALM, EAGER, Ran, Secateur, patient};
 use crate::verify_cache::Damage;
 use serde_json::Value;
 use std::fs::{self, File};
@@ -49,7 +49,7 @@ impl Saving {
         let (general, more) = (&self.general, &self.more);
         let folder = self.folder.display().to_string();
         self.secateur.policy(&format!(
-            "{general}[cache]\nimages = {names:?}\n[archive]\ndir = {folder:?}\n{more}\n"
+            "{general}{CALM}[cache]\nimages = {names:?}\n[archive]\ndir = {folder:?}\n{more}\n"
         ));
     }
 
@@ -277,7 +277,7 @@ fn a_damaged_blob_of_the_archive_is_believed_until_deep_reads_it_and_then_writte
         let report = saving.save().json();
         assert_eq!(saved(&report, "app:1")["blobs_written"], 0, "{name}");
         engine.remove("app:1");
-        let calm = format!("{EAGER}[restore]\nmax_cpu_pressure = 100\n");
+        let calm = format!("{EAGER}{CALM}");
         let restoring = Secateur::at(&engine.host(), &calm);
         let folder = saving.folder.display().to_string();
         let restore = ["verify-cache", "--restore", "--format", "json"];

@@ -14,7 +14,7 @@ use std::thread::{self, ScopedJoinHandle};
 use crate::lab::image::Archive;
 use crate::lab::{Engine, Kind, Registry, wait_until};
 use crate::support::scene::untagged;
-use crate::support::{PROGRAM, Ran, Secateur, page, unpinned};
+use crate::support::{CALM, PROGRAM, Ran, Secateur, page, unpinned};
 use monitoring::Monitoring;
 use serde_json::{Value, json};
 
@@ -188,7 +188,7 @@ struct Services {
 /// A policy under which an image goes after a second, with what the page has of one.
 fn policy() -> String {
     let lists = &page::of("fleet.md", JOB, "toml")[0].text;
-    let limits = "[restore]\nmax_cpu_pressure = 100\nmax_share = \"50%\"\n";
+    let limits = format!("{CALM}max_share = \"50%\"\n");
     format!("{}{lists}{limits}", unpinned())
 }
 

@@ -12,13 +12,10 @@ use crate::lab::image::Archive;
 use crate::lab::layout::{self, Layout};
 use crate::lab::{Engine, Kind, Registry, wait_minutes, wait_until};
 use crate::support::proxy::Proxy;
-use crate::support::{EAGER, Ran, Secateur};
+use crate::support::{CALM, EAGER, Ran, Secateur};
 
 /// Where no registry answers.
 const NOWHERE: &str = "127.0.0.1:1/shop";
-
-/// On a busy machine, too.
-const CALM: &str = "[restore]\nmax_cpu_pressure = 100\n";
 
 fn secateur(engine: &Engine) -> Secateur {
     Secateur::at(&engine.host(), &format!("{EAGER}{CALM}"))

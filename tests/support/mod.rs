@@ -41,6 +41,9 @@ stop_below_percent = 0
 max_fraction = 1.0
 "#;
 
+/// Whatever runs beside a restore, it is not refused for that. A section, to be added.
+pub const CALM: &str = "[restore]\nmax_cpu_pressure = 100\n";
+
 /// [`EAGER`] but for the minimum age: an hour, which no test lasts.
 pub fn patient() -> String {
     EAGER.replace("\"1s\"", "\"1h\"")
@@ -176,7 +179,14 @@ impl Secateur {
     }
 
     /// The program with these arguments, ready to run.
+    #[track_caller]
     pub fn command(&self, args: &[&str]) -> Command {
+        // Else the test would fail where others run beside it, and only there.
+        let policy = || fs::read_to_string(self.policy_path()).expect("the policy");
+        assert!(
+            !args.contains(&"--restore") || policy().contains("max_cpu_pressure"),
+            "add CALM to the policy of a restore"
+        );
         let mut command = Command::new(PROGRAM);
         command
             .arg("--host")
@@ -193,6 +203,7 @@ impl Secateur {
         command
     }
 
+    #[track_caller]
     pub fn run(&self, args: &[&str]) -> Ran {
         Ran::of(self.command(args).output().expect("the program runs"))
     }

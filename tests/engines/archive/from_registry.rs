@@ -12,7 +12,7 @@ use super::layout::Layout;
 use crate::lab::image::Archive;
 use crate::lab::index::{ELSEWHERE, HERE, Index};
 use crate::lab::{Engine, Kind, Registry, USER, base64url};
-use crate::support::{PROGRAM, Ran, Secateur, patient};
+use crate::support::{CALM, PROGRAM, Ran, Secateur, patient};
 
 /// Anybody but root.
 const NOBODY: u32 = 65_534;
@@ -100,7 +100,7 @@ fn blobs(report: &Value) -> Vec<u64> {
 }
 
 fn restored(engine: &Engine, machine: &Machine, names: &[&str]) {
-    let calm = format!("{}[restore]\nmax_cpu_pressure = 100\n", patient());
+    let calm = format!("{}{CALM}", patient());
     let secateur = Secateur::at(&engine.host(), &calm);
     let docker = machine.secateur.dir().join("docker");
     let args = ["--format", "json", "verify-cache", "--restore", "--archive"];

@@ -10,7 +10,7 @@ use super::{MIB, Saving, saved};
 use crate::lab::image::Archive;
 use crate::lab::{Engine, Kind, wait_until};
 use crate::support::scene::Running;
-use crate::support::{EAGER, Secateur, executable};
+use crate::support::{CALM, EAGER, Secateur, executable};
 
 /// A folder that is mounted elsewhere as another machine would. It ends with the test,
 /// whatever ends that: the shell's input does.
@@ -110,7 +110,7 @@ fn an_archive_over_sshfs_is_whole_when_the_connection_ends_in_mid_save() {
     assert_eq!(drafts.count(), 0);
 
     let other = Engine::start(Kind::Containerd28);
-    let calm = format!("{EAGER}[restore]\nmax_cpu_pressure = 100\n");
+    let calm = format!("{EAGER}{CALM}");
     let restoring = Secateur::at(&other.host(), &calm);
     let folder = at.display().to_string();
     let restore = [

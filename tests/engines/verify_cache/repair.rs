@@ -3,7 +3,7 @@
 
 use super::restore::names;
 use super::*;
-use crate::support::{PROGRAM, executable};
+use crate::support::{CALM, PROGRAM, executable};
 
 /// Where no registry answers.
 const NOWHERE: &str = "127.0.0.1:1/shop";
@@ -11,8 +11,7 @@ const NOWHERE: &str = "127.0.0.1:1/shop";
 impl Host {
     fn calm(kind: Kind) -> Host {
         let host = Host::new(kind);
-        host.secateur
-            .policy(&format!("{EAGER}[restore]\nmax_cpu_pressure = 100\n"));
+        host.secateur.policy(&format!("{EAGER}{CALM}"));
         host
     }
 

@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::lab::slow_line::SlowLine;
+use crate::support::CALM;
 use crate::support::proxy::Proxy;
 use crate::support::scene::Running;
 
 /// [`EAGER`] with these promises; whether the machine is busy plays no part.
 pub(super) fn promising(names: &[String]) -> String {
-    format!("{EAGER}[cache]\nimages = {names:?}\n[restore]\nmax_cpu_pressure = 100\n")
+    format!("{EAGER}[cache]\nimages = {names:?}\n{CALM}")
 }
 
 impl Host {

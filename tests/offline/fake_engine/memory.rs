@@ -14,7 +14,7 @@ use crate::fake::fault::Fault;
 use crate::fake::recorded::Recorded;
 use crate::fake::weighed;
 use crate::fake::world::World;
-use crate::support::{EAGER, Ran, Secateur, ids, patient};
+use crate::support::{CALM, EAGER, Ran, Secateur, ids, patient};
 
 /// An engine with so many images without any name, and nothing else.
 fn nameless(count: usize) -> Fake {
@@ -269,7 +269,7 @@ fn unnamed(secateur: &Secateur, args: &[&str]) -> Ran {
 #[test]
 fn a_run_without_the_policy_file_of_the_last_run_refuses_until_that_is_meant() {
     let fake = Fake::new(KIND);
-    let secateur = Secateur::at(&fake.host(), EAGER);
+    let secateur = Secateur::at(&fake.host(), &format!("{EAGER}{CALM}"));
     // The first run ever may have none.
     unnamed(&secateur, &["plan"]).ended(0);
     unnamed(&secateur, &["prune"]).ended(0);

@@ -11,7 +11,7 @@ use super::{Host, KIND};
 use crate::fake::fault::Fault;
 use crate::lab::wait_until;
 use crate::support::scene::Running;
-use crate::support::{EAGER, refusals};
+use crate::support::{CALM, EAGER, refusals};
 
 /// A registry without a password that has everything, allows so many more pulls, and
 /// answers HEADs of manifests with this status.
@@ -54,8 +54,7 @@ fn answer(mut stream: TcpStream, status: u16, left: u32) -> std::io::Result<()> 
 
 pub(super) fn promising(host: &Host, registry: &str, more: &str) {
     let images = ["a:1", "b:1"].map(|name| format!("{registry}/{name}"));
-    let policy =
-        format!("{EAGER}[cache]\nimages = {images:?}\n[restore]\nmax_cpu_pressure = 100\n{more}\n");
+    let policy = format!("{EAGER}[cache]\nimages = {images:?}\n{CALM}{more}\n");
     host.secateur.policy(&policy);
 }
 
