@@ -18,6 +18,7 @@ fn a_layer_that_is_here_compressed_is_written_as_well_for_a_manifest_that_names_
     // As it stands in an archive, not compressed.
     let mut plain = OtherArchive::at(&engine.dir().join("plain"));
     plain.put("docker.io/library/loaded:1", &layer.label("by", "load"));
+    saving.promise(&[]);
     let restore = ["verify-cache", "--restore", "--archive", plain.dir()];
     let restore = [&restore[..], &["loaded:1"]].concat();
     saving.secateur.run(&restore).ended(0);
