@@ -38,6 +38,35 @@ fn a_tag_whose_image_is_gone_was_not_that_of_an_earlier_image_that_is_here() {
 }
 
 #[test]
+fn what_was_known_of_images_that_were_all_away_comes_back_with_them_and_their_ages_begin_anew() {
+    let at_second = |second, images: &[crate::model::Image]| Inventory {
+        taken_at: at(second),
+        ..inventory(images.to_vec())
+    };
+    let tag: Reference = "app:1".parse().unwrap();
+    let before = [tagged(1, "app:1"), image(2)];
+    let mut ledger = survey(&Ledger::empty("e"), &at_second(0, &before));
+    for second in [10, 20] {
+        ledger = survey(&ledger, &at_second(second, &[tagged(3, "app:1")]));
+        assert_eq!(ledger.sighting(&id(1)), None);
+    }
+    let back = survey(&ledger, &at_second(30, &[image(1), tagged(2, "app:1")]));
+    let seen = back.sighting(&id(1)).unwrap();
+    assert_eq!(
+        (seen.tags.get(&tag), seen.first_seen),
+        (Some(&at(0)), at(30))
+    );
+    // One that goes alone is new when it comes back.
+    let alone = survey(&back, &at_second(40, &[image(1)]));
+    let again = survey(&alone, &at_second(50, &[image(1), image(2)]));
+    assert_eq!(again.sighting(&id(2)).unwrap().first_seen, at(50));
+    assert!(
+        again.away.keys().eq([&id(3)]),
+        "of the others, all are away"
+    );
+}
+
+#[test]
 fn the_first_survey_and_the_last_tag_are_remembered() {
     let mut host = inventory([tagged(1, "app:1")]);
     let first = survey(&Ledger::empty("e"), &host);
