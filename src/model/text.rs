@@ -1,8 +1,10 @@
 //! Text from outside, such as labels, container names and an engine's messages, and how
 //! it is shown: escaped, on one line. Text that is compared or sent stays as it is.
 
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -156,8 +158,25 @@ pub fn json_error(error: &serde_json::Error) -> String {
     escape(&words)
 }
 
-/// A path for a message: in full, in quotes that a shell understands, with control and bidi
-/// characters escaped, because a file's name may hold anything.
+/// A word of a command to be typed, which is that word in bash whatever it holds; shown without
+/// control or bidi characters.
+pub fn for_shell(word: impl AsRef<OsStr>) -> String {
+    let bytes = word.as_ref().as_bytes();
+    let text = std::str::from_utf8(bytes).ok();
+    let text = text.filter(|text| !text.chars().any(|ch| ch.is_control() || is_invisible(ch)));
+    let Some(text) = text else {
+        return format!("$'{}'", bytes.escape_ascii());
+    };
+    let plain = |ch: char| ch.is_ascii_alphanumeric() || "-_./:@=,+".contains(ch);
+    if !text.is_empty() && text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
+/// A path for a message: in full, in quotes, with control and bidi characters escaped, because a
+/// file's name may hold anything.
 #[expect(
     clippy::unnecessary_debug_formatting,
     reason = "Display would print a terminal's escape sequences raw"
@@ -210,6 +229,27 @@ mod tests {
             let error = serde_json::from_str::<Small>(json).unwrap_err();
             let said = json_error(&error);
             assert!(said.starts_with(words), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_shell_reads_a_word_as_it_is_and_a_terminal_nothing_else() {
+        for word in [
+            &b"/srv/state/ledger-1.json"[..],
+            b"/srv/my state",
+            b"a'b$(id)`id`\"\\!~*",
+            b"",
+            b"-n",
+            "gr\u{fc}n".as_bytes(),
+            b"a\x1b[2J\n\t'\\\x07end\xff",
+            "x\u{202e}y'z".as_bytes(),
+        ] {
+            let typed = for_shell(OsStr::from_bytes(word));
+            assert_eq!(escape(&typed), typed, "shown as it is");
+            let line = format!("printf %s {typed}");
+            let mut bash = std::process::Command::new("bash");
+            let said = bash.args(["-c", &line]).output().unwrap().stdout;
+            assert_eq!(said, word, "{typed}");
         }
     }
 

@@ -4,6 +4,7 @@
 
 use crate::model::kinds::kinds;
 use crate::model::reference::Reference;
+use crate::model::text::for_shell;
 
 use crate::cache::restore::restored::Origin;
 
@@ -91,18 +92,8 @@ impl Call {
 
 fn line(words: &[&[String]]) -> String {
     let words = words.iter().copied().flatten();
-    let words: Vec<String> = words.map(|word| for_shell(word)).collect();
+    let words: Vec<String> = words.map(for_shell).collect();
     words.join(" ")
-}
-
-/// Quotes a word for a shell. Names and paths here contain no control characters.
-fn for_shell(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@=,+".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
 }
 
 impl Repair {

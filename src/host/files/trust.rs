@@ -13,7 +13,7 @@ use nix::unistd::geteuid;
 
 use crate::host::files::error::FileError;
 use crate::host::files::kind::type_name;
-use crate::model::text::quoted;
+use crate::model::text::for_shell;
 
 /// As many symbolic links as the kernel itself follows in one path.
 pub(super) const LINK_LIMIT: u32 = 40;
@@ -133,12 +133,12 @@ fn trust_on_the_way(
             };
             (
                 format!("it belongs to uid {}, wanted root{we_too}", meta.uid()),
-                format!("chown -h {we} {}", quoted(path)),
+                format!("chown -h {we} {}", for_shell(path)),
             )
         }
         Some(Flaw::Mode) => (
             format!("others may write to it (mode {:04o})", meta.mode() & 0o7777),
-            format!("chmod go-w {}", quoted(path)),
+            format!("chmod go-w {}", for_shell(path)),
         ),
     };
     let mendable = match wanted {

@@ -14,7 +14,7 @@ use crate::host::files::{
     FileError, StateDir, keep_as, quarantine, read_trusted, write_atomic, write_atomic_by,
 };
 use crate::memory::ledger::{FORMAT, Ledger, Unusable, file_of, is_file_of_one};
-use crate::model::text::escape_path;
+use crate::model::text::{escape_path, for_shell};
 
 pub(super) const SHARED: &str = "ledger.json";
 
@@ -207,13 +207,13 @@ fn room_for_one_more(dir: &StateDir, own: &Path) -> Result<(), Fault> {
     if !full {
         return Ok(());
     }
-    let shown = escape_path(dir.path());
+    let (shown, typed) = (escape_path(dir.path()), for_shell(dir.path()));
     Err(Fault::new(
         Exit::State,
         format!(
             "{shown} remembers {} engines and stores, at most {MOST_ENGINES}, and not this one; delete the \
              ledgers of engines that are gone for good, such as those of which no prune has written for \
-             a year (find {shown} -name 'ledger-*.json' -mtime +365 -delete), or name another folder \
+             a year (find {typed} -name 'ledger-*.json' -mtime +365 -delete), or name another folder \
              with --state-dir",
             known.len()
         ),

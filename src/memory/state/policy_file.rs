@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::exit::{Exit, Fault};
 use crate::host::files::{StateDir, read_trusted, write_atomic};
-use crate::model::text::escape_path;
+use crate::model::text::{escape_path, for_shell};
 
 const FILE: &str = "policy";
 
@@ -22,7 +22,7 @@ pub struct LastPolicy {
 impl LastPolicy {
     /// Why it is a fault that no policy is named and the usual one is missing. Fit to print.
     pub fn is_gone(&self, usual: &str) -> String {
-        let (last, remembered) = (escape_path(&self.file), escape_path(&self.remembered));
+        let (last, remembered) = (escape_path(&self.file), for_shell(&self.remembered));
         let named = if last == usual {
             String::new()
         } else {

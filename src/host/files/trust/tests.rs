@@ -132,7 +132,10 @@ fn a_file_that_others_may_write_is_refused_by_name_with_the_way_out() {
     chmod(&file, 0o646);
     let error = check(&file, Wanted::File).unwrap_err().to_string();
     assert!(error.contains("mode 0646"), "{error}");
-    assert!(error.contains(&format!("chmod go-w {file:?}")), "{error}");
+    assert!(
+        error.contains(&format!("chmod go-w {}", file.display())),
+        "{error}"
+    );
 }
 
 #[test]
