@@ -88,6 +88,8 @@ pub struct Findings {
     pub not_made: Vec<(Kind, &'static str)>,
     /// Whether `unknown` also counts as a fault.
     pub strict: bool,
+    /// Whether the run was asked to end before it had done everything.
+    pub interrupted: bool,
 }
 
 impl Findings {
@@ -102,6 +104,7 @@ impl Findings {
             asked: Vec::new(),
             not_made: Vec::new(),
             strict,
+            interrupted: false,
         }
     }
 
@@ -220,9 +223,11 @@ impl Findings {
             .count()
     }
 
-    /// Whether a promise is broken, or an image that is here could not be saved.
+    /// Whether a promise is broken, an image that is here could not be saved, or the run did not
+    /// come to its end.
     pub fn is_broken(&self) -> bool {
-        self.unsaved() > 0
+        self.interrupted
+            || self.unsaved() > 0
             || self.worst() == Status::Broken
             || (self.strict && self.worst() == Status::Unknown)
     }
@@ -293,6 +298,16 @@ mod tests {
         assert_eq!(findings(&[Status::Unknown], false).exit(), Exit::Done);
         assert_eq!(findings(&[Status::Unknown], true).exit(), Exit::NotAllWell);
         assert_eq!(findings(&[Status::Moved], true).exit(), Exit::Done);
+    }
+
+    #[test]
+    fn a_run_that_was_cut_short_has_not_proved_anything() {
+        let mut findings = findings(&[Status::Ok], false);
+        findings.interrupted = true;
+        assert_eq!(
+            (findings.result(), findings.exit()),
+            ("broken", Exit::NotAllWell)
+        );
     }
 
     #[test]

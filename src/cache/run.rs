@@ -119,7 +119,13 @@ impl Run<'_> {
         let mut read = BTreeMap::new();
         for (number, promise) in (1..).zip(promises) {
             let lacks = self.lacks(promise);
-            let mut checks = vec![present::check(promise, &self.here, self.past, lacks)];
+            let restored = restored.next().flatten();
+            let mut present = present::check(promise, &self.here, self.past, lacks);
+            if matches!(restored, Some(Err(_))) && present.status == Status::Unknown {
+                // It was to be completed, and was not.
+                present.status = Status::Broken;
+            }
+            let mut checks = vec![present];
             if self.checks.deep {
                 let place = (number, promises.len());
                 checks.push(self.whole(promise, place, &mut read).await?);
@@ -135,7 +141,7 @@ impl Run<'_> {
                 since,
                 checks,
                 not_asked: self.not_asked(promise),
-                restored: restored.next().flatten(),
+                restored,
                 repair: None,
                 saved: None,
             });

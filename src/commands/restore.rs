@@ -77,6 +77,7 @@ fn sources<'a>(
 
 /// Adds to each damaged image what a person can do about it, with `--deep --restore`.
 pub(super) async fn repairs(
+    asked: &EndRequest,
     (reader, info, policy): (&Reader, &Info, &Policy),
     (dir, registries): (Option<&Path>, &mut Registries),
     (global, args): (&Global, &VerifyCacheArgs),
@@ -95,7 +96,8 @@ pub(super) async fn repairs(
         sources: sources((reader, info), from, policy, false)?,
         call: &call,
     };
-    Box::pin(repairs.note(&mut findings.images)).await?;
+    let noted = Box::pin(asked.unless(repairs.note(&mut findings.images))).await;
+    noted.transpose()?;
     findings.asked = registries.asked();
     Ok(())
 }

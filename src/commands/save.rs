@@ -91,8 +91,9 @@ pub(super) async fn from_registry(
     }
     let now = clock::read()?;
     let mut progress = Progress::new(global);
+    let mut registries = Registries::without_engine(args.user_config.as_deref());
     let fetch = Fetch {
-        registries: &mut Registries::without_engine(args.user_config.as_deref()),
+        registries: &mut registries,
         policy,
         platform: Platform::of_this_machine(),
         follow: args.follow,
@@ -104,8 +105,8 @@ pub(super) async fn from_registry(
     let fetched = Box::pin(fetch.all(folder, &promises)).await;
     progress.clear();
     let fetched = fetched.map_err(unsaved)?;
-    context.notes.extend(fetched.saved.damage);
-    let came = (fetched.saved.each, fetched.asked);
+    context.notes.extend(fetched.damage);
+    let came = (fetched.each, registries.asked());
     Ok(Findings::without_engine(
         now.wall,
         &promises,

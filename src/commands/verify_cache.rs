@@ -34,7 +34,7 @@ use crate::memory::clock::Clock;
 use crate::memory::ledger::{Ledger, Uses};
 use crate::memory::state;
 use crate::memory::state::State;
-use crate::model::{Image, ImageId};
+use crate::model::{Image, ImageId, Incomplete, Store};
 use crate::policy::Policy;
 use crate::report::{Context, journald, json, metrics, text};
 
@@ -134,7 +134,7 @@ async fn check(
     if let Some(mut state) = state {
         let known = Known {
             here: &here,
-            in_part: &in_part(&reader, &held),
+            in_part: &in_part(&reader, &info, &here, &held),
             ledger: &past.ledger,
             store: info.facts.store,
             policy,
@@ -167,10 +167,8 @@ async fn check(
     let ran = Box::pin(run.check(&promises, &mut registries, findings)).await?;
     let (mut findings, pulls) = (ran.findings, ran.pulls);
     let (host, from) = ((&reader, &info, policy), (archive, &mut registries));
-    if !asked.is() {
-        let repairs = restore::repairs(host, from, (global, args), &mut findings);
-        Box::pin(repairs).await?;
-    }
+    let repairs = restore::repairs(&asked, host, from, (global, args), &mut findings);
+    Box::pin(repairs).await?;
     if let Some(folder) = save_to.filter(|_| !asked.is()) {
         let how = (args.deep, clock_is_sound);
         let told = (&mut progress, &mut context.notes);
@@ -178,6 +176,11 @@ async fn check(
         findings.saved(&Box::pin(save).await?);
     }
     progress.clear();
+    if asked.is() {
+        findings.interrupted = true;
+        let note = "the run was asked to end: what it did not come to is not known, and not done";
+        context.notes.push(note.to_owned());
+    }
     if let Some(path) = &args.record {
         let only = (!args.images.is_empty()).then_some(promises.as_slice());
         let record = baseline::write(path, &reader, &info, findings.at, only, &pulls);
@@ -201,12 +204,23 @@ async fn list(reader: &Reader, info: &Info) -> Result<(Images, StoredContents), 
     Ok((here?, held?))
 }
 
-/// Images whose content is incomplete.
-fn in_part(reader: &Reader, held: &StoredContents) -> BTreeSet<ImageId> {
+/// Images whose content is incomplete. On a containerd store that may be all of it: a name of an
+/// image that went just before.
+fn in_part(
+    reader: &Reader,
+    info: &Info,
+    here: &Images,
+    held: &StoredContents,
+) -> BTreeSet<ImageId> {
     let lacks = |held: &StoredContent| Lacks::of(held, reader.platform()?);
     let some = held.iter();
     let some = some.filter(|(_, held)| matches!(lacks(held), Some(Lacks::Part(_))));
-    some.map(|(id, _)| id.clone()).collect()
+    let is_name_alone = |image: &&Image| {
+        info.facts.store == Store::Containerd
+            && matches!(image.incomplete, Some(Incomplete::Odd(_)))
+    };
+    let names = here.values().filter(is_name_alone).map(|image| &image.id);
+    some.map(|(id, _)| id).chain(names).cloned().collect()
 }
 
 /// For `cache.recent`: the days of use in the ledger, with what runs now and what the engine

@@ -9,10 +9,12 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::lab::image::Archive;
+use crate::lab::index::ELSEWHERE;
 use crate::lab::layout::{self, Layout};
 use crate::lab::{Engine, Kind, Registry, wait_minutes, wait_until};
 use crate::support::proxy::Proxy;
 use crate::support::{CALM, EAGER, Ran, Secateur};
+use crate::verify_cache::Damage;
 
 /// Where no registry answers.
 const NOWHERE: &str = "127.0.0.1:1/shop";
@@ -107,6 +109,48 @@ fn without_a_network_all_that_is_promised_comes_out_of_the_archive() {
             docker(&["compose", "--file", &file, "up", "--pull=never"]);
         }
     }
+}
+
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn an_image_for_another_platform_is_brought_only_where_exactly_it_was_promised() {
+    for kind in Kind::MAIN {
+        let engine = Engine::start(kind);
+        let secateur = secateur(&engine);
+        let mut layout = Layout::at(&secateur.dir().join("archive"));
+        let name = format!("{NOWHERE}/app:1");
+        let digest = layout.put_for(ELSEWHERE, &name, &noise(&base(), 1000));
+        let report = restore(&secateur, &layout, &[&name]).ended(1).json();
+        let why = format!("archive: {name}: the archive has it for linux/{ELSEWHERE}, and this");
+        assert!(report["notes"].to_string().contains(&why), "{report:#}");
+        assert!(engine.images().is_empty(), "{}", kind.name());
+        if kind.containerd() {
+            let pinned = format!("{NOWHERE}/app@{digest}");
+            let report = restore(&secateur, &layout, &[&pinned]).json();
+            assert_eq!(said(&report, &pinned)["restored"]["from"], "archive");
+            assert_eq!(engine.id(&pinned), digest);
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn an_image_that_the_engine_cannot_describe_stops_no_restore() {
+    let engine = Engine::start(Kind::Overlay28);
+    let secateur = secateur(&engine);
+    let mut layout = Layout::at(&secateur.dir().join("archive"));
+    let other = noise(&base(), 1000);
+    engine.load(&other.clone().tag("other:1"));
+    let names = ["app", "other"].map(|it| format!("{NOWHERE}/{it}:1"));
+    layout.put(&names[0], &noise(&base(), 1000));
+    layout.put(&names[1], &other);
+    Damage::WholeFolder.inflict(&engine, "other:1");
+    let report = restore(&secateur, &layout, &[&names[0], &names[1]])
+        .ended(1)
+        .json();
+    assert_eq!(said(&report, &names[0])["restored"]["from"], "archive");
+    // A load repairs no layer.
+    assert_eq!(said(&report, &names[1])["not_restored"]["kind"], "failed");
 }
 
 #[test]

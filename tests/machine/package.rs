@@ -1090,6 +1090,8 @@ fn prune_may_run_as_a_dynamic_user_whose_memory_is_its_own() {
     // What another user may write, root does not believe.
     let by_hand = machine.run(&["secateur", "prune"]).ended(77);
     assert!(by_hand.stderr.contains("refusing to trust"), "{by_hand:?}");
+    machine.ok(&["apt-get", "purge", "--yes", "secateur"]);
+    assert!(!machine.path("/var/lib/private/secateur").exists());
 }
 
 #[test]

@@ -5,6 +5,7 @@ use serde::{Deserialize, Deserializer};
 use crate::cache::archive::descriptor::Descriptor;
 use crate::cache::archive::digest::Digest;
 use crate::cache::archive::error::Damage;
+use crate::engine::Platform;
 use crate::model::text::json_error;
 
 pub const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
@@ -66,7 +67,9 @@ impl Document {
 }
 
 #[derive(Deserialize)]
-struct Config {
+struct RawConfig {
+    os: Option<String>,
+    architecture: Option<String>,
     rootfs: RootFs,
 }
 
@@ -75,9 +78,21 @@ struct RootFs {
     diff_ids: Option<Vec<Digest>>,
 }
 
-/// The DiffIDs in an image's configuration, lowest layer first.
-pub fn diff_ids(config: &[u8]) -> Result<Vec<Digest>, Damage> {
-    let config: Config =
-        serde_json::from_slice(config).map_err(|error| Damage::Unreadable(json_error(&error)))?;
-    Ok(config.rootfs.diff_ids.unwrap_or_default())
+/// An image's configuration.
+pub struct Config {
+    /// `None` if it says nothing of it.
+    pub platform: Option<Platform>,
+    /// Lowest layer first.
+    pub diff_ids: Vec<Digest>,
+}
+
+impl Config {
+    pub fn read(bytes: &[u8]) -> Result<Self, Damage> {
+        let written: RawConfig = serde_json::from_slice(bytes)
+            .map_err(|error| Damage::Unreadable(json_error(&error)))?;
+        Ok(Self {
+            platform: Platform::given(written.os, written.architecture),
+            diff_ids: written.rootfs.diff_ids.unwrap_or_default(),
+        })
+    }
 }

@@ -1,7 +1,7 @@
 //! Saves promised images from their registries, without an engine: what an engine of one platform
 //! would pull. What the archive already has is not fetched.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
@@ -19,7 +19,6 @@ use crate::cache::archive::trim::trim;
 use crate::cache::archive::unsaved::Unsaved;
 use crate::cache::archive::writer::{NewBlob, Writer};
 use crate::cache::check::milliseconds;
-use crate::cache::findings::Asked;
 use crate::cache::promise::{Promise, Wanted};
 use crate::cache::questions::{OpenRegistry, Registries};
 use crate::cache::registry::Upstream;
@@ -28,7 +27,6 @@ use crate::engine::Platform;
 use crate::host::clock::monotonic;
 use crate::model::Bytes;
 use crate::model::reference::Reference;
-use crate::model::text::escape;
 use crate::policy::Policy;
 
 pub struct Fetch<'a> {
@@ -46,11 +44,6 @@ pub struct Fetch<'a> {
     pub on_step: &'a mut dyn FnMut(Step),
 }
 
-pub struct Fetched {
-    pub saved: AllSaved,
-    pub asked: Vec<Asked>,
-}
-
 struct Fetching<'a> {
     policy: &'a Policy,
     platform: &'a Platform,
@@ -62,7 +55,7 @@ struct Fetching<'a> {
 
 impl Fetch<'_> {
     /// Saves in the order of the promises. Creates the archive if there is none.
-    pub async fn all(self, dir: &Path, promises: &[Promise]) -> Result<Fetched, Unsaved> {
+    pub async fn all(self, dir: &Path, promises: &[Promise]) -> Result<AllSaved, Unsaved> {
         let mut writer = match Writer::open(dir).await? {
             Ok(writer) => writer,
             Err(held) => return Err(Unsaved::Held(held)),
@@ -81,14 +74,15 @@ impl Fetch<'_> {
             let name = fetching.wants(promise, self.follow).ok()?;
             Some(name.domain())
         });
-        let opened = self.registries.open(wanted.collect()).await;
+        let wanted: BTreeSet<&str> = wanted.collect();
+        self.registries.open_all(wanted).await;
         let mut saved = BTreeMap::new();
         for (number, promise) in (1..).zip(promises) {
             let answer = match fetching.wants(promise, self.follow) {
                 Ok(name) => {
                     let place = (number, promises.len());
                     let names = names(promise, name, self.follow);
-                    let from = opened.get(name.domain());
+                    let from = self.registries.opened(name);
                     fetching
                         .fetch_name(place, name, &names, from, self.at)
                         .await?
@@ -103,16 +97,9 @@ impl Fetch<'_> {
             trim(&mut writer, promises, age, self.at, &self.platform)?;
         }
         writer.commit(&self.platform)?;
-        let asked = opened.iter().map(|(name, opened)| Asked {
-            registry: escape(name),
-            cost: opened.registry.cost(),
-        });
-        Ok(Fetched {
-            saved: AllSaved {
-                each: saved,
-                damage: writer.archive.damage(),
-            },
-            asked: asked.collect(),
+        Ok(AllSaved {
+            each: saved,
+            damage: writer.archive.damage(),
         })
     }
 }
@@ -156,7 +143,7 @@ impl Fetching<'_> {
         place: (usize, usize),
         name: &Reference,
         names: &[Reference],
-        from: Option<&OpenRegistry<'_>>,
+        from: Option<&OpenRegistry>,
         at: DateTime<Utc>,
     ) -> Result<Saved, Unsaved> {
         if let Some(why) = &self.closed {
@@ -189,7 +176,7 @@ impl Fetching<'_> {
         (number, of): (usize, usize),
         name: &Reference,
         names: &[Reference],
-        from: &OpenRegistry<'_>,
+        from: &OpenRegistry,
     ) -> Result<(Descriptor, Written), NotSaved> {
         let started = monotonic();
         if let Some(why) = from.unusable() {
@@ -241,7 +228,7 @@ impl Fetching<'_> {
     async fn has_pulls_left(
         &self,
         names: &[Reference],
-        from: &OpenRegistry<'_>,
+        from: &OpenRegistry,
     ) -> Result<(), NotSaved> {
         if let (None, Some(name)) = (from.registry.cost().pulls_left(), names.first()) {
             let upstream = from.registry.digest(name).await;

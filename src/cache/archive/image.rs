@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::cache::archive::descriptor::Descriptor;
 use crate::cache::archive::digest::Digest;
-use crate::cache::archive::document::{Document, MANIFEST_TYPE, diff_ids};
+use crate::cache::archive::document::{Config, Document, MANIFEST_TYPE};
 use crate::cache::archive::incoming::{Arrived, Incoming};
 use crate::cache::archive::writer::{NewBlob, Writer};
 use crate::cache::checks::whole::export::Export;
@@ -107,14 +107,14 @@ impl Received {
         let invalid = |why: &str| Unusable::Invalid(why.to_owned());
         let text = self.text(config);
         let text = text.ok_or_else(|| invalid("the export has no configuration of the image"))?;
-        let diffs =
-            diff_ids(text).map_err(|how| Unusable::Invalid(format!("its configuration {how}")))?;
+        let told = Config::read(text)
+            .map_err(|how| Unusable::Invalid(format!("its configuration {how}")))?;
         let config_part = json!({
             "mediaType": CONFIG_TYPE, "digest": config.as_str(), "size": text.len(),
         });
         let (mut blobs, mut parts) = (Vec::new(), Vec::new());
         let mut known: BTreeMap<Digest, serde_json::Value> = BTreeMap::new();
-        for diff in diffs {
+        for diff in told.diff_ids {
             if let Some(part) = known.get(&diff) {
                 parts.push(part.clone());
                 continue;

@@ -31,7 +31,7 @@ pub use descriptor::Descriptor;
 pub use digest::{BadDigest, Digest};
 pub use entry::{Entry, Ours};
 pub use error::{ArchiveError, Damage, Foreign};
-pub use fetching::{Fetch, Fetched};
+pub use fetching::Fetch;
 pub use index::Index;
 pub use offered::{Fetcher, NotOffered, Offered};
 pub use open::Archive;

@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::cache::archive::descriptor::{Descriptor, those_for};
 use crate::cache::archive::digest::Digest;
-use crate::cache::archive::document::{Document, diff_ids};
+use crate::cache::archive::document::{Config, Document};
 use crate::cache::archive::open::Archive;
 use crate::cache::archive::resolve::DEEPEST;
 use crate::cache::checks::whole::store::LONGEST_DOCUMENT;
@@ -40,7 +40,7 @@ pub enum NotOffered {
 
 #[derive(Clone, Copy)]
 pub struct Fetcher<'a> {
-    pub registry: &'a Registry<'a>,
+    pub registry: &'a Registry,
     pub archive: &'a Archive,
     pub platform: &'a Platform,
 }
@@ -82,9 +82,9 @@ impl Fetcher<'_> {
             match document {
                 Document::Manifest { config, layers } => {
                     let text = self.document(name, &config).await?;
-                    let ids = diff_ids(&text);
-                    let ids = ids.map_err(|how| invalid(&config.digest, &how.to_string()))?;
-                    if ids.len() != layers.len() {
+                    let told = Config::read(&text);
+                    let told = told.map_err(|how| invalid(&config.digest, &how.to_string()))?;
+                    if told.diff_ids.len() != layers.len() {
                         return Err(invalid(
                             &config.digest,
                             "does not fit its manifest's layers",

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::cache::archive::descriptor::{Descriptor, those_for};
 use crate::cache::archive::digest::Digest;
-use crate::cache::archive::document::{Document, diff_ids};
+use crate::cache::archive::document::{Config, Document};
 use crate::cache::archive::entry::Entry;
 use crate::cache::archive::error::{ArchiveError, Damage};
 use crate::cache::archive::open::Archive;
@@ -27,6 +27,8 @@ pub struct Resolved {
     pub layers: Vec<Descriptor>,
     /// The digest of each uncompressed layer.
     pub diff_ids: Vec<Digest>,
+    /// Of its configuration, if that says so.
+    pub platform: Option<Platform>,
 }
 
 impl Archive {
@@ -78,9 +80,9 @@ impl Archive {
         let manifests = match self.read(from, budget)? {
             Document::Manifest { config, layers } => {
                 let bytes = self.document(&config)?;
-                let diff_ids = diff_ids(&bytes).map_err(|how| self.damaged(&config, how))?;
-                if diff_ids.len() != layers.len() {
-                    let (manifest, config) = (layers.len(), diff_ids.len());
+                let told = Config::read(&bytes).map_err(|how| self.damaged(&config, how))?;
+                if told.diff_ids.len() != layers.len() {
+                    let (manifest, config) = (layers.len(), told.diff_ids.len());
                     return Err(self.damaged(from, Damage::Layers { manifest, config }));
                 }
                 return Ok(Some(Resolved {
@@ -88,7 +90,8 @@ impl Archive {
                     manifest: from.clone(),
                     config,
                     layers,
-                    diff_ids,
+                    diff_ids: told.diff_ids,
+                    platform: told.platform,
                 }));
             }
             Document::Index(manifests) => manifests,

@@ -12,29 +12,47 @@ const IN_A_ROW: u32 = 4;
 
 /// For all registries of a run together. The systemd unit gives a run 30 minutes.
 const IN_ALL: Duration = Duration::from_mins(10);
-
+/// Only the time from [`resume`](Self::resume) to [`pause`](Self::pause) counts: between its
+/// questions a run may pull for long.
 pub struct TimeBudget {
-    until: Instant,
+    left: Cell<Duration>,
+    since: Cell<Option<Instant>>,
 }
 
 impl TimeBudget {
-    pub fn start() -> Self {
+    pub fn new() -> Self {
         Self {
-            until: Instant::now() + IN_ALL,
+            left: Cell::new(IN_ALL),
+            since: Cell::new(None),
         }
     }
 
     #[cfg(test)]
     pub fn spent() -> Self {
-        Self {
-            until: Instant::now(),
-        }
+        let budget = Self::new();
+        budget.left.set(Duration::ZERO);
+        budget
+    }
+
+    pub fn resume(&self) {
+        self.since.set(Some(Instant::now()));
+    }
+
+    pub fn pause(&self) {
+        self.left.set(self.left());
+        self.since.set(None);
+    }
+
+    fn left(&self) -> Duration {
+        let waited = self.since.get().map_or(Duration::ZERO, |it| it.elapsed());
+        self.left.get().saturating_sub(waited)
     }
 
     /// Why no more registries are asked.
     pub fn exhausted(&self) -> Option<String> {
         let minutes = IN_ALL.as_secs() / 60;
-        (Instant::now() >= self.until)
+        self.left()
+            .is_zero()
             .then(|| format!("registries were waited for {minutes} minutes in this run"))
     }
 }
@@ -70,6 +88,24 @@ impl Timeouts {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn only_the_time_in_which_registries_are_asked_is_taken_from_the_budget() {
+        let budget = TimeBudget::new();
+        for _ in 0..2 {
+            budget.resume();
+            tokio::time::advance(IN_ALL / 2 - Duration::from_secs(1)).await;
+            assert_eq!(budget.exhausted(), None);
+            budget.pause();
+            tokio::time::advance(IN_ALL).await;
+            assert_eq!(budget.exhausted(), None);
+        }
+        budget.resume();
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert!(budget.exhausted().unwrap().contains("for 10 minutes"));
+        budget.pause();
+        assert!(budget.exhausted().is_some(), "it stays so");
+    }
 
     #[test]
     fn only_silence_in_a_row_counts() {

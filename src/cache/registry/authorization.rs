@@ -25,12 +25,14 @@ impl<T: Into<RequestError>> From<T> for NoToken {
     }
 }
 
-impl<'a> Registry<'a> {
+impl Registry {
     /// The credentials that may be sent to this host. Refused credentials are not sent again:
     /// accounts get locked.
-    fn credentials_for(&self, host: &Endpoint) -> Option<&'a Credentials> {
+    fn credentials_for(&self, host: &Endpoint) -> Option<&Credentials> {
         let own = host.same_host(&self.base);
-        self.credentials.filter(|_| own && !self.refused.get())
+        self.credentials
+            .as_ref()
+            .filter(|_| own && !self.refused.get())
     }
 
     /// The value of `Authorization` for a repository. `None` even if the token server denies a

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use hyper::Method;
 
@@ -21,11 +22,11 @@ const ACCEPT: &str = "application/vnd.docker.distribution.manifest.v2+json, \
                       application/vnd.oci.image.index.v1+json, \
                       application/vnd.oci.image.manifest.v1+json";
 
-pub struct Registry<'a> {
-    pub(super) transport: &'a Transport,
+pub struct Registry {
+    pub(super) transport: Rc<Transport>,
     /// /v2/ on the registry's own host.
     pub(super) base: Endpoint,
-    pub(super) credentials: Option<&'a Credentials>,
+    pub(super) credentials: Option<Credentials>,
     pub(super) refused: Cell<bool>,
     pub(super) store: Store,
     /// The key is the host that sent it.
@@ -37,13 +38,13 @@ pub struct Registry<'a> {
     pub(super) broken_head: Cell<bool>,
 }
 
-impl<'a> Registry<'a> {
+impl Registry {
     /// `name`: the domain of image names. `store`: the engine's, which decides when credentials
     /// are sent.
     pub fn new(
-        transport: &'a Transport,
+        transport: Rc<Transport>,
         name: &str,
-        credentials: Option<&'a Credentials>,
+        credentials: Option<Credentials>,
         store: Store,
     ) -> Self {
         let host = match name {
@@ -74,7 +75,7 @@ impl<'a> Registry<'a> {
 
     /// Makes foreign text fit to print. A registry may repeat a password.
     pub(super) fn shown(&self, text: &str) -> String {
-        escape(&Credentials::cleared(self.credentials, text))
+        escape(&Credentials::cleared(self.credentials.as_ref(), text))
     }
 
     pub(super) fn learn(&self, endpoint: &Endpoint, challenge: &Challenge) {

@@ -24,16 +24,6 @@ impl Cost {
         }
     }
 
-    /// Adds the cost of further requests.
-    pub fn add(&mut self, other: &Self) {
-        self.heads += other.heads;
-        self.gets += other.gets;
-        self.others += other.others;
-        if let Some(left) = &other.left {
-            self.limited(left, left.clone());
-        }
-    }
-
     /// The pulls that the registry still allows, if it says so.
     pub fn pulls_left(&self) -> Option<u64> {
         self.left.as_deref().and_then(number)

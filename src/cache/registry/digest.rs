@@ -8,7 +8,7 @@ use crate::cache::registry::transport::RequestError;
 use crate::cache::registry::upstream::{Upstream, of_get, of_head};
 use crate::model::reference::Reference;
 
-impl Registry<'_> {
+impl Registry {
     pub async fn digest(&self, name: &Reference) -> Upstream {
         let seen = self.try_digest(name).await;
         seen.unwrap_or_else(|failed| self.failed(&failed))

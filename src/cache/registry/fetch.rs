@@ -31,14 +31,14 @@ pub struct Manifest {
 
 /// A blob while it is fetched.
 pub struct BlobBody<'a> {
-    registry: &'a Registry<'a>,
+    registry: &'a Registry,
     body: Incoming,
     began: Instant,
     size: u64,
     came: u64,
 }
 
-impl Registry<'_> {
+impl Registry {
     /// The manifest or index of a name. For a digest reference, any other digest is an error.
     pub async fn manifest(&self, name: &Reference) -> Result<Manifest, Upstream> {
         let pin = name.digest();
@@ -176,7 +176,7 @@ mod tests {
     fn fetched(answers: Vec<Vec<u8>>) -> Result<Vec<u8>, Upstream> {
         let (address, _told) = serve(answers);
         let transport = Transport::new(crate::engine::Insecure::default());
-        let registry = Registry::new(&transport, &address, None, Store::Containerd);
+        let registry = Registry::new(transport.into(), &address, None, Store::Containerd);
         let name: Reference = format!("{address}/a/app:1").parse().unwrap();
         block_on(async {
             let mut blob = registry.blob(&name, DIGEST, 5).await?;
@@ -233,7 +233,7 @@ mod tests {
             password: Secret::new("hunter2"),
         };
         let transport = Transport::new(crate::engine::Insecure::default());
-        let registry = Registry::new(&transport, &address, Some(&login), Store::Containerd);
+        let registry = Registry::new(transport.into(), &address, Some(login), Store::Containerd);
         let name: Reference = format!("{address}/a/app:1").parse().unwrap();
         let first = block_on(async {
             let mut blob = registry.blob(&name, DIGEST, 5).await?;
@@ -269,7 +269,7 @@ mod tests {
             }
         });
         let transport = Transport::new(crate::engine::Insecure::default());
-        let registry = Registry::new(&transport, &address, None, Store::Containerd);
+        let registry = Registry::new(transport.into(), &address, None, Store::Containerd);
         let name: Reference = format!("{address}/a/app:1").parse().unwrap();
         let mut blob = registry.blob(&name, DIGEST, 5).await.unwrap();
         let began = Instant::now();

@@ -9,7 +9,7 @@ use crate::cache::registry::challenge::Challenge;
 use crate::cache::registry::client::Registry;
 use crate::cache::registry::transport::{Answer, RequestError};
 
-impl Registry<'_> {
+impl Registry {
     /// Whether the registry accepts the credentials.
     pub async fn probe(&self) -> Admission {
         let admission = match self.first_answer().await {

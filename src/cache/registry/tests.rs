@@ -11,7 +11,12 @@ fn probed(
 ) -> (Admission, Upstream, Cost, Vec<String>) {
     let (address, told) = served(asked);
     let transport = Transport::new(crate::engine::Insecure::default());
-    let registry = Registry::new(&transport, &address, credentials, Store::Containerd);
+    let registry = Registry::new(
+        transport.into(),
+        &address,
+        credentials.cloned(),
+        Store::Containerd,
+    );
     let name: Reference = format!("{address}/a/app:1").parse().unwrap();
     let (admission, upstream) =
         block_on(async { (registry.probe().await, registry.digest(&name).await) });
@@ -27,7 +32,7 @@ fn probed(
 fn asked_for(asked: &'static str, names: &[&str]) -> (Vec<Upstream>, Vec<String>) {
     let (address, told) = served(asked);
     let transport = Transport::new(crate::engine::Insecure::default());
-    let registry = Registry::new(&transport, &address, None, Store::Containerd);
+    let registry = Registry::new(transport.into(), &address, None, Store::Containerd);
     let seen = names.iter().map(|name| {
         let name: Reference = format!("{address}/{name}").parse().unwrap();
         block_on(registry.digest(&name))
@@ -112,7 +117,7 @@ fn a_registry_that_is_not_there_cannot_be_reached() {
     let address = listener.local_addr().unwrap().to_string();
     drop(listener);
     let transport = Transport::new(crate::engine::Insecure::default());
-    let registry = Registry::new(&transport, &address, None, Store::Containerd);
+    let registry = Registry::new(transport.into(), &address, None, Store::Containerd);
     let admission = block_on(registry.probe());
     assert!(
         matches!(admission, Admission::Unreachable(_)),
@@ -124,7 +129,12 @@ fn a_registry_that_is_not_there_cannot_be_reached() {
 fn what_a_registry_says_again_is_cleared_of_the_password_before_it_is_cut() {
     let transport = Transport::new(crate::engine::Insecure::default());
     let login = login("hunter2%");
-    let registry = Registry::new(&transport, "r.example", Some(&login), Store::Containerd);
+    let registry = Registry::new(
+        transport.into(),
+        "r.example",
+        Some(login),
+        Store::Containerd,
+    );
     for said in ["hunter2%", "hunter2%25"] {
         let shown = registry.shown(&format!("{}{said}", "x".repeat(197)));
         assert!(!shown.contains("hu"), "{shown}");

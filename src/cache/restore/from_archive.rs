@@ -171,6 +171,14 @@ impl<'a> FromArchive<'a> {
             Ok(image) => image,
             Err(why) => return Err(self.unusable(&why)),
         };
+        let other = image.platform.as_ref();
+        let other = other.filter(|it| target.is_open() && !self.platform.runs(it));
+        if let Some(other) = other {
+            let (name, ours) = (target.wanted.full(), &self.platform);
+            let why = format!("the archive has it for {other}, and this engine runs {ours}");
+            self.notes.push(format!("archive: {name}: {why}"));
+            return not(&why);
+        }
         // Wrong sizes would count toward the limits of the run.
         for layer in &image.layers {
             if let Err(why) = self.archive.blob(&layer.digest, layer.size) {
@@ -195,8 +203,11 @@ impl<'a> FromArchive<'a> {
 
     /// Whether the engine has the whole image.
     async fn is_here(&self, id: &ImageId) -> Result<bool, EngineError> {
-        if self.reader.inspect(id).await?.is_none() {
-            return Ok(false);
+        match self.reader.inspect(id).await {
+            Ok(Some(_)) => {}
+            Err(error) if error.kind == Failure::Lost => return Err(error),
+            // The engine lists what it cannot describe, too.
+            Ok(None) | Err(_) => return Ok(false),
         }
         let held = self.reader.held(self.info).await?;
         let completeness = held

@@ -49,7 +49,8 @@ impl<'a> FromRegistry<'a> {
             return Err(Missed::Not(LeftOut::Refused(why.to_owned())));
         }
         for name in &names {
-            let told = match self.registries.offer(name).await {
+            let offer = self.registries.offer(name);
+            let told = match Box::pin(limits.unless_interrupted(offer)).await? {
                 Offer::Gone => continue,
                 Offer::Denied(why) => return Err(Missed::Not(LeftOut::Denied(why))),
                 Offer::Limited => return Err(self.spent(name, 0)),

@@ -37,8 +37,10 @@ impl LayersHere {
         for id in reader.images(info).await?.keys() {
             match reader.described(id).await {
                 Ok(image) => stacks.extend(image.layers),
-                Err(error) if error.kind == Failure::NotFound => {}
-                Err(error) => return Err(error),
+                Err(error) if error.kind == Failure::Lost => return Err(error),
+                // It is gone, or so damaged that the engine cannot describe it: of its layers
+                // none is left out.
+                Err(_) => {}
             }
         }
         Ok(Self::Stacks(stacks))

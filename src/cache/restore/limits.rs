@@ -100,6 +100,12 @@ impl<'a> Limits<'a> {
         })
     }
 
+    /// An error if the run is asked to end before `work` is done.
+    pub async fn unless_interrupted<T>(&self, work: impl Future<Output = T>) -> Result<T, Missed> {
+        let done = self.asked.unless(work).await;
+        done.ok_or(Missed::Limit(LeftOut::Interrupted))
+    }
+
     /// An error if a limit is reached; otherwise calls `on_amount`.
     pub fn allow(&self, coming: Amount, on_amount: &mut dyn FnMut(Amount)) -> Result<(), Missed> {
         match self.reached(coming) {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::engine::{Info, Reader};
+use crate::engine::{Amount, Info, Reader};
 use crate::exit::Fault;
 use crate::guard::{Cause, Refusal, Undisturbed};
 use crate::host::clock::monotonic;
@@ -45,6 +45,23 @@ pub struct RestoreOutcome {
     pub refusals: Vec<Refusal>,
     /// What was wrong with the sources, fit to print.
     pub notes: Vec<String>,
+}
+
+/// Bytes that one source transferred for one image. It may try twice.
+#[derive(Default)]
+struct Transfers {
+    /// Of tries that failed.
+    failed: u64,
+    last: u64,
+}
+
+impl Transfers {
+    fn see(&mut self, amount: Amount) {
+        if amount.done < self.last {
+            self.failed = self.failed.saturating_add(self.last);
+        }
+        self.last = amount.done;
+    }
 }
 
 struct Running<'a> {
@@ -193,7 +210,6 @@ impl Running<'_> {
                 Err(why) => return Ok(Err(why)),
             },
         };
-        self.limits.count(brought.bytes);
         self.brought_ids.insert(brought.id.clone());
         if let Some(tag) = tag
             && let Err(why) = self.tag(&brought.id, &tag).await?
@@ -223,11 +239,20 @@ impl Running<'_> {
         (number, of): (usize, usize),
     ) -> Result<Result<(Origin, Brought), LeftOut>, Fault> {
         let on_step = &mut *self.run.on_step;
-        let mut on_amount = |amount| on_step(Step::Restoring { number, of, amount });
         let mut missed = None;
         for source in &mut self.run.sources {
+            let mut transfers = Transfers::default();
+            let mut on_amount = |amount| {
+                transfers.see(amount);
+                on_step(Step::Restoring { number, of, amount });
+            };
             let work = source.bring(undisturbed, &self.limits, target, &mut on_amount);
-            match work.await {
+            let ended = work.await;
+            self.limits.count(match &ended {
+                Ok(brought) => Bytes(transfers.failed.saturating_add(brought.bytes.0)),
+                Err(_) => Bytes(transfers.failed.saturating_add(transfers.last)),
+            });
+            match ended {
                 Ok(brought) => return Ok(Ok((source.kind(), brought))),
                 Err(Missed::Not(why)) => missed = Some(why),
                 Err(Missed::Refused(refusal)) => {
@@ -256,6 +281,7 @@ impl Running<'_> {
             Tagged::Done => Ok(Ok(())),
             Tagged::Elsewhere => Ok(Err(LeftOut::tagged_meanwhile())),
             Tagged::Refused(refusals) => Ok(Err(self.refused(refusals))),
+            Tagged::Failed(why) => Ok(Err(LeftOut::Failed(why))),
         }
     }
 }

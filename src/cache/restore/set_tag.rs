@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::engine::{EngineError, Leads};
+use crate::engine::{EngineError, Failure, Leads};
 use crate::exit::Fault;
 use crate::guard::{Refusal, held_locks, undisturbed};
 use crate::host::clock;
@@ -22,6 +22,8 @@ pub enum Tagged {
     /// The tag leads to another image, and is not moved.
     Elsewhere,
     Refused(Vec<Refusal>),
+    /// Why the engine does not set it, fit to print.
+    Failed(String),
 }
 
 pub async fn set_tag(
@@ -59,7 +61,10 @@ pub async fn set_tag(
         }
     };
     drop(watch);
-    set?;
+    match set {
+        Err(error) if error.kind != Failure::Lost => return Ok(Tagged::Failed(error.to_string())),
+        set => set?,
+    };
     // Checked even if nothing was set: somebody else may have set it to the same image.
     let leads = leads_to(guards, id, tag).await?;
     Ok(if leads {

@@ -191,8 +191,8 @@ fn style(status: Status) -> Style {
     }
 }
 
-/// The broken checks of the host, in words. Each image has the store's check, too, so it is
-/// left out if there are images.
+/// What is wrong apart from single images, in words. Each image has the store's check, too, so it
+/// is left out if there are images.
 fn bad_of_host(findings: &Findings) -> Vec<&'static str> {
     let bad = |check: &&Check| {
         check.status == Status::Broken || (findings.strict && check.status == Status::Unknown)
@@ -200,12 +200,12 @@ fn bad_of_host(findings: &Findings) -> Vec<&'static str> {
     let told = !findings.images.is_empty();
     let words = findings.of_store().filter(bad).map(|check| check.kind);
     let words = words.filter(|kind| *kind == Kind::Room || !told);
-    words
-        .map(|kind| match kind {
-            Kind::Room => "no room",
-            _ => "the store",
-        })
-        .collect()
+    let words = words.map(|kind| match kind {
+        Kind::Room => "no room",
+        _ => "the store",
+    });
+    let ended = findings.interrupted.then_some("ended early");
+    words.chain(ended).collect()
 }
 
 fn broken(findings: &Findings) -> impl Iterator<Item = &Line> {
@@ -246,7 +246,8 @@ fn result(findings: &Findings) -> String {
     let mut line = if findings.is_broken() {
         let bad = broken(findings).count();
         let unsaved = findings.unsaved();
-        let of_images = (bad > 0 || unsaved == 0).then(|| format!("{bad} of {promised}"));
+        let of_images = (bad > 0 || unsaved == 0 && !findings.interrupted)
+            .then(|| format!("{bad} of {promised}"));
         // Without an engine these are the broken ones.
         let told = findings.engine.is_none();
         let not_saved =
@@ -262,7 +263,8 @@ fn result(findings: &Findings) -> String {
         let word = if refused { "refused" } else { "broken" };
         format!("{LOUD}{word}{LOUD:#}: {all}")
     } else {
-        format!("{HEAD}held{HEAD:#}: {all} of {promised}")
+        let held = findings.in_state(State::Ready) + findings.in_state(State::Stale);
+        format!("{HEAD}held{HEAD:#}: {held} of {promised}")
     };
     let unknown = findings.answers(Status::Unknown);
     if unknown > 0 {

@@ -524,6 +524,16 @@ fn an_image_that_is_listed_and_not_all_here_is_fetched_again() {
         assert_eq!(host.engine.id(&app), digest, "{}", kind.name());
         host.secateur.policy(&promising(std::slice::from_ref(&app)));
         host.verify(1, &["--deep"]);
+        // What was to be completed, and was not, is not held.
+        let nowhere = "127.0.0.1:1/shop/app:1".to_owned();
+        host.engine.tag(&app, &nowhere);
+        host.secateur
+            .policy(&promising(std::slice::from_ref(&nowhere)));
+        let report = host.restore(1, &[]);
+        let it = super::line(&report, &nowhere);
+        assert_eq!(it["not_restored"]["kind"], "failed", "{it:#}");
+        host.engine.remove(&nowhere);
+        host.secateur.policy(&promising(std::slice::from_ref(&app)));
         let report = host.restore(0, &["--deep"]);
         let it = super::line(&report, &app);
         assert_eq!(

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::Instant;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Host, KIND};
 use crate::fake::fault::Fault;
@@ -147,4 +147,54 @@ fn a_pull_that_never_ends_is_given_up_when_the_runs_time_is_over_or_a_signal_com
         left_out(&report).map(|it| it.0),
         ["interrupted", "interrupted"]
     );
+}
+
+#[test]
+fn a_tag_that_cannot_be_set_leaves_out_its_image_alone() {
+    let host = Host::of(KIND);
+    let names = ["app:latest", "zzz.example/b:1"];
+    host.secateur
+        .policy(&format!("{EAGER}[cache]\nimages = {names:?}\n{CALM}"));
+    let baseline = host.secateur.dir().join("baseline.json");
+    let baseline = baseline.to_string_lossy();
+    let record = ["verify-cache", "--record", &baseline, "app:latest"];
+    assert!([0, 1].contains(&host.secateur.run(&record).code));
+    host.fake.world(|world| {
+        let tagged = |image: &Value| image["RepoTags"] == json!(["app:latest"]);
+        let id = world.ids().into_iter().find(|id| tagged(world.image(id)));
+        world.image(&id.expect("the image"))["RepoTags"] = json!([]);
+    });
+    host.fake
+        .fault("POST", "/tag", Fault::Status(500, "disk full"));
+    let against = [&RESTORE[..], &["--against", &baseline]].concat();
+    let report = host.secateur.run(&against).ended(1).json();
+    let [first, second] = left_out(&report);
+    assert_eq!(first.0, "failed", "{report:#}");
+    assert!(first.1.contains("disk full"), "{first:?}");
+    assert!(second.1.contains("leads to no image"), "{second:?}");
+}
+
+#[test]
+fn a_run_that_is_asked_to_end_while_it_asks_is_no_proof() {
+    let host = Host::of(KIND);
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("its address");
+    let name = format!("{address}/a");
+    let digest = format!("{name}@sha256:{}", "a".repeat(64));
+    host.fake.world(|world| {
+        let id = world.ids().pop().expect("an image");
+        world.image(&id)["RepoTags"] = json!([format!("{name}:1")]);
+        world.image(&id)["RepoDigests"] = json!([digest]);
+    });
+    host.secateur
+        .policy(&format!("{EAGER}[cache]\nimages = [\"{name}:1\"]\n{CALM}"));
+    // The registry takes a connection, and says nothing.
+    let mut run = Running::of(&mut host.secateur.command(&RESTORE));
+    let asked = listener.accept().expect("a request");
+    run.signal("TERM");
+    let report = run.ended(1).json();
+    assert_eq!(report["result"], "broken", "{report:#}");
+    let notes = report["notes"].to_string();
+    assert!(notes.contains("asked to end"), "{notes}");
+    drop(asked);
 }

@@ -19,11 +19,15 @@ pub fn blob(bytes: &[u8]) -> String {
 /// An image for this machine: the descriptor of its manifest, and all of its blobs: manifest,
 /// configuration, layers.
 pub fn blobs(archive: &Archive) -> (Value, Vec<Vec<u8>>) {
+    blobs_for(HERE, archive)
+}
+
+fn blobs_for(architecture: &str, archive: &Archive) -> (Value, Vec<Vec<u8>>) {
     let described = |kind: &str, bytes: &[u8]| {
         json!({"mediaType": format!("{OCI}.{kind}"), "digest": format!("sha256:{}", sha256(bytes)),
             "size": bytes.len()})
     };
-    let config = archive.config_for(HERE);
+    let config = archive.config_for(architecture);
     let layers = archive.layers().iter();
     let layers: Vec<Value> = layers.map(|it| described("layer.v1.tar", it)).collect();
     let manifest = json!({"schemaVersion": 2, "mediaType": format!("{OCI}.manifest.v1+json"),
@@ -73,14 +77,21 @@ impl Layout {
     }
 
     pub fn put(&mut self, name: &str, archive: &Archive) {
-        let (mut top, blobs) = blobs(archive);
+        self.put_for(HERE, name, archive);
+    }
+
+    /// Its digest.
+    pub fn put_for(&mut self, architecture: &str, name: &str, archive: &Archive) -> String {
+        let (mut top, blobs) = blobs_for(architecture, archive);
         for bytes in &blobs {
             self.file(&blob(bytes), bytes);
         }
         top["annotations"] = json!({"io.containerd.image.name": name,
             "org.opencontainers.image.ref.name": name});
+        let digest = top["digest"].as_str().expect("a digest").to_owned();
         self.entries.push(top);
         self.index();
+        digest
     }
 
     /// Where the blob of these bytes is.

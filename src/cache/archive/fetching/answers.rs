@@ -28,7 +28,7 @@ pub fn names(promise: &Promise, name: &Reference, follow: bool) -> Vec<Reference
 
 /// Counts the registry's answer, and converts its error.
 pub fn counted<T>(
-    from: &OpenRegistry<'_>,
+    from: &OpenRegistry,
     answer: Result<T, NotOffered>,
     folder: &Path,
 ) -> Result<T, NotSaved> {

@@ -84,7 +84,7 @@ fn offered(
 ) -> (Result<Offered, NotOffered>, Vec<String>) {
     let (address, told) = serve(blobs, root);
     let transport = Transport::new(Insecure::default());
-    let registry = Registry::new(&transport, &address, None, Store::Containerd);
+    let registry = Registry::new(transport.into(), &address, None, Store::Containerd);
     let archive = archive.open().unwrap();
     let platform = amd64();
     let offer = Fetcher {
@@ -160,7 +160,7 @@ fn a_blob_is_written_as_it_comes_and_is_wrong_where_its_hash_is() {
     all.insert(Digest::of(b"two").to_string(), b"twO".to_vec());
     let (address, _told) = serve(all, &root);
     let transport = Transport::new(Insecure::default());
-    let registry = Registry::new(&transport, &address, None, Store::Containerd);
+    let registry = Registry::new(transport.into(), &address, None, Store::Containerd);
     source.index(&[]);
     let (archive, platform) = (source.open().unwrap(), amd64());
     let offer = Fetcher {

@@ -109,6 +109,19 @@ fn what_quiet_leaves_ends_with_the_worst_and_the_result() {
 }
 
 #[test]
+fn what_is_held_is_what_is_known_to_be_here() {
+    let mut images = vec![
+        line("a:1", Status::Ok, ""),
+        line("b:1", Status::Moved, "2"),
+        line("c:1", Status::Unknown, "why"),
+    ];
+    (images[1].state, images[2].state) = (State::Stale, State::Unknown);
+    let seen = text(images);
+    let last = "held: 2 of 3 images; 1 answer unknown; 1 moved\n";
+    assert!(seen.ends_with(last), "{seen}");
+}
+
+#[test]
 fn many_that_are_fine_are_counted() {
     let images = (0..30)
         .map(|n| line(&format!("app:{n}"), Status::Ok, ""))
