@@ -142,6 +142,12 @@ impl Findings {
             .sort_by(|a, b| (a.status(), &a.image).cmp(&(b.status(), &b.image)));
     }
 
+    /// The run ends before it has done everything. Returns a note that says so.
+    pub fn interrupt(&mut self) -> String {
+        self.interrupted = true;
+        "the run was asked to end: what it did not come to is not known, and not done".to_owned()
+    }
+
     /// Adds the results of saving.
     pub fn saved(&mut self, saved: &BTreeMap<Wanted, Saved>) {
         for line in &mut self.images {
@@ -303,7 +309,7 @@ mod tests {
     #[test]
     fn a_run_that_was_cut_short_has_not_proved_anything() {
         let mut findings = findings(&[Status::Ok], false);
-        findings.interrupted = true;
+        findings.interrupt();
         assert_eq!(
             (findings.result(), findings.exit()),
             ("broken", Exit::NotAllWell)

@@ -177,9 +177,7 @@ async fn check(
     }
     progress.clear();
     if asked.is() {
-        findings.interrupted = true;
-        let note = "the run was asked to end: what it did not come to is not known, and not done";
-        context.notes.push(note.to_owned());
+        context.notes.push(findings.interrupt());
     }
     if let Some(path) = &args.record {
         let only = (!args.images.is_empty()).then_some(promises.as_slice());
