@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use crate::engine::{Amount, EngineError, Failure, Pulled, Reader};
+use crate::engine::{Amount, EngineError, Pulled, Reader};
 use crate::guard::Undisturbed;
 use crate::model::reference::Reference;
 use crate::model::secret::Credentials;
@@ -27,9 +27,7 @@ pub async fn pull<E: From<EngineError>>(
     match watched(Box::pin(pull), &amount, on_amount).await? {
         Ok(done) => Ok(Ok(done)),
         Err(error) => {
-            if error.kind == Failure::Lost {
-                reader.info().await?;
-            }
+            let error = reader.still_there(error).await?;
             Ok(Err(error.to_string()))
         }
     }

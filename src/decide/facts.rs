@@ -5,8 +5,6 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
-
 use crate::decide::plan::{Class, Evidence, Unneeded};
 use crate::decide::retention::{had, has};
 use crate::decide::rollbacks::{Rollback, rollbacks, tag_time};
@@ -65,26 +63,30 @@ impl<'a> Facts<'a> {
         }
     }
 
-    pub(super) fn sighting(&self, image: &Image) -> Option<&'a Sighting> {
-        self.ledger.sighting(&image.id)
+    pub(super) fn subject(&self, image: &'a Image) -> Subject<'a> {
+        let seen = self.ledger.sighting(&image.id);
+        let class = self.class(image, seen);
+        let covers = |pattern: &_| has(pattern, image) || seen.is_some_and(|it| had(pattern, it));
+        Subject {
+            image,
+            seen,
+            class,
+            retention: self.policy.retention(covers),
+            unneeded: self.unneeded(image, seen, class),
+        }
     }
 
-    pub(super) fn class(&self, image: &Image) -> Class {
-        let superseded = || {
-            self.sighting(image)
-                .is_some_and(|seen| seen.tags.keys().any(|tag| self.tags_in_use.contains(tag)))
-        };
-        let asked = || {
-            self.sighting(image)
-                .is_some_and(|seen| seen.asked_by_digest.is_some())
-        };
+    fn class(&self, image: &Image, seen: Option<&Sighting>) -> Class {
+        let superseded =
+            |seen: &Sighting| seen.tags.keys().any(|tag| self.tags_in_use.contains(tag));
+        let asked = seen.is_some_and(|seen| seen.asked_by_digest.is_some());
         let by_tag_too = self.inventory.engine.store != Store::Containerd;
         match (image.tags.is_empty(), image.digests.is_empty()) {
             (false, _) => Class::Tagged,
             // Whoever asked for it by digest may do so again, whatever tag it had as well.
-            (true, _) if asked() => Class::DigestPinned,
+            (true, _) if asked => Class::DigestPinned,
             (true, true) => Class::Untagged,
-            (true, false) if by_tag_too && superseded() => Class::Superseded,
+            (true, false) if by_tag_too && seen.is_some_and(superseded) => Class::Superseded,
             // Also where no image has its tag now: whoever untagged it may still know the
             // digest. And on the containerd store, where a pull by tag leaves no digest
             // reference.
@@ -92,53 +94,60 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// Tags that it was seen with and does not have now, the last one first.
-    pub(super) fn had_tags(&self, image: &Image) -> Vec<Reference> {
-        let seen = self.sighting(image).into_iter().flat_map(|seen| &seen.tags);
-        let mut had: Vec<_> = seen.filter(|(tag, _)| !image.tags.contains(tag)).collect();
-        had.sort_by_key(|(tag, last)| (Reverse(*last), *tag));
-        had.into_iter().map(|(tag, _)| tag.clone()).collect()
-    }
-
-    /// Every date at which this image was wanted.
-    pub(super) fn evidence(&self, image: &Image, class: Class) -> Vec<Unneeded> {
-        let at = |evidence, since: Option<DateTime<Utc>>| {
-            since.map(|since| Unneeded { since, evidence })
-        };
-        let seen = self.sighting(image);
+    /// The last date at which the image was wanted.
+    fn unneeded(&self, image: &Image, seen: Option<&Sighting>, class: Class) -> Option<Unneeded> {
         // With `Trust::EngineDates`, and for untagged images alone, the date at which the
         // ledger first saw the image does not count.
         let by_engine = self.trust == Trust::EngineDates && class == Class::Untagged;
         let first_seen = seen.map(|s| s.first_seen).filter(|_| !by_engine);
-        [
-            at(Evidence::FirstSeen, first_seen),
-            at(Evidence::LastTagged, seen.and_then(Sighting::last_tagged)),
-            at(Evidence::LastUsed, seen.and_then(|s| s.last_used)),
-            at(Evidence::BuiltOn, seen.and_then(|s| s.built_on)),
-            at(Evidence::Created, image.dates.created),
-            at(Evidence::LastTagTime, tag_time(image)),
-            at(Evidence::Stored, image.dates.stored),
-        ]
-        .into_iter()
-        .flatten()
-        .collect()
+        let dates = [
+            (Evidence::FirstSeen, first_seen),
+            (Evidence::LastTagged, seen.and_then(Sighting::last_tagged)),
+            (Evidence::LastUsed, seen.and_then(|s| s.last_used)),
+            (Evidence::BuiltOn, seen.and_then(|s| s.built_on)),
+            (Evidence::Created, image.dates.created),
+            (Evidence::LastTagTime, tag_time(image)),
+            (Evidence::Stored, image.dates.stored),
+        ];
+        let known = dates.into_iter().filter_map(|(evidence, since)| {
+            let since = since?;
+            Some(Unneeded { since, evidence })
+        });
+        known.max_by_key(|unneeded| unneeded.since)
     }
+}
 
+/// One image, and what follows for it alone.
+pub(super) struct Subject<'a> {
+    pub(super) image: &'a Image,
+    /// What the ledger knows of it.
+    pub(super) seen: Option<&'a Sighting>,
+    pub(super) class: Class,
     /// How long it stays, by all names that it has and had.
-    pub(super) fn retention(&self, image: &Image) -> Retention<'a> {
-        let seen = self.sighting(image);
-        self.policy
-            .retention(|pattern| has(pattern, image) || seen.is_some_and(|seen| had(pattern, seen)))
+    pub(super) retention: Retention<'a>,
+    /// The last date at which it was wanted.
+    pub(super) unneeded: Option<Unneeded>,
+}
+
+impl<'a> Subject<'a> {
+    /// Tags that it was seen with and does not have now, the last one first.
+    pub(super) fn had_tags(&self) -> Vec<Reference> {
+        let seen = self.seen.into_iter().flat_map(|seen| &seen.tags);
+        let mut had: Vec<_> = seen
+            .filter(|(tag, _)| !self.image.tags.contains(tag))
+            .collect();
+        had.sort_by_key(|(tag, last)| (Reverse(*last), *tag));
+        had.into_iter().map(|(tag, _)| tag.clone()).collect()
     }
 
     /// How long it must have been unneeded.
-    pub(super) fn wanted_age(&self, image: &Image, class: Class) -> Effective<'a, Duration> {
+    pub(super) fn wanted_age(&self) -> Effective<'a, Duration> {
         let Retention {
             min_age,
             digest_pinned,
             ..
-        } = self.retention(image);
-        match (class, digest_pinned.value) {
+        } = self.retention;
+        match (self.class, digest_pinned.value) {
             // Only the ledger distinguishes it from a superseded image, so it stays at least as
             // long.
             (Class::DigestPinned, DigestPinned::After(age)) if age > min_age.value => Effective {

@@ -36,17 +36,13 @@ pub fn decide(policy: &Policy, inventory: &Inventory, ledger: &Ledger, trust: Tr
     choose::choose(policy, inventory, entries)
 }
 
-fn entry(facts: &Facts<'_>, image: &Image) -> Entry {
-    let class = facts.class(image);
+fn entry<'a>(facts: &Facts<'a>, image: &'a Image) -> Entry {
+    let subject = facts.subject(image);
+    let (class, seen) = (subject.class, subject.seen);
     let is_used = facts.users.contains_key(&image.id);
-    let seen = facts.sighting(image);
-    let unneeded = facts
-        .evidence(image, class)
-        .into_iter()
-        .max_by_key(|unneeded| unneeded.since);
     let reasons: Vec<_> = rules::RULES
         .iter()
-        .flat_map(|rule| rule(facts, image, class, unneeded))
+        .flat_map(|rule| rule(facts, &subject))
         .collect();
     let verdict = if reasons.is_empty() {
         Verdict::Candidate(HeldBack::DiskHasRoom)
@@ -57,10 +53,12 @@ fn entry(facts: &Facts<'_>, image: &Image) -> Entry {
         reclaimable: image.reclaimable_at_least(facts.inventory.engine.store),
         image: Arc::new(image.clone()),
         class,
-        unneeded: unneeded.filter(|_| class != Class::Tagged && !is_used),
+        unneeded: subject
+            .unneeded
+            .filter(|_| class != Class::Tagged && !is_used),
         reasons,
         verdict,
-        had_tags: facts.had_tags(image),
+        had_tags: subject.had_tags(),
         is_used,
         last_used: seen.and_then(|seen| seen.last_used),
         first_seen: seen.map(|seen| seen.first_seen),

@@ -3,15 +3,15 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::decide::facts::{Facts, Trust};
-use crate::decide::plan::{Class, KeepReason, Unneeded, key_of};
+use crate::decide::facts::{Facts, Subject, Trust};
+use crate::decide::plan::{Class, KeepReason, key_of};
 use crate::decide::retention::has;
 use crate::memory::ledger::Sighting;
 use crate::model::names::User;
 use crate::model::{Image, Observed, Store, Swarm};
 use crate::policy::{DigestPinned, Effective};
 
-pub(super) type Rule = fn(&Facts<'_>, &Image, Class, Option<Unneeded>) -> Vec<KeepReason>;
+pub(super) type Rule = fn(&Facts<'_>, &Subject<'_>) -> Vec<KeepReason>;
 
 /// In the order in which reasons are reported.
 pub(super) const RULES: [Rule; 9] = [
@@ -26,18 +26,18 @@ pub(super) const RULES: [Rule; 9] = [
     age,
 ];
 
-fn incomplete(facts: &Facts<'_>, image: &Image, _: Class, _: Option<Unneeded>) -> Vec<KeepReason> {
+fn incomplete(facts: &Facts<'_>, subject: &Subject<'_>) -> Vec<KeepReason> {
     let engine = facts
         .inventory
         .engine
         .no_removals()
-        .filter(|_| image.is_dangling())
+        .filter(|_| subject.image.is_dangling())
         .map(str::to_owned);
     let swarm = match &facts.inventory.at_work.swarm {
         Swarm::Unreadable(why) => Some(format!("what Swarm wants here cannot be read: {why}")),
         Swarm::Inactive | Swarm::Worker | Swarm::Manager { .. } => None,
     };
-    let odd = image.incomplete.as_ref().map(ToString::to_string);
+    let odd = subject.image.incomplete.as_ref().map(ToString::to_string);
     [odd, engine, swarm]
         .into_iter()
         .flatten()
@@ -45,15 +45,13 @@ fn incomplete(facts: &Facts<'_>, image: &Image, _: Class, _: Option<Unneeded>) -
         .collect()
 }
 
-fn tagged(_: &Facts<'_>, image: &Image, _: Class, _: Option<Unneeded>) -> Vec<KeepReason> {
-    if image.tags.is_empty() {
-        Vec::new()
-    } else {
-        vec![KeepReason::Tagged(image.tags.clone())]
-    }
+fn tagged(_: &Facts<'_>, subject: &Subject<'_>) -> Vec<KeepReason> {
+    let tags = &subject.image.tags;
+    let tagged = (!tags.is_empty()).then(|| KeepReason::Tagged(tags.clone()));
+    tagged.into_iter().collect()
 }
 
-fn in_use(facts: &Facts<'_>, image: &Image, _: Class, _: Option<Unneeded>) -> Vec<KeepReason> {
+fn in_use(facts: &Facts<'_>, subject: &Subject<'_>) -> Vec<KeepReason> {
     let reason = |user: &User<'_>| match user {
         User::Container(c) => KeepReason::InUse {
             container: c.name.escaped(),
@@ -69,17 +67,17 @@ fn in_use(facts: &Facts<'_>, image: &Image, _: Class, _: Option<Unneeded>) -> Ve
     };
     facts
         .users
-        .get(&image.id)
+        .get(&subject.image.id)
         .into_iter()
         .flatten()
         .map(reason)
         .collect()
 }
 
-fn parent(facts: &Facts<'_>, image: &Image, _: Class, _: Option<Unneeded>) -> Vec<KeepReason> {
+fn parent(facts: &Facts<'_>, subject: &Subject<'_>) -> Vec<KeepReason> {
     facts
         .children
-        .get(&image.id)
+        .get(&subject.image.id)
         .map(|child| KeepReason::Parent {
             child: (*child).clone(),
         })
@@ -87,9 +85,9 @@ fn parent(facts: &Facts<'_>, image: &Image, _: Class, _: Option<Unneeded>) -> Ve
         .collect()
 }
 
-fn keep_image(facts: &Facts<'_>, image: &Image, _: Class, _: Option<Unneeded>) -> Vec<KeepReason> {
+fn keep_image(facts: &Facts<'_>, subject: &Subject<'_>) -> Vec<KeepReason> {
     let patterns = facts.policy.keep_images.iter();
-    let patterns = patterns.filter(|pattern| has(pattern, image));
+    let patterns = patterns.filter(|pattern| has(pattern, subject.image));
     let mut hits: Vec<_> = patterns.map(|pattern| pattern.text.clone()).collect();
     hits.sort();
     hits.dedup();
@@ -98,22 +96,22 @@ fn keep_image(facts: &Facts<'_>, image: &Image, _: Class, _: Option<Unneeded>) -
         .collect()
 }
 
-fn keep_label(facts: &Facts<'_>, image: &Image, _: Class, _: Option<Unneeded>) -> Vec<KeepReason> {
+fn keep_label(facts: &Facts<'_>, subject: &Subject<'_>) -> Vec<KeepReason> {
     let hits = facts
         .policy
         .keep_labels
         .iter()
-        .filter(|rule| rule.covers(image));
+        .filter(|rule| rule.covers(subject.image));
     hits.map(|rule| KeepReason::KeepLabel { rule: rule.text() })
         .collect()
 }
 
-fn previous(facts: &Facts<'_>, image: &Image, _: Class, _: Option<Unneeded>) -> Vec<KeepReason> {
-    let ranks = facts.rollbacks.get(&image.id).into_iter().flatten();
+fn previous(facts: &Facts<'_>, subject: &Subject<'_>) -> Vec<KeepReason> {
+    let ranks = facts.rollbacks.get(&subject.image.id).into_iter().flatten();
     let Effective {
         value: previous,
         rule,
-    } = facts.retention(image).previous;
+    } = subject.retention.previous;
     let known = ranks
         .filter(|rollback| rollback.rank <= previous)
         .map(|rollback| KeepReason::Previous {
@@ -123,20 +121,16 @@ fn previous(facts: &Facts<'_>, image: &Image, _: Class, _: Option<Unneeded>) -> 
             retain: rule.map(str::to_owned),
         });
     let any = |seen: &Sighting| seen.fingerprints.is_any() && previous > 0;
-    let unknown = facts.sighting(image).filter(|seen| any(seen)).map(|_| {
+    let unknown = subject.seen.filter(|seen| any(seen)).map(|_| {
         let why = "it had more names than are remembered, so it may be a rollback";
         KeepReason::Incomplete(why.to_owned())
     });
     known.chain(unknown).collect()
 }
 
-fn digest_pinned(
-    facts: &Facts<'_>,
-    image: &Image,
-    class: Class,
-    _: Option<Unneeded>,
-) -> Vec<KeepReason> {
-    let why = match (class, facts.inventory.engine.store) {
+fn digest_pinned(facts: &Facts<'_>, subject: &Subject<'_>) -> Vec<KeepReason> {
+    let image = subject.image;
+    let why = match (subject.class, facts.inventory.engine.store) {
         (Class::Tagged | Class::Untagged, _) => None,
         // A worker cannot be asked what a service would start here, or roll back to.
         _ if facts.inventory.at_work.swarm == Swarm::Worker => {
@@ -153,7 +147,7 @@ fn digest_pinned(
             not_restorable(image)
         }
         (Class::Superseded, _) => None,
-        (Class::DigestPinned, _) => match facts.retention(image).digest_pinned {
+        (Class::DigestPinned, _) => match subject.retention.digest_pinned {
             Effective {
                 value: DigestPinned::Keep,
                 rule,
@@ -190,17 +184,13 @@ fn not_restorable(image: &Image) -> Option<String> {
     ))
 }
 
-fn age(
-    facts: &Facts<'_>,
-    image: &Image,
-    class: Class,
-    unneeded: Option<Unneeded>,
-) -> Vec<KeepReason> {
+fn age(facts: &Facts<'_>, subject: &Subject<'_>) -> Vec<KeepReason> {
+    let Subject { image, class, .. } = *subject;
     let now = facts.inventory.taken_at;
     let Effective {
         value: wanted,
         rule,
-    } = facts.wanted_age(image, class);
+    } = subject.wanted_age();
     let delta = TimeDelta::from_std(wanted).unwrap_or(TimeDelta::MAX);
     let ready = |since: DateTime<Utc>| {
         since
@@ -209,7 +199,7 @@ fn age(
     };
     let by_engine = facts.trust == Trust::EngineDates && class == Class::Untagged;
     let mut reasons = Vec::new();
-    match facts.sighting(image) {
+    match subject.seen {
         _ if by_engine => {}
         Some(seen) if seen.first_seen < now => {}
         // A ledger that starts now, or in the future, shows no age.
@@ -229,7 +219,7 @@ fn age(
     if let Some(Observed::Unknown(why)) = &image.last_tag_time {
         reasons.push(KeepReason::AgeUnknown(why.clone()));
     }
-    match unneeded {
+    match subject.unneeded {
         None => reasons.push(KeepReason::AgeUnknown(
             "neither the ledger nor the engine has a date for it".into(),
         )),

@@ -55,6 +55,15 @@ impl Reader {
         self.info_of(self.ask(DESCRIBE, self.docker.info()).await?)
     }
 
+    /// Returns the error if the engine is still there: an answer is also cut short where only its
+    /// request failed.
+    pub async fn still_there(&self, error: EngineError) -> Result<EngineError, EngineError> {
+        if error.kind == Failure::Lost {
+            self.info().await?;
+        }
+        Ok(error)
+    }
+
     pub(super) fn info_of(&self, info: SystemInfo) -> Result<Info, EngineError> {
         let missing = |what: &str| EngineError::nonsense(DESCRIBE, format!("it has no {what}"));
         // An empty list is checked against these.

@@ -3,6 +3,18 @@
 /// Makes an enum without fields, its names and `ALL` from one list, so that none of them can
 /// miss a kind.
 macro_rules! kinds {
+    // Also `kind()` of an enum that has the same variants, with fields.
+    ($(#[$of_enum:meta])* pub enum $Kind:ident of $Of:ident { $($(#[$of_one:meta])* $One:ident = $name:literal,)+ }) => {
+        kinds! { $(#[$of_enum])* pub enum $Kind { $($(#[$of_one])* $One = $name,)+ } }
+
+        impl $Of {
+            pub fn kind(&self) -> $Kind {
+                match self {
+                    $(Self::$One { .. } => $Kind::$One,)+
+                }
+            }
+        }
+    };
     ($(#[$of_enum:meta])* pub enum $Kind:ident { $($(#[$of_one:meta])* $One:ident = $name:literal,)+ }) => {
         $(#[$of_enum])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -19,7 +19,7 @@ use crate::cache::checks::whole::store::beside;
 use crate::cache::checks::whole::verdict::Verdict;
 use crate::cache::promise::{Promise, digests_in};
 use crate::cache::step::Step;
-use crate::engine::{Failure, Info, Platform, Reader};
+use crate::engine::{Info, Platform, Reader};
 use crate::host::clock::monotonic;
 use crate::model::reference::Reference;
 use crate::model::{Bytes, Image, ImageId, Observed, Store};
@@ -167,12 +167,10 @@ impl Saving<'_, '_> {
             Ok(Err(Unread::Invalid(why) | Unread::CutShort(_, why))) => {
                 return not(NotSavedKind::Export, why);
             }
-            // The engine may be gone.
-            Err(error) if error.kind == Failure::Lost => {
-                reader.info().await?;
+            Err(error) => {
+                let error = reader.still_there(error).await?;
                 return not(NotSavedKind::Export, error.to_string());
             }
-            Err(error) => return not(NotSavedKind::Export, error.to_string()),
         };
         match incoming.stopped {
             Some(Stopped::Full) => return Ok(Err(self.too_large(image))),

@@ -42,7 +42,7 @@ pub enum By {
 
 kinds! {
     /// [`By`] without its fields.
-    pub enum ByKind {
+    pub enum ByKind of By {
         Argument = "argument",
         Policy = "policy",
         Keep = "keep",
@@ -53,17 +53,6 @@ kinds! {
 }
 
 impl By {
-    pub fn kind(&self) -> ByKind {
-        match self {
-            Self::Argument => ByKind::Argument,
-            Self::Policy => ByKind::Policy,
-            Self::Keep => ByKind::Keep,
-            Self::List { .. } => ByKind::List,
-            Self::Recent { .. } => ByKind::Recent,
-            Self::Baseline => ByKind::Baseline,
-        }
-    }
-
     /// Fit to print.
     pub fn words(&self) -> String {
         match self {

@@ -93,8 +93,9 @@ impl<'a> FromArchive<'a> {
                 let root = found.entry.for_engine();
                 let loader = self.reader.loader(undisturbed);
                 let named = loader.name_by_digest(std::slice::from_ref(name), &root);
-                let named = named.await;
-                named.map_err(|error| Missed::failed(error.to_string()))?;
+                named
+                    .await
+                    .map_err(|error| Missed::failed(error.to_string()))?;
             }
             let bytes = Bytes(0);
             return Ok(Brought {
@@ -275,13 +276,9 @@ impl<'a> FromArchive<'a> {
         let allow = |now| limits.allow(now, on_amount);
         match watched(Box::pin(load), &amount, allow).await? {
             Ok(()) => {}
-            Err(NotLoaded::File(error)) => {
-                return Err(self.unusable(&error));
-            }
+            Err(NotLoaded::File(error)) => return Err(self.unusable(&error)),
             Err(NotLoaded::Engine(error)) => {
-                if error.kind == Failure::Lost {
-                    self.reader.info().await?;
-                }
+                let error = self.reader.still_there(error).await?;
                 return Ok(Err(error.to_string()));
             }
         }

@@ -23,7 +23,7 @@ pub enum LeftOut {
     /// The disk limit that was reached during the transfer.
     Disk(String),
     /// The run would bring more than this (`restore.max_share`).
-    Share(Bytes),
+    MaxShare(Bytes),
     /// `restore.max_run` is used up.
     MaxRun,
     Interrupted,
@@ -32,7 +32,7 @@ pub enum LeftOut {
 }
 
 kinds! {
-    pub enum LeftOutKind {
+    pub enum LeftOutKind of LeftOut {
         Never = "never",
         Elsewhere = "elsewhere",
         Nameless = "nameless",
@@ -53,22 +53,6 @@ impl LeftOut {
         Self::Failed("its tag was set here meanwhile, and is not moved".to_owned())
     }
 
-    pub fn kind(&self) -> LeftOutKind {
-        match self {
-            Self::Never(_) => LeftOutKind::Never,
-            Self::Elsewhere(_) => LeftOutKind::Elsewhere,
-            Self::Nameless(_) => LeftOutKind::Nameless,
-            Self::Gone { .. } => LeftOutKind::Gone,
-            Self::Denied(_) => LeftOutKind::Denied,
-            Self::Failed(_) => LeftOutKind::Failed,
-            Self::Disk(_) => LeftOutKind::Disk,
-            Self::Share(_) => LeftOutKind::MaxShare,
-            Self::MaxRun => LeftOutKind::MaxRun,
-            Self::Interrupted => LeftOutKind::Interrupted,
-            Self::Refused(_) => LeftOutKind::Refused,
-        }
-    }
-
     /// Fit to print, with what to do about it.
     pub fn message(&self) -> String {
         match self {
@@ -87,7 +71,7 @@ impl LeftOut {
                 why.clone()
             }
             Self::Disk(why) => format!("given up, for the disk has no room: {why}"),
-            Self::Share(most) => {
+            Self::MaxShare(most) => {
                 format!("this run would bring more than {most} (restore.max_share)")
             }
             Self::MaxRun => "the time of this run is used up (restore.max_run)".to_owned(),

@@ -92,7 +92,7 @@ impl<'a> Limits<'a> {
     fn reached(&self, coming: Amount) -> Option<LeftOut> {
         let limit = self.over().or_else(|| {
             let all = self.brought.saturating_add(coming.total);
-            (all > self.most).then_some(LeftOut::Share(Bytes(self.most)))
+            (all > self.most).then_some(LeftOut::MaxShare(Bytes(self.most)))
         });
         limit.or_else(|| {
             let mut folders = self.folders.iter();

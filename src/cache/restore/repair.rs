@@ -21,7 +21,7 @@ pub enum Repair {
 }
 
 kinds! {
-    pub enum RepairKind {
+    pub enum RepairKind of Repair {
         Commands = "commands",
         InUse = "in-use",
         Shared = "shared",
@@ -97,15 +97,6 @@ fn line(words: &[&[String]]) -> String {
 }
 
 impl Repair {
-    pub fn kind(&self) -> RepairKind {
-        match self {
-            Self::Commands(_) => RepairKind::Commands,
-            Self::InUse(_) => RepairKind::InUse,
-            Self::Shared(_) => RepairKind::Shared,
-            Self::Nowhere(_) => RepairKind::Nowhere,
-        }
-    }
-
     /// Empty if nothing can be done now.
     pub fn lines(&self) -> &[String] {
         match self {

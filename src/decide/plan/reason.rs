@@ -73,7 +73,7 @@ pub enum KeepReason {
 
 kinds! {
     /// A reason without its particulars.
-    pub enum KeepKind {
+    pub enum KeepKind of KeepReason {
         Tagged = "tagged",
         InUse = "in-use",
         ImageMount = "image-mount",
@@ -91,24 +91,6 @@ kinds! {
 }
 
 impl KeepReason {
-    pub fn kind(&self) -> KeepKind {
-        match self {
-            Self::Tagged(_) => KeepKind::Tagged,
-            Self::InUse { .. } => KeepKind::InUse,
-            Self::ImageMount { .. } => KeepKind::ImageMount,
-            Self::Service { .. } => KeepKind::Service,
-            Self::Parent { .. } => KeepKind::Parent,
-            Self::KeepImage { .. } => KeepKind::KeepImage,
-            Self::KeepLabel { .. } => KeepKind::KeepLabel,
-            Self::Previous { .. } => KeepKind::Previous,
-            Self::TooYoung { .. } => KeepKind::TooYoung,
-            Self::FirstSeen { .. } => KeepKind::FirstSeen,
-            Self::AgeUnknown(_) => KeepKind::AgeUnknown,
-            Self::DigestPinned(_) => KeepKind::DigestPinned,
-            Self::Incomplete(_) => KeepKind::Incomplete,
-        }
-    }
-
     pub fn message(&self) -> String {
         match self {
             Self::Tagged(tags) => match tags.first() {

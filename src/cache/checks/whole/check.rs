@@ -48,10 +48,7 @@ pub async fn check(
             not_found(engine, info, image, &error).await?
         }
         Err(error) => {
-            // An answer may be cut short because the engine is gone.
-            if error.kind == Failure::Lost {
-                engine.info().await?;
-            }
+            let error = engine.still_there(error).await?;
             explain(engine, facts, image, meaning(&error), error.to_string()).await?
         }
     };
