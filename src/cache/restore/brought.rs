@@ -15,6 +15,14 @@ pub struct Brought {
     pub bytes: Bytes,
 }
 
+impl Brought {
+    /// Nothing had to be transferred.
+    pub fn here(id: ImageId) -> Self {
+        let bytes = Bytes(0);
+        Self { id, bytes }
+    }
+}
+
 /// Why a source brought nothing.
 #[derive(Debug)]
 pub enum Missed {

@@ -97,11 +97,7 @@ impl<'a> FromArchive<'a> {
                     .await
                     .map_err(|error| Missed::failed(error.to_string()))?;
             }
-            let bytes = Bytes(0);
-            return Ok(Brought {
-                id: found.id,
-                bytes,
-            });
+            return Ok(Brought::here(found.id));
         }
         let whole = self.sending(&found, name, false);
         let whole = whole.map_err(|why| self.unusable(&why))?;

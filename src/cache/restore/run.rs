@@ -198,9 +198,8 @@ impl Running<'_> {
         };
         let (name, from, brought, tag) = match work {
             Work::SetTag { tag, id } => {
-                let bytes = Bytes(0);
                 let name = tag.to_string();
-                (name, Origin::Here, Brought { id, bytes }, Some(tag))
+                (name, Origin::Here, Brought::here(id), Some(tag))
             }
             Work::Bring(target) => match self.bring(&undisturbed, &target, place).await? {
                 Ok((from, brought)) => {
