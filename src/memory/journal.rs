@@ -167,7 +167,7 @@ impl Record {
 
     /// One line, with its newline.
     pub fn to_line(&self) -> Vec<u8> {
-        let mut line = serde_json::to_vec(self).unwrap_or_default();
+        let mut line = serde_json::to_vec(self).expect("a record is JSON");
         line.push(b'\n');
         line
     }

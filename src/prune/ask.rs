@@ -112,18 +112,13 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
 
     /// Now, and since when to ask for events.
     pub(super) fn events_to_ask_for(&mut self) -> (DateTime<Utc>, DateTime<Utc>) {
-        let (now, elapsed) = (self.host.now(), self.host.elapsed());
-        (
-            now,
-            self.set_back.corrected(self.events_until, now, elapsed),
-        )
+        (self.host.now(), self.corrected(self.events_until))
     }
 
     /// Keeps events since the plan. `asked`: when the engine was asked for them.
     pub(super) fn add_events(&mut self, events: Vec<Event>, asked: DateTime<Utc>) {
         self.events_until = self.events_until.max(asked);
-        let (now, elapsed) = (self.host.now(), self.host.elapsed());
-        let planned = self.set_back.corrected(self.plan.now(), now, elapsed);
+        let planned = self.corrected(self.plan.now());
         for event in events {
             // The plan was made with earlier ones.
             let new = event.at > planned && !self.events.iter().any(|e| e.image == event.image);

@@ -117,8 +117,7 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
         const TRIES: usize = 10;
         let engine = self.engine;
         for _ in 0..TRIES {
-            let (now, elapsed) = (self.host.now(), self.host.elapsed());
-            let since = self.set_back.corrected(image.since, now, elapsed);
+            let since = self.corrected(image.since);
             let Ok(events) = self.wait_for(engine.events(since)).await else {
                 return false;
             };

@@ -141,9 +141,7 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
     }
 
     async fn done_since_the_plan(&mut self) -> Result<Vec<ImageEvent>, EngineError> {
-        let (engine, now) = (self.engine, self.host.now());
-        let elapsed = self.host.elapsed();
-        let since = self.set_back.corrected(self.plan.now(), now, elapsed);
+        let (engine, since) = (self.engine, self.corrected(self.plan.now()));
         self.wait_for(engine.meanwhile(since)).await
     }
 }

@@ -2,9 +2,10 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::decide::plan::Verdict;
+use crate::decide::plan::{Entry, Verdict};
 use crate::engine::Inspected;
 use crate::model::lost::Lost;
+use crate::model::reference::Reference;
 use crate::model::{Observed, Store};
 use crate::prune::dropped::deletes;
 use crate::prune::outcome::Ending;
@@ -51,16 +52,28 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
                 {
                     continue;
                 }
-                // An error does not end the run, because the next run tries again.
-                if let Ok(dropped) = self.wait_for(engine.drop_name(name)).await {
-                    let meant = name.spellings().into_iter().collect();
-                    self.expect_no_loss(entry, &dropped, &meant)?;
-                    if deletes(&dropped, &image.id) {
-                        let lost = vec![Lost::Image(image.id.clone())];
-                        return Err(self.record_lost(entry, lost));
-                    }
-                }
+                self.drop_name_of_ours(entry, name).await?;
             }
+        }
+        Ok(())
+    }
+
+    /// Drops a name that secateur gave, and records an image that went with it. An error of the
+    /// engine does not end the run, because the next run tries again.
+    pub(super) async fn drop_name_of_ours(
+        &mut self,
+        entry: &Entry,
+        name: &Reference,
+    ) -> Result<(), Ending> {
+        let (engine, image) = (self.engine, entry.image());
+        let Ok(dropped) = self.wait_for(engine.drop_name(name)).await else {
+            return Ok(());
+        };
+        let meant = name.spellings().into_iter().collect();
+        self.expect_no_loss(entry, &dropped, &meant)?;
+        if deletes(&dropped, &image.id) {
+            let lost = vec![Lost::Image(image.id.clone())];
+            return Err(self.record_lost(entry, lost));
         }
         Ok(())
     }

@@ -126,26 +126,24 @@ impl<E, H: Host> Pruning<'_, E, H> {
             why: why.clone(),
             because: None,
         });
-        match self.write(record) {
-            Ok(()) => Ending::EngineLost(why),
-            Err(ending) => ending,
-        }
+        self.write(record).err().unwrap_or(Ending::EngineLost(why))
     }
 
     /// Records what was lost with an image. The run ends.
     pub(super) fn record_lost(&mut self, entry: &Entry, lost: Vec<Lost>) -> Ending {
         let (image, now) = (entry.image(), self.host.now());
+        self.add_losses(image, &lost);
+        let record = Record::lost(&self.outcome.run, now, image.id.clone(), lost);
+        self.write(record).err().unwrap_or(Ending::Surprised)
+    }
+
+    fn add_losses(&mut self, image: &Image, lost: &[Lost]) {
         let losses = lost.iter().map(|what| Loss {
             what: what.clone(),
             with: image.id.clone(),
             digests: image.digests.iter().cloned().collect(),
         });
         self.outcome.lost.extend(losses);
-        let record = Record::lost(&self.outcome.run, now, image.id.clone(), lost);
-        match self.write(record) {
-            Ok(()) => Ending::Surprised,
-            Err(ending) => ending,
-        }
     }
 
     /// Records that an image stays without these names. The run ends, and the next one tries
@@ -158,16 +156,15 @@ impl<E, H: Host> Pruning<'_, E, H> {
     ) -> Ending {
         let names: Vec<Lost> = names.into_iter().map(Lost::Name).collect();
         let (id, now) = (image.id.clone(), self.host.now());
-        let losses = names.iter().map(|what| Loss {
-            what: what.clone(),
-            with: id.clone(),
-            digests: image.digests.iter().cloned().collect(),
-        });
-        self.outcome.lost.extend(losses);
-        match self.write(Record::without(&self.outcome.run, now, id, names, why)) {
-            Ok(()) => Ending::Surprised,
-            Err(ending) => ending,
-        }
+        self.add_losses(image, &names);
+        let record = Record::without(&self.outcome.run, now, id, names, why);
+        self.write(record).err().unwrap_or(Ending::Surprised)
+    }
+
+    /// A moment of this run by the clock as it is now.
+    pub(super) fn corrected(&mut self, moment: DateTime<Utc>) -> DateTime<Utc> {
+        let (now, elapsed) = (self.host.now(), self.host.elapsed());
+        self.set_back.corrected(moment, now, elapsed)
     }
 
     pub(super) fn refused(&mut self, refusals: Vec<Refusal>) -> Ending {

@@ -7,7 +7,6 @@ use crate::engine::Inspected;
 use crate::memory::journal::{Record, RemovalResult, SkipCause};
 use crate::model::Image;
 use crate::model::lost::Lost;
-use crate::prune::dropped::deletes;
 use crate::prune::fate::Fate;
 use crate::prune::give::{GiveError, Given};
 use crate::prune::outcome::{Ending, Stayed};
@@ -182,22 +181,13 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
         missing.map_err(|error| self.record_unknown(entry, error.to_string()))
     }
 
-    /// Only if the image has somebody's name as well. An error does not end the run, because
-    /// the next run tries again.
+    /// Only if the image has somebody's name as well.
     async fn drop_our_name(&mut self, entry: &Entry, seen: &Inspected) -> Result<(), Ending> {
-        let engine = self.engine;
         if seen.tags.is_empty() && seen.digests.is_empty() {
             return Ok(());
         }
         for ours in &seen.ours {
-            if let Ok(dropped) = self.wait_for(engine.drop_name(ours)).await {
-                let meant = ours.spellings().into_iter().collect();
-                self.expect_no_loss(entry, &dropped, &meant)?;
-                if deletes(&dropped, &entry.image().id) {
-                    let lost = vec![Lost::Image(entry.image().id.clone())];
-                    return Err(self.record_lost(entry, lost));
-                }
-            }
+            self.drop_name_of_ours(entry, ours).await?;
         }
         Ok(())
     }

@@ -26,8 +26,7 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
         untied: &mut Untied,
     ) -> Result<(), EngineError> {
         let engine = self.engine;
-        let (now, elapsed) = (self.host.now(), self.host.elapsed());
-        let since = self.set_back.corrected(since, now, elapsed);
+        let since = self.corrected(since);
         let done = self.wait_for(engine.meanwhile(since)).await?;
         let image = entry.image();
         let names = done.into_iter().filter_map(|one| match one.what {

@@ -1,12 +1,12 @@
 //! Writes a file piece by piece under a temporary name, when its name is known only at the end.
 //! The caller makes sure that there is one writer at a time.
 
-use std::fs::{DirBuilder, Permissions};
+use std::fs::{self, DirBuilder, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use tempfile::{NamedTempFile, TempPath};
+use tempfile::NamedTempFile;
 
 use crate::host::files::error::FileError;
 use crate::host::files::folder::{folder_of, sync_folder};
@@ -102,7 +102,8 @@ pub fn make_folder(folder: &Path) -> Result<(), FileError> {
 ///
 /// [`FileError::Io`].
 pub fn remove(path: &Path) -> Result<bool, FileError> {
-    let removed = TempPath::try_from_path(path).and_then(TempPath::close);
+    #[expect(clippy::disallowed_methods, reason = "a file of ours")]
+    let removed = fs::remove_file(path);
     let removed = removed.map_err(FileError::io("remove", path));
     FileError::none_if_missing(removed).map(|removed| removed.is_some())
 }
