@@ -12,6 +12,7 @@ const IN_A_ROW: u32 = 4;
 
 /// For all registries of a run together. The systemd unit gives a run 30 minutes.
 const IN_ALL: Duration = Duration::from_mins(10);
+
 /// Only the time from [`resume`](Self::resume) to [`pause`](Self::pause) counts: between its
 /// questions a run may pull for long.
 pub struct TimeBudget {

@@ -124,6 +124,8 @@ impl<'a> FromRegistry<'a> {
         let allow = |now| limits.allow(now, on_amount);
         let pulled = pull(host, undisturbed, name, allow).await?;
         let pulled = pulled.map_err(Missed::failed)?;
+        // Also of a pull that failed.
+        on_amount(pulled.amount());
         if let End::Error(why) = &pulled.end {
             return Err(Missed::failed(format!("the pull failed: {}", escape(why))));
         }

@@ -61,11 +61,16 @@ impl Ledger {
         for (id, image) in &seen.images {
             let mut sighting = match (self.images.get(id), self.away.get(id)) {
                 (Some(known), _) => known.clone(),
-                // Whatever happened to it in the meantime is not known.
-                (None, Some(known)) => Sighting {
-                    first_seen: now,
-                    ..known.clone()
-                },
+                // Whatever happened to it in the meantime is not known; somebody may have asked
+                // for it by its digest.
+                (None, Some(known)) => {
+                    let perhaps = image.tags.is_empty() && !image.digests.is_empty();
+                    Sighting {
+                        first_seen: now,
+                        asked_by_digest: known.asked_by_digest.max(perhaps.then_some(now)),
+                        ..known.clone()
+                    }
+                }
                 (None, None) => Sighting::new(now),
             };
             sighting.each_date(moved);

@@ -6,7 +6,7 @@ use crate::memory::ledger::stored::{Ledger, Unusable};
 use crate::model::reference::Reference;
 use crate::model::text::Untrusted;
 use crate::model::{Container, Event, EventKind, Inventory};
-use crate::testing::{at, clock, digest, id, image, inventory, json_of, tagged};
+use crate::testing::{at, clock, digest, id, image, inventory, json_of, pinned, tagged};
 
 fn survey(ledger: &Ledger, seen: &Inventory) -> Ledger {
     ledger.observe(seen, &clock(0, 0, "a"), TimeDelta::zero())
@@ -56,6 +56,10 @@ fn what_was_known_of_images_that_were_all_away_comes_back_with_them_and_their_ag
         (seen.tags.get(&tag), seen.first_seen),
         (Some(&at(0)), at(30))
     );
+    assert_eq!(seen.asked_by_digest, None);
+    let pinned = survey(&ledger, &at_second(30, &[pinned(1, "app")]));
+    let seen = pinned.sighting(&id(1)).unwrap();
+    assert_eq!(seen.asked_by_digest, Some(at(30)), "who knows");
     // One that goes alone is new when it comes back.
     let alone = survey(&back, &at_second(40, &[image(1)]));
     let again = survey(&alone, &at_second(50, &[image(1), image(2)]));

@@ -150,6 +150,24 @@ fn a_pull_that_never_ends_is_given_up_when_the_runs_time_is_over_or_a_signal_com
 }
 
 #[test]
+fn what_a_pull_that_fails_has_transferred_counts_for_the_limit_of_the_run() {
+    let lines =
+        br#"{"id":"a","status":"Downloading","progressDetail":{"current":2000,"total":2000}}
+{"errorDetail":{"message":"no"}}
+"#;
+    for (most, second) in [("1KiB", "max-share"), ("5KiB", "failed")] {
+        let host = Host::of(KIND);
+        let more = format!("max_share = \"{most}\"");
+        promising(&host, &registry(200, 100), &more);
+        let fault = Fault::Body(lines.to_vec());
+        host.fake.fault("POST", "/images/create", fault);
+        let report = restore(&host, 1);
+        let seen = left_out(&report).map(|it| it.0);
+        assert_eq!(seen, ["failed", second], "{report:#}");
+    }
+}
+
+#[test]
 fn a_tag_that_cannot_be_set_leaves_out_its_image_alone() {
     let host = Host::of(KIND);
     let names = ["app:latest", "zzz.example/b:1"];
