@@ -59,20 +59,7 @@ impl Ledger {
         let moved = |at: DateTime<Utc>| at.checked_add_signed(shift).unwrap_or(now).min(now);
         let mut images: BTreeMap<ImageId, Sighting> = BTreeMap::new();
         for (id, image) in &seen.images {
-            let mut sighting = match (self.images.get(id), self.away.get(id)) {
-                (Some(known), _) => known.clone(),
-                // Whatever happened to it in the meantime is not known; somebody may have asked
-                // for it by its digest.
-                (None, Some(known)) => {
-                    let perhaps = image.tags.is_empty() && !image.digests.is_empty();
-                    Sighting {
-                        first_seen: now,
-                        asked_by_digest: known.asked_by_digest.max(perhaps.then_some(now)),
-                        ..known.clone()
-                    }
-                }
-                (None, None) => Sighting::new(now),
-            };
+            let mut sighting = self.known(image, now);
             sighting.each_date(moved);
             sighting
                 .tags
@@ -161,6 +148,24 @@ impl Ledger {
 }
 
 impl Ledger {
+    /// What is known of an image that is here now.
+    fn known(&self, image: &Image, now: DateTime<Utc>) -> Sighting {
+        match (self.images.get(&image.id), self.away.get(&image.id)) {
+            (Some(known), _) => known.clone(),
+            // Whatever happened to it in the meantime is not known; somebody may have asked for
+            // it by its digest.
+            (None, Some(known)) => {
+                let perhaps = image.tags.is_empty() && !image.digests.is_empty();
+                Sighting {
+                    first_seen: now,
+                    asked_by_digest: known.asked_by_digest.max(perhaps.then_some(now)),
+                    ..known.clone()
+                }
+            }
+            (None, None) => Sighting::new(now),
+        }
+    }
+
     /// The images of the last survey, or else of an earlier one, if none of them is here.
     fn away_from(
         &self,
