@@ -17,7 +17,7 @@ use crate::engine::descriptor::Descriptor;
 use crate::engine::error::{EngineError, Failure};
 use crate::engine::reader::{Reader, piece};
 use crate::engine::stream::{Lines, Message};
-use crate::engine::upload::{Part, Sent, body};
+use crate::engine::upload::{Part, Pieces, Sent};
 use crate::guard::Undisturbed;
 use crate::model::ImageId;
 use crate::model::reference::Reference;
@@ -62,7 +62,7 @@ impl Loader<'_> {
     ) -> Result<(), NotLoaded> {
         let doing = format!("load image {}", id.short());
         let sent = Sent::default();
-        let pieces = body(parts, &sent).map_err(NotLoaded::File)?;
+        let pieces = futures_util::stream::iter(Pieces::of(parts, &sent));
         let request = request().body(bollard::body_try_stream(pieces));
         let request = request.map_err(|why| EngineError::nonsense(&*doing, why))?;
         let answer = post(self.reader, request);

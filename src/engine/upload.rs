@@ -5,19 +5,13 @@
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 
-use futures_util::stream::{self, Stream};
 use hyper::body::Bytes;
-use tokio::sync::mpsc;
 
 use crate::engine::tar::{END, header, padding};
 
 /// Bytes that are sent at once.
 const PIECE: u64 = 256 << 10;
-
-/// Pieces that are read before the engine takes them.
-const AHEAD: usize = 4;
 
 /// One file of the archive.
 pub struct Part {
@@ -66,38 +60,7 @@ impl Sent {
     }
 }
 
-/// The archive of these files. A thread reads them and computes their hashes, while the engine
-/// stores what it got before.
-///
-/// # Errors
-///
-/// If the thread cannot be started.
-pub(super) fn body(
-    parts: Vec<Part>,
-    sent: &Sent,
-) -> io::Result<impl Stream<Item = io::Result<Bytes>> + Send + 'static> {
-    let mut pieces = Pieces::of(parts, sent);
-    let (to, from) = mpsc::channel(AHEAD);
-    let read = move || {
-        loop {
-            let piece = pieces.next().transpose();
-            let is_last = !matches!(piece, Ok(Some(_)));
-            // Whoever gave the load up takes no more.
-            if to.blocking_send(piece).is_err() || is_last {
-                return;
-            }
-        }
-    };
-    thread::Builder::new().spawn(read)?;
-    // An archive ends where the thread says so, not where the thread ends.
-    let early = || Err(io::Error::other("the thread that reads files has ended"));
-    Ok(stream::try_unfold(from, move |mut from| async move {
-        let piece = from.recv().await.unwrap_or_else(early)?;
-        Ok(piece.map(|piece: Bytes| (piece, from)))
-    }))
-}
-
-struct Pieces {
+pub(super) struct Pieces {
     parts: std::vec::IntoIter<Part>,
     /// The file that is being read.
     file: Option<File>,
@@ -112,7 +75,7 @@ struct File {
 }
 
 impl Pieces {
-    fn of(parts: Vec<Part>, sent: &Sent) -> Self {
+    pub(super) fn of(parts: Vec<Part>, sent: &Sent) -> Self {
         Self {
             parts: parts.into_iter(),
             file: None,
@@ -195,8 +158,6 @@ impl Iterator for Pieces {
 
 #[cfg(test)]
 mod tests {
-    use futures_util::StreamExt;
-
     use super::*;
 
     /// Gives these bytes, and then an end or an error.
@@ -219,28 +180,24 @@ mod tests {
         }
     }
 
-    /// What the engine gets, and why that ends early.
-    async fn sent(parts: Vec<Part>) -> (Vec<u8>, Option<String>) {
+    fn sent(parts: Vec<Part>) -> (Vec<u8>, Option<String>) {
         let sent = Sent::default();
-        let pieces: Vec<_> = body(parts, &sent).unwrap().collect().await;
-        let (last, whole) = pieces.split_last().expect("a piece");
-        assert!(whole.iter().all(Result::is_ok));
-        let all = pieces.iter().flatten().flatten().copied().collect();
-        let failed = sent.failed().map(|error| error.to_string());
-        let told = last.as_ref().err().map(ToString::to_string);
-        assert_eq!(failed, told);
-        (all, failed)
+        let mut all = Vec::new();
+        let pieces = Pieces::of(parts, &sent).take_while(Result::is_ok);
+        pieces.flatten().for_each(|piece| all.extend(piece));
+        assert_eq!(sent.bytes(), all.len() as u64);
+        (all, sent.failed().map(|error| error.to_string()))
     }
 
-    #[tokio::test]
-    async fn the_archive_has_each_file_whole_in_blocks_and_then_its_end() {
+    #[test]
+    fn the_archive_has_each_file_whole_in_blocks_and_then_its_end() {
         let long = vec![7; 2 * 256 * 1024 + 3];
         let files = vec![
             Part::whole("a", &b"xyz"[..]),
             Part::whole("b", &b""[..]),
             part(long.len() as u64, long.clone(), None),
         ];
-        let (tar, failed) = sent(files).await;
+        let (tar, failed) = sent(files);
         assert_eq!(failed, None);
         let mut wanted = Vec::new();
         for (path, bytes) in [("a", &b"xyz"[..]), ("b", b""), ("x", &long)] {
@@ -250,8 +207,8 @@ mod tests {
         assert!(tar == wanted);
     }
 
-    #[tokio::test]
-    async fn a_file_that_is_wrong_ends_the_archive_there() {
+    #[test]
+    fn a_file_that_is_wrong_ends_the_archive_there() {
         let bytes = vec![7; 2 * 256 * 1024];
         let size = bytes.len() as u64;
         for (part, length, why) in [
@@ -272,21 +229,9 @@ mod tests {
                 "more than 523776",
             ),
         ] {
-            let (tar, failed) = sent(vec![part, Part::whole("y", &b"y"[..])]).await;
+            let (tar, failed) = sent(vec![part, Part::whole("y", &b"y"[..])]);
             assert_eq!(tar.len() as u64, 512 + length, "{why}");
             assert!(failed.as_ref().unwrap().contains(why), "{failed:?}");
         }
-    }
-
-    #[tokio::test]
-    async fn an_archive_has_no_end_where_its_reader_has_none() {
-        let gone = Part {
-            path: "x".into(),
-            size: 1,
-            open: Box::new(|| panic!("as planned")),
-        };
-        let pieces: Vec<_> = body(vec![gone], &Sent::default()).unwrap().collect().await;
-        let why = pieces.last().unwrap().as_ref().unwrap_err().to_string();
-        assert_eq!(why, "the thread that reads files has ended");
     }
 }
