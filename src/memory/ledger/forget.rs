@@ -95,7 +95,6 @@ impl Ledger {
     /// long to be read again.
     #[must_use]
     pub fn without_names(mut self) -> Self {
-        self.away = BTreeMap::new();
         self.gone = BTreeMap::new();
         self.gone_as = BTreeMap::new();
         self.uses = Uses::default();
