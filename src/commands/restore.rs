@@ -83,7 +83,7 @@ pub(super) async fn repairs(
     (global, args): (&Global, &VerifyCacheArgs),
     findings: &mut Findings,
 ) -> Result<(), Fault> {
-    if !(args.deep && args.restore) {
+    if !(args.deep && args.restore) || asked.is() {
         return Ok(());
     }
     let call = call(global, args)?;
