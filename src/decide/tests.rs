@@ -1182,6 +1182,19 @@ fn longest(policy: &Policy, names: &BTreeSet<String>) -> (Duration, usize, Diges
     (min_age, previous, *pinned.last().unwrap())
 }
 
+/// Whether an image that is new at survey `n` is built on this one. Parents are drawn at random,
+/// so they may go round in a circle.
+fn is_built_on(surveys: &[Inventory], n: usize, id: &ImageId) -> bool {
+    let images = &surveys[n].images;
+    let parent = |image: &&Image| images.get(image.parent.as_ref()?);
+    let mut new = images.values();
+    n > 0
+        && new.any(|new| {
+            let mut chain = std::iter::successors(parent(&new), parent).take(images.len());
+            !surveys[n - 1].images.contains_key(&new.id) && chain.any(|parent| parent.id == *id)
+        })
+}
+
 /// A second, naive implementation of the rules.
 fn naive(policy: &Policy, surveys: &[Inventory], step: i64) -> BTreeSet<ImageId> {
     let last = surveys.len() - 1;
@@ -1238,6 +1251,7 @@ fn naive(policy: &Policy, surveys: &[Inventory], step: i64) -> BTreeSet<ImageId>
                     || before(&has_tag)
                     || used(n, &image.id)
                     || before(&|n| used(n, &image.id))
+                    || is_built_on(surveys, n, &image.id)
             })
             .max()
             .unwrap();
