@@ -12,9 +12,9 @@ use chrono::{DateTime, Utc};
 use crate::host::file_date::modified;
 use crate::host::files::draft::remove;
 use crate::host::files::error::FileError;
+use crate::host::files::is_temporary;
 use crate::host::files::state_dir::StateDir;
 use crate::host::files::trust::check_open_file;
-use crate::host::files::write::TEMPORARY;
 use crate::host::lock_file::{ATTEMPTS, Access, LockFile};
 use crate::host::{clock, lock_holder, process};
 use crate::model::text::quoted;
@@ -101,7 +101,7 @@ impl RunLock {
     /// If the folder cannot be read or a file cannot be removed.
     pub fn remove_leftovers(&self, dir: &StateDir) -> Result<usize, FileError> {
         let mut names = dir.names()?;
-        names.retain(|name| name.ends_with(TEMPORARY));
+        names.retain(|name| is_temporary(name.as_ref()));
         for path in names.iter().map(|name| dir.file(name)) {
             remove(&path)?;
         }

@@ -12,7 +12,7 @@ use crate::cache::archive::digest::Digest;
 use crate::cache::archive::entry::Entry;
 use crate::cache::archive::error::{ArchiveError, Damage, Foreign};
 use crate::cache::archive::index::{Index, LONGEST_INDEX};
-use crate::host::files::{Wanted, check, read_trusted};
+use crate::host::files::{Wanted, check, is_temporary, read_trusted};
 use crate::model::ImageId;
 use crate::model::reference::Reference;
 use crate::model::text::{escape, json_error};
@@ -26,6 +26,10 @@ pub const LOCK: &str = ".secateur.lock";
 
 /// Bytes; it contains only a version.
 const LONGEST_LAYOUT: u64 = 4096;
+
+/// How often an archive that lacks a file is looked at again: its first writer may have created
+/// it, and what comes after it, between two of our looks.
+const CREATED_MEANWHILE: u32 = 3;
 
 /// An archive with its index as it was when opened.
 #[derive(Debug)]
@@ -51,6 +55,26 @@ impl Archive {
     /// [`ArchiveError::Absent`] also if a first save was interrupted before it wrote anything;
     /// [`ArchiveError::File`] also if others could write to the folder or the index.
     pub fn open(dir: &Path) -> Result<Self, ArchiveError> {
+        let mut tries = 0..CREATED_MEANWHILE;
+        loop {
+            let opened = Self::open_once(dir);
+            match &opened {
+                Err(
+                    ArchiveError::Foreign {
+                        what: Foreign::NoLayout,
+                        ..
+                    }
+                    | ArchiveError::Damaged {
+                        how: Damage::Missing,
+                        ..
+                    },
+                ) if tries.next().is_some() => {}
+                _ => return opened,
+            }
+        }
+    }
+
+    fn open_once(dir: &Path) -> Result<Self, ArchiveError> {
         let dir = match check(dir, Wanted::Folder) {
             Err(error) if error.is_not_found() => {
                 return Err(ArchiveError::Absent(dir.to_owned()));
@@ -133,9 +157,8 @@ pub fn blob_path(digest: &Digest) -> String {
 /// A folder without a layout may be that of a first save that has just started, or a new disk.
 fn without_layout(dir: PathBuf) -> ArchiveError {
     let expected = |name: &OsStr| {
-        [LOCK, "blobs", "lost+found"]
-            .iter()
-            .any(|ours| name == *ours)
+        let mut ours = [LOCK, "blobs", "lost+found"].into_iter();
+        ours.any(|ours| name == ours) || is_temporary(name)
     };
     let entries = fs::read_dir(&dir).map(|entries| {
         let mut entries = entries.take(8);

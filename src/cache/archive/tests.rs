@@ -8,10 +8,11 @@ use crate::cache::archive::index::Item;
 use crate::cache::archive::testing::{
     INDEX_TYPE, Layout, MANIFEST_TYPE, amd64, for_platform, named, read, with,
 };
+use crate::cache::archive::writer::Writer;
 use crate::cache::archive::{Archive, ArchiveError, Damage, Digest, Entry, Foreign, Ours};
 use crate::exit::Exit;
 use crate::model::reference::Reference;
-use crate::testing::{at, folder_of_ours, id};
+use crate::testing::{at, block_on, folder_of_ours, id};
 
 const APP: &str = "docker.io/library/app:1";
 
@@ -41,6 +42,7 @@ fn a_folder_with_nothing_in_it_is_absent_and_one_with_other_things_is_foreign() 
     assert!(absent(&folder.path().join("none")));
     std::fs::create_dir_all(folder.path().join("blobs/sha256")).unwrap();
     std::fs::create_dir(folder.path().join("lost+found")).unwrap();
+    std::fs::write(folder.path().join(".oci-layout.1.secateur-tmp"), "").unwrap();
     assert!(absent(folder.path()), "a first save was cut off");
     std::fs::write(folder.path().join("photo.jpg"), "").unwrap();
     let foreign = open(folder.path());
@@ -67,6 +69,27 @@ fn an_archive_that_lost_its_index_is_damaged_unless_it_never_had_a_blob() {
     assert!(matches!(error, ArchiveError::Absent(_)), "{error}");
     layout.blob("x", "bytes");
     assert_eq!(how(layout.open()), Damage::Missing);
+}
+
+#[test]
+fn an_archive_that_another_run_creates_meanwhile_is_absent_or_there() {
+    for _ in 0..50 {
+        let folder = folder_of_ours();
+        let opened = std::thread::scope(|scope| {
+            let created = scope.spawn(|| {
+                let writer = block_on(Writer::open(folder.path())).unwrap().unwrap();
+                writer.draft(b"a blob").map(drop).unwrap();
+            });
+            let mut opened = Vec::new();
+            while !created.is_finished() {
+                opened.push(Archive::open(folder.path()));
+            }
+            opened
+        });
+        for error in opened.into_iter().filter_map(Result::err) {
+            assert!(matches!(error, ArchiveError::Absent(_)), "{error}");
+        }
+    }
 }
 
 #[test]

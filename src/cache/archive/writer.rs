@@ -5,6 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::cache::archive::digest::Digest;
 use crate::cache::archive::docker_form::DockerManifest;
 use crate::cache::archive::document::INDEX_TYPE;
@@ -14,7 +16,6 @@ use crate::cache::archive::index::{Item, LONGEST_INDEX};
 use crate::cache::archive::open::{Archive, BLOBS, INDEX, LAYOUT, LOCK};
 use crate::cache::step::Step;
 use crate::engine::Platform;
-use crate::host::clock::monotonic;
 use crate::host::files::{
     Draft, FileError, StateDir, flush, make_folder, unwritten, write_for_all,
 };
@@ -206,10 +207,10 @@ impl Writer {
 }
 
 async fn locked(path: &Path) -> Result<Result<RunLock, HeldBy>, FileError> {
-    let until = monotonic() + LOCK_TIMEOUT;
+    let until = Instant::now() + LOCK_TIMEOUT;
     loop {
         match RunLock::take(path)? {
-            Err(_) if monotonic() < until => {
+            Err(_) if Instant::now() < until => {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
             taken => return Ok(taken),

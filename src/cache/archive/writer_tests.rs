@@ -211,3 +211,18 @@ fn a_first_save_that_was_cut_off_anywhere_is_begun_again() {
         assert_eq!(archive.unwrap().entries().count(), 0, "{cut}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_second_writer_waits_for_the_first_and_then_tells_who_that_is() {
+    for (seconds, comes) in [(9, true), (11, false)] {
+        let layout = Layout::empty();
+        let first = Writer::open(layout.dir()).await.unwrap().unwrap();
+        let ends = async {
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+            drop(first);
+        };
+        let (second, ()) = tokio::join!(Writer::open(layout.dir()), ends);
+        let second = second.unwrap();
+        assert_eq!(second.is_ok(), comes, "after {seconds} s: {second:?}");
+    }
+}

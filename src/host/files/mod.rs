@@ -26,7 +26,7 @@ pub use plain::{open_untrusted, read_named, read_untrusted};
 pub use state_dir::StateDir;
 pub use trust::{Wanted, check};
 pub use trusted::{read_trusted, read_trusted_end, read_trusted_through_links};
-pub use write::{write_atomic, write_atomic_by, write_for_all};
+pub use write::{is_temporary, write_atomic, write_atomic_by, write_for_all};
 
 #[cfg(test)]
 mod tests;

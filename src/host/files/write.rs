@@ -22,6 +22,11 @@ use crate::host::files::kind::type_name_of;
 /// All temporary names end in this.
 pub(in crate::host) const TEMPORARY: &str = ".secateur-tmp";
 
+/// Whether it is the name of a file that is being written, or of what a killed write left.
+pub fn is_temporary(name: &OsStr) -> bool {
+    name.as_encoded_bytes().ends_with(TEMPORARY.as_bytes())
+}
+
 /// As [`write_atomic`], but everybody may read the file (mode 0644), whatever the umask.
 ///
 /// # Errors
@@ -153,11 +158,10 @@ impl Destination {
         let prefix = prefix(&self.name);
         let names = fs::read_dir(&folder).into_iter().flatten().flatten();
         for name in names.map(|entry| entry.file_name()) {
-            let bytes = name.as_encoded_bytes();
-            if bytes.starts_with(prefix.as_encoded_bytes())
-                && bytes.ends_with(TEMPORARY.as_bytes())
-                && self.is_left_over(&name)
-            {
+            let is_of_this_file = name
+                .as_encoded_bytes()
+                .starts_with(prefix.as_encoded_bytes());
+            if is_of_this_file && is_temporary(&name) && self.is_left_over(&name) {
                 self.unlink(&name);
             }
         }
