@@ -496,3 +496,23 @@ fn each_of_two_engines_in_turn_keeps_its_rollback_and_its_ages() {
         secateur.prune_takes(engine, &goes, &[rolled]);
     }
 }
+
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn a_rollback_survives_another_graph_driver_in_between() {
+    let mut engine = Engine::start(Kind::Overlay28);
+    let secateur = Secateur::on(&engine);
+    let load = |engine: &Engine| engine.load(&Archive::new().noise(1000).tag("roll:1"));
+    let rolled = load(&engine);
+    secateur.look();
+    load(&engine);
+    secateur.look();
+    engine.use_driver("vfs");
+    load(&engine);
+    secateur.look();
+    assert!(!engine.has(&rolled));
+    engine.use_driver("overlay2");
+    secateur.remember_all();
+    secateur.until_kept_by(&rolled, &["rollback"]);
+    secateur.prune_takes(&engine, &[], &[&rolled]);
+}

@@ -270,7 +270,7 @@ pub fn draw(seed: u64, base: &[Policy]) -> Drawn {
         now += rng.i64(0..15) * 1000;
         now
     });
-    let surveys: Vec<i64> = surveys.collect();
+    let moments: Vec<i64> = surveys.collect();
     let mut policy = drawn_policy(rng, base);
     // Drawn with another generator, so that older seeds keep their histories.
     retain(
@@ -278,17 +278,28 @@ pub fn draw(seed: u64, base: &[Policy]) -> Drawn {
         std::time::Duration::from_secs(7),
         &mut policy,
     );
+    let trust = if chance(rng, 15) {
+        Trust::EngineDates
+    } else {
+        Trust::OwnMemory
+    };
+    let surveys = moments.into_iter();
+    let mut surveys: Vec<_> = surveys
+        .map(|now| survey(rng, store, version, now))
+        .collect();
+    // So is whether the engine is, for a survey, one without the images that it had.
+    let rng = &mut Rng::with_seed(seed ^ 0xa3a1);
+    for n in 1..surveys.len() {
+        if chance(rng, 8) {
+            let before = surveys[n - 1].images.clone();
+            let images = &mut surveys[n].images;
+            images.retain(|id, _| !before.contains_key(id));
+        }
+    }
     Drawn {
         policy,
-        trust: if chance(rng, 15) {
-            Trust::EngineDates
-        } else {
-            Trust::OwnMemory
-        },
-        surveys: surveys
-            .into_iter()
-            .map(|now| survey(rng, store, version, now))
-            .collect(),
+        trust,
+        surveys,
     }
 }
 

@@ -37,6 +37,8 @@ struct Reading<'a> {
     past: &'a [Past<'a>],
     /// For each survey, the images that something referred to.
     used: Vec<BTreeSet<&'a ImageId>>,
+    /// For each survey, the one before it whose images are all away.
+    away: Vec<Option<usize>>,
     tags_now: BTreeSet<&'a Reference>,
     parents: BTreeSet<&'a ImageId>,
 }
@@ -55,6 +57,7 @@ pub fn may_go(policy: &Policy, trust: Trust, past: &[Past<'_>]) -> BTreeMap<Imag
         trust,
         past,
         used: Vec::new(),
+        away: away(past),
         tags_now: now.images.values().flat_map(|image| &image.tags).collect(),
         parents: now
             .images
@@ -123,6 +126,22 @@ fn in_order<'a>(host: &Inventory, may_go: &'a BTreeMap<ImageId, i64>) -> Vec<&'a
     order.into_iter().map(|(_, _, id)| id).collect()
 }
 
+/// For each survey, the last one before it that found images of which none has been here since.
+/// An engine that comes back with them has not lost them.
+fn away(past: &[Past<'_>]) -> Vec<Option<usize>> {
+    let mut away = vec![None];
+    for n in 1..past.len() {
+        let now = &past[n].host.images;
+        let all_away = |m: &usize| {
+            let then = &past[*m].host.images;
+            !then.is_empty() && !then.keys().any(|id| now.contains_key(id))
+        };
+        let each = [Some(n - 1), away[n - 1]].into_iter().flatten();
+        away.push(each.into_iter().find(all_away));
+    }
+    away
+}
+
 impl<'a> Reading<'a> {
     fn last(&self) -> usize {
         self.past.len() - 1
@@ -136,6 +155,19 @@ impl<'a> Reading<'a> {
     fn stay(&self, id: &ImageId, until: usize) -> std::ops::RangeInclusive<usize> {
         let gone = (0..until).rev().find(|n| self.here(*n, id).is_none());
         gone.map_or(0, |n| n + 1)..=until
+    }
+
+    /// The surveys, in order, by which its names are known: also those before all images were
+    /// away, if it came back with them.
+    fn known(&self, id: &ImageId, until: usize) -> Vec<usize> {
+        let stay = self.stay(id, until);
+        let before = stay.start().checked_sub(1).and_then(|n| self.away[n]);
+        let mut known = match before {
+            Some(n) if self.here(n, id).is_some() => self.known(id, n),
+            _ => Vec::new(),
+        };
+        known.extend(stay);
+        known
     }
 
     fn carried(&self, n: usize, id: &ImageId, tag: &Reference) -> bool {
@@ -176,8 +208,8 @@ impl<'a> Reading<'a> {
             .filter_map(|text| text.parse::<Reference>().ok())
         {
             used.extend(host.images.keys().filter(|id| {
-                let stay = self.stay(id, n);
-                !self.carried(n, id, &name) && stay.into_iter().any(|m| self.carried(m, id, &name))
+                let mut known = self.known(id, n).into_iter();
+                !self.carried(n, id, &name) && known.any(|m| self.carried(m, id, &name))
             }));
         }
         used
@@ -189,8 +221,10 @@ impl<'a> Reading<'a> {
         let (id, engine) = (&image.id, &last.host.engine);
         let stay = self.stay(id, self.last());
         let first = *stay.start();
-        let had: BTreeSet<&Reference> = stay
-            .clone()
+        let known = self.known(id, self.last());
+        let had: BTreeSet<&Reference> = known
+            .iter()
+            .copied()
             .filter_map(|n| self.here(n, id))
             .flat_map(|image| &image.tags)
             .collect();
@@ -220,7 +254,12 @@ impl<'a> Reading<'a> {
         // A pull by tag leaves a digest reference only on other stores.
         let superseded =
             engine.store != Store::Containerd && had.iter().any(|tag| self.tags_now.contains(tag));
-        let asked = stay.clone().any(|n| self.asked_by_digest(n, id));
+        // Nobody knows who asked for what while it was away.
+        let asked = known.windows(2).any(|of| {
+            let back = self.here(of[1], id).expect("it came back");
+            of[0] + 1 < of[1] && back.tags.is_empty() && !back.digests.is_empty()
+        });
+        let asked = asked || known.iter().any(|n| self.asked_by_digest(*n, id));
         let pinned = asked || !image.digests.is_empty() && !superseded;
         let wanted = match (pinned, longest.digest_pinned) {
             _ if !image.digests.is_empty() && engine.store == Store::Podman => return None,
@@ -250,7 +289,8 @@ impl<'a> Reading<'a> {
         if !proof || matches!(image.last_tag_time, Some(Observed::Unknown(_))) {
             return None;
         }
-        let age = self.ages(image, stay, by_engine).into_iter().min()?;
+        let first = (!by_engine).then_some(*stay.start());
+        let age = self.ages(image, &known, first).into_iter().min()?;
         (age >= i64::try_from(wanted.as_millis()).ok()?).then_some(age)
     }
 
@@ -290,23 +330,16 @@ impl<'a> Reading<'a> {
         longest
     }
 
-    /// For each piece of evidence, how long ago the image was wanted.
-    fn ages(
-        &self,
-        image: &Image,
-        stay: std::ops::RangeInclusive<usize>,
-        by_engine: bool,
-    ) -> Vec<i64> {
+    /// For each piece of evidence, how long ago the image was wanted. `first` is the first survey
+    /// of its stay, if that is evidence.
+    fn ages(&self, image: &Image, known: &[usize], first: Option<usize>) -> Vec<i64> {
         let id = &image.id;
         let last = &self.past[self.last()];
-        let first = *stay.start();
         let mut ages = Vec::new();
-        if !by_engine {
-            ages.push(last.at - self.past[first].at);
-        }
-        for n in stay {
+        ages.extend(first.map(|n| last.at - self.past[n].at));
+        for (i, n) in known.iter().copied().enumerate() {
             // Also the first survey without a tag or a use: it may have ended just before.
-            let around = || n.saturating_sub(1).max(first)..=n;
+            let around = || known[i.saturating_sub(1)..=i].iter().copied();
             let tagged = |m: usize| self.here(m, id).is_some_and(|i| !i.tags.is_empty());
             let used = |m: usize| self.used[m].contains(id);
             if around().any(tagged) || around().any(used) {
@@ -391,8 +424,8 @@ impl<'a> Reading<'a> {
     fn perhaps(&self, image: &Image) -> Vec<(&'a Reference, i64)> {
         let id = &image.id;
         let mut perhaps = Vec::new();
-        let stay = self.stay(id, self.last());
-        for n in stay.clone() {
+        let known = self.known(id, self.last());
+        for n in known.iter().copied() {
             let host = &self.past[n].host;
             let then = &host.images[id];
             let before = n.checked_sub(1).map(|n| self.past[n].host.taken_at);
@@ -448,7 +481,7 @@ impl<'a> Reading<'a> {
             let survey = self.past.iter().find(|survey| survey.host.taken_at >= lost);
             let survey = survey.unwrap_or(last);
             let at = survey.at - (survey.host.taken_at - lost).num_milliseconds();
-            for n in stay {
+            for n in known {
                 perhaps.extend(
                     self.here(n, id)
                         .iter()
@@ -479,8 +512,8 @@ impl<'a> Reading<'a> {
     }
 
     fn last_with(&self, id: &ImageId, tag: &Reference) -> Option<i64> {
-        let mut stay = self.stay(id, self.last()).rev();
-        stay.find(|n| self.carried(*n, id, tag))
+        let mut known = self.known(id, self.last()).into_iter().rev();
+        known.find(|n| self.carried(*n, id, tag))
             .map(|n| self.past[n].at)
     }
 

@@ -98,11 +98,13 @@ impl Ledger {
         self.gone = BTreeMap::new();
         self.gone_as = BTreeMap::new();
         self.uses = Uses::default();
-        for sighting in self.images.values_mut() {
-            sighting.forget(|_| true);
-            sighting.forget_perhaps();
+        for images in [&mut self.images, &mut self.away] {
+            for sighting in images.values_mut() {
+                sighting.forget(|_| true);
+                sighting.forget_perhaps();
+            }
+            limit_prints(images, Limits::USUAL);
         }
-        limit_prints(&mut self.images, Limits::USUAL);
         self
     }
 

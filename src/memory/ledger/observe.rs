@@ -39,7 +39,7 @@ impl Ledger {
                 let lost = |name: &Reference| sighting.had(name) && !image.tags.contains(name);
                 names.iter().any(lost).then_some((id, container))
             };
-            found.extend(self.images.iter().filter_map(had));
+            found.extend(self.images.iter().chain(&self.away).filter_map(had));
         }
         found
     }
@@ -56,14 +56,11 @@ impl Ledger {
             .into_iter()
             .map(|(id, _)| id)
             .collect();
+        let moved = |at: DateTime<Utc>| at.checked_add_signed(shift).unwrap_or(now).min(now);
         let mut images: BTreeMap<ImageId, Sighting> = BTreeMap::new();
         for (id, image) in &seen.images {
-            let mut sighting = self
-                .images
-                .get(id)
-                .cloned()
-                .unwrap_or_else(|| Sighting::new(now));
-            sighting.each_date(|at| at.checked_add_signed(shift).unwrap_or(now).min(now));
+            let mut sighting = self.known(image, now);
+            sighting.each_date(moved);
             sighting
                 .tags
                 .extend(image.tags.iter().map(|tag| (tag.clone(), now)));
@@ -85,7 +82,7 @@ impl Ledger {
         let then = LastNames::of(self);
         let last_survey = self.clock.as_ref().map(|clock| clock.wall);
         // The engine dated the event by the clock as it was before a jump.
-        let when = |event: &Event| event.at.checked_add_signed(shift).unwrap_or(now).min(now);
+        let when = |event: &Event| moved(event.at);
         for event in &seen.events {
             let text = event.image.raw();
             for id in names.resolve(text).into_iter().chain(then.resolve(text)) {
@@ -140,6 +137,7 @@ impl Ledger {
             losses_unknown_since: None,
             jumped: self.jumped_by(shift, now),
             images,
+            away: self.away_from(seen, moved),
             causes_since: self.causes_since.clone(),
             held_locks: BTreeMap::new(),
             gone,
@@ -150,6 +148,41 @@ impl Ledger {
 }
 
 impl Ledger {
+    /// What is known of an image that is here now.
+    fn known(&self, image: &Image, now: DateTime<Utc>) -> Sighting {
+        match (self.images.get(&image.id), self.away.get(&image.id)) {
+            (Some(known), _) => known.clone(),
+            // Whatever happened to it in the meantime is not known; somebody may have asked for
+            // it by its digest.
+            (None, Some(known)) => {
+                let perhaps = image.tags.is_empty() && !image.digests.is_empty();
+                Sighting {
+                    first_seen: now,
+                    asked_by_digest: known.asked_by_digest.max(perhaps.then_some(now)),
+                    ..known.clone()
+                }
+            }
+            (None, None) => Sighting::new(now),
+        }
+    }
+
+    /// The images of the last survey, or else of an earlier one, if none of them is here.
+    fn away_from(
+        &self,
+        seen: &Inventory,
+        moved: impl Fn(DateTime<Utc>) -> DateTime<Utc>,
+    ) -> BTreeMap<ImageId, Sighting> {
+        let is_away = |images: &&BTreeMap<ImageId, Sighting>| {
+            !images.is_empty() && !images.keys().any(|id| seen.images.contains_key(id))
+        };
+        let away = [&self.images, &self.away].into_iter().find(is_away);
+        let mut away = away.cloned().unwrap_or_default();
+        for sighting in away.values_mut() {
+            sighting.each_date(&moved);
+        }
+        away
+    }
+
     fn jumped_by(&self, shift: TimeDelta, now: DateTime<Utc>) -> Option<Jumped> {
         if shift.is_zero() {
             return self.jumped.clone();

@@ -53,8 +53,13 @@ pub struct Ledger {
     /// The sum of all jumps of the clock ahead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) jumped: Option<Jumped>,
-    /// Only images that were there at the last survey: one that comes back is new.
+    /// Only images that were there at the last survey: one that comes back is new, and keeps its
+    /// names if it was [`away`](Self::away).
     pub(super) images: BTreeMap<ImageId, Sighting>,
+    /// What was known of all images when none of them was here any more, until one of them is:
+    /// the engine may have begun with another driver, or before its disk was mounted.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) away: BTreeMap<ImageId, Sighting>,
     /// Causes that refused removals at the last survey, and since which survey: neither a held
     /// lock nor a running build tells since when.
     #[serde(
@@ -122,6 +127,7 @@ impl Ledger {
             losses_unknown_since: None,
             jumped: None,
             images: BTreeMap::new(),
+            away: BTreeMap::new(),
             causes_since: CausesSince::new(),
             held_locks: BTreeMap::new(),
             gone: BTreeMap::new(),

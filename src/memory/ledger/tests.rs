@@ -6,7 +6,7 @@ use crate::memory::ledger::stored::{Ledger, Unusable};
 use crate::model::reference::Reference;
 use crate::model::text::Untrusted;
 use crate::model::{Container, Event, EventKind, Inventory};
-use crate::testing::{at, clock, digest, id, image, inventory, json_of, tagged};
+use crate::testing::{at, clock, digest, id, image, inventory, json_of, pinned, tagged};
 
 fn survey(ledger: &Ledger, seen: &Inventory) -> Ledger {
     ledger.observe(seen, &clock(0, 0, "a"), TimeDelta::zero())
@@ -35,6 +35,39 @@ fn a_tag_whose_image_is_gone_was_not_that_of_an_earlier_image_that_is_here() {
     // An older ledger remembers when the tag was lost, but not by which image.
     ledger.gone_as.clear();
     assert_eq!(was(&ledger), None);
+}
+
+#[test]
+fn what_was_known_of_images_that_were_all_away_comes_back_with_them_and_their_ages_begin_anew() {
+    let at_second = |second, images: &[crate::model::Image]| Inventory {
+        taken_at: at(second),
+        ..inventory(images.to_vec())
+    };
+    let tag: Reference = "app:1".parse().unwrap();
+    let before = [tagged(1, "app:1"), image(2)];
+    let mut ledger = survey(&Ledger::empty("e"), &at_second(0, &before));
+    for second in [10, 20] {
+        ledger = survey(&ledger, &at_second(second, &[tagged(3, "app:1")]));
+        assert_eq!(ledger.sighting(&id(1)), None);
+    }
+    let back = survey(&ledger, &at_second(30, &[image(1), tagged(2, "app:1")]));
+    let seen = back.sighting(&id(1)).unwrap();
+    assert_eq!(
+        (seen.tags.get(&tag), seen.first_seen),
+        (Some(&at(0)), at(30))
+    );
+    assert_eq!(seen.asked_by_digest, None);
+    let pinned = survey(&ledger, &at_second(30, &[pinned(1, "app")]));
+    let seen = pinned.sighting(&id(1)).unwrap();
+    assert_eq!(seen.asked_by_digest, Some(at(30)), "who knows");
+    // One that goes alone is new when it comes back.
+    let alone = survey(&back, &at_second(40, &[image(1)]));
+    let again = survey(&alone, &at_second(50, &[image(1), image(2)]));
+    assert_eq!(again.sighting(&id(2)).unwrap().first_seen, at(50));
+    assert!(
+        again.away.keys().eq([&id(3)]),
+        "of the others, all are away"
+    );
 }
 
 #[test]

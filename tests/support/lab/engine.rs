@@ -257,13 +257,22 @@ impl Engine {
     /// Starts again with the other store: the same version and files, another setting.
     pub fn switch_to(&mut self, kind: Kind) {
         assert_eq!(kind.suite(), self.kind.suite(), "another version");
+        self.kind = kind;
+        self.reconfigure(|config| set_store(config, kind));
+    }
+
+    /// Starts again with another graph driver.
+    pub fn use_driver(&mut self, driver: &str) {
+        self.reconfigure(|config| config["storage-driver"] = json!(driver));
+    }
+
+    fn reconfigure(&mut self, change: impl FnOnce(&mut Value)) {
         self.stop();
         let file = self.dir().join("daemon.json");
         let config = fs::read(&file).expect("daemon.json");
         let mut config: Value = serde_json::from_slice(&config).expect("JSON");
-        set_store(&mut config, kind);
+        change(&mut config);
         fs::write(file, config.to_string()).expect("daemon.json");
-        self.kind = kind;
         self.launch();
     }
 
