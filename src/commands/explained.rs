@@ -19,18 +19,13 @@ pub(super) fn meant<'a>(
     containers: &[Container],
     text: &str,
 ) -> Result<Vec<&'a Entry>, Fault> {
-    let here = Names::of(plan.entries().iter().map(Entry::image));
+    let here = Names::of(plan.entries().iter().map(|entry| &*entry.image));
     let with = |wanted: &dyn Fn(&Entry) -> bool| {
         let entries = plan.entries().iter().filter(|entry| wanted(entry));
-        entries.map(|entry| &entry.image().id).collect::<Vec<_>>()
+        entries.map(|entry| &entry.image.id).collect::<Vec<_>>()
     };
     let name = text.parse::<Reference>().ok();
-    let had = |entry: &Entry| {
-        entry
-            .had_tags()
-            .iter()
-            .any(|tag| Some(tag) == name.as_ref())
-    };
+    let had = |entry: &Entry| entry.had_tags.iter().any(|tag| Some(tag) == name.as_ref());
     let readings: [&dyn Fn() -> Vec<&'a ImageId>; 6] = [
         &|| here.resolve(text),
         &|| with(&had),
@@ -57,7 +52,7 @@ fn of_container<'a>(
     let ids: BTreeSet<&ImageId> = named
         .flat_map(|container| {
             let known = container.image_ids.iter();
-            let known = known.filter_map(|id| Some(&plan.entry(id)?.image().id));
+            let known = known.filter_map(|id| Some(&plan.entry(id)?.image.id));
             here.resolve(container.image.raw()).into_iter().chain(known)
         })
         .collect();
@@ -73,7 +68,7 @@ fn name(container: &Container) -> &str {
 /// By a bare digest of a name, or its beginning.
 fn has_digest(entry: &Entry, text: &str) -> bool {
     let hex = text.strip_prefix("sha256:").unwrap_or(text);
-    let mut digests = entry.image().digests.iter().filter_map(Reference::digest);
+    let mut digests = entry.image.digests.iter().filter_map(Reference::digest);
     hex.len() >= 4 && digests.any(|digest| digest.starts_with(&format!("sha256:{hex}")))
 }
 
@@ -89,15 +84,15 @@ fn is_of_repository(entry: &Entry, text: &str) -> bool {
     {
         return false;
     }
-    let image = entry.image();
+    let image = &entry.image;
     let names = image.names();
-    let mut names = names.chain(entry.had_tags());
+    let mut names = names.chain(&entry.had_tags);
     names.any(|name| name.repository() == repository)
 }
 
 /// Fewer than docker takes for an id.
 fn has_first_digits(entry: &Entry, text: &str) -> bool {
-    !text.is_empty() && entry.image().id.hex().starts_with(text)
+    !text.is_empty() && entry.image.id.hex().starts_with(text)
 }
 
 fn none(plan: &Plan, containers: &[Container], text: &str) -> Fault {
@@ -105,7 +100,7 @@ fn none(plan: &Plan, containers: &[Container], text: &str) -> Fault {
         Err(error) if read_as_id(text).is_none() => error.to_string(),
         _ => {
             let entries = plan.entries().iter();
-            let tags = entries.flat_map(|entry| entry.image().tags.iter().chain(entry.had_tags()));
+            let tags = entries.flat_map(|entry| entry.image.tags.iter().chain(&entry.had_tags));
             let names = containers.iter().map(|it| name(it).to_owned());
             let nearest = nearest(text, tags.map(Reference::familiar).chain(names));
             let hint = nearest.map(|name| format!("; did you mean {}?", escape(&name)));
@@ -148,7 +143,7 @@ mod tests {
         let ledger = surveyed(&surveyed(&Ledger::empty("e"), &before), &host);
         let plan = decide(&policy, &host, &ledger, Trust::OwnMemory);
         let entries = meant(&plan, &host.containers, text).map_err(|fault| fault.message)?;
-        Ok(entries.iter().map(|it| it.image().id.clone()).collect())
+        Ok(entries.iter().map(|it| it.image.id.clone()).collect())
     }
 
     #[test]

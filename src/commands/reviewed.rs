@@ -68,7 +68,7 @@ impl Reviewed {
         let why = |id: &ImageId| -> Option<String> {
             let now = match plan.entry(id) {
                 None => "it is gone".to_owned(),
-                Some(entry) => match entry.verdict() {
+                Some(entry) => match entry.verdict {
                     Verdict::Remove => return None,
                     Verdict::Candidate(held_back) => held_back.message().to_owned(),
                     Verdict::Keep => first_reason(entry),
@@ -89,7 +89,7 @@ impl Reviewed {
 }
 
 fn first_reason(entry: &Entry) -> String {
-    let reason = entry.reasons().first().map(KeepReason::message);
+    let reason = entry.reasons.first().map(KeepReason::message);
     reason.unwrap_or_else(|| "it is kept".to_owned())
 }
 

@@ -3,14 +3,14 @@
 use std::io::ErrorKind;
 use std::path::Path;
 
-use crate::decide::plan::{Entry, Plan};
+use crate::decide::plan::Plan;
 use crate::guard::Activity;
 use crate::model::conditions::{LockKind, LockState};
 use crate::policy::{Policy, Unmatched};
 
 /// `activities` is empty for a saved host; then locks are left out.
 pub(crate) fn unmatched(policy: &Policy, plan: &Plan, activities: &[Activity]) -> Vec<Unmatched> {
-    let mut found = policy.unmatched(&plan.entries().iter().map(Entry::image));
+    let mut found = policy.unmatched(&plan.entries().iter().map(|entry| &*entry.image));
     found.extend(
         activities
             .last()

@@ -34,14 +34,14 @@ pub fn alternatives(
     let by = |setting, policy: &Policy, trust| {
         let other = decide(policy, inventory, ledger, trust);
         let kept_here = |entry: &&Entry| {
-            let here = plan.entry(&entry.image().id).map(Entry::verdict);
-            here == Some(Verdict::Keep) && entry.verdict() != Verdict::Keep
+            let here = plan.entry(&entry.image.id).map(|entry| entry.verdict);
+            here == Some(Verdict::Keep) && entry.verdict != Verdict::Keep
         };
         let more = other.entries().iter().filter(kept_here);
         Alternative {
             setting,
             images: more.clone().count(),
-            frees: more.map(Entry::reclaimable).sum(),
+            frees: more.map(|entry| entry.reclaimable).sum(),
         }
     };
     let short = Policy {

@@ -92,7 +92,7 @@ fn rollbacks_after(of: Store, came: &[Image], events: &[Event]) -> Vec<u64> {
     let is = |n: &u64| kinds(&plan, *n).contains(&"previous");
     let all: Vec<u64> = (1..=8).filter(|n| plan.entry(&id(*n)).is_some()).collect();
     for n in &all {
-        let kept = plan.entry(&id(*n)).unwrap().verdict() == Verdict::Keep;
+        let kept = plan.entry(&id(*n)).unwrap().verdict == Verdict::Keep;
         assert_eq!(kept, is(n), "{n}");
     }
     all.into_iter().filter(is).collect()
@@ -219,14 +219,14 @@ fn an_image_is_needed_when_one_is_built_on_it_and_after_that_one_went() {
         .survey(205, &stages);
     let plan = story.decide(&policy(""), &stages);
     assert_eq!(kinds(&plan, 2), ["too-young"]);
-    let unneeded = plan.entry(&id(2)).unwrap().unneeded().unwrap();
+    let unneeded = plan.entry(&id(2)).unwrap().unneeded.unwrap();
     let newest = (unneeded.since, unneeded.evidence);
     assert_eq!(newest, (at(200), crate::decide::plan::Evidence::BuiltOn));
     let at_last = story.ledger.sighting(&id(1)).unwrap().built_on;
     assert_eq!(at_last, Some(at(200)), "the stage below it, too");
     let story = story.survey(210, &stages);
     let plan = story.decide(&policy(""), &stages);
-    assert_eq!(plan.entry(&id(2)).unwrap().verdict(), Verdict::Remove);
+    assert_eq!(plan.entry(&id(2)).unwrap().verdict, Verdict::Remove);
 }
 
 /// Seen first at second 0 and decided at second 100.
@@ -240,7 +240,7 @@ fn old(policy: &Policy, host: &Inventory) -> Plan {
 fn kinds(plan: &Plan, n: u64) -> Vec<&'static str> {
     plan.entry(&id(n))
         .unwrap()
-        .reasons()
+        .reasons
         .iter()
         .map(|reason| reason.kind().name())
         .collect()
@@ -278,7 +278,7 @@ fn an_untagged_image_goes_when_it_is_old_and_not_a_moment_before() {
             .decide(&policy(""), &host)
             .entry(&id(1))
             .unwrap()
-            .verdict()
+            .verdict
     };
     assert_eq!(ready(9), Verdict::Keep);
     assert_eq!(ready(10), Verdict::Remove);
@@ -381,7 +381,7 @@ fn the_age_counts_from_the_last_moment_with_a_tag_and_the_last_use() {
 fn a_digest_only_image_is_pinned_until_memory_saw_its_tag_move() {
     let host = inventory([pinned(1, "app")]);
     let plan = old(&policy(""), &host);
-    assert_eq!(plan.entry(&id(1)).unwrap().class(), Class::DigestPinned);
+    assert_eq!(plan.entry(&id(1)).unwrap().class, Class::DigestPinned);
     assert_eq!(kinds(&plan, 1), ["digest-pinned"]);
 
     let mut before = pinned(1, "app");
@@ -392,7 +392,7 @@ fn a_digest_only_image_is_pinned_until_memory_saw_its_tag_move() {
         .survey(90, &moved)
         .survey(100, &moved);
     let plan = story.decide(&policy(""), &moved);
-    assert_eq!(plan.entry(&id(1)).unwrap().class(), Class::Superseded);
+    assert_eq!(plan.entry(&id(1)).unwrap().class, Class::Superseded);
     assert_eq!(plan.removals().len(), 1);
 
     // No image has its tag now: whoever untagged it may still know the digest.
@@ -507,7 +507,7 @@ fn an_image_that_was_asked_for_by_digest_once_stays_pinned_when_its_tag_moves_on
             by_service(&text, Spec::Task),
         ] {
             let entry = plan.entry(&id(1)).unwrap();
-            assert_eq!(entry.class(), Class::DigestPinned, "{text}");
+            assert_eq!(entry.class, Class::DigestPinned, "{text}");
             assert_eq!(kinds(&plan, 1), ["digest-pinned"], "{text}");
         }
     }
@@ -522,13 +522,13 @@ fn an_image_that_was_asked_for_by_digest_once_stays_pinned_when_its_tag_moves_on
             by_service(&text, Spec::Current),
         ] {
             let entry = plan.entry(&id(1)).unwrap();
-            assert_eq!(entry.class(), Class::Superseded, "{text}");
-            assert_eq!(entry.verdict(), Verdict::Remove, "{text}");
+            assert_eq!(entry.class, Class::Superseded, "{text}");
+            assert_eq!(entry.verdict, Verdict::Remove, "{text}");
         }
     }
     // Who drops a digest does not ask for it.
     let dropped = by_event(EventKind::Named, &name.to_string());
-    assert_eq!(dropped.entry(&id(1)).unwrap().class(), Class::Superseded);
+    assert_eq!(dropped.entry(&id(1)).unwrap().class, Class::Superseded);
 }
 
 #[test]
@@ -582,7 +582,7 @@ fn a_digest_pinned_image_has_an_age_of_its_own() {
     let longer = Policy::parse("[age]\nmin_age = \"5s\"\ndigest_pinned = \"90d\"", "t").unwrap();
     let plan = old(&longer, &host);
     assert_eq!(kinds(&plan, 1), ["too-young"]);
-    assert_eq!(plan.entry(&id(2)).unwrap().verdict(), Verdict::Remove);
+    assert_eq!(plan.entry(&id(2)).unwrap().verdict, Verdict::Remove);
 }
 
 #[test]
@@ -594,7 +594,7 @@ fn a_digest_that_is_to_be_kept_is_kept_where_it_is_the_images_id() {
     );
     let plan = old(&Policy::parse(&text, "t").unwrap(), &host);
     assert_eq!(kinds(&plan, 1), ["keep-image"]);
-    assert_eq!(plan.entry(&id(2)).unwrap().verdict(), Verdict::Remove);
+    assert_eq!(plan.entry(&id(2)).unwrap().verdict, Verdict::Remove);
 }
 
 /// This host keeps a digest reference that is old enough to go, and nothing else.
@@ -605,7 +605,7 @@ fn keeps_digests(change: impl FnOnce(&mut Inventory)) {
     let short = Policy::parse("[age]\nmin_age = \"5s\"\ndigest_pinned = \"5s\"", "t").unwrap();
     let plan = old(&short, &host);
     assert_eq!(kinds(&plan, 1), ["digest-pinned"]);
-    assert_eq!(plan.entry(&id(2)).unwrap().verdict(), Verdict::Remove);
+    assert_eq!(plan.entry(&id(2)).unwrap().verdict, Verdict::Remove);
 }
 
 #[test]
@@ -663,9 +663,8 @@ fn the_containerd_store_lets_digest_references_go_by_the_age_of_what_is_pinned()
             let story = Story::begins().survey(0, &before).survey(1, &after);
             let plan = story.survey(age, &after).decide(&policy, &after);
             let free = plan.entries().iter();
-            let free = free.filter(|entry| entry.verdict() != Verdict::Keep);
-            free.map(|entry| entry.image().id.clone())
-                .collect::<Vec<_>>()
+            let free = free.filter(|entry| entry.verdict != Verdict::Keep);
+            free.map(|entry| entry.image.id.clone()).collect::<Vec<_>>()
         };
         assert_eq!(goes(5), [], "{store}");
         assert_eq!(goes(100), superseded, "{store}");
@@ -726,7 +725,7 @@ fn engine_dates_count_for_untagged_images_alone_and_only_when_asked() {
     let ledger = Story::begins().survey(0, &host).ledger;
     let short = Policy::parse("[age]\nmin_age = \"10s\"\ndigest_pinned = \"10s\"", "t").unwrap();
     let plan = decide(&short, &host, &ledger, Trust::EngineDates);
-    assert_eq!(plan.entry(&id(1)).unwrap().verdict(), Verdict::Remove);
+    assert_eq!(plan.entry(&id(1)).unwrap().verdict, Verdict::Remove);
     assert_eq!(kinds(&plan, 2), ["first-seen"]);
     assert_eq!(kinds(&plan, 3)[0], "age-unknown");
     assert_eq!(
@@ -813,7 +812,7 @@ fn every_kind_of_keep_reason_is_produced() {
     let seen: BTreeSet<_> = plan
         .entries()
         .iter()
-        .flat_map(Entry::reasons)
+        .flat_map(|entry| &entry.reasons)
         .map(KeepReason::kind)
         .collect();
     let missing: Vec<_> = KeepKind::ALL
@@ -869,7 +868,7 @@ fn the_disk_decides_how_many_go_and_the_oldest_go_first() {
     let goes = |used, policy: &Policy| {
         let plan = story.decide(policy, &host(used));
         plan.removals()
-            .map(|entry| entry.image().id.clone())
+            .map(|entry| entry.image.id.clone())
             .collect::<Vec<_>>()
     };
     assert_eq!(
@@ -983,7 +982,7 @@ fn an_image_that_the_engine_does_not_let_go_keeps_no_other_here() {
             .survey(100, &host(resists));
         let plan = story.decide(&policy(""), &host(resists));
         plan.removals()
-            .map(|entry| entry.image().id.clone())
+            .map(|entry| entry.image.id.clone())
             .collect::<Vec<_>>()
     };
     assert_eq!(goes(false), [id(1)], "90 to 75 wants 15, and each frees 20");
@@ -1309,7 +1308,7 @@ fn removed(policy: &Policy, surveys: &[Inventory], step: i64) -> (Plan, Story) {
 
 fn ids(plan: &Plan) -> BTreeSet<ImageId> {
     plan.removals()
-        .map(|entry| entry.image().id.clone())
+        .map(|entry| entry.image.id.clone())
         .collect()
 }
 
@@ -1327,10 +1326,10 @@ proptest! {
     fn every_image_is_in_the_plan_once_and_every_kept_one_has_a_reason((surveys, policy) in hosts(), step in 1..20i64) {
         let (plan, _) = removed(&policy, &surveys, step);
         let here: Vec<_> = surveys.last().unwrap().images.keys().cloned().collect();
-        let listed: Vec<_> = plan.entries().iter().map(|entry| entry.image().id.clone()).collect();
+        let listed: Vec<_> = plan.entries().iter().map(|entry| entry.image.id.clone()).collect();
         prop_assert_eq!(listed, here);
         for entry in plan.entries() {
-            prop_assert_eq!(entry.verdict() == Verdict::Keep, !entry.reasons().is_empty());
+            prop_assert_eq!(entry.verdict == Verdict::Keep, !entry.reasons.is_empty());
         }
     }
 

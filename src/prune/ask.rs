@@ -70,11 +70,7 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
         entries: &[&'a Entry],
     ) -> impl Future<Output = Vec<Result<Option<Inspected>, EngineError>>> + use<'a, E, H> {
         let engine = self.engine;
-        join_all(
-            entries
-                .iter()
-                .map(|entry| engine.inspect(&entry.image().id)),
-        )
+        join_all(entries.iter().map(|entry| engine.inspect(&entry.image.id)))
     }
 
     /// `None` if it took long: the answers are old, and the locks may have been let go.

@@ -10,7 +10,7 @@ use crate::model::{AtWork, Container, Event, EventKind, Image, Swarm};
 
 /// A name or a tag time that the plan does not know.
 pub(super) fn changed(entry: &Entry, inspected: &Inspected) -> Option<String> {
-    let image = entry.image();
+    let image = &entry.image;
     if let Some(tag) = inspected.tags.first() {
         return Some(format!("it was tagged {} since the plan", tag.familiar()));
     }
@@ -35,8 +35,8 @@ fn meant(image: &Image) -> impl Fn(&str) -> bool {
 
 /// A container that appeared since the plan.
 pub(super) fn used_by_container(entry: &Entry, containers: &[Container]) -> Option<String> {
-    let image = entry.image();
-    let means = meant(entry.image());
+    let image = &entry.image;
+    let means = meant(&entry.image);
     let user = containers.iter().find(|container| {
         container.image_ids.contains(&image.id)
             || means(container.image.raw())
@@ -53,7 +53,7 @@ pub(super) fn used_by_container(entry: &Entry, containers: &[Container]) -> Opti
 
 /// A pull or a use since the plan. If it is over, only events show it.
 pub(super) fn wanted_since(entry: &Entry, events: &[Event]) -> Option<String> {
-    let means = meant(entry.image());
+    let means = meant(&entry.image);
     events
         .iter()
         .any(|event| means(event.image.raw()))
@@ -70,7 +70,7 @@ pub(super) fn pulled_again(
     let image = Image {
         tags: inspected.tags.clone(),
         digests: inspected.digests.clone(),
-        ..entry.image().clone()
+        ..(*entry.image).clone()
     };
     let means = meant(&image);
     let named = |event: &Event| match event.what {
@@ -88,7 +88,7 @@ pub(super) fn wanted_by_swarm(entry: &Entry, at_work: &AtWork) -> Option<String>
     let Swarm::Manager { images, .. } = &at_work.swarm else {
         return None;
     };
-    let means = meant(entry.image());
+    let means = meant(&entry.image);
     let service = images.iter().find(|service| means(service.image.raw()))?;
     Some(format!(
         "service {} wants it since the plan",

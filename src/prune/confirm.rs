@@ -19,9 +19,7 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
     pub(super) async fn confirm_dropped(&mut self) -> Result<(), Ending> {
         let engine = self.engine;
         let entries: Vec<&Entry> = self.to_confirm.iter().map(|image| image.entry).collect();
-        let inspect = entries
-            .iter()
-            .map(|entry| engine.inspect(&entry.image().id));
+        let inspect = entries.iter().map(|entry| engine.inspect(&entry.image.id));
         let answers = self.wait_for_each(inspect).await;
         self.confirm(answers).await
     }
@@ -57,7 +55,7 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
         let half_gone = |error: &EngineError| image.deleted && error.kind == Failure::Nonsense;
         let answer = match answer {
             Err(error) if !half_gone(&error) => {
-                let inspect = self.engine.inspect(&entry.image().id);
+                let inspect = self.engine.inspect(&entry.image.id);
                 match self.wait_for(inspect).await {
                     Err(again) if !half_gone(&again) => {
                         return Err(self.record_unknown(entry, format!("{error}; then: {again}")));

@@ -20,11 +20,11 @@ impl<E, H: Host> Pruning<'_, E, H> {
         dropped: &Dropped,
         meant: &BTreeSet<String>,
     ) -> Result<(), Ending> {
-        let lost = lost(self.plan, &entry.image().id, dropped, meant);
+        let lost = lost(self.plan, &entry.image.id, dropped, meant);
         if lost.is_empty() {
             return Ok(());
         }
-        if deletes(dropped, &entry.image().id) {
+        if deletes(dropped, &entry.image.id) {
             self.outcome.removed.push(Removed::of(entry));
         }
         Err(self.record_lost(entry, lost))

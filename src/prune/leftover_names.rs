@@ -27,13 +27,13 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
             return Ok(());
         }
         for entry in self.plan.entries() {
-            let image = entry.image();
+            let image = &entry.image;
             if image.tags.is_empty() && image.digests.is_empty() {
                 continue;
             }
             // An image that is to be removed loses our name in its turn, after its intent:
             // if somebody drops the other name first, the image goes with ours.
-            if entry.verdict() == Verdict::Remove {
+            if entry.verdict == Verdict::Remove {
                 continue;
             }
             for name in &image.ours {
@@ -65,7 +65,7 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
         entry: &Entry,
         name: &Reference,
     ) -> Result<(), Ending> {
-        let (engine, image) = (self.engine, entry.image());
+        let (engine, image) = (self.engine, &entry.image);
         let Ok(dropped) = self.wait_for(engine.drop_name(name)).await else {
             return Ok(());
         };

@@ -129,8 +129,8 @@ impl Engine for LiveEngine<'_> {
             Err(SurveyError::Fault(fault)) => return Err(failed(Failure::Lost, fault.message)),
         };
         let free = plan.entries().iter();
-        let free = free.filter(|entry| entry.verdict() != Verdict::Keep);
-        Ok(free.map(|entry| entry.image().id.clone()).collect())
+        let free = free.filter(|entry| entry.verdict != Verdict::Keep);
+        Ok(free.map(|entry| entry.image.id.clone()).collect())
     }
 }
 

@@ -96,12 +96,12 @@ pub struct Removed {
 impl Removed {
     pub fn of(entry: &Entry) -> Self {
         Self {
-            id: entry.image().id.clone(),
-            names: entry.image().digests.iter().cloned().collect(),
-            had_tags: entry.had_tags().to_vec(),
-            class: entry.class(),
-            reclaimable: entry.reclaimable(),
-            unneeded: entry.unneeded(),
+            id: entry.image.id.clone(),
+            names: entry.image.digests.iter().cloned().collect(),
+            had_tags: entry.had_tags.clone(),
+            class: entry.class,
+            reclaimable: entry.reclaimable,
+            unneeded: entry.unneeded,
         }
     }
 }

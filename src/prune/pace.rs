@@ -35,12 +35,12 @@ impl Pace {
         let most = wants.0.min(BYTES);
         let (mut bytes, mut names) = (0_u64, BTreeSet::new());
         let fits = |entry: &&&Entry| {
-            let Some(&Bytes(size)) = entry.image().size.known() else {
+            let Some(&Bytes(size)) = entry.image.size.known() else {
                 return false;
             };
             bytes = bytes.saturating_add(size);
             // Our name has only the first digits of an id, so two images could get the same.
-            let is_alone = names.insert(Reference::ours(&entry.image().id));
+            let is_alone = names.insert(Reference::ours(&entry.image.id));
             bytes <= most && is_alone && is_nameless(entry)
         };
         let entries = entries.iter().take(self.at_once);
@@ -66,6 +66,6 @@ impl Pace {
 /// engine decides keeps it, however long the engine takes with the others. A pull by a digest
 /// reference that it already has would not keep it.
 fn is_nameless(entry: &Entry) -> bool {
-    let image = entry.image();
+    let image = &entry.image;
     image.digests.is_empty() && image.untied.is_empty() && image.ours.len() <= 1
 }

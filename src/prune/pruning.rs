@@ -90,7 +90,7 @@ impl<E, H: Host> Pruning<'_, E, H> {
 
     /// Records what became of an image, which closes its intent.
     pub(super) fn record_fate(&mut self, entry: &Entry, fate: Fate) -> Result<(), Ending> {
-        let (id, now) = (entry.image().id.clone(), self.host.now());
+        let (id, now) = (entry.image.id.clone(), self.host.now());
         let outcome = &mut self.outcome;
         let record = match fate {
             Fate::Removed(odd) => {
@@ -117,7 +117,7 @@ impl<E, H: Host> Pruning<'_, E, H> {
     /// Records that nobody knows whether the image is gone. The run ends, the intent stays
     /// open, and the next run finds out.
     pub(super) fn record_unknown(&mut self, entry: &Entry, why: String) -> Ending {
-        let (id, now) = (entry.image().id.clone(), self.host.now());
+        let (id, now) = (entry.image.id.clone(), self.host.now());
         let detail = Some(why.clone());
         let result = RemovalResult::Unknown;
         let record = Record::outcome(&self.outcome.run, now, id.clone(), result, detail);
@@ -131,7 +131,7 @@ impl<E, H: Host> Pruning<'_, E, H> {
 
     /// Records what was lost with an image. The run ends.
     pub(super) fn record_lost(&mut self, entry: &Entry, lost: Vec<Lost>) -> Ending {
-        let (image, now) = (entry.image(), self.host.now());
+        let (image, now) = (&entry.image, self.host.now());
         self.add_losses(image, &lost);
         let record = Record::lost(&self.outcome.run, now, image.id.clone(), lost);
         self.write(record).err().unwrap_or(Ending::Surprised)

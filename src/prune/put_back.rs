@@ -62,8 +62,8 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
             return Ok(());
         }
         let plan = self.plan;
-        for entry in plan.entries().iter().filter(|entry| which(entry.verdict())) {
-            let image = entry.image();
+        for entry in plan.entries().iter().filter(|entry| which(entry.verdict)) {
+            let image = &entry.image;
             if image.untied.is_empty() || self.is_recorded(image) {
                 continue;
             }
@@ -96,8 +96,8 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
         entry: &Entry,
         why: String,
     ) -> Result<(), Ending> {
-        let (id, because) = (entry.image().id.clone(), Some(SkipCause::NamesPutBack));
-        let record = self.names_put_back_record(entry.image(), why.clone());
+        let (id, because) = (entry.image.id.clone(), Some(SkipCause::NamesPutBack));
+        let record = self.names_put_back_record(&entry.image, why.clone());
         self.outcome.skipped.push(Stayed { id, why, because });
         self.write(record)
     }
@@ -131,7 +131,7 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
         untied: &Untied,
     ) -> Result<Back, Ending> {
         const TRIES: usize = 2;
-        let (engine, image) = (self.engine, entry.image());
+        let (engine, image) = (self.engine, &entry.image);
         let (mut tries, mut given) = (0, Untied::default());
         // Without the locks, tags are not put back, because a deploy may give one to another
         // image at any moment. A digest reference never leads to another image.
@@ -177,7 +177,7 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
         untied: &Untied,
         seen: &Inspected,
     ) -> Result<Untied, Ending> {
-        let missing = self.missing(entry.image(), untied, seen).await;
+        let missing = self.missing(&entry.image, untied, seen).await;
         missing.map_err(|error| self.record_unknown(entry, error.to_string()))
     }
 

@@ -36,7 +36,7 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
         let containerd = self.plan.engine().store == Store::Containerd;
         let mut together = Vec::new();
         for (entry, inspected) in going {
-            if !containerd || entry.image().digests.is_empty() {
+            if !containerd || entry.image.digests.is_empty() {
                 together.push((entry, inspected));
             } else if let Some(fate) = self.untie_and_remove(entry, inspected).await? {
                 self.conclude(entry, fate).await?;
@@ -82,7 +82,7 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
         // that one, because for it the engine does not check image mounts.
         let requests = free.iter().map(async |(entry, names)| {
             if names.is_empty() {
-                return Ok(vec![engine.name_ours(&entry.image().id).await?]);
+                return Ok(vec![engine.name_ours(&entry.image.id).await?]);
             }
             Ok(names.clone())
         });
@@ -186,7 +186,7 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
             Ok(dropped) => {
                 let meant = image.names.iter().flat_map(Reference::spellings).collect();
                 self.expect_no_loss(entry, &dropped, &meant)?;
-                image.deleted |= deletes(&dropped, &entry.image().id);
+                image.deleted |= deletes(&dropped, &entry.image.id);
                 if done < image.names.len() {
                     return Ok(Some(image));
                 }
@@ -226,7 +226,7 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
         error: &EngineError,
     ) -> Result<Fate, Ending> {
         let engine = self.engine;
-        let answer = self.wait_for(engine.inspect(&entry.image().id)).await;
+        let answer = self.wait_for(engine.inspect(&entry.image.id)).await;
         self.by_inspection(entry, error, &[], answer)
     }
 

@@ -175,12 +175,12 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
         };
         let (run, now) = (&self.outcome.run, self.host.now());
         let skipped = |entry: &&Entry| {
-            let id = entry.image().id.clone();
+            let id = entry.image.id.clone();
             Record::outcome(run, now, id, RemovalResult::Skipped, Some(why.into()))
         };
         // An intent stays open while an image lacks names that an earlier run took.
         let to_close = |entry: &&&Entry| {
-            let image = entry.image();
+            let image = &entry.image;
             image.untied.is_empty() && !self.is_recorded(image)
         };
         let records: Vec<Record> = entries.iter().filter(to_close).map(skipped).collect();

@@ -82,7 +82,7 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
     /// Records the fate of an image that needs no confirmation. Before that, names that an
     /// earlier run took from it are put back.
     pub(super) async fn conclude(&mut self, entry: &Entry, fate: Fate) -> Result<(), Ending> {
-        let fate = if entry.image().untied.is_empty() {
+        let fate = if entry.image.untied.is_empty() {
             fate
         } else {
             self.stay(entry, &Untied::before(entry), fate).await?
@@ -92,7 +92,7 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
 
     fn kept_since_a_deploy(&self, entry: &Entry) -> Option<String> {
         let still = self.still_candidates.as_ref()?;
-        let kept = !still.contains(&entry.image().id);
+        let kept = !still.contains(&entry.image.id);
         kept.then(|| "a deploy had its lock since the plan, and something keeps it now".to_owned())
     }
 }

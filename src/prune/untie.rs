@@ -39,7 +39,7 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
         entry: &'a Entry,
         inspected: Inspected,
     ) -> Result<Option<Fate>, Ending> {
-        let (engine, id) = (self.engine, &entry.image().id);
+        let (engine, id) = (self.engine, &entry.image.id);
         if let Observed::Unknown(why) = &inspected.descriptor {
             let why = format!("its names could not be put back: {why}");
             return Ok(Some(Fate::skipped(why)));
@@ -89,7 +89,7 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
         before: &Inspected,
     ) -> Result<Option<Fate>, Ending> {
         let engine = self.engine;
-        let now = match self.wait_for(engine.inspect(&entry.image().id)).await {
+        let now = match self.wait_for(engine.inspect(&entry.image.id)).await {
             Ok(Some(now)) => now,
             Ok(None) => return Ok(Some(Fate::gone_already())),
             Err(error) if error.kind == Failure::Lost => {
@@ -110,7 +110,7 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
         digests: &BTreeSet<Reference>,
         untied: &mut Untied,
     ) -> Result<DigestsDropped, Ending> {
-        let (engine, image) = (self.engine, entry.image());
+        let (engine, image) = (self.engine, &entry.image);
         for name in digests {
             // It went together with another one of its repository.
             if untied.digests.contains(name) {
@@ -169,7 +169,7 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
 
     /// The reason to keep the image, if anything wants it since the plan.
     async fn wanted_now(&mut self, entry: &Entry, untied: &Untied) -> Result<Option<Fate>, Ending> {
-        let (engine, id) = (self.engine, &entry.image().id);
+        let (engine, id) = (self.engine, &entry.image.id);
         let (now, since) = self.events_to_ask_for();
         let requests = join5(
             engine.inspect(id),
@@ -225,7 +225,7 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
         entry: &'a Entry,
         untied: Untied,
     ) -> Result<Option<Fate>, Ending> {
-        let (engine, id) = (self.engine, &entry.image().id);
+        let (engine, id) = (self.engine, &entry.image.id);
         let ours = Reference::ours(id);
         let since = self.host.now();
         let dropped = match self.wait_for(engine.drop_name(&ours)).await {

@@ -17,7 +17,7 @@ pub(super) struct Untied {
 impl Untied {
     /// Names that an earlier run took.
     pub(super) fn before(entry: &Entry) -> Self {
-        let untied = entry.image().untied.iter().cloned();
+        let untied = entry.image.untied.iter().cloned();
         let (digests, tags) = untied.partition(Reference::is_digest);
         Self { digests, tags }
     }

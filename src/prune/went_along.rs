@@ -28,7 +28,7 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
         let engine = self.engine;
         let since = self.corrected(since);
         let done = self.wait_for(engine.meanwhile(since)).await?;
-        let image = entry.image();
+        let image = &entry.image;
         let names = done.into_iter().filter_map(|one| match one.what {
             ImageAction::Untag(of, name) if of == image.id => name,
             ImageAction::Untag(..)
@@ -49,7 +49,7 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
         entry: &Entry,
         untied: &Untied,
     ) -> Result<(), Ending> {
-        if untied.unplanned(entry.image()).is_none() {
+        if untied.unplanned(&entry.image).is_none() {
             return Ok(());
         }
         let (now, key) = (self.host.now(), self.plan.engine().key());

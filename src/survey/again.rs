@@ -26,7 +26,7 @@ pub async fn after_brief_locks<'a>(
     let (info, asked) = (first.info, first.watch.asked_to_end());
     let mut again = survey(reader, info, policy, memory, trust, asked).await?;
     again.watch = again.watch.begun_with(&first.watch);
-    let going = first.plan.removals().map(|entry| entry.image().id.clone());
+    let going = first.plan.removals().map(|entry| entry.image.id.clone());
     let going = going.collect();
     again.plan = again.plan.restricted_to(&going, HeldBack::BesideADeploy);
     if again.watch.wait_for_locks(&mut again.activities).await

@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::StreamExt as _;
 
-use crate::decide::plan::{Entry, Plan};
+use crate::decide::plan::Plan;
 use crate::decide::{Trust, decide};
 use crate::engine::{Contents, EngineError, Failure, Inspected};
 use crate::exit::Fault;
@@ -135,7 +135,7 @@ async fn decide_on_what_was_inspected<S: Sources>(
         let plan = decide(policy, inventory, ledger, trust);
         let uninspected: Vec<ImageId> = plan
             .removals()
-            .map(Entry::image)
+            .map(|entry| &*entry.image)
             .filter(|image| image.last_tag_time.is_none())
             .map(|image| image.id.clone())
             .collect();

@@ -353,15 +353,15 @@ fn past(surveys: &[Inventory]) -> Vec<Past<'_>> {
 
 fn goes(plan: &Plan) -> BTreeSet<ImageId> {
     plan.removals()
-        .map(|entry| entry.image().id.clone())
+        .map(|entry| entry.image.id.clone())
         .collect()
 }
 
 fn candidates(plan: &Plan) -> BTreeSet<ImageId> {
     let entries = plan.entries().iter();
     entries
-        .filter(|e| e.verdict() != Verdict::Keep)
-        .map(|e| e.image().id.clone())
+        .filter(|e| e.verdict != Verdict::Keep)
+        .map(|e| e.image.id.clone())
         .collect()
 }
 
@@ -392,7 +392,7 @@ pub fn check(drawn: &Drawn, seed: u64, counts: &mut Counts) -> Result<(), String
         }
         let order: Vec<_> = plan
             .removals()
-            .map(|entry| entry.image().id.clone())
+            .map(|entry| entry.image.id.clone())
             .collect();
         let chosen = naive::chosen(policy, host, &may_go);
         if order != chosen {
@@ -405,11 +405,7 @@ pub fn check(drawn: &Drawn, seed: u64, counts: &mut Counts) -> Result<(), String
         counts.decisions += 1;
         counts.removals += order.len() as u64;
         counts.held_back += (wanted.len() - order.len()) as u64;
-        for reason in plan
-            .entries()
-            .iter()
-            .flat_map(secateur::decide::plan::Entry::reasons)
-        {
+        for reason in plan.entries().iter().flat_map(|entry| &entry.reasons) {
             *counts.kept.entry(reason.kind().name()).or_default() += 1;
         }
     }
@@ -419,15 +415,15 @@ pub fn check(drawn: &Drawn, seed: u64, counts: &mut Counts) -> Result<(), String
 /// Checks that every image is in the plan once, and that an image is kept exactly if it has a
 /// reason.
 fn partition(host: &Inventory, plan: &Plan) -> Result<(), String> {
-    let listed = plan.entries().iter().map(|entry| &entry.image().id);
+    let listed = plan.entries().iter().map(|entry| &entry.image.id);
     claim(
         listed.eq(host.images.keys()),
         "the plan does not list every image once",
     )?;
     for entry in plan.entries() {
-        let kept = entry.verdict() == Verdict::Keep;
+        let kept = entry.verdict == Verdict::Keep;
         claim(
-            kept != entry.reasons().is_empty(),
+            kept != entry.reasons.is_empty(),
             "a verdict without its reason",
         )?;
     }

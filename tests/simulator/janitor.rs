@@ -535,8 +535,8 @@ async fn candidates(meeting: &Meeting) -> Result<BTreeSet<ImageId>, SurveyError>
     .await?;
     meeting.world().count("survey after a deploy in mid-run");
     let free = seen.plan.entries().iter();
-    let free = free.filter(|entry| entry.verdict() != Verdict::Keep);
-    Ok(free.map(|entry| entry.image().id.clone()).collect())
+    let free = free.filter(|entry| entry.verdict != Verdict::Keep);
+    Ok(free.map(|entry| entry.image.id.clone()).collect())
 }
 
 impl Host for Meeting {

@@ -513,7 +513,8 @@ impl<'a> Reading<'a> {
 
     fn last_with(&self, id: &ImageId, tag: &Reference) -> Option<i64> {
         let mut known = self.known(id, self.last()).into_iter().rev();
-        known.find(|n| self.carried(*n, id, tag))
+        known
+            .find(|n| self.carried(*n, id, tag))
             .map(|n| self.past[n].at)
     }
 

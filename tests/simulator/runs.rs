@@ -216,7 +216,7 @@ async fn inner(meeting: &Meeting, run: usize, state: usize) -> Option<BTreeSet<I
     let planned: BTreeSet<ImageId> = seen
         .plan
         .removals()
-        .map(|entry| entry.image().id.clone())
+        .map(|entry| entry.image.id.clone())
         .collect();
     let cleared = match guard::clear(&policy, &seen.activities, seen.plan) {
         Ok(cleared) => {
@@ -254,9 +254,9 @@ fn planned_is_allowed(meeting: &Meeting, state: usize, policy: &Policy, seen: &s
         .plan
         .entries()
         .iter()
-        .filter(|entry| entry.verdict() != Verdict::Keep)
+        .filter(|entry| entry.verdict != Verdict::Keep)
     {
-        let id = &entry.image().id;
+        let id = &entry.image.id;
         world.count("candidate");
         if !allowed.contains_key(id) {
             world.violated(format!(

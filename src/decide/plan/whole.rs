@@ -17,65 +17,23 @@ use crate::policy::DiskLimits;
 /// The decision about one image.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
-    pub(crate) image: Arc<Image>,
-    pub(crate) class: Class,
-    pub(crate) reasons: Vec<KeepReason>,
-    pub(crate) unneeded: Option<Unneeded>,
-    pub(crate) reclaimable: Bytes,
-    pub(crate) verdict: Verdict,
-    pub(crate) had_tags: Vec<Reference>,
-    pub(crate) is_used: bool,
-    pub(crate) last_used: Option<DateTime<Utc>>,
-    pub(crate) first_seen: Option<DateTime<Utc>>,
-}
-
-impl Entry {
-    pub fn image(&self) -> &Image {
-        &self.image
-    }
-
-    pub fn class(&self) -> Class {
-        self.class
-    }
-
-    /// Tags that it was seen with and does not have now, the last one first.
-    pub fn had_tags(&self) -> &[Reference] {
-        &self.had_tags
-    }
-
-    /// By a container, an image mount, a service or a task, now.
-    pub fn is_used(&self) -> bool {
-        self.is_used
-    }
-
-    /// When it was last seen in use; `None`: not since [`Entry::first_seen`].
-    pub fn last_used(&self) -> Option<DateTime<Utc>> {
-        self.last_used
-    }
-
-    /// The first survey that found it.
-    pub fn first_seen(&self) -> Option<DateTime<Utc>> {
-        self.first_seen
-    }
-
+    pub image: Arc<Image>,
+    pub class: Class,
     /// All reasons that keep it, in the order of the rules' table.
-    pub fn reasons(&self) -> &[KeepReason] {
-        &self.reasons
-    }
-
+    pub reasons: Vec<KeepReason>,
     /// Since when it is unneeded; `None` where it is wanted now, or nothing dates it.
-    pub fn unneeded(&self) -> Option<Unneeded> {
-        self.unneeded
-    }
-
+    pub unneeded: Option<Unneeded>,
     /// What removing it frees at least.
-    pub fn reclaimable(&self) -> Bytes {
-        self.reclaimable
-    }
-
-    pub fn verdict(&self) -> Verdict {
-        self.verdict
-    }
+    pub reclaimable: Bytes,
+    pub verdict: Verdict,
+    /// Tags that it was seen with and does not have now, the last one first.
+    pub had_tags: Vec<Reference>,
+    /// By a container, an image mount, a service or a task, now.
+    pub is_used: bool,
+    /// When it was last seen in use; `None`: not since `first_seen`.
+    pub last_used: Option<DateTime<Utc>>,
+    /// The first survey that found it.
+    pub first_seen: Option<DateTime<Utc>>,
 }
 
 /// The decision about every image of a host.
@@ -128,7 +86,7 @@ impl Plan {
 
     /// What removing all of [`Plan::removals`] frees at least.
     pub fn frees(&self) -> Bytes {
-        self.removals().map(Entry::reclaimable).sum()
+        self.removals().map(|entry| entry.reclaimable).sum()
     }
 
     /// What the disk needs, where `frees` is less.

@@ -16,7 +16,7 @@ fn with_rule(more: &str) -> Policy {
 fn goes_after(story: impl Fn() -> Story, host: &Inventory, policy: &Policy) -> Vec<i64> {
     let may_go = |second: &i64| {
         let plan = story().survey(100 + second, host).decide(policy, host);
-        plan.entry(&id(1)).unwrap().verdict() != Verdict::Keep
+        plan.entry(&id(1)).unwrap().verdict != Verdict::Keep
     };
     [9, 10, 20, 49, 50, 79, 80]
         .into_iter()
@@ -54,7 +54,7 @@ fn of_several_rules_the_longest_counts_and_it_is_named() {
         let policy = with_rule(&rules);
         assert_eq!(goes_after(story, &untagged, &policy), [80]);
         let plan = story().survey(110, &untagged).decide(&policy, &untagged);
-        let [reason] = plan.entry(&id(1)).unwrap().reasons() else {
+        let [reason] = &plan.entry(&id(1)).unwrap().reasons[..] else {
             panic!("{plan:?}");
         };
         let said = reason.message();
@@ -81,7 +81,7 @@ fn what_was_pulled_by_digest_stays_for_the_age_that_its_repository_has() {
     let keep = RULE.replace("\"80s\"", "\"keep\"");
     assert_eq!(after(&keep), [0; 0]);
     let plan = story().survey(500, &host).decide(&with_rule(&keep), &host);
-    let said = plan.entry(&id(1)).unwrap().reasons()[0].message();
+    let said = plan.entry(&id(1)).unwrap().reasons[0].message();
     assert!(said.ends_with("([[retain]] of r.example/app:*)"), "{said}");
 }
 
@@ -94,7 +94,7 @@ fn rollbacks_are_counted_by_the_rule_of_their_tag() {
             .survey(100, &moved)
             .survey(1000, &moved);
         let plan = story.decide(&with_rule(RULE), &moved);
-        let reasons = plan.entry(&id(1)).unwrap().reasons().iter();
+        let reasons = plan.entry(&id(1)).unwrap().reasons.iter();
         reasons.map(KeepReason::message).collect::<Vec<_>>()
     };
     assert_eq!(

@@ -155,7 +155,7 @@ mod tests {
             crate::prune::intent::intent("r", at(100), "e", entry),
             Record::outcome("r", at(102), id(1), RemovalResult::Removed, None),
         ];
-        let name = entry.image().digests.first().unwrap();
+        let name = entry.image.digests.first().unwrap();
         let pulled = |seconds| Event {
             at: at(seconds),
             image: Untrusted::new(name.familiar()),

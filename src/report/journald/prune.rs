@@ -1,6 +1,6 @@
 //! The entries of a prune.
 
-use crate::decide::plan::{Entry, Plan, Pressure, Verdict};
+use crate::decide::plan::{Plan, Pressure, Verdict};
 use crate::host::journald::{JournalEntry, Priority};
 use crate::model::Observed;
 use crate::model::conditions::Disk;
@@ -112,8 +112,8 @@ fn stayed_fields(one: &Stayed, outcome: &str, plan: Option<&Plan>) -> Fields {
         ("REASON", one.why.clone()),
     ];
     if let Some(planned) = plan.and_then(|plan| plan.entry(&one.id)) {
-        fields.push(("NAMES", joined(&planned.image().digests)));
-        fields.push(("CLASS", planned.class().name().to_owned()));
+        fields.push(("NAMES", joined(&planned.image.digests)));
+        fields.push(("CLASS", planned.class.name().to_owned()));
     }
     fields
 }
@@ -159,7 +159,7 @@ fn result(outcome: &Outcome, plan: Option<&Plan>, context: &Context) -> JournalE
     if let Some(plan) = plan {
         let kept = plan.kept();
         let count: usize = kept.iter().map(|(_, count, _)| count).sum();
-        let verdicts = plan.entries().iter().map(Entry::verdict);
+        let verdicts = plan.entries().iter().map(|entry| entry.verdict);
         let could = verdicts.filter(|it| matches!(it, Verdict::Candidate(_)));
         let could = could.count();
         let by: Vec<String> = kept

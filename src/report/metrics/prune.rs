@@ -80,9 +80,9 @@ fn outcome_images(page: &mut Page, outcome: &Outcome) {
 
 fn planned(page: &mut Page, plan: &Plan) {
     let of = |word: &'static str| {
-        let is = move |entry: &&Entry| entry.verdict().name() == word;
+        let is = move |entry: &&Entry| entry.verdict.name() == word;
         let these = plan.entries().iter().filter(is);
-        let bytes: Bytes = these.clone().map(Entry::reclaimable).sum();
+        let bytes: Bytes = these.clone().map(|entry| entry.reclaimable).sum();
         (word, these.count() as f64, bytes.0 as f64)
     };
     let words = ["keep", "candidate", "remove"].map(of);

@@ -31,9 +31,9 @@ fuzz_target!(|bytes: &[u8]| {
         let plan = decide(&GREEDY, &inventory, &ledger, trust);
         assert_eq!(plan.entries().len(), inventory.images.len());
         for entry in plan.entries() {
-            let goes = matches!(entry.verdict(), Verdict::Remove | Verdict::Candidate(_));
-            assert_eq!(goes, entry.reasons().is_empty());
-            assert!(!goes || entry.image().tags.is_empty());
+            let goes = matches!(entry.verdict, Verdict::Remove | Verdict::Candidate(_));
+            assert_eq!(goes, entry.reasons.is_empty());
+            assert!(!goes || entry.image.tags.is_empty());
         }
         let context = Context {
             policy: PolicySource {

@@ -97,12 +97,8 @@ struct Summary {
 }
 
 pub fn plan(plan: &Plan, context: &Context) -> String {
-    let of = |wanted: fn(&Verdict) -> bool| {
-        plan.entries()
-            .iter()
-            .filter(|e| wanted(&e.verdict()))
-            .count()
-    };
+    let of =
+        |wanted: fn(&Verdict) -> bool| plan.entries().iter().filter(|e| wanted(&e.verdict)).count();
     EscapedJson::pretty(&PlanDocument {
         schema: PLAN,
         generated_at: time(plan.now()),
@@ -165,7 +161,7 @@ fn images<S: Serializer>(entries: &[Entry], serializer: S) -> Result<S::Ok, S::E
 }
 
 fn image(entry: &Entry) -> ImagePart<'_> {
-    let image = entry.image();
+    let image = &entry.image;
     ImagePart {
         id: &image.id,
         names: image
@@ -173,19 +169,19 @@ fn image(entry: &Entry) -> ImagePart<'_> {
             .chain(&image.ours)
             .map(Reference::to_string)
             .collect(),
-        had_tags: entry.had_tags(),
-        class: entry.class().name(),
+        had_tags: &entry.had_tags,
+        class: entry.class.name(),
         size_bytes: image.size.known().map(|bytes| bytes.0),
-        reclaimable_bytes_at_least: entry.reclaimable().0,
-        verdict: entry.verdict().name(),
-        held_back: match entry.verdict() {
+        reclaimable_bytes_at_least: entry.reclaimable.0,
+        verdict: entry.verdict.name(),
+        held_back: match entry.verdict {
             Verdict::Candidate(why) => Some(why.name()),
             Verdict::Keep | Verdict::Remove => None,
         },
-        reasons: entry.reasons().iter().map(reason).collect(),
-        unneeded_since: entry.unneeded().map(|unneeded| time(unneeded.since)),
-        first_seen_at: entry.first_seen().map(time),
-        last_used_at: entry.last_used().map(time),
-        evidence: entry.unneeded().map(|unneeded| unneeded.evidence.words()),
+        reasons: entry.reasons.iter().map(reason).collect(),
+        unneeded_since: entry.unneeded.map(|unneeded| time(unneeded.since)),
+        first_seen_at: entry.first_seen.map(time),
+        last_used_at: entry.last_used.map(time),
+        evidence: entry.unneeded.map(|unneeded| unneeded.evidence.words()),
     }
 }

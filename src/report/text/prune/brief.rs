@@ -48,7 +48,7 @@ pub fn outcome(outcome: &Outcome, plan: Option<&Plan>, context: &Context) -> Str
 
 fn removable(out: &mut Screen, plan: &Plan) {
     let entries = plan.entries().iter();
-    let later = entries.filter(|entry| matches!(entry.verdict(), Verdict::Candidate(_)));
+    let later = entries.filter(|entry| matches!(entry.verdict, Verdict::Candidate(_)));
     match later.count() {
         0 => {}
         count => headed(out, HEAD, "removable, but not now:", &images(count)),

@@ -69,7 +69,7 @@ pub(crate) fn short_of_target(plan: &Plan, frees: Bytes, verb: &str) -> Option<S
     let wanted = plan.wants_more_than(frees)?;
     let later = plan.entries().iter().any(|entry| {
         matches!(
-            entry.verdict(),
+            entry.verdict,
             Verdict::Candidate(
                 HeldBack::MaxImages | HeldBack::NotReviewed | HeldBack::BesideADeploy
             )

@@ -21,7 +21,7 @@ pub fn explain(plan: &Plan, ledger: &Ledger, entries: &[&Entry], columns: usize)
 }
 
 fn image(out: &mut Screen, entry: &Entry) {
-    let image = entry.image();
+    let image = &entry.image;
     wrapped(out, "image   ", image.id.as_str());
     for name in image.names() {
         wrapped(out, "name    ", &name.familiar());
@@ -33,29 +33,29 @@ fn image(out: &mut Screen, entry: &Entry) {
             &format!("{name} (by secateur, left by a run that was cut off)"),
         );
     }
-    wrapped(out, "class   ", entry.class().name());
+    wrapped(out, "class   ", entry.class.name());
     let size = match image.size.known() {
-        Some(size) => format!("{size}; removing it frees at least {}", entry.reclaimable()),
+        Some(size) => format!("{size}; removing it frees at least {}", entry.reclaimable),
         None => "unknown".to_owned(),
     };
     wrapped(out, "size    ", &size);
 }
 
 fn verdict(out: &mut Screen, plan: &Plan, entry: &Entry) {
-    let verdict = match entry.verdict() {
+    let verdict = match entry.verdict {
         Verdict::Keep => "kept".to_owned(),
         Verdict::Candidate(why) => format!("removable, but {}: {}", stays(why), why.message()),
         Verdict::Remove => "the next prune removes it, unless it is refused".to_owned(),
     };
     wrapped(out, "verdict ", &verdict);
-    for reason in entry.reasons() {
+    for reason in &entry.reasons {
         wrapped(
             out,
             "because ",
             &format!("{}: {}", reason.kind().name(), reason.message()),
         );
     }
-    if let Some(unneeded) = entry.unneeded() {
+    if let Some(unneeded) = entry.unneeded {
         wrapped(
             out,
             "age     ",
@@ -71,18 +71,18 @@ fn verdict(out: &mut Screen, plan: &Plan, entry: &Entry) {
 
 /// What would have to change for a kept image to go, and when it could.
 fn way_to_go(out: &mut Screen, plan: &Plan, entry: &Entry) {
-    if entry.verdict() != Verdict::Keep {
+    if entry.verdict != Verdict::Keep {
         return;
     }
     let mut conditions: Vec<&str> = Vec::new();
-    for reason in entry.reasons() {
+    for reason in &entry.reasons {
         if let Some(condition) = condition(reason.kind()).filter(|it| !conditions.contains(it)) {
             conditions.push(condition);
         }
     }
     let conditions = conditions.join(", and ");
-    let passed = entry.reasons().iter().filter_map(KeepReason::ready_at);
-    let wanted = entry.reasons().iter().any(|it| is_wanted(it.kind()));
+    let passed = entry.reasons.iter().filter_map(KeepReason::ready_at);
+    let wanted = entry.reasons.iter().any(|it| is_wanted(it.kind()));
     let text = match (conditions.as_str(), passed.max()) {
         ("", None) => return,
         ("", Some(at)) => {
@@ -133,8 +133,8 @@ fn condition(kind: KeepKind) -> Option<&'static str> {
 }
 
 fn dates(out: &mut Screen, ledger: &Ledger, entry: &Entry) {
-    let seen = ledger.sighting(&entry.image().id);
-    let dates = &entry.image().dates;
+    let seen = ledger.sighting(&entry.image.id);
+    let dates = &entry.image.dates;
     let mut line = |lead: &str, at: Option<_>| {
         if let Some(at) = at {
             wrapped(out, lead, &minute(at));

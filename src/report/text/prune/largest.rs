@@ -15,14 +15,14 @@ use crate::report::text::screen::Screen;
 use crate::report::wording::images;
 
 pub(crate) fn largest(out: &mut Screen, plan: &Plan, count: usize, promised: &Promised) {
-    let size = |entry: &Entry| entry.image().size.known().copied().unwrap_or_default();
+    let size = |entry: &Entry| entry.image.size.known().copied().unwrap_or_default();
     let stay = plan.entries().iter();
-    let mut stay: Vec<&Entry> = stay.filter(|it| it.verdict() == Verdict::Keep).collect();
-    let why = |entry: &Entry| entry.reasons().first().map(KeepReason::kind);
+    let mut stay: Vec<&Entry> = stay.filter(|it| it.verdict == Verdict::Keep).collect();
+    let why = |entry: &Entry| entry.reasons.first().map(KeepReason::kind);
     // Not by id alone, which is random: images of one size and reason stand together.
     stay.sort_by_key(|entry| {
-        let tag = entry.image().tags.first();
-        (Reverse(size(entry)), why(entry), tag, &entry.image().id)
+        let tag = entry.image.tags.first();
+        (Reverse(size(entry)), why(entry), tag, &entry.image.id)
     });
     stay.truncate(count);
     if stay.is_empty() {
@@ -55,7 +55,7 @@ fn start(size: &str, used: &str, why: &str) -> String {
 }
 
 fn last_used(plan: &Plan, entry: &Entry) -> String {
-    match (entry.is_used(), entry.last_used(), entry.first_seen()) {
+    match (entry.is_used, entry.last_used, entry.first_seen) {
         (true, _, _) => "now".to_owned(),
         (false, Some(at), _) => format!("{} ago", ago(at, plan.now())),
         (false, None, Some(first)) => format!("not in {}", ago(first, plan.now())),
@@ -64,11 +64,11 @@ fn last_used(plan: &Plan, entry: &Entry) -> String {
 }
 
 fn is_unused(entry: &Entry) -> bool {
-    !entry.is_used() && entry.last_used().is_none()
+    !entry.is_used && entry.last_used.is_none()
 }
 
 fn is_kept_by_its_tags_alone(entry: &Entry) -> bool {
-    entry.reasons().iter().all(|reason| match reason.kind() {
+    entry.reasons.iter().all(|reason| match reason.kind() {
         KeepKind::Tagged | KeepKind::TooYoung | KeepKind::FirstSeen => true,
         KeepKind::InUse
         | KeepKind::ImageMount
@@ -86,8 +86,8 @@ fn is_kept_by_its_tags_alone(entry: &Entry) -> bool {
 /// Whether the policy promises it to the next deploy; it may, if there are lists, which `plan`
 /// does not read.
 fn is_promised(entry: &Entry, promised: &Promised, plan: &Plan) -> bool {
-    let mut tags = entry.image().tags.iter();
-    let ran = entry.last_used().map(|at| plan.now() - at);
+    let mut tags = entry.image.tags.iter();
+    let ran = entry.last_used.map(|at| plan.now() - at);
     let is_recent = |within| ran.is_some_and(|ran| ran.to_std().is_ok_and(|ran| ran <= within));
     tags.any(|tag| promised.images.contains(tag))
         || promised.recent.is_some_and(is_recent)
@@ -98,8 +98,8 @@ fn is_promised(entry: &Entry, promised: &Promised, plan: &Plan) -> bool {
 fn longest_unused_tag<'a>(images: &[&'a Entry]) -> Option<&'a Reference> {
     let tagged = images
         .iter()
-        .filter_map(|entry| Some((entry, entry.image().tags.first()?)));
-    let oldest = tagged.min_by_key(|(entry, _)| entry.last_used().or(entry.first_seen()));
+        .filter_map(|entry| Some((entry, entry.image.tags.first()?)));
+    let oldest = tagged.min_by_key(|(entry, _)| entry.last_used.or(entry.first_seen));
     oldest.map(|(_, tag)| tag)
 }
 
@@ -109,10 +109,7 @@ fn what_is_no_image(out: &mut Screen, plan: &Plan) {
     let (Some(disk), Store::Graphdriver) = (plan.disk().known(), plan.engine().store) else {
         return;
     };
-    let sizes = plan
-        .entries()
-        .iter()
-        .map(|entry| entry.image().size.known());
+    let sizes = plan.entries().iter().map(|entry| entry.image.size.known());
     let Some(sizes) = sizes.collect::<Option<Vec<_>>>() else {
         return;
     };

@@ -36,11 +36,11 @@ pub(crate) fn table<'a>(
     let head = start("IMAGE", "CLASS", "AT LEAST", "UNNEEDED");
     row(out, &head, |_| "NAME".to_owned());
     for entry in ids.take(shown).filter_map(|id| plan.entry(id)) {
-        let age = entry.unneeded().map(|u| ago(u.since, plan.now()));
+        let age = entry.unneeded.map(|u| ago(u.since, plan.now()));
         let start = start(
-            entry.image().id.short(),
-            entry.class().name(),
-            &entry.reclaimable().to_string(),
+            entry.image.id.short(),
+            entry.class.name(),
+            &entry.reclaimable.to_string(),
             &age.unwrap_or_default(),
         );
         row(out, &start, |room| name(entry, room));
@@ -71,11 +71,11 @@ fn more(out: &mut Screen, total: usize, shown: usize) {
 /// One name: a tag, else the last one that it had, else a digest reference without its digits,
 /// because the id is beside it.
 pub(crate) fn name(entry: &Entry, room: usize) -> String {
-    let image = entry.image();
+    let image = &entry.image;
     if let Some(tag) = image.tags.first() {
         return fitted(&tag.familiar(), room);
     }
-    if let Some(tag) = entry.had_tags().first() {
+    if let Some(tag) = entry.had_tags.first() {
         return format!("was {}", fitted(&tag.familiar(), room - "was ".len()));
     }
     let name = image.digests.first().map(Reference::familiar);
@@ -120,7 +120,7 @@ pub(crate) fn not_tried(out: &mut Screen, outcome: &Outcome, plan: &Plan) {
         .collect();
     let (tried, left): (Vec<_>, Vec<_>) = plan
         .removals()
-        .partition(|entry| tried.contains(&entry.image().id));
+        .partition(|entry| tried.contains(&entry.image.id));
     let left = left.len();
     // If none was tried, the line "removed nothing of the … in the plan" says so.
     if left == 0 || tried.is_empty() {
@@ -142,10 +142,10 @@ pub(crate) fn not_tried(out: &mut Screen, outcome: &Outcome, plan: &Plan) {
 pub(crate) fn held_back(out: &mut Screen, plan: &Plan) {
     let mut counts: BTreeMap<HeldBack, (usize, Bytes)> = BTreeMap::new();
     for entry in plan.entries() {
-        if let Verdict::Candidate(why) = entry.verdict() {
+        if let Verdict::Candidate(why) = entry.verdict {
             let (count, bytes) = counts.entry(why).or_default();
             *count += 1;
-            *bytes = [*bytes, entry.reclaimable()].into_iter().sum();
+            *bytes = [*bytes, entry.reclaimable].into_iter().sum();
         }
     }
     for (why, (count, bytes)) in counts {
@@ -208,24 +208,24 @@ pub(crate) fn every_image(out: &mut Screen, plan: &Plan) {
     let _ = writeln!(out, "\n{HEAD}every image{HEAD:#}");
     let of = |wanted: fn(&Verdict) -> bool| {
         let all = plan.entries().iter();
-        all.filter(move |entry| wanted(&entry.verdict()))
+        all.filter(move |entry| wanted(&entry.verdict))
     };
     let stay = of(|verdict| matches!(verdict, Verdict::Candidate(_)))
         .chain(of(|verdict| matches!(verdict, Verdict::Keep)));
     for entry in plan.removals().chain(stay) {
-        let (id, verdict) = (entry.image().id.short(), entry.verdict().name());
-        let class = entry.class().name();
+        let (id, verdict) = (entry.image.id.short(), entry.verdict.name());
+        let class = entry.class.name();
         let start = format!("  {id}  {verdict:<9}  {class:<13}  ");
         row(out, &start, |room| name(entry, room));
-        if let Some(unneeded) = entry.unneeded().filter(|_| entry.reasons().is_empty()) {
+        if let Some(unneeded) = entry.unneeded.filter(|_| entry.reasons.is_empty()) {
             let (since, words) = (unneeded.since, unneeded.evidence.words());
             let text = format!("unneeded since {} ({words})", minute(since));
             wrapped(out, "      ", &text);
         }
-        if let Verdict::Candidate(why) = entry.verdict() {
+        if let Verdict::Candidate(why) = entry.verdict {
             wrapped(out, "      ", &format!("stays for now: {}", why.message()));
         }
-        for reason in entry.reasons() {
+        for reason in &entry.reasons {
             wrapped(out, "      ", &reason.message());
         }
     }

@@ -40,7 +40,7 @@ pub fn plan(plan: &Plan, context: &Context, shown: &Shown) -> String {
     out.blank_line();
     removals_head(&mut out, plan, !context.refusals.is_empty(), ":");
     if plan.removals().len() > 0 {
-        let ids = plan.removals().map(|entry| &entry.image().id);
+        let ids = plan.removals().map(|entry| &entry.image.id);
         table(&mut out, plan, ids, verbose);
     }
     held_back(&mut out, plan);

@@ -440,7 +440,7 @@ fn no_report_is_too_wide_or_moves_a_cursor() {
     // With it, nothing could go.
     host.engine.driver = Untrusted::new(long.clone());
     plan.engine.driver = host.engine.driver.clone();
-    assert!(plan.entry(&id(22)).unwrap().reasons().is_empty());
+    assert!(plan.entry(&id(22)).unwrap().reasons.is_empty());
     let mut unmeasured = host.clone();
     unmeasured.disk = Observed::Unknown(long.clone());
     let unmeasured = decide(&policy, &unmeasured, &ledger, Trust::OwnMemory);
