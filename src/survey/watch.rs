@@ -122,11 +122,11 @@ impl<'a> Watch<'a> {
         Ok(())
     }
 
-    /// How long the locks have been held: zero where the policy names none, `None` where
-    /// they are not held.
+    /// How long deploys may have waited for the locks that we hold: zero where there is no lock
+    /// file, `None` where the locks are not held.
     pub fn held_for(&self) -> Option<Duration> {
         let (locks, since) = self.held.as_ref()?;
-        Some(if locks.is_empty() {
+        Some(if locks.keep_nobody() {
             Duration::ZERO
         } else {
             clock::monotonic().saturating_duration_since(*since)

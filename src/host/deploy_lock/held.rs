@@ -23,7 +23,7 @@ use crate::model::conditions::{LockKind, LockReading, LockState};
 #[derive(Debug)]
 pub struct HeldLocks {
     locks: Vec<Watched>,
-    _taken: Vec<LockFile>,
+    taken: Vec<LockFile>,
 }
 
 /// One lock of the policy, and the files whose locks we hold for it.
@@ -83,7 +83,7 @@ pub fn hold(locks: &[(PathBuf, LockKind)]) -> Result<HeldLocks, Vec<LockReading>
     if in_the_way.is_empty() {
         Ok(HeldLocks {
             locks: watched,
-            _taken: taken,
+            taken,
         })
     } else {
         Err(in_the_way)
@@ -96,9 +96,10 @@ fn already_ours(path: &Path, taken: &[LockFile]) -> Option<FileId> {
 }
 
 impl HeldLocks {
+    /// Whether no deploy can be waiting for us: there is no lock file that it could wait for.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.locks.is_empty()
+    pub fn keep_nobody(&self) -> bool {
+        self.taken.is_empty() && self.not_held().is_empty()
     }
 
     /// Locks that we no longer hold, or never held. Ask before each removal:
@@ -274,6 +275,17 @@ mod tests {
         fs::create_dir(scene.path("folder")).unwrap();
         assert_eq!(hold(&[scene.flock("folder")]).unwrap_err().len(), 1);
         assert_eq!(hold(&[scene.flock("*/x")]).unwrap_err().len(), 1);
+    }
+
+    #[test]
+    fn where_there_is_no_lock_file_nobody_can_be_waiting_until_there_is_one() {
+        let scene = Scene::new(&[]);
+        let absent = hold(&[scene.flock("a.lock"), scene.exists("b")]).unwrap();
+        assert!(absent.keep_nobody());
+        fs::write(scene.path("a.lock"), "").unwrap();
+        assert!(!absent.keep_nobody());
+        assert!(!hold(&[scene.flock("a.lock")]).unwrap().keep_nobody());
+        assert!(hold(&[]).unwrap().keep_nobody());
     }
 
     #[test]
