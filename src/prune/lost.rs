@@ -14,13 +14,13 @@ use crate::prune::live::{LiveEngine, LiveHost};
 use crate::prune::outcome::{Ending, Loss, Outcome};
 
 /// Losses of earlier runs that could not be found yet when those runs ended: containers and tags
-/// of an image that was being removed.
+/// of an image that was being removed. They are found again until a run has told them, see
+/// [`tell`].
 pub(crate) async fn by_earlier_runs(
     (inventory, info): (&Inventory, &Info),
     reader: &Reader,
-    state: &mut State,
+    state: &State,
     memory: &Memory,
-    run: &str,
 ) -> Result<Vec<Loss>, Fault> {
     let suspects = aftermath::without_image(inventory);
     if suspects.is_empty() && !aftermath::may_be_late(&inventory.events) {
@@ -33,8 +33,16 @@ pub(crate) async fn by_earlier_runs(
     let mut lost = aftermath::orphans(reader, &suspects, &removed, &journal).await?;
     let names = aftermath::late_names(reader, info, inventory, since, &journal);
     lost.extend(names.await?);
-    state.record(&aftermath::records(run, inventory.taken_at, &lost), true)?;
     Ok(lost)
+}
+
+/// Adds losses to the outcome. By the journal later runs know that they were told.
+pub(crate) fn tell(state: &mut State, outcome: &mut Outcome, lost: Vec<Loss>) {
+    let records = aftermath::records(&outcome.run, clock::now(), &lost);
+    if let Err(fault) = state.record(&records, true) {
+        outcome.ending = Ending::StateLost(fault.message);
+    }
+    outcome.lost.extend(lost);
 }
 
 /// Losses of this run. An error is a note for its report.
@@ -55,11 +63,7 @@ pub(crate) async fn by_this_run(
         .await
         .map_err(|_| unknown("the engine takes too long to say".into()))?
         .map_err(|error| unknown(error.to_string()))?;
-    let records = aftermath::records(&outcome.run, clock::now(), &lost);
-    if let Err(fault) = host.state.record(&records, true) {
-        outcome.ending = Ending::StateLost(fault.message);
-    }
-    outcome.lost.extend(lost);
+    tell(&mut host.state, outcome, lost);
     Ok(())
 }
 

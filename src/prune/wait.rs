@@ -53,6 +53,19 @@ impl<E, H: Host> Pruning<'_, E, H> {
         }
     }
 
+    /// Whether the deploy locks could be taken, if need be after the moment for which a deploy
+    /// often has them: names are to be put back even if the run may not go on.
+    pub(super) async fn holds_locks(&mut self) -> bool {
+        let mut wait = Wait::default();
+        while let Err(refusals) = self.host.hold() {
+            self.met_a_deploy = true;
+            if self.host.interrupted() || !wait.goes_on(&refusals).await {
+                return false;
+            }
+        }
+        true
+    }
+
     /// Waits for one request, most often under the deploy locks. If the answer takes long, the
     /// locks are let go: a deploy must not wait for a slow engine. An engine that deletes the
     /// files of a large layer has decided about the name before that. The caller must check

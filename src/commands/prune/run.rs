@@ -121,7 +121,7 @@ async fn survey_and_prune(
     };
     add_notes(context, policy, &memory, &survey);
     let (seen, ledger) = (&survey.inventory, survey.ledger);
-    let earlier = lost::by_earlier_runs((seen, &survey.info), &reader, &mut state, &memory, &run);
+    let earlier = lost::by_earlier_runs((seen, &survey.info), &reader, &state, &memory);
     let earlier = in_time(longest_wait(policy), asked, earlier, || {
         earlier_losses_unknown(policy)
     })
@@ -147,11 +147,11 @@ async fn survey_and_prune(
             (plan, changed, cleared)
         }
     };
-    let mut outcome = match cleared {
+    let (mut outcome, mut state) = match cleared {
         Err(mut refused) => {
             context.notes.extend(survey::untied_names(&inventory));
             cut_off::recheck(&reader, &mut state, &memory, &inventory, &mut refused).await;
-            refused
+            (refused, state)
         }
         Ok(cleared) => {
             let (remover, cleared) = reader.into_remover(cleared);
@@ -179,11 +179,11 @@ async fn survey_and_prune(
             let mut outcome = remove(cleared, policy, run, &engine, &mut host, notes).await;
             let reader = remover.reader();
             cut_off::recheck(reader, &mut host.state, &memory, &inventory, &mut outcome).await;
-            outcome
+            (outcome, host.state)
         }
     };
     outcome.skipped.append(&mut changed);
-    outcome.lost.extend(earlier);
+    lost::tell(&mut state, &mut outcome, earlier);
     Ok((outcome, Some(shown)))
 }
 
@@ -232,7 +232,8 @@ fn remember(
     mut ledger: Ledger,
     earlier: &Result<Option<Vec<Loss>>, Fault>,
 ) -> Result<Ledger, Fault> {
-    if !matches!(earlier, Ok(Some(_))) {
+    // Losses that are not told yet are to be found again if this run does not get that far.
+    if !matches!(earlier, Ok(Some(lost)) if lost.is_empty()) {
         ledger = ledger.with_events_since(memory.ledger.events_since());
     }
     let outcomes = cut_off::outcomes(&memory.pending, inventory).into_iter();

@@ -7,7 +7,8 @@ use crate::model::Image;
 use crate::prune::outcome::Ending;
 use crate::prune::tests::scene::{Scene, left, pull, removed};
 use crate::prune::tests::untie::{CHANGES, is_whole, on_containerd, twice};
-use crate::prune::tests::world::World;
+use crate::prune::tests::world::{Locks, World};
+use crate::survey::watch::PATIENCE;
 use crate::testing::{at, digest, id, pinned};
 
 /// An image from which a run that was cut off took `app`.
@@ -56,6 +57,19 @@ async fn what_a_run_that_was_cut_off_took_comes_back_where_the_image_stays() {
     is_whole(&scene, &outcome, "cut off; app@");
     assert_eq!(outcome.skipped[0].because, Some(SkipCause::NamesPutBack));
     assert!(is_closed_because(&scene, SkipCause::NamesPutBack));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tag_that_such_a_run_took_along_comes_back_after_the_moment_of_a_deploy() {
+    for (held, back) in [(PATIENCE / 2, true), (PATIENCE * 2, false)] {
+        let mut scene = cut_off_and_kept();
+        let image = scene.host.images.get_mut(&id(1)).unwrap();
+        image.untied = ["app:1".parse().unwrap()].into();
+        scene.world().locks = Locks::TheirsFor(held);
+        let outcome = scene.prune().await;
+        assert_eq!(scene.world().images[&id(1)].tags.len(), usize::from(back));
+        assert_eq!(outcome.ending == Ending::Surprised, !back, "{outcome:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

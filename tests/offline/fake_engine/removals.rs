@@ -297,14 +297,34 @@ fn a_late_tag_of_a_run_that_was_cut_off_is_told() {
     is_told_once(&late);
 }
 
-#[test]
-fn a_late_tag_that_could_not_be_asked_for_is_told_when_it_can_be() {
-    let late = with_a_late_tag();
+/// The next run asks for no events of before the tag.
+fn is_past((host, _): &(Host, String)) {
     // An engine tells its events by the second, and from one second before.
-    let given = late.0.fake.world(|world| world.tagged[0].2);
+    let given = host.fake.world(|world| world.tagged[0].2);
     wait_until("the second after the next", || {
         (chrono::Utc::now().timestamp() > given + 2).then_some(())
     });
+}
+
+#[test]
+fn a_late_tag_is_told_by_the_first_run_that_makes_a_report() {
+    let late = with_a_late_tag();
+    is_past(&late);
+    let plan = late.0.secateur.dir().join("plan.json");
+    std::fs::write(&plan, "{}").expect("a plan");
+    let by_others = std::os::unix::fs::PermissionsExt::from_mode(0o666);
+    std::fs::set_permissions(&plan, by_others).expect("its mode");
+    let ran = late
+        .0
+        .run(&["prune", "--plan", plan.to_str().expect("UTF-8")]);
+    assert_eq!(ran.code, 77, "{ran:?}");
+    is_told_once(&late);
+}
+
+#[test]
+fn a_late_tag_that_could_not_be_asked_for_is_told_when_it_can_be() {
+    let late = with_a_late_tag();
+    is_past(&late);
     let broken = Fault::Status(500, r#"{"message":"busy"}"#);
     late.0.fake.fault_at("GET", "shop:late", 1, broken);
     let ran = late.0.run(&["prune"]);
