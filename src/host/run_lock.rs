@@ -5,9 +5,11 @@
 use std::fmt;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
+use nix::libc;
 
 use crate::host::file_date::modified;
 use crate::host::files::draft::remove;
@@ -94,19 +96,30 @@ impl RunLock {
 
     /// Removes what [`crate::host::files::write_atomic`] or a [`crate::host::files::Draft`]
     /// left in our folder when it was killed, and returns the number of files. It takes the
-    /// lock, because another run's temporary file is no left-over.
+    /// lock, because another run's temporary file is no left-over; nor is one that a run without
+    /// the lock is writing.
     ///
     /// # Errors
     ///
     /// If the folder cannot be read or a file cannot be removed.
     pub fn remove_leftovers(&self, dir: &StateDir) -> Result<usize, FileError> {
         let mut names = dir.names()?;
-        names.retain(|name| is_temporary(name.as_ref()));
+        names.retain(|name| is_temporary(name.as_ref()) && !is_being_written(&dir.file(name)));
         for path in names.iter().map(|name| dir.file(name)) {
             remove(&path)?;
         }
         Ok(names.len())
     }
+}
+
+/// [`crate::host::files::write_atomic`] locks the file that it writes.
+fn is_being_written(path: &Path) -> bool {
+    let mut options = File::options();
+    options
+        .write(true)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+    let lock = options.open(path).map(|file| file.try_lock());
+    matches!(lock, Ok(Err(TryLockError::WouldBlock)))
 }
 
 /// A run that takes the lock writes to the file at once. The date is read anew, because that

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::ImageId;
 use crate::model::lost::Lost;
 
-pub use intents::{Intended, intended, open_intents, pending, resisting};
+pub use intents::{Intended, carried, intended, open_intents, pending, resisting};
 
 /// The format of each line.
 pub(crate) const SCHEMA: &str = "secateur/journal/2";

@@ -171,7 +171,8 @@ impl Destination {
         let ours = self.folder.stat(Path::new(name)).is_ok_and(|stat| {
             stat.st_mode & libc::S_IFMT == libc::S_IFREG && stat.st_uid == geteuid().as_raw()
         });
-        let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        // NFSv4 locks no file that is open for reading alone.
+        let flags = OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
         ours && openat(&self.folder.fd, name, flags, Mode::empty())
             .is_ok_and(|file| File::from(file).try_lock().is_ok())
     }

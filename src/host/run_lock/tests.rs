@@ -124,6 +124,10 @@ fn the_sweep_knows_the_names_that_a_write_uses() {
     let left = folder.path().join(temporary_name("x".as_ref()));
     fs::write(&left, "half").unwrap();
     let lock = RunLock::take(&state.file("run.lock")).unwrap().unwrap();
+    let writes = File::open(&left).unwrap();
+    writes.lock().unwrap();
+    assert_eq!(lock.remove_leftovers(&state).unwrap(), 0, "a run is at it");
+    drop(writes);
     assert_eq!(lock.remove_leftovers(&state).unwrap(), 1);
     assert!(!left.exists());
 }

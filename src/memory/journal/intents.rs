@@ -71,6 +71,49 @@ fn open(records: impl Iterator<Item = Record>) -> Vec<Record> {
     open
 }
 
+/// Images that stayed, of which a new journal begins with the last intent: the newest.
+const CARRIED: usize = 500;
+
+/// What a new journal begins with: the [`open_intents`]; and of images that stayed, the last
+/// intent and its outcome. An image may still have our name alone, and the engine may refuse to
+/// remove it.
+pub fn carried(journal: &[u8]) -> Vec<Record> {
+    let mut of_runs: BTreeMap<_, Vec<Record>> = BTreeMap::new();
+    for record in records(journal) {
+        let key = (record.id.clone(), record.run.clone());
+        match record.what {
+            RecordKind::Intent { .. } => {
+                of_runs.insert(key, vec![record]);
+            }
+            RecordKind::Outcome { .. } => {
+                of_runs.entry(key).and_modify(|run| run.push(record));
+            }
+            RecordKind::Restored { .. } => {}
+        }
+    }
+    let mut of_runs: Vec<Vec<Record>> = of_runs.into_values().collect();
+    of_runs.sort_by_key(|run| run[0].at);
+    let of_image = |run: Vec<Record>| ((run[0].id.clone(), run[0].engine.clone()), run);
+    let last: BTreeMap<_, _> = of_runs.into_iter().map(of_image).collect();
+    let mut stayed: Vec<Vec<Record>> = last.into_values().filter(|run| stayed(run)).collect();
+    stayed.sort_by_key(|run| run[0].at);
+    let older = stayed.len().saturating_sub(CARRIED);
+    let stayed = stayed.into_iter().skip(older).flatten();
+    open_intents(journal).into_iter().chain(stayed).collect()
+}
+
+/// Whether an image stayed, by its last outcome, and its names were not put back.
+fn stayed(run: &[Record]) -> bool {
+    let Some(RecordKind::Outcome {
+        result, because, ..
+    }) = run.last().map(|record| &record.what)
+    else {
+        return false;
+    };
+    matches!(result, RemovalResult::Failed | RemovalResult::Skipped)
+        && *because != Some(SkipCause::NamesPutBack)
+}
+
 /// Of the [`open_intents`], the last for each image of this engine: only an image's
 /// own engine can tell whether it is still there.
 pub fn pending(journal: &[u8], engine: &str) -> BTreeMap<ImageId, Record> {

@@ -9,7 +9,7 @@ use crate::exit::Fault;
 use crate::host::files::{Appender, FileError, StateDir, keep_as, read_trusted_end, write_atomic};
 use crate::host::run_lock::{HeldBy, RunLock};
 use crate::memory::journal::{
-    Intended, Record, intended, of_engine, open_intents, pending, records, resisting,
+    Intended, Record, carried, intended, of_engine, pending, records, resisting,
 };
 use crate::memory::ledger::Ledger;
 use crate::memory::state::{ledgers, policy_file};
@@ -83,12 +83,13 @@ pub fn read(dir: Option<&StateDir>, engine: &str) -> Result<Memory, Fault> {
 /// What earlier runs did on this engine's store, oldest first, as far as the journal goes back.
 /// Changes nothing; lines that do not parse are skipped.
 pub fn history(dir: &StateDir, engine: &str) -> Result<Vec<Record>, Fault> {
-    let mut found = Vec::new();
-    for name in [format!("{JOURNAL}.1"), JOURNAL.to_owned()] {
-        let bytes = read_trusted_end(&dir.file(&name), READ_OF_JOURNAL)?;
-        found.extend(records(&bytes.unwrap_or_default()));
-    }
-    Ok(of_engine(found.into_iter(), engine).collect())
+    // The older one last: a run that sets it aside in between makes records come twice, but
+    // loses none.
+    let new = read_trusted_end(&dir.file(JOURNAL), READ_OF_JOURNAL)?.unwrap_or_default();
+    let old = dir.file(&format!("{JOURNAL}.1"));
+    let old = read_trusted_end(&old, READ_OF_JOURNAL)?.unwrap_or_default();
+    let all = records(&old).chain(records(&new));
+    Ok(of_engine(all, engine).collect())
 }
 
 /// The state folder, under the run lock until dropped.
@@ -168,121 +169,17 @@ impl State {
     }
 }
 
-/// Keeps one older journal, `journal.jsonl.1`. The new one begins with the open intents. A
-/// crash in between leaves the old one in place.
+/// Keeps one older journal, `journal.jsonl.1`. The new one begins with what later runs need of
+/// it. A crash in between leaves the old one in place.
 fn rotate(path: &Path) -> Result<(), FileError> {
     let journal = read_trusted_end(path, READ_OF_JOURNAL)?.unwrap_or_default();
     let mut old = path.as_os_str().to_owned();
     old.push(".1");
     keep_as(path, Path::new(&old))?;
-    let open = open_intents(&journal);
-    let lines: Vec<u8> = open.iter().flat_map(Record::to_line).collect();
+    let carried = carried(&journal);
+    let lines: Vec<u8> = carried.iter().flat_map(Record::to_line).collect();
     write_atomic(path, &lines)
 }
 
 #[cfg(test)]
-pub(super) mod tests {
-    use super::*;
-    use crate::host::files::Wanted;
-    use crate::host::files::check;
-    use crate::memory::journal::RemovalResult;
-    use crate::testing::{at, id};
-    use std::fs;
-    use std::os::unix::fs::PermissionsExt;
-
-    const ENGINE: &str = "e";
-
-    pub(in crate::memory::state) fn folder() -> (tempfile::TempDir, StateDir) {
-        let folder = crate::testing::folder_of_ours();
-        let dir = StateDir::open(folder.path()).unwrap();
-        (folder, dir)
-    }
-
-    pub(in crate::memory::state) fn put(dir: &StateDir, name: &str, bytes: &[u8]) {
-        let path = dir.file(name);
-        fs::write(&path, bytes).unwrap();
-        fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
-    }
-
-    /// A line of that run for this image: an intent, or its outcome.
-    fn line(run: &str, n: u64, came: Option<RemovalResult>) -> String {
-        let record = Record::outcome(
-            run,
-            at(0),
-            id(n),
-            came.unwrap_or(RemovalResult::Skipped),
-            None,
-        );
-        let line = String::from_utf8(record.to_line()).unwrap();
-        if came.is_some() {
-            return line;
-        }
-        let intent = format!(
-            r#""event":"intent","engine":"{ENGINE}","names":[],"class":"untagged","unneeded_since":null,"evidence":null,"reclaimable_bytes":1"#
-        );
-        line.replace(r#""event":"outcome","result":"skipped""#, &intent)
-    }
-
-    /// Longer than that many bytes, of intents that were all closed.
-    fn long_journal(bytes: u64) -> String {
-        let both = line("old", 1, None) + &line("old", 1, Some(RemovalResult::Removed));
-        both.repeat(usize::try_from(bytes).unwrap() / both.len() + 1)
-    }
-
-    fn length(dir: &StateDir, name: &str) -> u64 {
-        fs::metadata(dir.file(name)).unwrap().len()
-    }
-
-    #[test]
-    fn a_journal_of_any_length_is_read_from_its_end() {
-        let (_folder, dir) = folder();
-        let long = long_journal(READ_OF_JOURNAL + 1) + &line("last", 2, None);
-        put(&dir, JOURNAL, long.as_bytes());
-        let memory = read(Some(&dir), ENGINE).unwrap();
-        assert_eq!(memory.pending.into_keys().collect::<Vec<_>>(), [id(2)]);
-        let ids: Vec<_> = memory.intended.into_keys().collect();
-        assert_eq!(ids, [id(1), id(2)]);
-        assert!(!history(&dir, ENGINE).unwrap().is_empty());
-        assert!(history(&dir, "another").unwrap().is_empty());
-    }
-
-    #[test]
-    fn a_long_journal_is_set_aside_and_the_new_one_begins_with_what_is_open() {
-        let (folder, dir) = folder();
-        let open = line("last", 2, None) + &line("last", 3, None);
-        let long = line("old", 4, None) + &long_journal(LONGEST_JOURNAL) + &open;
-        put(&dir, JOURNAL, long.as_bytes());
-        put(&dir, "journal.jsonl.1", b"older\n");
-        let mut state = State::open(folder.path()).unwrap().unwrap();
-        assert_eq!(
-            fs::read(dir.file("journal.jsonl.1")).unwrap(),
-            long.as_bytes()
-        );
-        let kept = fs::read_to_string(dir.file(JOURNAL)).unwrap();
-        assert_eq!(kept.lines().count(), 3, "{kept}");
-        check(&dir.file(JOURNAL), Wanted::File).unwrap();
-        // The new journal is appended to, and is not set aside again.
-        let pending = state.memory(ENGINE).unwrap().pending;
-        assert_eq!(
-            pending.into_keys().collect::<Vec<_>>(),
-            [id(2), id(3), id(4)]
-        );
-        let closed = Record::outcome("last", at(1), id(2), RemovalResult::Removed, None);
-        state.record(&[closed], true).unwrap();
-        drop(state);
-        let state = State::open(folder.path()).unwrap().unwrap();
-        assert_eq!(length(&dir, "journal.jsonl.1"), long.len() as u64);
-        let pending = state.memory(ENGINE).unwrap().pending;
-        assert_eq!(pending.into_keys().collect::<Vec<_>>(), [id(3), id(4)]);
-    }
-
-    #[test]
-    fn a_journal_that_is_just_long_enough_stays() {
-        let (folder, dir) = folder();
-        let mut just = vec![b'x'; usize::try_from(LONGEST_JOURNAL).unwrap() - 1];
-        just.push(b'\n');
-        put(&dir, JOURNAL, &just);
-        State::open(folder.path()).unwrap().unwrap();
-        assert!(!dir.file("journal.jsonl.1").exists());
-    }
-}
+pub(super) mod tests;
