@@ -171,6 +171,17 @@ mod tests {
         assert_eq!(login.redact(innocent), innocent);
     }
 
+    #[test]
+    fn a_password_that_reads_as_percent_encoded_is_found_either_way() {
+        let login = Credentials::Login {
+            user: "me".into(),
+            password: Secret::new("a%25b%41c"),
+        };
+        for said in ["a%25b%41c", "a%2525b%2541c"] {
+            assert_eq!(login.redact(said), "[secret]", "{said}");
+        }
+    }
+
     proptest::proptest! {
         #[test]
         fn no_text_is_too_odd_to_be_cleared(text in ".{0,80}", password in ".{4,12}") {

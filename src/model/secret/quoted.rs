@@ -22,8 +22,12 @@ pub fn clear(text: &str, secrets: &[String]) -> String {
         let from = text.len() - rest.len();
         let until = end.unwrap_or(text.len());
         let within = text.get(from..until).unwrap_or_default();
-        let found = secrets.iter().filter_map(|secret| {
-            let length = matched(within, secret, end.is_some())?;
+        // The secret may itself contain what reads as percent-encoded.
+        let ways = secrets
+            .iter()
+            .flat_map(|secret| [(secret, true), (secret, false)]);
+        let found = ways.filter_map(|(secret, encoded)| {
+            let length = matched(within, secret, end.is_some(), encoded)?;
             (length > 0).then_some(length)
         });
         match found.max() {
@@ -41,8 +45,8 @@ pub fn clear(text: &str, secrets: &[String]) -> String {
 }
 
 /// How many bytes at the beginning of the text are the secret. `cut`: the text may end
-/// inside the secret.
-fn matched(text: &str, secret: &str, cut: bool) -> Option<usize> {
+/// inside the secret. `encoded`: `%25` means `%`.
+fn matched(text: &str, secret: &str, cut: bool, encoded: bool) -> Option<usize> {
     let (mut text, all) = (text.as_bytes(), text.len());
     let mut wanted = secret.as_bytes();
     while let Some(first) = wanted.first() {
@@ -56,7 +60,7 @@ fn matched(text: &str, secret: &str, cut: bool) -> Option<usize> {
             wanted = &wanted[leading_slashes(wanted)..];
             continue;
         }
-        let (read, meant) = next(text, *first)?;
+        let (read, meant) = next(text, *first, encoded)?;
         wanted = wanted.strip_prefix(meant.as_slice())?;
         text = &text[read..];
     }
@@ -64,7 +68,7 @@ fn matched(text: &str, secret: &str, cut: bool) -> Option<usize> {
 }
 
 /// How many bytes of the text stand for the next bytes of the secret, and for which.
-fn next(text: &[u8], wanted: u8) -> Option<(usize, Vec<u8>)> {
+fn next(text: &[u8], wanted: u8, encoded: bool) -> Option<(usize, Vec<u8>)> {
     let hex = |digits: &[u8]| {
         let digits = std::str::from_utf8(digits).ok()?;
         u32::from_str_radix(digits, 16).ok()
@@ -98,7 +102,11 @@ fn next(text: &[u8], wanted: u8) -> Option<(usize, Vec<u8>)> {
         }
     }
     let read = match rest {
-        [b'%', digits @ ..] if digits.get(..2).and_then(hex) == Some(u32::from(wanted)) => 3,
+        [b'%', digits @ ..]
+            if encoded && digits.get(..2).and_then(hex) == Some(u32::from(wanted)) =>
+        {
+            3
+        }
         [b'+', ..] if wanted == b' ' => 1,
         [byte, ..] if *byte == wanted => 1,
         _ => return None,

@@ -23,7 +23,11 @@ pub fn text(ran: &Ran<'_>, findings: Option<&Findings>, previous: &PreviousFile)
     if findings.is_some() {
         refused(&mut page, ran, RefusalKind::ALL);
     }
-    refused_since(&mut page, ran, findings.is_some(), previous);
+    let is_alone = |it: &Findings| {
+        let mut refusals = it.refusals.iter();
+        !refusals.any(|refusal| refusal.kind() == RefusalKind::OtherRun)
+    };
+    refused_since(&mut page, ran, findings.is_some_and(is_alone), previous);
     let checked_now = findings.filter(|it| it.refusals.is_empty() || it.is_checked());
     if let Some(findings) = checked_now {
         found(&mut page, findings);
@@ -146,13 +150,13 @@ fn ratio(percent: f64) -> f64 {
 
 /// A check that runs once a week keeps its date in the runs between.
 fn checked(page: &mut Page, ran: &Ran<'_>, findings: Option<&Findings>, previous: &PreviousFile) {
-    let now = ran.began.timestamp() as f64;
     let name = "checked_timestamp_seconds";
     let times = Kind::ALL.into_iter().filter_map(|kind| {
+        let before = previous.moment(PREFIX, name, Some(("check", kind.name())), ran.ended());
         let at = if findings.is_some_and(|findings| has(findings, kind)) {
-            Some(now)
+            Some(ran.latest(before))
         } else {
-            previous.moment(PREFIX, name, Some(("check", kind.name())), now)
+            before
         };
         Some((kind.name(), at?))
     });

@@ -25,6 +25,18 @@ impl Ran<'_> {
     fn met(&self, kind: RefusalKind) -> bool {
         self.refusals.iter().any(|refusal| refusal.kind() == kind)
     }
+
+    /// When it began, or this moment of the previous file, if that is later: another run may have
+    /// begun after this one and ended before it.
+    pub(crate) fn latest(&self, previous: Option<f64>) -> f64 {
+        let began = self.began.timestamp() as f64;
+        previous.map_or(began, |previous| previous.max(began))
+    }
+
+    /// In seconds since 1970.
+    pub(crate) fn ended(&self) -> f64 {
+        self.began.timestamp() as f64 + self.took.as_secs_f64()
+    }
 }
 
 /// `results` are all possible ones.
@@ -58,13 +70,15 @@ pub(crate) fn run(
             .iter()
             .map(|result| (*result, f64::from(u8::from(*result == ran.result)))),
     );
+    let name = "last_success_timestamp_seconds";
+    let before = previous.moment(page.prefix(), name, None, ran.ended());
     let success = if ran.exit == Exit::Done {
-        Some(began)
+        Some(ran.latest(before))
     } else {
-        previous.moment(page.prefix(), "last_success_timestamp_seconds", None, began)
+        before
     };
     page.gauges(
-        "last_success_timestamp_seconds",
+        name,
         "When the last run began that ended with exit code 0.",
         "",
         success.map(|at| ("", at)),

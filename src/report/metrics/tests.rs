@@ -153,6 +153,30 @@ fn a_run_that_did_not_survey_breaks_no_row_of_refusals() {
     let fault = ran(60, ERROR, Exit::Engine, &[]);
     let fault = cache::text(&fault, None, &PreviousFile::of(first.as_bytes()));
     assert_eq!(value(&fault, since), value(&first, since));
+    let mut turn = findings(&[]);
+    turn.refusals = other.into();
+    let turn = checked(120, &turn, &fault);
+    assert_eq!(value(&turn, since), value(&first, since));
+}
+
+#[test]
+fn a_long_run_keeps_the_moments_of_a_run_that_began_later_and_ended_before_it() {
+    let made = findings(&[(Kind::Present, Status::Ok)]);
+    let newer = checked(1800, &made, "");
+    for (result, exit) in [("held", Exit::Done), ("broken", Exit::NotAllWell)] {
+        let long = Ran {
+            took: Duration::from_hours(1),
+            ..ran(0, result, exit, &[])
+        };
+        let both = cache::text(&long, Some(&made), &PreviousFile::of(newer.as_bytes()));
+        for name in [
+            "last_success_timestamp_seconds",
+            "checked_timestamp_seconds{check=\"present\"}",
+        ] {
+            let name = format!("secateur_cache_{name}");
+            assert_eq!(value(&both, &name), value(&newer, &name), "{result}");
+        }
+    }
 }
 
 #[test]
