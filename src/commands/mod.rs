@@ -1,6 +1,7 @@
 //! What each subcommand does, in which order. Other rooms decide.
 
 mod baseline;
+mod cache_known;
 mod dispatch;
 mod explained;
 mod in_time;

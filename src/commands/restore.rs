@@ -23,9 +23,6 @@ use crate::memory::journal::Record;
 use crate::memory::state::State;
 use crate::policy::Policy;
 
-/// In the state folder: the baseline before a repair.
-const BASELINE: &str = "before-repair.json";
-
 /// Reads the memory. If it cannot be read, the run ends: it may know which image was promised.
 pub(super) fn past(state: &State, info: &Info, notes: &mut Vec<String>) -> Result<Past, Fault> {
     let memory = state.memory(&info.facts.key())?;
@@ -123,7 +120,7 @@ fn call(global: &Global, args: &VerifyCacheArgs) -> Result<Call, Fault> {
         ]
         .concat(),
         restore: option("--archive", args.archive.as_deref().map(path)),
-        baseline: path(&state_dir(global)?.join(BASELINE)),
+        state_dir: path(&state_dir(global)?),
     })
 }
 

@@ -1,45 +1,29 @@
 //! `secateur verify-cache`: reads policy and baseline, has the promises checked, and writes
 //! report and baseline.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use chrono::{DateTime, TimeDelta, Utc};
-
-use futures_util::future::join;
-
 use crate::cache::Status;
-use crate::cache::checks::gone::Past;
-use crate::cache::checks::present::Lacks;
 use crate::cache::findings::Findings;
 use crate::cache::promise::{Sources, promises};
 use crate::cache::questions::Registries;
 use crate::cache::redeploy::nothing_at_work;
 use crate::cache::restore::Known;
-use crate::cache::run::{Checks, Run, images};
+use crate::cache::run::{Checks, Run};
 use crate::cli::{Format, Global, VerifyCacheArgs};
 use crate::commands::baseline;
+use crate::commands::cache_known::{in_part, list, past, ran};
 use crate::commands::output::{Began, columns, log, publish, with_progress, write_metrics};
 use crate::commands::own_run::{open_state, other_run};
 use crate::commands::progress::Progress;
 use crate::commands::restore;
 use crate::commands::save;
-use crate::commands::start::{connect, policy, state_dir, warnings};
-use crate::engine::{Info, Reader, StoredContent};
+use crate::commands::start::{connect, policy, warnings};
 use crate::exit::{Exit, Fault};
 use crate::host::clock;
-use crate::host::files::StateDir;
 use crate::host::journald::Priority;
 use crate::host::signals::Signals;
 use crate::memory::clock::Clock;
-use crate::memory::ledger::{Ledger, Uses};
-use crate::memory::state;
-use crate::memory::state::State;
-use crate::model::{Image, ImageId, Incomplete, Store};
 use crate::policy::Policy;
 use crate::report::{Context, journald, json, metrics, text};
-
-type Images = BTreeMap<ImageId, Image>;
-type StoredContents = BTreeMap<ImageId, StoredContent>;
 
 pub(crate) async fn verify_cache(global: &Global, args: &VerifyCacheArgs) -> Result<Exit, Fault> {
     let began = Began::now();
@@ -48,18 +32,22 @@ pub(crate) async fn verify_cache(global: &Global, args: &VerifyCacheArgs) -> Res
             let mut context = Context::new(source, warnings(&policy));
             context.columns = columns();
             let work = Box::pin(found(global, args, &policy, &mut context));
-            work.await.map(|findings| (findings, context))
+            work.await.map(|found| (found, context))
         }
         Err(fault) => Err(fault),
     };
     let exit = match &done {
-        Ok((findings, context)) => report(global, findings, context),
+        Ok((found, context)) => {
+            let exit = report(global, &found.findings, context);
+            found.fault.clone().map_or(exit, Err)
+        }
         Err(fault) => Err(fault.clone()),
     };
-    let findings = done.as_ref().ok().map(|(findings, _)| findings);
+    let findings = done.as_ref().ok().map(|(found, _)| &found.findings);
     let file = args.metrics.file.as_deref();
     write_metrics(global, file, metrics::cache::PREFIX, |previous| {
-        let result = findings.map_or(metrics::ERROR, Findings::result);
+        let result = findings.filter(|_| exit.is_ok());
+        let result = result.map_or(metrics::ERROR, Findings::result);
         let refusals = findings.map_or(&[][..], |findings| &findings.refusals);
         let ran = began.ended(&exit, result, refusals);
         metrics::cache::text(&ran, findings, previous)
@@ -67,14 +55,28 @@ pub(crate) async fn verify_cache(global: &Global, args: &VerifyCacheArgs) -> Res
     exit
 }
 
+/// What a run found, and the fault that ended its changes, which ends it after the report.
+struct Found {
+    findings: Findings,
+    fault: Option<Fault>,
+}
+
+impl From<Findings> for Found {
+    fn from(findings: Findings) -> Self {
+        let fault = None;
+        Self { findings, fault }
+    }
+}
+
 async fn found(
     global: &Global,
     args: &VerifyCacheArgs,
     policy: &Policy,
     context: &mut Context,
-) -> Result<Findings, Fault> {
+) -> Result<Found, Fault> {
     if args.from_registry {
-        Box::pin(save::from_registry(global, args, policy, context)).await
+        let saved = save::from_registry(global, args, policy, context);
+        Box::pin(saved).await.map(Found::from)
     } else {
         Box::pin(check(global, args, policy, context)).await
     }
@@ -85,7 +87,7 @@ async fn check(
     args: &VerifyCacheArgs,
     policy: &Policy,
     context: &mut Context,
-) -> Result<Findings, Fault> {
+) -> Result<Found, Fault> {
     // Only a run that changes something handles signals; any other simply ends.
     let signals = args.restore.then(Signals::new).transpose()?;
     let asked = signals.as_ref().map(Signals::asked_to_end);
@@ -103,7 +105,7 @@ async fn check(
         Ok(state) => state,
         Err(held) => {
             findings.refusals = vec![other_run(policy, &held)];
-            return Ok(findings);
+            return Ok(findings.into());
         }
     };
     let listed = Box::pin(list(&reader, &info));
@@ -125,12 +127,12 @@ async fn check(
         && let Err(refusals) = nothing_at_work(&reader, &info, policy, &past.ledger).await?
     {
         findings.refusals = refusals;
-        return Ok(findings);
+        return Ok(findings.into());
     }
     let mut progress = Progress::new(global);
     let user_config = args.user_config.as_deref();
     let mut registries = Registries::new(&reader, info.facts.store, user_config).await?;
-    let mut restored = Vec::new();
+    let (mut restored, mut fault) = (Vec::new(), None);
     if let Some(mut state) = state {
         let known = Known {
             here: &here,
@@ -146,12 +148,11 @@ async fn check(
         let came = Box::pin(work).await?;
         findings.refusals = came.refusals;
         if came.each.is_empty() && !findings.refusals.is_empty() {
-            return Ok(findings);
+            return Ok(findings.into());
         }
-        restored = came.each;
+        (restored, fault) = (came.each, came.fault);
         (here, held) = list(&reader, &info).await?;
     }
-    let clock_is_sound = Clock::between(past.ledger.clock(), &now) == Clock::Sound;
     let run = Run {
         checks: checks(args),
         policy,
@@ -169,11 +170,13 @@ async fn check(
     let (host, from) = ((&reader, &info, policy), (archive, &mut registries));
     let repairs = restore::repairs(&asked, host, from, (global, args), &mut findings);
     Box::pin(repairs).await?;
-    if let Some(folder) = save_to.filter(|_| !asked.is()) {
+    if let Some(folder) = save_to.filter(|_| !asked.is() && fault.is_none()) {
+        let clock_is_sound = Clock::between(past.ledger.clock(), &now) == Clock::Sound;
         let how = (args.deep, clock_is_sound);
         let told = (&mut progress, &mut context.notes);
         let save = save::promised(folder, host, &promises, how, told);
-        findings.saved(&Box::pin(save).await?);
+        let saved = Box::pin(save).await;
+        fault = saved.map(|saved| findings.saved(&saved)).err();
     }
     progress.clear();
     if asked.is() {
@@ -184,7 +187,7 @@ async fn check(
         let record = baseline::write(path, &reader, &info, findings.at, only, &pulls);
         context.notes.push(record.await?);
     }
-    Ok(findings)
+    Ok(Found { findings, fault })
 }
 
 fn checks(args: &VerifyCacheArgs) -> Checks {
@@ -194,79 +197,6 @@ fn checks(args: &VerifyCacheArgs) -> Checks {
         follow: args.follow,
         deep: args.deep,
     }
-}
-
-/// All images, and what the store holds of each.
-async fn list(reader: &Reader, info: &Info) -> Result<(Images, StoredContents), Fault> {
-    let (here, held) = Box::pin(join(images(reader, info), reader.held(info))).await;
-    Ok((here?, held?))
-}
-
-/// Images whose content is incomplete. On a containerd store that may be all of it: a name of an
-/// image that went just before.
-fn in_part(
-    reader: &Reader,
-    info: &Info,
-    here: &Images,
-    held: &StoredContents,
-) -> BTreeSet<ImageId> {
-    let lacks = |held: &StoredContent| Lacks::of(held, reader.platform()?);
-    let some = held.iter();
-    let some = some.filter(|(_, held)| matches!(lacks(held), Some(Lacks::Part(_))));
-    let is_name_alone = |image: &&Image| {
-        info.facts.store == Store::Containerd
-            && matches!(image.incomplete, Some(Incomplete::Odd(_)))
-    };
-    let names = here.values().filter(is_name_alone).map(|image| &image.id);
-    some.map(|(id, _)| id).chain(names).cloned().collect()
-}
-
-/// For `cache.recent`: the days of use in the ledger, with what runs now and what the engine
-/// still knows to have run within this time.
-async fn ran(
-    reader: &Reader,
-    info: &Info,
-    ledger: &Ledger,
-    policy: &Policy,
-    (now, here): (DateTime<Utc>, &Images),
-) -> Result<Option<Uses>, Fault> {
-    let Some(time) = policy.promised.recent else {
-        return Ok(None);
-    };
-    let containers = reader.containers(info).await?;
-    let since = TimeDelta::from_std(time).ok();
-    let since = since.and_then(|time| now.checked_sub_signed(time));
-    let events = reader.events(info, since, now).await?;
-    let uses = ledger.uses().clone();
-    Ok(Some(uses.and(&containers, &events, here, now)))
-}
-
-/// Reads the memory. If it cannot be read and nothing is to be restored, a note says so, and
-/// the images are checked all the same.
-fn past(
-    global: &Global,
-    state: Option<&State>,
-    info: &Info,
-    notes: &mut Vec<String>,
-) -> Result<Past, Fault> {
-    if let Some(state) = state {
-        return restore::past(state, info, notes);
-    }
-    let key = &info.facts.key();
-    let read = || -> Result<Past, Fault> {
-        let dir = StateDir::find(&state_dir(global)?)?;
-        let memory = state::read(dir.as_ref(), key)?;
-        let history = |dir| state::history(dir, key);
-        let journal = dir.as_ref().map(history).transpose()?;
-        Ok(Past::new(memory.ledger, &journal.unwrap_or_default()))
-    };
-    Ok(read().unwrap_or_else(|fault| {
-        notes.push(format!(
-            "what was here before is not known: {}",
-            fault.message
-        ));
-        Past::new(Ledger::empty(key), &[])
-    }))
 }
 
 fn report(global: &Global, findings: &Findings, context: &Context) -> Result<Exit, Fault> {

@@ -53,13 +53,15 @@ pub struct Call {
     pub secateur: Vec<String>,
     /// The options of `--restore` about its archive.
     pub restore: Vec<String>,
-    /// The file for a baseline from before the repair.
-    pub baseline: String,
+    /// The folder for the baseline from before the repair.
+    pub state_dir: String,
 }
 
 /// Images that share damaged layers, and are repaired together.
 #[derive(Debug, Default)]
 pub struct Group {
+    /// The short id of one of them: another group's commands may be run in between.
+    pub id: String,
     /// The names by which they are promised.
     pub promised: Vec<String>,
     /// All names, in an order in which each can be removed; ids of images without a name.
@@ -71,7 +73,8 @@ pub struct Group {
 impl Call {
     /// In the order in which to run them.
     pub fn lines(&self, group: &Group) -> Vec<String> {
-        let baseline = std::slice::from_ref(&self.baseline);
+        let (folder, id) = (&self.state_dir, &group.id);
+        let baseline = &[format!("{folder}/before-repair-{id}.json")];
         let record = ["--record".to_owned()];
         let restore = ["--deep", "--restore", "--against"].map(str::to_owned);
         let remove = ["rmi".to_owned()];
@@ -164,9 +167,10 @@ mod tests {
             docker: words(&["docker", "--host", "unix:///run/x y.sock"]),
             secateur: words(&["secateur", "--policy", "/it's/$HOME", "verify-cache"]),
             restore: words(&["--archive", ""]),
-            baseline: "/s/b.json".to_owned(),
+            state_dir: "/s".to_owned(),
         };
         let group = Group {
+            id: "aa".to_owned(),
             promised: words(&["app:1"]),
             names: words(&["app:1", "r.example:5000/app@sha256:aa"]),
             restore: words(&["app:1"]),
@@ -174,7 +178,7 @@ mod tests {
         let lines = call.lines(&group);
         assert_eq!(
             lines[0],
-            r"secateur --policy '/it'\''s/$HOME' verify-cache --record /s/b.json app:1"
+            r"secateur --policy '/it'\''s/$HOME' verify-cache --record /s/before-repair-aa.json app:1"
         );
         assert_eq!(
             lines[1],
@@ -182,7 +186,8 @@ mod tests {
         );
         let wanted = [
             &call.secateur[..],
-            &words(&["--deep", "--restore", "--against", "/s/b.json"]),
+            &words(&["--deep", "--restore", "--against"]),
+            &words(&["/s/before-repair-aa.json"]),
             &words(&["--archive", "", "app:1"]),
         ];
         let script = format!("for word in {}; do echo \"<$word>\"; done", lines[2]);

@@ -213,7 +213,10 @@ impl Repairs<'_> {
             Ok(available) => available.clone(),
             Err(why) => return why.clone(),
         };
-        let mut group = Group::default();
+        let mut group = Group {
+            id: id.short().to_owned(),
+            ..Group::default()
+        };
         let mut lost = Vec::new();
         for image in std::iter::once(own).chain(rest) {
             match &image.state {

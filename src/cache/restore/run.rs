@@ -45,6 +45,8 @@ pub struct RestoreOutcome {
     pub refusals: Vec<Refusal>,
     /// What was wrong with the sources, fit to print.
     pub notes: Vec<String>,
+    /// What ended the run, after what it had brought.
+    pub fault: Option<Fault>,
 }
 
 /// Bytes that one source transferred for one image. It may try twice.
@@ -109,14 +111,19 @@ impl Restore<'_> {
                 ..RestoreOutcome::default()
             });
         }
-        let (mut each, mut number) = (Vec::new(), 0);
+        let (mut each, mut number, mut fault) = (Vec::new(), 0, None);
         for task in tasks {
             each.push(match task {
                 Task::Here => None,
                 Task::LeaveOut(why) => Some(Err(why)),
                 Task::Do(work) => {
                     number += 1;
-                    Some(running.perform(work, (number, of)).await?)
+                    let done = running.perform(work, (number, of)).await;
+                    Some(done.unwrap_or_else(|why| {
+                        let left_out = running.end(LeftOut::Failed(why.message.clone()));
+                        fault = Some(why);
+                        Err(left_out)
+                    }))
                 }
             });
         }
@@ -126,6 +133,7 @@ impl Restore<'_> {
             each,
             refusals: running.refusals,
             notes,
+            fault,
         })
     }
 }
