@@ -1194,6 +1194,37 @@ fn is_built_on(surveys: &[Inventory], n: usize, id: &ImageId) -> bool {
         })
 }
 
+/// The last survey before survey `n` that found images of which none has been here since: an
+/// engine that comes back with them has not lost them.
+fn away(surveys: &[Inventory], n: usize) -> Option<usize> {
+    (1..=n).fold(None, |away, n| {
+        let all_away = |m: &usize| {
+            let mut then = surveys[*m].images.keys().peekable();
+            then.peek().is_some() && !then.any(|id| surveys[n].images.contains_key(id))
+        };
+        [Some(n - 1), away].into_iter().flatten().find(all_away)
+    })
+}
+
+/// The surveys, in order, by which the names of an image are known at survey `until`.
+fn known(surveys: &[Inventory], id: &ImageId, until: usize) -> Vec<usize> {
+    let here = |n: &usize| surveys[*n].images.contains_key(id);
+    let stay = (0..=until).rev().take_while(here).count();
+    let first = until + 1 - stay;
+    let before = first.checked_sub(1).and_then(|n| away(surveys, n));
+    let before = before.filter(here).map(|n| known(surveys, id, n));
+    before.into_iter().flatten().chain(first..=until).collect()
+}
+
+/// Whether it came back with digest references alone: who knows who asked for it in between.
+fn came_back(surveys: &[Inventory], id: &ImageId) -> bool {
+    let known = known(surveys, id, surveys.len() - 1);
+    known.windows(2).any(|two| {
+        let back = &surveys[two[1]].images[id];
+        two[0] + 1 < two[1] && back.tags.is_empty() && !back.digests.is_empty()
+    })
+}
+
 /// A second, naive implementation of the rules.
 fn naive(policy: &Policy, surveys: &[Inventory], step: i64) -> BTreeSet<ImageId> {
     let last = surveys.len() - 1;
@@ -1205,19 +1236,13 @@ fn naive(policy: &Policy, surveys: &[Inventory], step: i64) -> BTreeSet<ImageId>
             .any(|c| c.image.raw() == image.as_str())
     };
     let second = |n: usize| i64::try_from(n).unwrap() * step;
-    let since = |image: &ImageId| {
-        (0..=last)
-            .rev()
-            .take_while(|n| here(*n, image).is_some())
-            .last()
-            .unwrap()
-    };
     let now = second(last);
     let may_go = |image: &Image| {
-        let first = since(&image.id);
-        let tags_then: BTreeSet<_> = (first..=last)
-            .flat_map(|n| &here(n, &image.id).unwrap().tags)
-            .collect();
+        let is_here = |n: &usize| here(*n, &image.id).is_some();
+        let first = last + 1 - (0..=last).rev().take_while(is_here).count();
+        let known = known(surveys, &image.id, last);
+        let known = known.iter().map(|n| here(*n, &image.id).unwrap());
+        let tags_then: BTreeSet<_> = known.flat_map(|image| &image.tags).collect();
         let carried_now: BTreeSet<_> = surveys[last]
             .images
             .values()
@@ -1226,7 +1251,7 @@ fn naive(policy: &Policy, surveys: &[Inventory], step: i64) -> BTreeSet<ImageId>
         let moved = tags_then.iter().any(|tag| carried_now.contains(*tag));
         // There a pull by tag leaves no digest reference.
         let moved = moved && surveys[last].engine.store != Store::Containerd;
-        let is_pinned = !image.digests.is_empty() && !moved;
+        let is_pinned = !image.digests.is_empty() && !moved || came_back(surveys, &image.id);
         let names: BTreeSet<String> = tags_then
             .iter()
             .copied()
@@ -1261,9 +1286,8 @@ fn naive(policy: &Policy, surveys: &[Inventory], step: i64) -> BTreeSet<ImageId>
         let unneeded = now - second(wanted_at).max(created);
         let is_rollback = tags_then.iter().any(|tag| {
             let seen_with = |other: &ImageId| {
-                (since(other)..=last)
-                    .rev()
-                    .find(|n| here(*n, other).unwrap().tags.contains(*tag))
+                let mut known = self::known(surveys, other, last).into_iter().rev();
+                known.find(|n| here(*n, other).unwrap().tags.contains(*tag))
             };
             let before: Vec<_> = surveys[last]
                 .images

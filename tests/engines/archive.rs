@@ -139,6 +139,10 @@ fn of_two_writers_one_waits_and_who_waits_too_long_ends_with_75() {
     lock.lock().expect("nobody has it");
     let ran = saving.save().ended(75);
     assert!(ran.stderr.contains("another run holds"), "{ran:?}");
+    // What it found out before is reported all the same.
+    let report = ran.json();
+    assert_eq!(report["images"][0]["state"], "ready", "{report:#}");
+    assert_eq!(*saved(&report, "app:1"), Value::Null);
 }
 
 #[test]

@@ -77,12 +77,12 @@ fn big() -> Registry {
 
 /// A build whose base comes slowly.
 fn fetches(engine: &Engine, secateur: &Secateur, registry: &Registry) {
-    let line = registry.slow_line(500_000);
+    let line = registry.slow_line(50_000);
     engine.log_in(registry, line.address());
     let dockerfile = format!("FROM {}\n", line.name("big:v1"));
     let build = engine.buildx(&["--tag=fetched:v1"], &dockerfile);
     wait_until("the base is being downloaded", || {
-        (line.passed() > 100_000).then_some(())
+        (line.passed() > 20_000).then_some(())
     });
     // A download into containerd's folder, or a layer that is stored, does not show whose it is.
     let others = refused(secateur);

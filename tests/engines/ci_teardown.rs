@@ -92,6 +92,8 @@ impl Machine {
             .env("DOCKER_HOST", &self.host)
             .env("SECATEUR_POLICY", self.secateur.policy_path())
             .env("STATE_DIRECTORY", self.secateur.state())
+            // Nothing is given up because this machine is slow.
+            .env("TEARDOWN_SECONDS", "600")
             .stdin(Stdio::null())
             // A group of its own, which a CI system kills as one.
             .process_group(0);
@@ -467,7 +469,8 @@ fn a_refused_prune_fails_no_job_and_what_is_wrong_does() {
         "#!/bin/sh\necho 20 >>{clock:?}\nawk '{{ now += $1 }} END {{ print now }}' {clock:?}\n"
     );
     executable(&machine.bin().join("date"), &slow);
-    machine.teardown("job-1").ended(1);
+    let mut slowly = machine.command("secateur-teardown", &["job-1"]);
+    Running::of(slowly.env("TEARDOWN_SECONDS", "30")).ended(1);
     let asked = fs::read_to_string(&clock).expect("the clock was read");
     assert_eq!(asked.lines().count(), 3, "at 20, 40 and 60 seconds");
     fs::remove_file(machine.bin().join("date")).expect("the clock");
@@ -654,7 +657,11 @@ fn contained(machine: &Machine, pipeline: &Value, name: &str) -> Ran {
         .current_dir(dir)
         .env_clear()
         .envs(WOODPECKER)
-        .envs([("PATH", "/ci:/usr/sbin:/usr/bin:/bin"), ("HOME", "/")])
+        .envs([
+            ("PATH", "/ci:/usr/sbin:/usr/bin:/bin"),
+            ("HOME", "/"),
+            ("TEARDOWN_SECONDS", "600"),
+        ])
         .stdin(Stdio::null());
     Ran::of(command.output().expect("unshare"))
 }

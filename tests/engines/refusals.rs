@@ -271,9 +271,9 @@ fn deploys_that_take_the_lock_for_milliseconds_end_no_run_and_go_on_beside_it() 
             }
             deploys
         });
-        let ran = secateur.run(&["prune", "--format", "json"]);
+        let outcome = secateur.prune(0);
         over.store(true, Ordering::SeqCst);
-        (deployer.join().expect("the deployer"), ran.ended(0).json())
+        (deployer.join().expect("the deployer"), outcome)
     });
     assert_eq!(ids(&outcome, "removed"), olds, "{outcome:#}");
     assert!(deploys > 2, "nobody deployed");
@@ -296,9 +296,12 @@ fn a_deploy_lock_that_comes_or_is_made_anew_in_the_middle_of_a_run_stops_it() {
         if there {
             fs::remove_file(&lock).expect("the lock");
         }
-        fs::write(&lock, "").expect("the lock");
+        // Held: a run whose engine is slow lets its locks go, and takes this file.
+        let new = File::create(&lock).expect("the lock");
+        new.lock().expect("nobody has it");
         gate.let_through();
         let outcome = run.ended(75).json();
+        drop(new);
         assert_eq!(outcome["result"], "stopped", "{outcome:#}");
         only(&outcome, "deploy-lock");
         assert_eq!(ids(&outcome, "removed"), olds[..1], "{kind}");
@@ -334,7 +337,8 @@ fn entries(folder: &Path, prefix: &str) -> Vec<PathBuf> {
 /// A pull that has begun, and goes on slowly.
 fn slow_pull(registry: &Registry, engine: &Engine) -> (SlowLine, Pull) {
     registry.put("big:v1", &Archive::new().noise(16 * MIB));
-    let line = registry.slow_line(500_000);
+    // So slow that it goes on until it is opened.
+    let line = registry.slow_line(50_000);
     let auth = registry.auth_header_for(line.address());
     let pull = engine.pull_in_background(&line.name("big:v1"), Some(&auth));
     // Manifests come first, and between them and the layer there is no file.
@@ -345,7 +349,7 @@ fn slow_pull(registry: &Registry, engine: &Engine) -> (SlowLine, Pull) {
             } else {
                 path.clone()
             };
-            fs::metadata(data).is_ok_and(|meta| meta.len() >= 100_000)
+            fs::metadata(data).is_ok_and(|meta| meta.len() >= 10_000)
         })
     });
     (line, pull)

@@ -349,7 +349,7 @@ fn an_engine_that_never_answers_a_load_is_waited_for_no_longer_than_max_run() {
     for kind in Kind::NEWEST {
         let engine = Engine::start(kind);
         let mut secateur = secateur(&engine);
-        secateur.policy(&format!("{EAGER}{CALM}max_run = \"5s\"\n"));
+        secateur.policy(&format!("{EAGER}{CALM}max_run = \"60s\"\n"));
         let proxy = Proxy::before(&engine);
         secateur.turn_to(&proxy.host());
         let mut layout = Layout::at(&secateur.dir().join("archive"));

@@ -513,6 +513,6 @@ fn a_rollback_survives_another_graph_driver_in_between() {
     assert!(!engine.has(&rolled));
     engine.use_driver("overlay2");
     secateur.remember_all();
-    secateur.until_kept_by(&rolled, &["rollback"]);
+    secateur.until_kept_by(&rolled, &["previous"]);
     secateur.prune_takes(&engine, &[], &[&rolled]);
 }

@@ -322,7 +322,7 @@ fn services_that_never_come_to_rest_keep_their_images_and_the_rest_is_pruned() {
 
     // A task that pulls is a deploy all the same, also of a service that was stopped.
     registry.put("web:v2", &Archive::new().noise(16 << 20).busybox());
-    let line = registry.slow_line(500_000);
+    let line = registry.slow_line(50_000);
     let next = format!("{}@{}", line.name("web:v2"), registry.digest("web:v2"));
     let slow = registry.auth_header_for(line.address());
     engine.service_update_image("once", &next, Some(&slow));

@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::lab::Engine;
 
 /// No step of a run takes this long, unless something hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(10);
 
 /// The socket. Requests that nobody stops pass at once, one connection each:
 /// the engine is told to close after its answer.

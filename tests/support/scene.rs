@@ -258,7 +258,7 @@ impl Deploy {
         self.marker.exists()
     }
 
-    /// Waits until the kernel has it in the queue for the lock.
+    /// Waits until the kernel has it in the queue for the lock, if it does not have it.
     #[track_caller]
     pub fn waits(&self) {
         let pid = self.child.id().to_string();
@@ -268,7 +268,7 @@ impl Deploy {
                 let mut words = line.split_whitespace().skip(1);
                 words.next() == Some("->") && words.any(|word| word == pid)
             };
-            locks.lines().any(waiting).then_some(())
+            (self.has_the_lock() || locks.lines().any(waiting)).then_some(())
         });
     }
 

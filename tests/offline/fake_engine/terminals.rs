@@ -1,6 +1,7 @@
 //! Runs that are stopped, or whose terminal or pipe nobody reads: none keeps a deploy or
 //! another run waiting, and SIGTERM ends each.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{PipeReader, Read, Write};
 use std::os::fd::OwnedFd;
@@ -200,6 +201,21 @@ impl Watched {
         });
     }
 
+    /// As [`Self::shows`], for words with their seconds, of which it goes on to count more.
+    fn counts(&mut self, words: &str) {
+        let words = words.trim_end_matches(|c| c != '(');
+        let seconds = |seen: &[u8]| -> BTreeSet<String> {
+            let seen = String::from_utf8_lossy(seen);
+            let after = seen.split(words).skip(1);
+            let counts = after.filter_map(|rest| Some(rest.split_once(" s)")?.0.to_owned()));
+            counts.filter(|text| text.parse::<u64>().is_ok()).collect()
+        };
+        wait_until(words, || {
+            self.read();
+            (seconds(&self.seen).len() > 1).then(|| self.seen.clear())
+        });
+    }
+
     fn rest(mut self) -> String {
         wait_until("its end", || (!self.read()).then_some(()));
         String::from_utf8(self.seen).expect("UTF-8")
@@ -229,7 +245,7 @@ fn on_a_terminal_what_is_waited_for_is_told_until_it_comes_and_gone_before_the_r
         drop(command);
         gate.wait();
         // It goes on as long as that takes: seconds are counted.
-        watched.shows(told);
+        watched.counts(told);
         gate.open();
         let rest = watched.rest();
         let (_, after) = rest.rsplit_once(" s)").unwrap_or(("", &rest));

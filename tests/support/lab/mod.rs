@@ -67,8 +67,8 @@ fn ask_every<T>(pause: Duration, what: &str, mut ask: impl FnMut() -> Option<T>)
             return answer;
         }
         assert!(
-            start.elapsed() < Duration::from_mins(4),
-            "waited for four minutes: {what}"
+            start.elapsed() < Duration::from_mins(15),
+            "waited for a quarter of an hour: {what}"
         );
         std::thread::sleep(pause);
     }
