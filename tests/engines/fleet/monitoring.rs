@@ -64,7 +64,7 @@ impl Monitoring {
         let dir = tempfile::tempdir().expect("a folder");
         let block = &page::of("fleet.md", "What the hosts say", "yaml")[0].text;
         let mut settings = format!(
-            "global: {{scrape_interval: 2s, scrape_timeout: 2s, evaluation_interval: 1s}}\n{block}"
+            "global: {{scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}}\n{block}"
         );
         let mut named = BTreeMap::new();
         let mut running = Vec::new();

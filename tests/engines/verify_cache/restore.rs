@@ -499,7 +499,7 @@ fn deploys_that_hold_their_lock_for_moments_end_no_restore() {
     drop(done);
     let count = deploys.join().unwrap();
     println!("{count} deploys");
-    assert!(count > 10, "{count}");
+    assert!(count > 4, "{count}");
     ran.ended(0);
 }
 
