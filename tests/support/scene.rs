@@ -6,6 +6,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 use super::lab::image::Archive;
@@ -16,6 +18,14 @@ use super::{EAGER, Ran, Secateur};
 /// A run under way. Killed when dropped.
 pub struct Running {
     child: Option<Child>,
+}
+
+/// Sends a signal at once: no other program has to start for it.
+#[track_caller]
+pub fn signal(pid: u32, name: &str) {
+    let signal: Signal = format!("SIG{name}").parse().expect("a signal");
+    let pid = Pid::from_raw(i32::try_from(pid).expect("a pid"));
+    kill(pid, signal).unwrap_or_else(|error| panic!("SIG{name} to {pid}: {error}"));
 }
 
 impl Running {
@@ -42,9 +52,7 @@ impl Running {
 
     /// Sends a signal: `TERM`, `KILL`.
     pub fn signal(&mut self, name: &str) {
-        let pid = self.id().to_string();
-        let sent = Command::new("kill").args(["-s", name, &pid]).status();
-        assert!(sent.expect("kill").success(), "SIG{name} to {pid}");
+        signal(self.id(), name);
     }
 
     /// Waits for its end, whatever that is.

@@ -303,8 +303,14 @@ fn is_unimpressed(case: &Case) -> Result<(), String> {
     // To notice bytes that nobody asked for, and to trust the engine no more,
     // is as good as not to see them. And a request that is on its way when the
     // engine hangs up may be lost: who sent it cannot know.
-    let crossed = ["Connection reset by peer", "connection closed before"];
-    let crossed = crossed.iter().any(|words| tried.ran.stderr.contains(words));
+    let crossed = [
+        "Connection reset by peer",
+        "connection closed before",
+        "Broken pipe",
+    ];
+    // Once a removal has begun, the report has it.
+    let said = format!("{}{}", tried.ran.stderr, tried.ran.stdout);
+    let crossed = crossed.iter().any(|words| said.contains(words));
     let wary = (matches!(case.fault, Fault::Unasked(_)) || crossed) && tried.ran.code == 69;
     if wary {
         tried.host.whole_but_for(&tried.gone)?;

@@ -20,6 +20,7 @@ use super::restore::{promising, registry};
 use super::{Host, KIND};
 use crate::fake::fault::Fault;
 use crate::lab::wait_until;
+use crate::support::scene::signal;
 use crate::support::{EAGER, Ran, ids, page};
 
 /// An answer that waits until it is let through.
@@ -67,9 +68,7 @@ impl Run {
     }
 
     fn signal(&self, name: &str) {
-        let pid = self.0.id().to_string();
-        let sent = Command::new("kill").args(["-s", name, &pid]).status();
-        assert!(sent.expect("kill").success(), "SIG{name}");
+        signal(self.0.id(), name);
     }
 
     /// Whether one of its threads is in write(2) to this descriptor.
