@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use crate::exit::Exit;
+use crate::exit::{Exit, Fault};
 use crate::guard::Refusal;
 use crate::model::EngineFacts;
 
@@ -90,6 +90,8 @@ pub struct Findings {
     pub strict: bool,
     /// Whether the run was asked to end before it had done everything.
     pub interrupted: bool,
+    /// What ended its changes: no more was brought, or nothing saved.
+    pub fault: Option<Fault>,
 }
 
 impl Findings {
@@ -105,6 +107,7 @@ impl Findings {
             not_made: Vec::new(),
             strict,
             interrupted: false,
+            fault: None,
         }
     }
 
@@ -229,10 +232,21 @@ impl Findings {
             .count()
     }
 
+    /// Whether it was asked to end, or met a fault, before it had done everything.
+    pub fn ended_early(&self) -> bool {
+        self.interrupted || self.fault.is_some() && !self.was_turned_away()
+    }
+
+    /// Whether another run was writing to the archive.
+    fn was_turned_away(&self) -> bool {
+        let fault = self.fault.as_ref();
+        fault.is_some_and(|fault| fault.exit == Exit::RefusedForNow)
+    }
+
     /// Whether a promise is broken, an image that is here could not be saved, or the run did not
     /// come to its end.
     pub fn is_broken(&self) -> bool {
-        self.interrupted
+        self.ended_early()
             || self.unsaved() > 0
             || self.worst() == Status::Broken
             || (self.strict && self.worst() == Status::Unknown)
@@ -240,7 +254,7 @@ impl Findings {
 
     /// As in JSON.
     pub fn result(&self) -> &'static str {
-        if !self.refusals.is_empty() {
+        if !self.refusals.is_empty() || self.was_turned_away() {
             "refused"
         } else if self.is_broken() {
             "broken"
@@ -250,7 +264,9 @@ impl Findings {
     }
 
     pub fn exit(&self) -> Exit {
-        if !self.refusals.is_empty() {
+        if let Some(fault) = &self.fault {
+            fault.exit
+        } else if !self.refusals.is_empty() {
             crate::guard::exit(&self.refusals)
         } else if self.is_broken() {
             Exit::NotAllWell
@@ -314,6 +330,15 @@ mod tests {
             (findings.result(), findings.exit()),
             ("broken", Exit::NotAllWell)
         );
+    }
+
+    #[test]
+    fn a_fault_of_the_state_breaks_and_another_writer_refuses_and_both_have_their_code() {
+        for (exit, result) in [(Exit::State, "broken"), (Exit::RefusedForNow, "refused")] {
+            let mut findings = findings(&[Status::Ok], false);
+            findings.fault = Some(Fault::new(exit, "x"));
+            assert_eq!((findings.result(), findings.exit()), (result, exit));
+        }
     }
 
     #[test]

@@ -32,22 +32,18 @@ pub(crate) async fn verify_cache(global: &Global, args: &VerifyCacheArgs) -> Res
             let mut context = Context::new(source, warnings(&policy));
             context.columns = columns();
             let work = Box::pin(found(global, args, &policy, &mut context));
-            work.await.map(|found| (found, context))
+            work.await.map(|findings| (findings, context))
         }
         Err(fault) => Err(fault),
     };
     let exit = match &done {
-        Ok((found, context)) => {
-            let exit = report(global, &found.findings, context);
-            found.fault.clone().map_or(exit, Err)
-        }
+        Ok((findings, context)) => report(global, findings, context),
         Err(fault) => Err(fault.clone()),
     };
-    let findings = done.as_ref().ok().map(|(found, _)| &found.findings);
+    let findings = done.as_ref().ok().map(|(findings, _)| findings);
     let file = args.metrics.file.as_deref();
     write_metrics(global, file, metrics::cache::PREFIX, |previous| {
-        let result = findings.filter(|_| exit.is_ok());
-        let result = result.map_or(metrics::ERROR, Findings::result);
+        let result = findings.map_or(metrics::ERROR, Findings::result);
         let refusals = findings.map_or(&[][..], |findings| &findings.refusals);
         let ran = began.ended(&exit, result, refusals);
         metrics::cache::text(&ran, findings, previous)
@@ -55,28 +51,14 @@ pub(crate) async fn verify_cache(global: &Global, args: &VerifyCacheArgs) -> Res
     exit
 }
 
-/// What a run found, and the fault that ended its changes, which ends it after the report.
-struct Found {
-    findings: Findings,
-    fault: Option<Fault>,
-}
-
-impl From<Findings> for Found {
-    fn from(findings: Findings) -> Self {
-        let fault = None;
-        Self { findings, fault }
-    }
-}
-
 async fn found(
     global: &Global,
     args: &VerifyCacheArgs,
     policy: &Policy,
     context: &mut Context,
-) -> Result<Found, Fault> {
+) -> Result<Findings, Fault> {
     if args.from_registry {
-        let saved = save::from_registry(global, args, policy, context);
-        Box::pin(saved).await.map(Found::from)
+        Box::pin(save::from_registry(global, args, policy, context)).await
     } else {
         Box::pin(check(global, args, policy, context)).await
     }
@@ -87,7 +69,7 @@ async fn check(
     args: &VerifyCacheArgs,
     policy: &Policy,
     context: &mut Context,
-) -> Result<Found, Fault> {
+) -> Result<Findings, Fault> {
     // Only a run that changes something handles signals; any other simply ends.
     let signals = args.restore.then(Signals::new).transpose()?;
     let asked = signals.as_ref().map(Signals::asked_to_end);
@@ -105,7 +87,7 @@ async fn check(
         Ok(state) => state,
         Err(held) => {
             findings.refusals = vec![other_run(policy, &held)];
-            return Ok(findings.into());
+            return Ok(findings);
         }
     };
     let listed = Box::pin(list(&reader, &info));
@@ -127,12 +109,12 @@ async fn check(
         && let Err(refusals) = nothing_at_work(&reader, &info, policy, &past.ledger).await?
     {
         findings.refusals = refusals;
-        return Ok(findings.into());
+        return Ok(findings);
     }
     let mut progress = Progress::new(global);
     let user_config = args.user_config.as_deref();
     let mut registries = Registries::new(&reader, info.facts.store, user_config).await?;
-    let (mut restored, mut fault) = (Vec::new(), None);
+    let mut restored = Vec::new();
     if let Some(mut state) = state {
         let known = Known {
             here: &here,
@@ -148,9 +130,9 @@ async fn check(
         let came = Box::pin(work).await?;
         findings.refusals = came.refusals;
         if came.each.is_empty() && !findings.refusals.is_empty() {
-            return Ok(findings.into());
+            return Ok(findings);
         }
-        (restored, fault) = (came.each, came.fault);
+        (restored, findings.fault) = (came.each, came.fault);
         (here, held) = list(&reader, &info).await?;
     }
     let run = Run {
@@ -170,13 +152,13 @@ async fn check(
     let (host, from) = ((&reader, &info, policy), (archive, &mut registries));
     let repairs = restore::repairs(&asked, host, from, (global, args), &mut findings);
     Box::pin(repairs).await?;
-    if let Some(folder) = save_to.filter(|_| !asked.is() && fault.is_none()) {
+    if let Some(folder) = save_to.filter(|_| !asked.is() && findings.fault.is_none()) {
         let clock_is_sound = Clock::between(past.ledger.clock(), &now) == Clock::Sound;
         let how = (args.deep, clock_is_sound);
         let told = (&mut progress, &mut context.notes);
         let save = save::promised(folder, host, &promises, how, told);
         let saved = Box::pin(save).await;
-        fault = saved.map(|saved| findings.saved(&saved)).err();
+        findings.fault = saved.map(|saved| findings.saved(&saved)).err();
     }
     progress.clear();
     if asked.is() {
@@ -187,7 +169,7 @@ async fn check(
         let record = baseline::write(path, &reader, &info, findings.at, only, &pulls);
         context.notes.push(record.await?);
     }
-    Ok(Found { findings, fault })
+    Ok(findings)
 }
 
 fn checks(args: &VerifyCacheArgs) -> Checks {
@@ -222,6 +204,9 @@ fn report(global: &Global, findings: &Findings, context: &Context) -> Result<Exi
                 "warning: {unknown} {are} unknown, which is no pass (--strict makes it a fault)"
             ),
         );
+    }
+    if let Some(fault) = &findings.fault {
+        log(Priority::Error, &format!("error: {}", fault.message));
     }
     Ok(findings.exit())
 }

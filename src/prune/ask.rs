@@ -28,6 +28,7 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
     pub(super) async fn ask(&mut self, entries: &[&'a Entry]) -> Result<Answers, Ending> {
         let locked = self.host.held_for().is_some_and(|held| held < LONGEST_HELD);
         if self.may_go_on().is_ok()
+            && !self.met_a_deploy
             && locked
             && self.lists_builds_quickly
             && let Some(answers) = self.ask_all_at_once(entries).await?
@@ -95,7 +96,7 @@ impl<'a, E: Engine, H: Host> Pruning<'a, E, H> {
         };
         self.confirm(last).await?;
         let took = self.host.elapsed().saturating_sub(asked);
-        let quick = took < LONGEST_HELD && self.host.held_for().is_some();
+        let quick = took < LONGEST_HELD && self.host.held_for().is_some() && !self.met_a_deploy;
         let (swarm, builds) = (swarm?, builds?);
         self.add_events(events?, now);
         let at_work = AtWork {

@@ -4,6 +4,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
+
 use crate::engine::{EngineError, Info, Reader};
 use crate::exit::Fault;
 use crate::host::clock;
@@ -37,9 +39,16 @@ pub(crate) async fn by_earlier_runs(
 }
 
 /// Adds losses to the outcome. By the journal later runs know that they were told.
-pub(crate) fn tell(state: &mut State, outcome: &mut Outcome, lost: Vec<Loss>) {
-    let records = aftermath::records(&outcome.run, clock::now(), &lost);
-    if let Err(fault) = state.record(&records, true) {
+/// `at`: when they were found.
+pub(crate) fn tell(
+    state: &mut State,
+    outcome: &mut Outcome,
+    (at, lost): (DateTime<Utc>, Vec<Loss>),
+) {
+    let records = aftermath::records(&outcome.run, at, &lost);
+    if let Err(fault) = state.record(&records, true)
+        && outcome.ending == Ending::Done
+    {
         outcome.ending = Ending::StateLost(fault.message);
     }
     outcome.lost.extend(lost);
@@ -63,7 +72,7 @@ pub(crate) async fn by_this_run(
         .await
         .map_err(|_| unknown("the engine takes too long to say".into()))?
         .map_err(|error| unknown(error.to_string()))?;
-    tell(&mut host.state, outcome, lost);
+    tell(&mut host.state, outcome, (clock::now(), lost));
     Ok(())
 }
 

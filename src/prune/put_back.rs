@@ -135,7 +135,9 @@ impl<E: Engine, H: Host> Pruning<'_, E, H> {
         let (mut tries, mut given) = (0, Untied::default());
         // Without the locks, tags are not put back, because a deploy may give one to another
         // image at any moment. A digest reference never leads to another image.
-        let locked = self.host.held_for().is_some() || self.holds_locks().await;
+        let locked = self.host.held_for().is_some()
+            || self.host.hold().is_ok()
+            || !untied.tags.is_empty() && self.holds_locks().await;
         let (untied, later) = untied.clone().split_by_lock(locked);
         let (why, missing) = loop {
             let seen = match self.wait_for(engine.inspect(&image.id)).await {

@@ -49,8 +49,8 @@ pub trait Host {
     fn name_holders(&self, refusals: Vec<Refusal>) -> Vec<Refusal> {
         refusals
     }
-    /// How long a deploy may have been waiting for the locks: zero if the policy names none,
-    /// `None` if they are not held.
+    /// How long a deploy may have been waiting for the locks: zero where there is no file to
+    /// wait for, `None` if they are not held.
     fn held_for(&self) -> Option<Duration>;
     fn let_go(&mut self);
     /// All reasons against the next removal.

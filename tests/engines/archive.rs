@@ -141,6 +141,7 @@ fn of_two_writers_one_waits_and_who_waits_too_long_ends_with_75() {
     assert!(ran.stderr.contains("another run holds"), "{ran:?}");
     // What it found out before is reported all the same.
     let report = ran.json();
+    assert_eq!(report["result"], "refused", "{report:#}");
     assert_eq!(report["images"][0]["state"], "ready", "{report:#}");
     assert_eq!(*saved(&report, "app:1"), Value::Null);
 }

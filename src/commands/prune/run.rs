@@ -183,7 +183,7 @@ async fn survey_and_prune(
         }
     };
     outcome.skipped.append(&mut changed);
-    lost::tell(&mut state, &mut outcome, earlier);
+    lost::tell(&mut state, &mut outcome, (inventory.taken_at, earlier));
     Ok((outcome, Some(shown)))
 }
 

@@ -96,10 +96,14 @@ fn already_ours(path: &Path, taken: &[LockFile]) -> Option<FileId> {
 }
 
 impl HeldLocks {
-    /// Whether no deploy can be waiting for us: there is no lock file that it could wait for.
+    /// Whether no deploy can be waiting for us: there is no file that it could lock. (A path of
+    /// kind exists may have come and gone since, which nothing tells.)
     #[must_use]
     pub fn keep_nobody(&self) -> bool {
-        self.taken.is_empty() && self.not_held().is_empty()
+        let mut locks = self.locks.iter();
+        locks.all(|lock| lock.kind == LockKind::Flock)
+            && self.taken.is_empty()
+            && self.not_held().is_empty()
     }
 
     /// Locks that we no longer hold, or never held. Ask before each removal:
@@ -280,8 +284,10 @@ mod tests {
     #[test]
     fn where_there_is_no_lock_file_nobody_can_be_waiting_until_there_is_one() {
         let scene = Scene::new(&[]);
-        let absent = hold(&[scene.flock("a.lock"), scene.exists("b")]).unwrap();
+        let absent = hold(&[scene.flock("a.lock")]).unwrap();
         assert!(absent.keep_nobody());
+        let may_have_been = hold(&[scene.flock("a.lock"), scene.exists("b")]);
+        assert!(!may_have_been.unwrap().keep_nobody());
         fs::write(scene.path("a.lock"), "").unwrap();
         assert!(!absent.keep_nobody());
         assert!(!hold(&[scene.flock("a.lock")]).unwrap().keep_nobody());

@@ -78,28 +78,31 @@ const CARRIED: usize = 500;
 /// intent and its outcome. An image may still have our name alone, and the engine may refuse to
 /// remove it.
 pub fn carried(journal: &[u8]) -> Vec<Record> {
-    let mut of_runs: BTreeMap<_, Vec<Record>> = BTreeMap::new();
+    // By their place in the journal: dates may go back.
+    let mut of_runs: Vec<Vec<Record>> = Vec::new();
+    let mut places: BTreeMap<(ImageId, String), usize> = BTreeMap::new();
     for record in records(journal) {
         let key = (record.id.clone(), record.run.clone());
         match record.what {
             RecordKind::Intent { .. } => {
-                of_runs.insert(key, vec![record]);
+                places.insert(key, of_runs.len());
+                of_runs.push(vec![record]);
             }
             RecordKind::Outcome { .. } => {
-                of_runs.entry(key).and_modify(|run| run.push(record));
+                if let Some(place) = places.get(&key) {
+                    of_runs[*place].push(record);
+                }
             }
             RecordKind::Restored { .. } => {}
         }
     }
-    let mut of_runs: Vec<Vec<Record>> = of_runs.into_values().collect();
-    of_runs.sort_by_key(|run| run[0].at);
-    let of_image = |run: Vec<Record>| ((run[0].id.clone(), run[0].engine.clone()), run);
-    let last: BTreeMap<_, _> = of_runs.into_iter().map(of_image).collect();
-    let mut stayed: Vec<Vec<Record>> = last.into_values().filter(|run| stayed(run)).collect();
-    stayed.sort_by_key(|run| run[0].at);
-    let older = stayed.len().saturating_sub(CARRIED);
-    let stayed = stayed.into_iter().skip(older).flatten();
-    open_intents(journal).into_iter().chain(stayed).collect()
+    let mut seen = BTreeSet::new();
+    let last = of_runs.iter().rev();
+    let last = last.filter(|run| seen.insert((run[0].id.clone(), run[0].engine.clone())));
+    let mut stayed: Vec<&Vec<Record>> = last.filter(|run| stayed(run)).take(CARRIED).collect();
+    stayed.reverse();
+    let stayed = stayed.into_iter().flatten().cloned();
+    stayed.chain(open_intents(journal)).collect()
 }
 
 /// Whether an image stayed, by its last outcome, and its names were not put back.

@@ -9,7 +9,7 @@ use crate::prune::tests::scene::{Scene, left, pull, removed};
 use crate::prune::tests::untie::{CHANGES, is_whole, on_containerd, twice};
 use crate::prune::tests::world::{Locks, World};
 use crate::survey::watch::PATIENCE;
-use crate::testing::{at, digest, id, pinned};
+use crate::testing::{at, digest, id, image, pinned};
 
 /// An image from which a run that was cut off took `app`.
 fn cut_off(image: Image) -> Scene {
@@ -69,6 +69,30 @@ async fn a_tag_that_such_a_run_took_along_comes_back_after_the_moment_of_a_deplo
         let outcome = scene.prune().await;
         assert_eq!(scene.world().images[&id(1)].tags.len(), usize::from(back));
         assert_eq!(outcome.ending == Ending::Surprised, !back, "{outcome:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_digest_reference_comes_back_at_once_though_a_deploy_has_its_lock() {
+    let scene = cut_off_and_kept();
+    scene.world().locks = Locks::Theirs;
+    scene.before("put back app", |world| {
+        assert!(world.started.elapsed() < PATIENCE, "it waited for the lock");
+    });
+    let outcome = scene.prune().await;
+    is_whole(&scene, &outcome, "cut off; app@");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_deploy_makes_a_rollback_while_a_tag_waits_for_its_lock_stays() {
+    for (rollbacks, goes) in [(vec![id(2)], vec![]), (vec![], vec![2])] {
+        let mut young = left(pinned(1, "app"));
+        young.dates.created = Some(at(95));
+        young.untied = ["app:1".parse().unwrap()].into();
+        let scene = on_containerd([young, image(2)]);
+        scene.world().locks = Locks::TheirsFor(PATIENCE / 2);
+        scene.world().rollbacks = rollbacks;
+        assert_eq!(removed(&scene.prune().await), goes);
     }
 }
 

@@ -112,7 +112,7 @@ pub(crate) fn refused_since(
     let prefix = page.prefix();
     let name = "refused_since_timestamp_seconds";
     let since = RefusalKind::ALL.into_iter().filter_map(|kind| {
-        let since = previous.moment(prefix, name, Some(("kind", kind.name())), now);
+        let since = previous.moment(prefix, name, Some(("kind", kind.name())), ran.ended());
         let since = if ran.met(kind) {
             Some(since.unwrap_or(now))
         } else {

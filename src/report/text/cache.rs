@@ -204,7 +204,7 @@ fn bad_of_host(findings: &Findings) -> Vec<&'static str> {
         Kind::Room => "no room",
         _ => "the store",
     });
-    let ended = findings.interrupted.then_some("ended early");
+    let ended = findings.ended_early().then_some("ended early");
     words.chain(ended).collect()
 }
 
@@ -246,7 +246,7 @@ fn result(findings: &Findings) -> String {
     let mut line = if findings.is_broken() {
         let bad = broken(findings).count();
         let unsaved = findings.unsaved();
-        let of_images = (bad > 0 || unsaved == 0 && !findings.interrupted)
+        let of_images = (bad > 0 || unsaved == 0 && !findings.ended_early())
             .then(|| format!("{bad} of {promised}"));
         // Without an engine these are the broken ones.
         let told = findings.engine.is_none();
