@@ -98,7 +98,7 @@ impl Ledger {
         self.gone = BTreeMap::new();
         self.gone_as = BTreeMap::new();
         self.uses = Uses::default();
-        for images in [&mut self.images, &mut self.away] {
+        for images in [&mut self.images, &mut self.away.images] {
             for sighting in images.values_mut() {
                 sighting.forget(|_| true);
                 sighting.forget_perhaps();

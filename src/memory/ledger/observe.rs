@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::memory::clock;
 use crate::memory::ledger::last_names::LastNames;
 use crate::memory::ledger::sighting::Sighting;
-use crate::memory::ledger::stored::{FORMAT, Jumped, Ledger};
+use crate::memory::ledger::stored::{Away, FORMAT, Jumped, Ledger};
 use crate::memory::ledger::{evidence, forget};
 use crate::model::conditions::ClockReading;
 use crate::model::names::{Names, users};
@@ -39,7 +39,7 @@ impl Ledger {
                 let lost = |name: &Reference| sighting.had(name) && !image.tags.contains(name);
                 names.iter().any(lost).then_some((id, container))
             };
-            found.extend(self.images.iter().chain(&self.away).filter_map(had));
+            found.extend(self.images.iter().chain(&self.away.images).filter_map(had));
         }
         found
     }
@@ -136,6 +136,7 @@ impl Ledger {
             clock: Some(clock::remembered(self.clock.as_ref(), reading)),
             losses_unknown_since: None,
             jumped: self.jumped_by(shift, now),
+            driver: seen.engine.driver.raw().to_owned(),
             images,
             away: self.away_from(seen, moved),
             causes_since: self.causes_since.clone(),
@@ -150,7 +151,7 @@ impl Ledger {
 impl Ledger {
     /// What is known of an image that is here now.
     fn known(&self, image: &Image, now: DateTime<Utc>) -> Sighting {
-        match (self.images.get(&image.id), self.away.get(&image.id)) {
+        match (self.images.get(&image.id), self.away.images.get(&image.id)) {
             (Some(known), _) => known.clone(),
             // Whatever happened to it in the meantime is not known; somebody may have asked for
             // it by its digest.
@@ -166,18 +167,25 @@ impl Ledger {
         }
     }
 
-    /// The images of the last survey, or else of an earlier one, if none of them is here.
-    fn away_from(
-        &self,
-        seen: &Inventory,
-        moved: impl Fn(DateTime<Utc>) -> DateTime<Utc>,
-    ) -> BTreeMap<ImageId, Sighting> {
-        let is_away = |images: &&BTreeMap<ImageId, Sighting>| {
-            !images.is_empty() && !images.keys().any(|id| seen.images.contains_key(id))
+    /// Images of the last survey, or else of an earlier one, that the engine may have again.
+    fn away_from(&self, seen: &Inventory, moved: impl Fn(DateTime<Utc>) -> DateTime<Utc>) -> Away {
+        let is_here = |id: &ImageId| seen.images.contains_key(id);
+        let driver = seen.engine.driver.raw();
+        let switched = !self.driver.is_empty() && self.driver != driver;
+        let none_is_here = |images: &BTreeMap<ImageId, Sighting>| !images.keys().any(is_here);
+        let mut away = if switched || none_is_here(&self.images) && !self.images.is_empty() {
+            let before = if switched { &self.driver } else { driver };
+            Away {
+                driver: before.to_owned(),
+                images: self.images.clone(),
+            }
+        } else if self.away.driver != driver || none_is_here(&self.away.images) {
+            self.away.clone()
+        } else {
+            Away::default()
         };
-        let away = [&self.images, &self.away].into_iter().find(is_away);
-        let mut away = away.cloned().unwrap_or_default();
-        for sighting in away.values_mut() {
+        away.images.retain(|id, _| !is_here(id));
+        for sighting in away.images.values_mut() {
             sighting.each_date(&moved);
         }
         away

@@ -38,6 +38,22 @@ pub fn is_file_of_one(name: &str) -> bool {
     hash.is_some_and(|hash| hash.len() == HASH && hash.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
+/// What was known of images that an engine may have again: of those that another driver had, or
+/// of all, when none was here any more (it may have begun before its disk was mounted).
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Away {
+    /// The driver that had them.
+    pub(super) driver: String,
+    /// None of them is here.
+    pub(super) images: BTreeMap<ImageId, Sighting>,
+}
+
+impl Away {
+    fn is_empty(&self) -> bool {
+        self.images.is_empty()
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ledger {
     /// [`FORMAT`].
@@ -53,13 +69,14 @@ pub struct Ledger {
     /// The sum of all jumps of the clock ahead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) jumped: Option<Jumped>,
+    /// The driver of the last survey.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(super) driver: String,
     /// Only images that were there at the last survey: one that comes back is new, and keeps its
     /// names if it was [`away`](Self::away).
     pub(super) images: BTreeMap<ImageId, Sighting>,
-    /// What was known of all images when none of them was here any more, until one of them is:
-    /// the engine may have begun with another driver, or before its disk was mounted.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub(super) away: BTreeMap<ImageId, Sighting>,
+    #[serde(default, skip_serializing_if = "Away::is_empty")]
+    pub(super) away: Away,
     /// Causes that refused removals at the last survey, and since which survey: neither a held
     /// lock nor a running build tells since when.
     #[serde(
@@ -127,7 +144,8 @@ impl Ledger {
             losses_unknown_since: None,
             jumped: None,
             images: BTreeMap::new(),
-            away: BTreeMap::new(),
+            driver: String::new(),
+            away: Away::default(),
             causes_since: CausesSince::new(),
             held_locks: BTreeMap::new(),
             gone: BTreeMap::new(),

@@ -65,9 +65,38 @@ fn what_was_known_of_images_that_were_all_away_comes_back_with_them_and_their_ag
     let again = survey(&alone, &at_second(50, &[image(1), image(2)]));
     assert_eq!(again.sighting(&id(2)).unwrap().first_seen, at(50));
     assert!(
-        again.away.keys().eq([&id(3)]),
+        again.away.images.keys().eq([&id(3)]),
         "of the others, all are away"
     );
+}
+
+#[test]
+fn what_another_driver_had_is_remembered_until_that_is_back_whatever_both_have() {
+    let under = |driver: &str, images: &[crate::model::Image]| {
+        let mut seen = inventory(images.to_vec());
+        seen.engine.driver = Untrusted::new(driver);
+        seen
+    };
+    let tag: Reference = "app:1".parse().unwrap();
+    let both = tagged(9, "base:1");
+    let has_lost = |ledger: &Ledger| {
+        let back = survey(ledger, &under("overlay2", &[image(1), both.clone()]));
+        !back.sighting(&id(1)).unwrap().tags.contains_key(&tag)
+    };
+    let before = [tagged(1, "app:1"), both.clone()];
+    let before = survey(&Ledger::empty("e"), &under("overlay2", &before));
+    let mut ledger = survey(&before, &under("vfs", std::slice::from_ref(&both)));
+    assert!(!has_lost(&ledger));
+    ledger = survey(&ledger, &under("vfs", &[image(2), both.clone()]));
+    ledger = survey(&ledger, &under("vfs", &[image(3), both.clone()]));
+    assert!(!has_lost(&ledger));
+    // Under the same driver it was removed.
+    let removed = survey(&before, &under("overlay2", std::slice::from_ref(&both)));
+    assert!(has_lost(&removed));
+    // Once that driver is back, what it has not is nowhere.
+    ledger = survey(&ledger, &under("overlay2", std::slice::from_ref(&both)));
+    ledger = survey(&ledger, &under("overlay2", std::slice::from_ref(&both)));
+    assert!(has_lost(&ledger));
 }
 
 #[test]
