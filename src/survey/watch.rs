@@ -126,7 +126,7 @@ impl<'a> Watch<'a> {
     /// file, `None` where the locks are not held.
     pub fn held_for(&self) -> Option<Duration> {
         let (locks, since) = self.held.as_ref()?;
-        Some(if locks.keep_nobody() {
+        Some(if locks.keeps_nobody_waiting() {
             Duration::ZERO
         } else {
             clock::monotonic().saturating_duration_since(*since)

@@ -96,10 +96,10 @@ fn already_ours(path: &Path, taken: &[LockFile]) -> Option<FileId> {
 }
 
 impl HeldLocks {
-    /// Whether no deploy can be waiting for us: there is no file that it could lock. (A path of
-    /// kind exists may have come and gone since, which nothing tells.)
+    /// Whether no deploy waits for us: there is no file that it could lock. (Of a lock of kind
+    /// exists nothing tells whether it came and went since.)
     #[must_use]
-    pub fn keep_nobody(&self) -> bool {
+    pub fn keeps_nobody_waiting(&self) -> bool {
         let mut locks = self.locks.iter();
         locks.all(|lock| lock.kind == LockKind::Flock)
             && self.taken.is_empty()
@@ -285,13 +285,17 @@ mod tests {
     fn where_there_is_no_lock_file_nobody_can_be_waiting_until_there_is_one() {
         let scene = Scene::new(&[]);
         let absent = hold(&[scene.flock("a.lock")]).unwrap();
-        assert!(absent.keep_nobody());
+        assert!(absent.keeps_nobody_waiting());
         let may_have_been = hold(&[scene.flock("a.lock"), scene.exists("b")]);
-        assert!(!may_have_been.unwrap().keep_nobody());
+        assert!(!may_have_been.unwrap().keeps_nobody_waiting());
         fs::write(scene.path("a.lock"), "").unwrap();
-        assert!(!absent.keep_nobody());
-        assert!(!hold(&[scene.flock("a.lock")]).unwrap().keep_nobody());
-        assert!(hold(&[]).unwrap().keep_nobody());
+        assert!(!absent.keeps_nobody_waiting());
+        assert!(
+            !hold(&[scene.flock("a.lock")])
+                .unwrap()
+                .keeps_nobody_waiting()
+        );
+        assert!(hold(&[]).unwrap().keeps_nobody_waiting());
     }
 
     #[test]

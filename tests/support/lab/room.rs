@@ -159,10 +159,9 @@ impl Inside {
             if comm.trim_end() == name {
                 return Some(pid);
             }
-            for task in std::fs::read_dir(format!("/proc/{pid}/task"))
-                .ok()?
-                .flatten()
-            {
+            // A child may just have ended.
+            let tasks = std::fs::read_dir(format!("/proc/{pid}/task"));
+            for task in tasks.into_iter().flatten().flatten() {
                 let children = std::fs::read_to_string(task.path().join("children"));
                 open.extend(
                     children
@@ -178,6 +177,11 @@ impl Inside {
 
 impl Drop for Inside {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            // It may have ended by itself.
+            let ended = self.child.try_wait();
+            eprintln!("{}: {ended:?}\n{}", self.log.display(), self.log_tail());
+        }
         self.kill();
     }
 }
