@@ -406,10 +406,7 @@ fn a_job_that_is_cancelled_while_secateur_removes_leaves_no_lock() {
         gate.reached();
         let held = File::open(&lock).expect("the lock");
         held.try_lock().expect_err("the run holds it");
-        // What a CI system does to a job that does not end.
-        let group = format!("-{}", run.id());
-        let sent = Command::new("kill").args(["-KILL", "--", &group]).status();
-        assert!(sent.expect("kill").success());
+        run.signal_group("KILL");
         let ran = run.done();
         assert_eq!(ran.code, -1, "{ran:?}");
         wait_until("secateur is gone, too", || held.try_lock().ok());
@@ -716,11 +713,7 @@ fn plain_shell(machine: &Machine) {
         let mut run = Running::of(&mut machine.command(&job, &["nightly-1", "sh", "-ec", &waits]));
         wait_until("the job has begun", || started.exists().then_some(()));
         fs::remove_file(&started).expect("the mark");
-        let group = format!("-{}", run.id());
-        let sent = Command::new("kill")
-            .args(["-s", signal, "--", &group])
-            .status();
-        assert!(sent.expect("kill").success());
+        run.signal_group(signal);
         let ran = run.done();
         if signal == "TERM" {
             assert_eq!(ran.code, 143, "{ran:?}");

@@ -423,11 +423,7 @@ fn a_teardown_hook_that_is_killed_leaves_no_lock() {
         !is_free(&lock) && !is_free(&run_lock),
         "held while an image goes"
     );
-    let group = format!("-{}", hook.id());
-    let killed = Command::new("kill")
-        .args(["-s", "KILL", "--", &group])
-        .status();
-    assert!(killed.expect("kill").success());
+    hook.signal_group("KILL");
     assert_eq!(hook.done().code, -1);
     wait_until("both locks are free", || {
         (is_free(&lock) && is_free(&run_lock)).then_some(())

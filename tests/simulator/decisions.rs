@@ -283,8 +283,8 @@ pub fn draw(seed: u64, base: &[Policy]) -> Drawn {
     } else {
         Trust::OwnMemory
     };
-    let surveys = moments.into_iter();
-    let mut surveys: Vec<_> = surveys
+    let mut surveys: Vec<_> = moments
+        .into_iter()
         .map(|now| survey(rng, store, version, now))
         .collect();
     // So is whether the engine is, for a survey, one without the images that it had.

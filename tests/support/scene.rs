@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use serde_json::Value;
 
@@ -23,9 +23,14 @@ pub struct Running {
 /// Sends a signal at once: no other program has to start for it.
 #[track_caller]
 pub fn signal(pid: u32, name: &str) {
+    send(name, pid, kill);
+}
+
+#[track_caller]
+fn send(name: &str, pid: u32, by: fn(Pid, Option<Signal>) -> nix::Result<()>) {
     let signal: Signal = format!("SIG{name}").parse().expect("a signal");
     let pid = Pid::from_raw(i32::try_from(pid).expect("a pid"));
-    kill(pid, signal).unwrap_or_else(|error| panic!("SIG{name} to {pid}: {error}"));
+    by(pid, Some(signal)).unwrap_or_else(|error| panic!("SIG{name} to {pid}: {error}"));
 }
 
 impl Running {
@@ -53,6 +58,12 @@ impl Running {
     /// Sends a signal: `TERM`, `KILL`.
     pub fn signal(&mut self, name: &str) {
         signal(self.id(), name);
+    }
+
+    /// The same to all of its process group, which must be its own: what a CI system does to a
+    /// job.
+    pub fn signal_group(&mut self, name: &str) {
+        send(name, self.id(), killpg);
     }
 
     /// Waits for its end, whatever that is.
