@@ -4,11 +4,10 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::PathBuf;
 
-use sha2::{Digest as _, Sha256};
-
 use crate::cache::archive::descriptor::Descriptor;
 use crate::cache::archive::digest::Digest;
 use crate::cache::archive::error::{ArchiveError, Damage};
+use crate::cache::archive::hashing::Hashing;
 use crate::cache::archive::open::Archive;
 use crate::cache::checks::whole::store::LONGEST_DOCUMENT;
 use crate::host::files::open_untrusted;
@@ -23,10 +22,19 @@ pub struct Blob {
     file: File,
     path: PathBuf,
     digest: Digest,
-    /// `None` once the digest is known to be right.
-    hash: Option<Sha256>,
+    seen: Seen,
     size: u64,
     left: u64,
+}
+
+/// What is known of a blob's digest.
+#[derive(Debug)]
+enum Seen {
+    /// Its bytes are still read.
+    Part(Hashing),
+    /// It is right.
+    Right,
+    Wrong(Digest),
 }
 
 impl Archive {
@@ -49,7 +57,7 @@ impl Archive {
             file,
             path,
             digest: digest.clone(),
-            hash: Some(Sha256::new()),
+            seen: Seen::Part(Hashing::of(size)),
             size,
             left: size,
         })
@@ -113,17 +121,19 @@ impl Blob {
         )
     }
 
+    /// Once all is read.
     fn check(&mut self) -> io::Result<()> {
-        let Some(hash) = self.hash.take() else {
-            return Ok(());
+        self.seen = match std::mem::replace(&mut self.seen, Seen::Right) {
+            Seen::Part(hashing) => match hashing.finish() {
+                digest if digest == self.digest => Seen::Right,
+                digest => Seen::Wrong(digest),
+            },
+            seen => seen,
         };
-        let seen = Digest::finished(hash.clone());
-        if seen == self.digest {
-            return Ok(());
+        match &self.seen {
+            Seen::Wrong(digest) => Err(self.damaged(Damage::Digest(digest.clone()))),
+            Seen::Right | Seen::Part(_) => Ok(()),
         }
-        // The next read must fail too.
-        self.hash = Some(hash);
-        Err(self.damaged(Damage::Digest(seen)))
     }
 }
 
@@ -141,8 +151,8 @@ impl Read for Blob {
             let (seen, wanted) = (self.size - self.left, self.size);
             return Err(self.damaged(Damage::Size { seen, wanted }));
         }
-        if let Some(hash) = &mut self.hash {
-            hash.update(&into[..count]);
+        if let Seen::Part(hashing) = &mut self.seen {
+            hashing.update(&into[..count]);
         }
         self.left -= count as u64;
         if self.left == 0 {

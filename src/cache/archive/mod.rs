@@ -12,6 +12,7 @@ mod document;
 mod entry;
 mod error;
 mod fetching;
+mod hashing;
 mod image;
 mod incoming;
 mod index;
