@@ -1,6 +1,8 @@
 //! Cuts a long answer into its items as it arrives, so that a list is never in memory as text.
 //! It knows nothing of the content of the items.
 
+use memchr::memchr2;
+
 use crate::engine::allowance::LONGEST_ITEM;
 use crate::model::text::escape;
 
@@ -63,8 +65,10 @@ impl Items {
         piece: &[u8],
         mut each: impl FnMut(&[u8]) -> Result<(), String>,
     ) -> Result<(), String> {
-        let mut from = 0;
-        for (at, byte) in piece.iter().enumerate() {
+        let (mut from, mut next) = (0, 0);
+        while let Some(byte) = piece.get(next) {
+            let at = next;
+            next += 1;
             if self.place != Position::Inside {
                 if byte.is_ascii_whitespace() {
                     continue;
@@ -76,6 +80,11 @@ impl Items {
                 }
             }
             let Some(over) = self.step(*byte) else {
+                if self.string == Some(Escape::No) {
+                    // Most of a list is text.
+                    let rest = &piece[next..];
+                    next += memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
+                }
                 continue;
             };
             let (end, place) = match over {

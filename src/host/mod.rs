@@ -23,4 +23,4 @@ pub mod storage;
 pub mod user;
 pub mod variables;
 
-pub use file_date::modified;
+pub use file_date::DatedFiles;

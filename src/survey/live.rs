@@ -1,7 +1,5 @@
 //! The survey of a live engine and its host.
 
-use std::path::Path;
-
 use chrono::{DateTime, Utc};
 
 use crate::decide::Trust;
@@ -10,6 +8,7 @@ use crate::engine::{Contents, EngineError, Info, Inspected, Reader};
 use crate::exit::Fault;
 use crate::guard::Activity;
 use crate::host;
+use crate::host::DatedFiles;
 use crate::host::signals::EndRequest;
 use crate::memory::ledger::Ledger;
 use crate::memory::state::Memory;
@@ -60,6 +59,7 @@ pub async fn survey<'a>(
         reader,
         info: &info,
         watch: Watch::new(policy, &info.facts, asked),
+        database: database(&info.facts),
     };
     let Found {
         inventory,
@@ -82,6 +82,7 @@ struct Live<'a, 'p> {
     reader: &'a Reader,
     info: &'a Info,
     watch: Watch<'p>,
+    database: Option<DatedFiles>,
 }
 
 impl Sources for Live<'_, '_> {
@@ -104,25 +105,23 @@ impl Sources for Live<'_, '_> {
     async fn inspect(&self, id: &ImageId) -> Result<Option<Inspected>, EngineError> {
         self.reader.inspect(id).await
     }
+    /// Not for images that cannot go.
     fn stored(&self, image: &Image) -> Option<DateTime<Utc>> {
-        stored(&self.info.facts, image)
+        let database = self.database.as_ref().filter(|_| image.is_dangling());
+        database?.modified(image.id.hex())
     }
     fn disk(&self) -> Observed<Disk> {
         self.watch.disk()
     }
 }
 
-/// When this host stored an image: the mtime of its file in the graphdriver's image database.
-/// `None` where it cannot be read, and for images that cannot go. By the ledger's dates it can
-/// only make the image younger, and by the engine's dates nothing goes without it.
-fn stored(engine: &EngineFacts, image: &Image) -> Option<DateTime<Utc>> {
-    if engine.store != Store::Graphdriver || !image.is_dangling() {
+/// The image database of a graphdriver store: the mtime of an image's file in it is when this
+/// host stored the image. By the ledger's dates it can only make the image younger, and by the
+/// engine's dates nothing goes without it.
+fn database(engine: &EngineFacts) -> Option<DatedFiles> {
+    if engine.store != Store::Graphdriver {
         return None;
     }
-    let folder = Path::new("image")
-        .join(engine.driver.raw())
-        .join("imagedb/content/sha256");
-    let path = engine.data_root.join(folder).join(image.id.hex());
-    let meta = std::fs::symlink_metadata(path).ok()?;
-    Some(host::modified(&meta))
+    let images = engine.data_root.join("image").join(engine.driver.raw());
+    DatedFiles::of(&images.join("imagedb/content/sha256"))
 }
