@@ -8,84 +8,47 @@ mod host;
 mod verdict;
 
 use crate::support::NOTHING;
-use std::collections::BTreeMap;
+use crate::support::strace::Call;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Mutex;
 
-use self::faults::{FAULTS, Fault, KILL_AT_REQUESTS, KILL_AT_WRITES, Tampered};
+use self::faults::{FAULTS, Fault, KILL_AT_CHANGES, KILL_AT_REQUESTS, KILL_AT_WRITES, Tampered};
 use self::host::Host;
 use self::verdict::Left;
 use crate::lab::{Kind, Registry};
 
-/// Which call is next. Runs differ by a few calls, by how often they wait: each
-/// call is counted up until a run does not come to it.
-struct Points(Mutex<BTreeMap<String, (usize, usize)>>);
-
-impl Points {
-    fn new(calls: &BTreeMap<String, usize>, fault: Fault) -> Points {
-        let wanted = |name: &&String| fault.calls.is_none_or(|calls| calls.contains(&&***name));
-        let points = calls.keys().filter(wanted);
-        Points(Mutex::new(
-            points
-                .map(|name| (name.clone(), (1, calls[name])))
-                .collect(),
-        ))
-    }
-
-    /// How many there are, by the run that was counted.
-    fn count(&self) -> usize {
-        let points = self.0.lock().expect("no panic");
-        points.values().map(|(_, last)| last).sum()
-    }
-
-    fn next(&self) -> Option<(String, usize)> {
-        let mut points = self.0.lock().expect("no panic");
-        let (name, (next, _)) = points.iter_mut().find(|(_, (next, last))| next <= last)?;
-        *next += 1;
-        Some((name.clone(), *next - 1))
-    }
-
-    /// Nothing is next: one has failed.
-    fn end(&self) {
-        self.0.lock().expect("no panic").clear();
-    }
-
-    fn was_hit(&self, name: &str, number: usize) {
-        let mut points = self.0.lock().expect("no panic");
-        if let Some((_, last)) = points.get_mut(name) {
-            *last = (*last).max(number + 1);
-        }
-    }
-}
-
 /// Counts how runs ended; -1: by a signal.
 type Codes = BTreeMap<i32, usize>;
 
-/// One run for each call, shared out among the hosts; each is then judged.
+/// One run for each call, shared out among the hosts; each is then judged. Runs differ by a few
+/// calls, by how often they wait: of those, each is counted up until a run does not come to it.
 fn sweep<L: Ord + Send>(
     hosts: &[Host],
     fault: Fault,
     judge: impl Fn(&Host, &Tampered) -> L + Sync,
 ) -> BTreeMap<L, usize> {
     hosts[0].again();
-    let points = Points::new(&faults::calls(&hosts[0].secateur), fault);
-    let counted = points.count();
+    let calls = faults::calls(&hosts[0].secateur, fault);
+    let counted = calls.len();
+    let left: Mutex<BTreeSet<Call>> = Mutex::new(calls.into_iter().collect());
     let seen = Mutex::new((BTreeMap::new(), Codes::new()));
+    let next = || left.lock().expect("no panic").pop_first();
     let work = |host: &Host| {
-        while let Some((call, number)) = points.next() {
+        while let Some(call) = next() {
             host.again();
-            let run = faults::prune(&host.secateur, fault, &call, number);
+            let run = faults::prune(&host.secateur, fault, &call);
             match catch_unwind(AssertUnwindSafe(|| judge(host, &run))) {
-                Ok(left) if run.hit.is_some() => {
-                    points.was_hit(&call, number);
+                Ok(state) if run.hit.is_some() => {
+                    count_on(&left, call);
                     let mut seen = seen.lock().expect("no panic");
-                    *seen.0.entry(left).or_default() += 1;
+                    *seen.0.entry(state).or_default() += 1;
                     *seen.1.entry(run.ran.code).or_default() += 1;
                 }
                 Ok(_) => {}
                 Err(panic) => {
-                    points.end();
-                    eprintln!("{} at {call} no. {number}: {run:?}", fault.what);
+                    left.lock().expect("no panic").clear();
+                    eprintln!("{} at {call:?}: {run:?}", fault.what);
                     resume_unwind(panic);
                 }
             }
@@ -107,6 +70,18 @@ fn sweep<L: Ord + Send>(
     let most = counted - counted / 10;
     assert!(runs >= most && runs > 0, "{runs} of {counted} calls");
     seen
+}
+
+/// After the last of a name, the one that only a run that waits more often comes to.
+fn count_on(left: &Mutex<BTreeSet<Call>>, call: Call) {
+    let mut left = left.lock().expect("no panic");
+    let later = |other: &Call| other.name == call.name && other.number > call.number;
+    if !call.name.starts_with("open") && !left.iter().any(later) {
+        left.insert(Call {
+            number: call.number + 1,
+            ..call
+        });
+    }
 }
 
 /// Fails unless runs were cut off at each stage.
@@ -134,27 +109,33 @@ fn came_everywhere(seen: &BTreeMap<Left, usize>) {
     }
 }
 
+/// The faults that the long command asks for, or this one.
+fn wanted(one: Fault) -> Vec<Fault> {
+    let Ok(wanted) = std::env::var("SECATEUR_FAULTS") else {
+        return vec![one];
+    };
+    let is_wanted = |fault: &Fault| wanted.split_whitespace().any(|name| name == fault.what);
+    FAULTS.into_iter().filter(is_wanted).collect()
+}
+
 #[test]
 #[ignore = "needs the lab: run tests/run"]
 fn wherever_a_run_is_cut_off_its_state_reads_and_the_next_run_ends_its_work() {
-    let wanted = std::env::var("SECATEUR_FAULTS").unwrap_or("KILL".into());
     let registry = Registry::start();
     let hosts = [
         Host::new(&registry, Kind::Overlay28),
         Host::new(&registry, Kind::Overlay28),
     ];
-    for fault in FAULTS {
-        if wanted.split_whitespace().any(|name| name == fault.what) {
-            let seen = sweep(&hosts, fault, |host, run| {
-                let left = verdict::after(host, run);
-                if !host.is_untouched() {
-                    verdict::after_the_next_run(host);
-                }
-                left
-            });
-            if fault.what == "KILL" {
-                came_everywhere(&seen);
+    for fault in wanted(KILL_AT_CHANGES) {
+        let seen = sweep(&hosts, fault, |host, run| {
+            let left = verdict::after(host, run);
+            if !host.is_untouched() {
+                verdict::after_the_next_run(host);
             }
+            left
+        });
+        if fault.what == "KILL" {
+            came_everywhere(&seen);
         }
     }
 }
@@ -186,17 +167,7 @@ fn wherever_a_run_of_the_containerd_store_is_cut_off_the_next_run_removes_or_put
         Host::new(&registry, Kind::Containerd28),
         Host::new(&registry, Kind::Containerd28),
     ];
-    let faults = match std::env::var("SECATEUR_FAULTS") {
-        Ok(wanted) => {
-            let wanted: Vec<&str> = wanted.split_whitespace().collect();
-            let faults = FAULTS.into_iter();
-            faults
-                .filter(|fault| wanted.contains(&fault.what))
-                .collect()
-        }
-        Err(_) => vec![KILL_AT_REQUESTS],
-    };
-    for fault in faults {
+    for fault in wanted(KILL_AT_REQUESTS) {
         let seen = sweep(&hosts, fault, |host, run| {
             verdict::after(host, run);
             let untied = verdict::is_untied(host);

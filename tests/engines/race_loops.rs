@@ -32,7 +32,7 @@ fn wanted(variable: &str, few: usize) -> usize {
 fn in_loops(kind: Kind, act: Act, shares_lock: bool) -> Tally {
     let loops = wanted("SECATEUR_LOOPS", 1);
     let wanted = match act {
-        Act::Tag => wanted("SECATEUR_RACES", 100),
+        Act::Tag => wanted("SECATEUR_RACES", 50),
         Act::Create | Act::Mount => wanted("SECATEUR_CREATES", 20),
     };
     let each = wanted.div_ceil(loops);

@@ -1,8 +1,6 @@
 //! The faults that happen to a run, each at one of its system calls.
 
-use std::collections::BTreeMap;
-
-use crate::support::strace::traced_prune;
+use crate::support::strace::{self, Call, PRUNE, traced_prune};
 use crate::support::{Ran, Secateur};
 
 /// What happens to a call.
@@ -10,12 +8,20 @@ use crate::support::{Ran, Secateur};
 pub struct Fault {
     /// `KILL`, or the error that the call gives without being carried out.
     pub what: &'static str,
-    /// The calls that it is tried on, where these are not all.
-    pub calls: Option<&'static [&'static str]>,
+    pub calls: Calls,
+}
+
+/// The calls that a fault is tried on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Calls {
+    All,
+    /// Those that change what others see.
+    Changing,
+    Named(&'static [&'static str]),
 }
 
 /// Calls that make, write or replace files: a disk without room fails these.
-const WRITING: Option<&[&str]> = Some(&[
+const WRITING: Calls = Calls::Named(&[
     "open",
     "openat",
     "write",
@@ -35,26 +41,29 @@ const WRITING: Option<&[&str]> = Some(&[
     "close",
 ]);
 
-const LOCKING: Option<&[&str]> = Some(&["flock", "fcntl"]);
+const LOCKING: Calls = Calls::Named(&["flock", "fcntl"]);
 
-const fn fault(what: &'static str, calls: Option<&'static [&'static str]>) -> Fault {
+const fn fault(what: &'static str, calls: Calls) -> Fault {
     Fault { what, calls }
 }
 
 /// Every fault that is tried.
 pub const FAULTS: [Fault; 6] = [
-    fault("KILL", None),
-    fault("EIO", None),
+    fault("KILL", Calls::All),
+    fault("EIO", Calls::All),
     fault("ENOSPC", WRITING),
     fault("EDQUOT", WRITING),
     fault("EROFS", WRITING),
     fault("ENOLCK", LOCKING),
 ];
 
+/// In between, a kill leaves the same.
+pub const KILL_AT_CHANGES: Fault = fault("KILL", Calls::Changing);
+
 /// For the moments at which files take each other's places.
 pub const KILL_AT_WRITES: Fault = fault(
     "KILL",
-    Some(&[
+    Calls::Named(&[
         "link",
         "linkat",
         "rename",
@@ -73,14 +82,7 @@ pub const KILL_AT_WRITES: Fault = fault(
 /// For the moments before and after each request to the engine.
 pub const KILL_AT_REQUESTS: Fault = fault(
     "KILL",
-    Some(&[
-        "sendto",
-        "sendmsg",
-        "write",
-        "writev",
-        "recvfrom",
-        "fdatasync",
-    ]),
+    Calls::Named(&["sendto", "sendmsg", "write", "writev", "recvfrom"]),
 );
 
 /// A run that was tampered with.
@@ -91,35 +93,23 @@ pub struct Tampered {
     pub hit: Option<String>,
 }
 
-/// How often an undisturbed run makes each call.
-pub fn calls(secateur: &Secateur) -> BTreeMap<String, usize> {
+/// The calls of an undisturbed run at which this fault is tried.
+pub fn calls(secateur: &Secateur, fault: Fault) -> Vec<Call> {
     let (ran, log) = traced_prune(secateur, &[]);
     ran.ended(0);
-    let mut calls = BTreeMap::new();
-    for line in log.lines() {
-        // `1234  openat(AT_FDCWD</>, ...`; a line of another form goes on with a call.
-        let rest = line.trim_start_matches(|c: char| c.is_ascii_digit());
-        let name = rest.trim_start().split('(').next().unwrap_or_default();
-        if name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
-            *calls.entry(name.to_owned()).or_default() += 1;
-        }
-    }
+    let mut calls = strace::calls(&log);
+    calls.retain(|call| match fault.calls {
+        Calls::All => true,
+        Calls::Changing => call.changes,
+        Calls::Named(names) => names.contains(&&*call.name),
+    });
     calls
 }
 
-/// `prune`, with this fault at the call of that name and number, from 1.
-pub fn prune(secateur: &Secateur, fault: Fault, call: &str, number: usize) -> Tampered {
-    let kills = fault.what == "KILL";
-    let how = if kills { "signal" } else { "error" };
-    let inject = format!("inject={call}:{how}={}:when={number}", fault.what);
-    let only = format!("trace={call}");
-    let mut options = vec!["-e", &only, "-e", &inject];
-    if !kills {
-        // Much faster, but then no signal gets through.
-        options.push("--seccomp-bpf");
-    }
-    let (ran, log) = traced_prune(secateur, &options);
-    let hit = if kills {
+/// `prune`, with this fault at that call.
+pub fn prune(secateur: &Secateur, fault: Fault, call: &Call) -> Tampered {
+    let (ran, log) = strace::tampered(secateur, &PRUNE, fault.what, call);
+    let hit = if fault.what == "KILL" {
         (ran.code == -1).then(|| log.lines().last().unwrap_or_default().to_owned())
     } else {
         let injected = |line: &&str| line.ends_with("(INJECTED)");

@@ -41,7 +41,7 @@ impl Registry {
     pub fn start() -> Registry {
         let room = Room::new(None);
         let password = unique();
-        let htpasswd = room.run(SUITE, &["htpasswd", "-Bbn", USER, &password]);
+        let htpasswd = room.run(SUITE, &["htpasswd", "-nbBC", "4", USER, &password]);
         assert!(htpasswd.status.success(), "{htpasswd:?}");
         fs::write(room.dir().join("htpasswd"), htpasswd.stdout).expect("htpasswd");
         let dir = room.dir().display();
