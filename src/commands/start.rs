@@ -24,16 +24,35 @@ const POLICY_PATH: &str = "/etc/secateur/policy.toml";
 /// In bytes.
 const LONGEST_POLICY: u64 = 1 << 20;
 
+/// For what plan and prune ask.
 pub(crate) async fn connect(global: &Global, policy: &Policy) -> Result<(Reader, Info), Fault> {
+    let address = address(global)?;
+    let patience = policy.limits.max_answer;
+    let (reader, info) = Reader::connect_by_one_answer(&address, patience).await?;
+    Ok((reader, survey::on_this_host(info, policy)))
+}
+
+/// For questions about the engine's platform, too.
+pub(crate) async fn connect_for_platform(
+    global: &Global,
+    policy: &Policy,
+) -> Result<(Reader, Info), Fault> {
+    let (reader, info) = Reader::connect(&address(global)?, policy.limits.max_answer).await?;
+    Ok((reader, survey::on_this_host(info, policy)))
+}
+
+fn address(global: &Global) -> Result<Address, Fault> {
     let warn = |why: &str| {
         if !global.quiet {
             log(Priority::Warning, &format!("warning: {why}"));
         }
     };
     let environment = Environment::read().map_err(usage)?;
-    let address = Address::resolve(global.host.as_deref(), &environment, warn)?;
-    let (reader, info) = Reader::connect(&address, policy.limits.max_answer).await?;
-    Ok((reader, survey::on_this_host(info, policy)))
+    Ok(Address::resolve(
+        global.host.as_deref(),
+        &environment,
+        warn,
+    )?)
 }
 
 /// The policy for this host. Without a policy file the built-in one counts, unless the last run

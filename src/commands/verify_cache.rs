@@ -16,7 +16,7 @@ use crate::commands::own_run::{open_state, other_run};
 use crate::commands::progress::Progress;
 use crate::commands::restore;
 use crate::commands::save;
-use crate::commands::start::{connect, policy, warnings};
+use crate::commands::start::{connect_for_platform, policy, warnings};
 use crate::exit::{Exit, Fault};
 use crate::host::clock;
 use crate::host::journald::Priority;
@@ -78,7 +78,7 @@ async fn check(
     let archive = save::archive(args, policy);
     let save_to = args.save.then(|| save::folder(archive)).transpose()?;
     let lists = save::listed(policy, context)?;
-    let connecting = Box::pin(connect(global, policy));
+    let connecting = Box::pin(connect_for_platform(global, policy));
     let (reader, info) = with_progress(global, policy, connecting).await?;
     let now = clock::read()?;
     let mut findings = Findings::new(now.wall, info.facts.clone(), args.strict);

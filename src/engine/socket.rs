@@ -37,7 +37,17 @@ type Body = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
 pub(super) struct Socket {
     path: PathBuf,
     api: Arc<OnceLock<(u32, u32)>>,
+    told: Arc<OnceLock<Told>>,
     idle: Arc<Mutex<Vec<Connection>>>,
+}
+
+/// What the head of an engine's first answer tells of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Told {
+    /// The newest API version that it speaks; `None` where that is not said.
+    pub(super) api: Option<String>,
+    /// Whether it says that it is Docker's. Podman's says `Libpod/4.3.1 (linux)`.
+    pub(super) is_docker: bool,
 }
 
 impl Socket {
@@ -45,6 +55,7 @@ impl Socket {
         Self {
             path,
             api: Arc::default(),
+            told: Arc::default(),
             idle: Arc::default(),
         }
     }
@@ -53,6 +64,11 @@ impl Socket {
     pub(super) fn speak(&self, api: (u32, u32)) {
         // Set once, at the end of connecting.
         let _ = self.api.set(api);
+    }
+
+    /// `None` before the first answer.
+    pub(super) fn told(&self) -> Option<&Told> {
+        self.told.get()
     }
 
     /// bollard over this socket. Its own deadline is an hour, far beyond ours.
@@ -107,6 +123,22 @@ impl Socket {
     }
 
     async fn send_limited(
+        &self,
+        request: BollardRequest,
+        longest: usize,
+    ) -> Result<Response<Incoming>, Bollard> {
+        let response = self.send_once(request, longest).await?;
+        self.told.get_or_init(|| {
+            let said = |name: &str| response.headers().get(name)?.to_str().ok();
+            Told {
+                api: said("api-version").map(str::to_owned),
+                is_docker: said("server").is_some_and(|server| server.starts_with("Docker/")),
+            }
+        });
+        Ok(response)
+    }
+
+    async fn send_once(
         &self,
         mut request: BollardRequest,
         longest: usize,

@@ -71,13 +71,7 @@ fn an_engine_on_another_host_is_refused_with_what_named_it() {
 #[ignore = "needs the lab: run tests/run"]
 fn an_engine_that_hangs_up_ends_the_run_before_anything_is_removed() {
     let (engine, proxy, secateur, (olds, _)) = due_behind_a_proxy(Kind::Overlay28, 1);
-    for question in [
-        "/version",
-        "/info",
-        "/images/json",
-        "/containers/json",
-        "/events",
-    ] {
+    for question in ["/info", "/images/json", "/containers/json", "/events"] {
         let gate = proxy.stop("GET", question, 1);
         let run = secateur.start_prune();
         gate.reached();
@@ -341,5 +335,21 @@ fn a_name_that_a_killed_run_left_goes_and_an_image_tagged_since_stays() {
         assert_eq!(tags(&engine, &olds[0]), ["wanted:again"], "{}", kind.name());
         assert_eq!(secateur.open_intents(), NOTHING);
         assert_eq!(secateur.results(&olds[0]), ["skipped"]);
+    }
+}
+
+#[test]
+#[ignore = "needs the lab: run tests/run"]
+fn the_head_of_one_answer_tells_which_api_an_engine_speaks() {
+    for kind in Kind::ALL {
+        let engine = Engine::start(kind);
+        let proxy = Proxy::before(&engine);
+        let plan = Secateur::at(&proxy.host(), EAGER).plan();
+        assert_eq!(plan["engine"]["version"], engine.version(), "{plan:#}");
+        let list = format!("/v1.{}/images/json", engine.api_version().min(55));
+        let seen = proxy.seen();
+        assert!(seen.iter().any(|line| line.contains(&list)), "{seen:?}");
+        let versions = seen.iter().filter(|line| line.contains("/version"));
+        assert_eq!(versions.count(), 0, "{}: {seen:?}", kind.name());
     }
 }

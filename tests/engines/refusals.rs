@@ -573,7 +573,7 @@ fn a_second_run_is_turned_away_and_the_first_ends_as_if_alone() {
 fn of_fifty_runs_at_once_one_works() {
     let (_engine, proxy, secateur, (olds, _)) = due_behind_a_proxy(Kind::Overlay28, 2);
     // Whoever is first is stopped at its first question, until all others ended.
-    let gate = proxy.stop("GET", "/version", 1);
+    let gate = proxy.stop("GET", "/info", 1);
     let mut runs: Vec<Running> = (0..50).map(|_| secateur.start_prune()).collect();
     gate.reached();
     wait_until("all but one have ended", || {

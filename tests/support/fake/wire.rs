@@ -16,6 +16,8 @@ pub struct Answer {
     pub body: Vec<u8>,
     /// `application/json`, or something else.
     pub kind: &'static str,
+    /// Lines of the head that tell of the engine, each with its end.
+    pub told: String,
 }
 
 /// From here on Go's server sends chunks.
@@ -35,7 +37,10 @@ pub(super) fn serve(shared: &Shared, mut client: &UnixStream) {
         let does_it = fault.as_ref().is_none_or(Fault::does_it);
         let answer = does_it.then(|| {
             let mut world = shared.world.lock().expect("the world");
-            world.answer(&request.method, &request.path)
+            Answer {
+                told: world.told(),
+                ..world.answer(&request.method, &request.path)
+            }
         });
         let sent = match fault {
             None => plain(&mut client, &answer.expect("it was done")),
@@ -101,15 +106,14 @@ impl Request {
 
 fn head(answer: &Answer, body: &str) -> Vec<u8> {
     let Answer { status, kind, .. } = answer;
+    let told = &answer.told;
     let location = if (300..400).contains(status) {
         "Location: /v1.99/elsewhere\r\n"
     } else {
         ""
     };
-    format!(
-        "HTTP/1.1 {status} As Told\r\nApi-Version: 1.51\r\nContent-Type: {kind}\r\n{location}{body}\r\n\r\n"
-    )
-    .into_bytes()
+    format!("HTTP/1.1 {status} As Told\r\n{told}Content-Type: {kind}\r\n{location}{body}\r\n\r\n")
+        .into_bytes()
 }
 
 fn with_length(answer: &Answer, length: impl std::fmt::Display) -> Vec<u8> {
@@ -159,6 +163,7 @@ fn faulty(mut client: &UnixStream, answer: Option<Answer>, fault: &Fault) -> io:
         status: 200,
         body: Vec::new(),
         kind: "application/json",
+        told: String::new(),
     });
     let half = answer.body.len() / 2;
     match fault {
@@ -215,6 +220,7 @@ fn faulty(mut client: &UnixStream, answer: Option<Answer>, fault: &Fault) -> io:
                 } else {
                     "application/json"
                 },
+                told: answer.told,
             };
             return plain(&mut client, &answer);
         }

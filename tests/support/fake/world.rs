@@ -13,6 +13,8 @@ pub struct World {
     /// Which recording it is.
     pub kind: String,
     pub version: Value,
+    /// Whether the heads of answers tell of the engine, as real ones do.
+    pub tells: bool,
     /// Without the counts of images and containers, which are counted, unless
     /// `counts` says otherwise.
     pub info: Value,
@@ -52,6 +54,7 @@ impl World {
         World {
             kind: recorded.1.clone(),
             version: recorded.part("version", root),
+            tells: true,
             info: recorded.part("info", root),
             images: list("images"),
             texts: BTreeMap::new(),
@@ -157,6 +160,16 @@ impl World {
         self.info["DriverStatus"]
             .to_string()
             .contains("io.containerd.snapshotter")
+    }
+
+    pub(super) fn told(&self) -> String {
+        if !self.tells {
+            return String::new();
+        }
+        let podman = self.version["Components"].to_string().contains("Podman");
+        let server = if podman { "Libpod" } else { "Docker" };
+        let api = text(&self.version, "ApiVersion");
+        format!("Api-Version: {api}\r\nServer: {server}/0 (linux)\r\n")
     }
 
     pub(super) fn answer(&mut self, method: &str, path: &str) -> Answer {
@@ -420,6 +433,7 @@ fn raw(status: u16, body: Vec<u8>) -> Answer {
         status,
         body,
         kind: "application/json",
+        told: String::new(),
     }
 }
 
