@@ -7,11 +7,10 @@ use std::thread::{Builder, JoinHandle};
 
 use sha2::{Digest as _, Sha256};
 
-use crate::cache::archive::blob::PIECE;
 use crate::cache::archive::digest::Digest;
 
-/// Below this a thread costs more than it saves.
-const SHORT: u64 = 4 * PIECE as u64;
+/// In bytes: below this a thread costs more than it saves.
+const SHORT: u64 = 1 << 20;
 
 /// Pieces that wait to be hashed. With more, memory grows with the speed of a disk.
 const WAITING: usize = 4;
@@ -65,7 +64,7 @@ mod tests {
 
     #[test]
     fn a_digest_is_the_same_here_and_beside() {
-        let bytes: Vec<u8> = (0..=250).cycle().take(3 * PIECE + 7).collect();
+        let bytes: Vec<u8> = (0..=250).cycle().take(700_003).collect();
         let hashed = |mut hashing: Hashing| {
             for piece in bytes.chunks(1000) {
                 hashing.update(piece);
