@@ -15,7 +15,7 @@
 //! | [`commands`] | what each subcommand does, in which order; whether a reviewed plan still counts |
 //! | [`cli`] | what the command line may say |
 //! | [`report`] | how results are laid out: text, JSON, journald, metrics; the words of a reason stand beside it |
-//! | [`cache`], [`prune`] | whether promised images are here and whole; what is still removed, a few images at a time |
+//! | [`cache`], [`prune`] | whether promised images are here and whole, and how they come back or into an archive; what is still removed, a few images at a time |
 //! | [`survey`] | nothing: in which order a host is read, so that the answers fit each other |
 //! | [`engine`] | what an engine's answers mean; the only room that names bollard |
 //! | [`guard`] | whether anything may be removed, or pulled, now |

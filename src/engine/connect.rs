@@ -3,16 +3,32 @@
 
 use std::time::Duration;
 
+use bollard::Docker;
+use bollard::models::{SystemInfo, SystemVersion};
 use futures_util::future::try_join;
 
 use crate::engine::address::Address;
 use crate::engine::error::{EngineError, Failure};
 use crate::engine::info::{DESCRIBE, Info};
 use crate::engine::platform::Platform;
-use crate::engine::reader::{BEFORE_SIGNATURES, OURS, Reader, ask};
+use crate::engine::reader::{BEFORE_SIGNATURES, OURS, Reader, ask, piece};
 use crate::engine::socket::Socket;
 
 impl Reader {
+    /// Connects, agrees on an API version, and reads the engine's description of itself. No
+    /// answer may take longer than `patience`.
+    pub async fn connect(
+        address: &Address,
+        patience: Duration,
+    ) -> Result<(Self, Info), EngineError> {
+        let first = First::of(address, patience);
+        // At once, because an engine asks runc for its version to answer either.
+        let described = async { Ok(first.described().await) };
+        let both = Box::pin(try_join(first.version(), described)).await;
+        let (version, described) = both?;
+        first.agree(version, described).await
+    }
+
     /// As [`Self::connect`], without the engine's platform where the head of one answer tells the
     /// rest: for GET /version an engine starts runc and docker-init once more, which takes longer
     /// than a short list.
@@ -20,19 +36,22 @@ impl Reader {
         address: &Address,
         patience: Duration,
     ) -> Result<(Self, Info), EngineError> {
-        let socket = Socket::new(address.socket().to_owned());
-        let docker = socket.docker();
-        let described = ask(DESCRIBE, patience, docker.info()).await;
-        let described = described.map_err(|error| unreached(address, error))?;
-        let told = socket.told().filter(|told| told.is_docker);
-        let api = told.and_then(|told| parse_api(told.api.as_deref()?));
-        let Some(api) = api.filter(|api| (LOWEST..=OURS).contains(api)) else {
-            return Self::connect(address, patience).await;
+        let first = First::of(address, patience);
+        let described = match first.described().await {
+            Err(error) if matches!(error.kind, Failure::Lost | Failure::Permission) => {
+                return Err(unreached(address, error));
+            }
+            described => described,
         };
-        socket.speak(api);
+        let Some(api) = first.told_api().await else {
+            let version = first.version().await?;
+            return first.agree(version, described).await;
+        };
+        let described = described?;
+        first.socket.speak(api);
         let reader = Self {
-            docker,
-            socket,
+            docker: first.docker,
+            socket: first.socket,
             api,
             inspecting: api.min(BEFORE_SIGNATURES),
             podman: false,
@@ -43,22 +62,66 @@ impl Reader {
         let info = reader.info_of(described)?;
         Ok((reader, info))
     }
+}
 
-    /// Connects, agrees on an API version, and reads the engine's description of itself. No
-    /// answer may take longer than `patience`.
-    pub async fn connect(
-        address: &Address,
-        patience: Duration,
-    ) -> Result<(Self, Info), EngineError> {
-        let doing = reach(address);
+/// The first questions to an engine.
+struct First<'a> {
+    address: &'a Address,
+    socket: Socket,
+    docker: Docker,
+    patience: Duration,
+}
+
+impl<'a> First<'a> {
+    fn of(address: &'a Address, patience: Duration) -> Self {
         let socket = Socket::new(address.socket().to_owned());
-        let docker = socket.docker();
-        // At once, because an engine asks runc for its version to answer either.
-        let version = ask(&doing, patience, docker.version());
-        let described = ask(DESCRIBE, patience, docker.info());
-        let described = async { Ok(described.await) };
-        let both = Box::pin(try_join(version, described)).await;
-        let (version, described) = both.map_err(|error| unreached(address, error))?;
+        Self {
+            address,
+            docker: socket.docker(),
+            socket,
+            patience,
+        }
+    }
+
+    async fn version(&self) -> Result<SystemVersion, EngineError> {
+        let version = self.docker.version();
+        let version = ask(&reach(self.address), self.patience, version).await;
+        version.map_err(|error| unreached(self.address, error))
+    }
+
+    async fn described(&self) -> Result<SystemInfo, EngineError> {
+        ask(DESCRIBE, self.patience, self.docker.info()).await
+    }
+
+    /// The API version that both speak, and that for inspections, by the head of an answer. `None`
+    /// where GET /version must be asked.
+    async fn told_api(&self) -> Option<(u32, u32)> {
+        let told = self.socket.told().filter(|told| told.is_docker)?;
+        let api = parse_api(told.api.as_deref()?)?;
+        let is_known = (LOWEST..=OURS).contains(&api);
+        (is_known && (api <= BEFORE_SIGNATURES || self.speaks(BEFORE_SIGNATURES).await))
+            .then_some(api)
+    }
+
+    /// Whether the engine still speaks this API version: the lowest one may be set by whoever
+    /// starts it (`DOCKER_MIN_API_VERSION`).
+    async fn speaks(&self, (major, minor): (u32, u32)) -> bool {
+        let path = format!("/v{major}.{minor}/_ping");
+        let asked = async {
+            let mut body = self.socket.stream(&path).await?;
+            while piece(&mut body).await?.is_some() {}
+            Ok(())
+        };
+        let doing = reach(self.address);
+        ask(&doing, self.patience, asked).await.is_ok()
+    }
+
+    async fn agree(
+        self,
+        version: SystemVersion,
+        described: Result<SystemInfo, EngineError>,
+    ) -> Result<(Reader, Info), EngineError> {
+        let doing = reach(self.address);
         let api = version.api_version.as_deref().and_then(parse_api);
         let Some(theirs) = api else {
             return Err(EngineError::nonsense(doing, "it names no API version"));
@@ -76,21 +139,21 @@ impl Reader {
             );
             return Err(EngineError::nonsense(doing, why));
         }
-        socket.speak(api);
+        self.socket.speak(api);
         let podman = version
             .components
             .iter()
             .flatten()
             .any(|component| component.name == "Podman Engine");
-        let reader = Self {
-            docker,
-            socket,
+        let reader = Reader {
+            docker: self.docker,
+            socket: self.socket,
             api,
             inspecting: api.min(BEFORE_SIGNATURES).max(lowest),
             podman,
             platform: Platform::given(version.os, version.arch),
             version: version.version.unwrap_or_default(),
-            patience,
+            patience: self.patience,
         };
         // The first answer was of the newest version that the engine speaks.
         let info = if api == theirs {
@@ -161,6 +224,7 @@ mod tests {
         } else {
             String::new()
         };
+        let low = parse_api(lowest).unwrap() > BEFORE_SIGNATURES;
         let slow = async move {
             loop {
                 let (mut client, _) = listener.accept().await.unwrap();
@@ -168,11 +232,14 @@ mod tests {
                 tokio::spawn(async move {
                     let mut asked = Vec::with_capacity(4096);
                     while client.read_buf(&mut asked).await.unwrap() > 0 {
-                        let info = String::from_utf8_lossy(&asked).contains("/info ");
+                        let is = |path| String::from_utf8_lossy(&asked).contains(path);
+                        let (info, ping) = (is("/info "), is("/v1.52/_ping "));
                         asked.clear();
                         tokio::time::sleep(needs).await;
                         let body = if info { INFO } else { &body };
-                        let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n";
+                        let status = if ping && low { 400 } else { 200 };
+                        let head =
+                            format!("HTTP/1.1 {status} X\r\nContent-Type: application/json\r\n");
                         let length = body.len();
                         let answer = format!("{head}{told}Content-Length: {length}\r\n\r\n{body}");
                         // Nobody may be left to read it.
@@ -200,14 +267,21 @@ mod tests {
         let soon = Duration::from_secs(30);
         let agreed = async |newest, lowest, server| {
             let reader = agrees(newest, lowest, Some(server), Duration::ZERO, soon).await?;
-            Ok((reader.api, reader.platform.is_some()))
+            let inspecting = reader.inspecting.1;
+            Ok((reader.api, inspecting, reader.platform.is_some()))
         };
-        let is = |api, asked| Ok::<_, EngineError>((api, asked));
-        assert_eq!(agreed("1.40", "1.12", "Docker").await, is((1, 40), false));
-        assert_eq!(agreed("1.55", "1.44", "Docker").await, is((1, 55), false));
+        let is = |api, minor, asked| Ok::<_, EngineError>((api, minor, asked));
+        let old = agreed("1.40", "1.12", "Docker").await;
+        assert_eq!(old, is((1, 40), 40, false));
+        let new = agreed("1.55", "1.44", "Docker").await;
+        assert_eq!(new, is((1, 55), 52, false));
+        let raised = agreed("1.55", "1.53", "Docker").await;
+        assert_eq!(raised, is((1, 55), 53, true));
         // Which of ours an engine of later days still speaks, only GET /version tells.
-        assert_eq!(agreed("1.60", "1.54", "Docker").await, is((1, 55), true));
-        assert_eq!(agreed("1.51", "1.24", "Libpod").await, is((1, 51), true));
+        let later = agreed("1.60", "1.54", "Docker").await;
+        assert_eq!(later, is((1, 55), 54, true));
+        let podman = agreed("1.51", "1.24", "Libpod").await;
+        assert_eq!(podman, is((1, 51), 51, true));
         for unknown in ["1.39", "one", "1"] {
             let error = agreed(unknown, "1.12", "Docker").await.unwrap_err();
             assert_eq!(error.kind, Failure::Nonsense, "{unknown}: {error}");

@@ -18,6 +18,37 @@ use self::host::Host;
 use self::verdict::Left;
 use crate::lab::{Kind, Registry};
 
+/// The calls at which a fault is tried.
+struct Points {
+    left: BTreeSet<Call>,
+    /// Also those that were tried, or are: name and number.
+    known: BTreeSet<(String, usize)>,
+}
+
+impl Points {
+    /// Threads may make calls of the same name and number: the first to come to it meets the fault.
+    fn of(calls: Vec<Call>) -> Points {
+        let mut known = BTreeSet::new();
+        let left = calls.into_iter();
+        let left = left.filter(|call| known.insert((call.name.clone(), call.number)));
+        Points {
+            left: left.collect(),
+            known,
+        }
+    }
+
+    /// After the last of a name, the one that only a run that waits more often comes to.
+    fn count_on(&mut self, call: Call) {
+        let later = |(name, number): &(String, usize)| *name == call.name && *number > call.number;
+        if call.name.starts_with("open") || self.known.iter().any(later) {
+            return;
+        }
+        let number = call.number + 1;
+        self.known.insert((call.name.clone(), number));
+        self.left.insert(Call { number, ..call });
+    }
+}
+
 /// Counts how runs ended; -1: by a signal.
 type Codes = BTreeMap<i32, usize>;
 
@@ -30,24 +61,25 @@ fn sweep<L: Ord + Send>(
 ) -> BTreeMap<L, usize> {
     hosts[0].again();
     let calls = faults::calls(&hosts[0].secateur, fault);
-    let counted = calls.len();
-    let left: Mutex<BTreeSet<Call>> = Mutex::new(calls.into_iter().collect());
+    let points = Mutex::new(Points::of(calls));
+    let points = || points.lock().expect("no panic");
+    let counted = points().left.len();
     let seen = Mutex::new((BTreeMap::new(), Codes::new()));
-    let next = || left.lock().expect("no panic").pop_first();
+    let next = || points().left.pop_first();
     let work = |host: &Host| {
         while let Some(call) = next() {
             host.again();
             let run = faults::prune(&host.secateur, fault, &call);
             match catch_unwind(AssertUnwindSafe(|| judge(host, &run))) {
                 Ok(state) if run.hit.is_some() => {
-                    count_on(&left, call);
+                    points().count_on(call);
                     let mut seen = seen.lock().expect("no panic");
                     *seen.0.entry(state).or_default() += 1;
                     *seen.1.entry(run.ran.code).or_default() += 1;
                 }
                 Ok(_) => {}
                 Err(panic) => {
-                    left.lock().expect("no panic").clear();
+                    points().left.clear();
                     eprintln!("{} at {call:?}: {run:?}", fault.what);
                     resume_unwind(panic);
                 }
@@ -70,18 +102,6 @@ fn sweep<L: Ord + Send>(
     let most = counted - counted / 10;
     assert!(runs >= most && runs > 0, "{runs} of {counted} calls");
     seen
-}
-
-/// After the last of a name, the one that only a run that waits more often comes to.
-fn count_on(left: &Mutex<BTreeSet<Call>>, call: Call) {
-    let mut left = left.lock().expect("no panic");
-    let later = |other: &Call| other.name == call.name && other.number > call.number;
-    if !call.name.starts_with("open") && !left.iter().any(later) {
-        left.insert(Call {
-            number: call.number + 1,
-            ..call
-        });
-    }
 }
 
 /// Fails unless runs were cut off at each stage.

@@ -25,13 +25,17 @@ pub struct Call {
 
 /// Calls that change files, locks, or what the engine has got. `recvfrom`: what was sent may not
 /// be carried out yet.
-const CHANGING: [&str; 24] = [
+const CHANGING: &[&str] = &[
     "chmod",
+    "chown",
     "connect",
+    "copy_file_range",
     "exit_group",
     "fallocate",
     "fchmod",
+    "fchmodat",
     "fchown",
+    "fchownat",
     "flock",
     "ftruncate",
     "link",
@@ -39,12 +43,19 @@ const CHANGING: [&str; 24] = [
     "mkdir",
     "mkdirat",
     "pwrite64",
+    "pwritev",
     "recvfrom",
     "rename",
     "renameat",
     "renameat2",
+    "rmdir",
+    "sendfile",
     "sendmsg",
     "sendto",
+    "splice",
+    "symlink",
+    "symlinkat",
+    "truncate",
     "unlink",
     "unlinkat",
     "utimensat",
@@ -62,7 +73,8 @@ pub fn calls(log: &str) -> Vec<Call> {
         let is_one = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
         let number = counts.entry((thread, name)).or_default();
         *number += 1;
-        let makes_a_file = || name.starts_with("open") && arguments.contains("O_CREAT");
+        let opened = |how| name.starts_with("open") && arguments.contains(how);
+        let makes_a_file = || opened("O_CREAT") || opened("O_TRUNC");
         is_one.then(|| Call {
             name: name.to_owned(),
             number: *number,

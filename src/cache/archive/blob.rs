@@ -57,7 +57,7 @@ impl Archive {
             file,
             path,
             digest: digest.clone(),
-            seen: Seen::Part(Hashing::of(size)),
+            seen: Seen::Part(Hashing::New(size)),
             size,
             left: size,
         })

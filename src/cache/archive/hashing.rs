@@ -17,13 +17,14 @@ const WAITING: usize = 4;
 
 #[derive(Debug)]
 pub enum Hashing {
+    /// Before the first byte; how many will come.
+    New(u64),
     Here(Sha256),
     Beside(SyncSender<Vec<u8>>, JoinHandle<Sha256>),
 }
 
 impl Hashing {
-    /// `size`: how many bytes will come.
-    pub fn of(size: u64) -> Self {
+    fn begun(size: u64) -> Self {
         if size < SHORT {
             return Self::Here(Sha256::new());
         }
@@ -40,7 +41,11 @@ impl Hashing {
     }
 
     pub fn update(&mut self, bytes: &[u8]) {
+        if let Self::New(size) = self {
+            *self = Self::begun(*size);
+        }
         match self {
+            Self::New(_) => {}
             Self::Here(hash) => hash.update(bytes),
             // It fails only where the thread has panicked, which `finish` tells.
             Self::Beside(to, _) => drop(to.send(bytes.to_vec())),
@@ -49,6 +54,7 @@ impl Hashing {
 
     pub fn finish(self) -> Digest {
         Digest::finished(match self {
+            Self::New(_) => Sha256::new(),
             Self::Here(hash) => hash,
             Self::Beside(to, thread) => {
                 drop(to);
@@ -71,10 +77,11 @@ mod tests {
             }
             hashing.finish()
         };
-        let beside = Hashing::of(SHORT);
+        let beside = Hashing::begun(SHORT);
         assert!(matches!(beside, Hashing::Beside(..)));
-        for hashing in [Hashing::of(SHORT - 1), beside] {
+        for hashing in [Hashing::New(SHORT - 1), Hashing::New(SHORT), beside] {
             assert_eq!(hashed(hashing), Digest::of(&bytes));
         }
+        assert_eq!(Hashing::New(0).finish(), Digest::of(b""));
     }
 }

@@ -372,6 +372,7 @@ fn a_name_that_is_no_name_reaches_no_url_and_keeps_its_image() {
                 let path = path.split('?').next().expect("a path");
                 let known = [
                     "/version",
+                    "/_ping",
                     "/info",
                     "/services",
                     "/tasks",

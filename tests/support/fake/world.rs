@@ -177,6 +177,7 @@ impl World {
         let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
         match (method, parts.as_slice()) {
             ("GET", ["version"]) => ok(&self.version),
+            ("GET", ["_ping"]) => raw(200, b"OK".to_vec()),
             ("GET", ["info"]) => ok(&self.info()),
             ("GET", ["images", "json"]) => self.listing(query),
             ("GET", ["containers", "json"]) => ok(&json!(self.containers)),
