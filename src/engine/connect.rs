@@ -93,8 +93,8 @@ impl<'a> First<'a> {
         ask(DESCRIBE, self.patience, self.docker.info()).await
     }
 
-    /// The API version that both speak, and that for inspections, by the head of an answer. `None`
-    /// where GET /version must be asked.
+    /// The API version that both speak, by the head of an answer. `None` where GET /version must be
+    /// asked.
     async fn told_api(&self) -> Option<(u32, u32)> {
         let told = self.socket.told().filter(|told| told.is_docker)?;
         let api = parse_api(told.api.as_deref()?)?;
