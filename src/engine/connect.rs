@@ -43,24 +43,18 @@ impl Reader {
             }
             described => described,
         };
-        let Some(api) = first.told_api().await else {
-            let version = first.version().await?;
-            return first.agree(version, described).await;
+        let version = match first.told_api().await {
+            Some(api) => SystemVersion {
+                api_version: Some(api),
+                version: described
+                    .as_ref()
+                    .ok()
+                    .and_then(|it| it.server_version.clone()),
+                ..SystemVersion::default()
+            },
+            None => first.version().await?,
         };
-        let described = described?;
-        first.socket.speak(api);
-        let reader = Self {
-            docker: first.docker,
-            socket: first.socket,
-            api,
-            inspecting: api.min(BEFORE_SIGNATURES),
-            podman: false,
-            platform: None,
-            version: described.server_version.clone().unwrap_or_default(),
-            patience,
-        };
-        let info = reader.info_of(described)?;
-        Ok((reader, info))
+        first.agree(version, described).await
     }
 }
 
@@ -95,12 +89,13 @@ impl<'a> First<'a> {
 
     /// The API version that both speak, by the head of an answer. `None` where GET /version must be
     /// asked.
-    async fn told_api(&self) -> Option<(u32, u32)> {
+    async fn told_api(&self) -> Option<String> {
         let told = self.socket.told().filter(|told| told.is_docker)?;
-        let api = parse_api(told.api.as_deref()?)?;
+        let text = told.api.as_ref()?;
+        let api = parse_api(text)?;
         let is_known = (LOWEST..=OURS).contains(&api);
         (is_known && (api <= BEFORE_SIGNATURES || self.speaks(BEFORE_SIGNATURES).await))
-            .then_some(api)
+            .then(|| text.clone())
     }
 
     /// Whether the engine still speaks this API version: the lowest one may be set by whoever

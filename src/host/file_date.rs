@@ -12,7 +12,7 @@ use nix::sys::stat::fstatat;
 
 /// The date of a file's last change of content (mtime), which its owner may set to
 /// anything.
-pub fn modified(meta: &Metadata) -> DateTime<Utc> {
+pub(super) fn modified(meta: &Metadata) -> DateTime<Utc> {
     moment(meta.mtime(), meta.mtime_nsec())
 }
 

@@ -69,6 +69,11 @@ impl Host {
         Host::new(kind, Fake::new(kind))
     }
 
+    /// Has this path asked for: an engine's version is only where no head tells which API it speaks.
+    fn asks_for(&self, path: &str) {
+        self.fake.world(|world| world.tells = path != "/version");
+    }
+
     /// The first look at a kind of host is taken once, for it takes a while
     /// until anything is old enough.
     fn new(kind: &str, fake: Fake) -> Host {

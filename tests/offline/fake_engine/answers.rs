@@ -199,11 +199,6 @@ fn list(value: &mut Value) -> &mut Vec<Value> {
     value.as_array_mut().expect("a list")
 }
 
-/// An engine is asked for its version only where no head tells which API it speaks.
-fn is_asked(host: &Host, path: &str) {
-    host.fake.world(|world| world.tells = path != "/version");
-}
-
 #[test]
 fn an_answer_that_makes_no_sense_ends_the_run_with_69() {
     for (path, what, change) in NONSENSE {
@@ -216,7 +211,7 @@ fn an_answer_that_makes_no_sense_ends_the_run_with_69() {
                     world.events.truncate(1);
                 });
             }
-            is_asked(&host, path);
+            host.asks_for(path);
             host.fake.fault("GET", path, Fault::json(*change));
             let ran = host.run(&[command]);
             assert_eq!(ran.code, 69, "{command}, {path}: {what}: {ran:?}");
@@ -290,7 +285,7 @@ fn fields_that_are_new_or_not_needed_change_nothing() {
     let usual = verdicts(&Host::of(KIND).secateur.plan());
     for (path, what, change) in HARMLESS {
         let host = Host::of(KIND);
-        is_asked(&host, path);
+        host.asks_for(path);
         host.fake.fault("GET", path, Fault::json(*change));
         assert_eq!(verdicts(&host.secateur.plan()), usual, "{path}: {what}");
     }

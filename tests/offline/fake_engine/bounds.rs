@@ -131,8 +131,7 @@ fn a_gibibyte_in_any_other_answer_takes_less_than_64_mib() {
         ("/events", b"{\"Type\":\"", b"x"),
     ] {
         let host = Host::of(KIND);
-        host.fake
-            .world(|world| world.tells = path != "/version");
+        host.asks_for(path);
         host.fake.fault("GET", path, Fault::Gibibyte(start, again, b"]"));
         let ran = host.run(&["plan"]);
         println!("{path} {}: {} KiB", String::from_utf8_lossy(again), ran.peak);
