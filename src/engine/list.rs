@@ -3,10 +3,17 @@
 use serde::de::DeserializeOwned;
 
 use crate::engine::allowance::{Allowance, Weighed};
-use crate::engine::error::EngineError;
+use crate::engine::error::{EngineError, Failure};
 use crate::engine::items::{Form, Items};
 use crate::engine::reader::{self, Reader};
 use crate::model::text::json_error;
+
+/// How often a list is asked for that the engine does not find.
+///
+/// A list is at no path that could be absent. But an engine with the containerd store (seen on
+/// 28.5) answers 404 where an image goes, or another takes its tag, while it lists: it has read
+/// that there is such an image, and then finds its content no more.
+const TRIES: usize = 3;
 
 /// Longest answer that is read in one piece, in bytes: 60,000 build records.
 pub(super) const LONGEST_WHOLE: usize = 24 << 20;
@@ -20,6 +27,31 @@ impl Reader {
         form: Form,
         allowance: &Allowance,
         mut keep: impl FnMut(T) -> Result<Vec<U>, String>,
+    ) -> Result<Vec<U>, EngineError> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let list = self.list_once(doing, path, form, allowance, &mut keep);
+            // Futures that ask several things would become large.
+            match Box::pin(list).await {
+                Err(error) if error.kind == Failure::NotFound => {
+                    if tries == TRIES {
+                        let why = format!("asked {TRIES} times, {}", error.why);
+                        return Err(EngineError { why, ..error });
+                    }
+                }
+                list => return list,
+            }
+        }
+    }
+
+    async fn list_once<T: DeserializeOwned, U: Weighed>(
+        &self,
+        doing: &str,
+        path: &str,
+        form: Form,
+        allowance: &Allowance,
+        keep: &mut impl FnMut(T) -> Result<Vec<U>, String>,
     ) -> Result<Vec<U>, EngineError> {
         let (mut items, mut kept) = (Items::new(form), Vec::new());
         self.read(doing, path, allowance.longest, |data| {

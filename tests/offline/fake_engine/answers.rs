@@ -437,6 +437,38 @@ fn a_list_that_contradicts_the_counts_is_asked_for_once_more() {
 }
 
 #[test]
+fn a_list_that_is_not_found_while_an_image_goes_is_asked_for_three_times() {
+    let gone = || Fault::Status(404, "content digest sha256:35: not found");
+    for path in ["/images/json", "/containers/json"] {
+        // The images that go beside two of them are away for the third.
+        let host = Host::of(KIND);
+        let litter = host.litter();
+        for number in [1, 2] {
+            host.fake.fault_at("GET", path, number, gone());
+        }
+        let ran = host.run(&["prune"]);
+        assert_eq!(
+            (ran.code, host.fake.faults_met()),
+            (0, 2),
+            "{path}: {ran:?}"
+        );
+        host.is_whole_but_for(&litter);
+        // An engine that never finds it has an image that is broken: it says which.
+        let host = Host::of(KIND);
+        host.fake.fault("GET", path, gone());
+        let ran = host.run(&["prune"]);
+        assert_eq!(
+            (ran.code, host.fake.faults_met()),
+            (69, 3),
+            "{path}: {ran:?}"
+        );
+        let why = "asked 3 times, the engine answered 404: content digest sha256:35: not found";
+        assert!(ran.stderr.contains(why), "{path}: {}", ran.stderr);
+        host.is_whole_but_for(&[]);
+    }
+}
+
+#[test]
 fn sizes_and_dates_at_their_ends_overflow_nothing() {
     for (size, created) in [
         (i64::MAX, i64::MAX),

@@ -147,6 +147,17 @@ struct Case {
 }
 
 impl Case {
+    fn is_an_unfound_list(&self) -> bool {
+        let lists = [
+            "/images/json",
+            "/containers/json",
+            "/services",
+            "/tasks",
+            "/events",
+        ];
+        matches!(self.fault, Fault::Status(404, _)) && lists.contains(&&*self.asked.path)
+    }
+
     fn tried(&self) -> Tried<'_> {
         let host = Host::of(KIND);
         let litter = host.litter();
@@ -385,6 +396,11 @@ fn each_request_with_each_fault_ends_the_run_and_changes_nothing() {
     // That nothing happened is an answer, too.
     let nothing = |fault: &Fault| matches!(fault, Fault::Body(body) if body.is_empty());
     cases.retain(|case| case.asked.path != "/events" || !nothing(&case.fault));
+    // A list that the engine does not find is asked for again.
+    let found: Vec<Case> = cases
+        .extract_if(.., |case| !case.asked.late && case.is_an_unfound_list())
+        .collect();
+    all(found, 2 * processors(), is_unimpressed);
     all(cases, 2 * processors(), survives);
 }
 
