@@ -60,7 +60,7 @@ impl Machine {
         let secateur = Secateur::at(&engine.host(), &patient());
         let bin = secateur.dir().join("bin");
         fs::create_dir(&bin).expect("a folder");
-        symlink(PROGRAM, bin.join("secateur")).expect("the program");
+        symlink(&*PROGRAM, bin.join("secateur")).expect("the program");
         symlink(
             hooks().join("secateur-teardown"),
             bin.join("secateur-teardown"),

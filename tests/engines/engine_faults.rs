@@ -53,7 +53,7 @@ fn an_engine_on_another_host_is_refused_with_what_named_it() {
         }
     }
     // $DOCKER_HOST, as docker itself reads it.
-    let mut command = Command::new(PROGRAM);
+    let mut command = Command::new(&*PROGRAM);
     command
         .args(["plan", "--policy"])
         .arg(secateur.policy_path())
@@ -123,7 +123,7 @@ fn as_nobody(secateur: &Secateur, args: &[&str]) -> Ran {
     fs::set_permissions(secateur.dir(), mode).expect("the folder's mode");
     let program = secateur.dir().join("secateur");
     if !program.exists() {
-        fs::copy(PROGRAM, &program).expect("the program");
+        fs::copy(&*PROGRAM, &program).expect("the program");
     }
     let state = secateur.state();
     fs::create_dir_all(&state).expect("a state folder");

@@ -24,10 +24,10 @@ fn packed() -> Archive {
     let small = dir.path().join("secateur");
     let strip = Command::new("strip")
         .arg("-o")
-        .args([&small, Path::new(PROGRAM)])
+        .args([&small, Path::new(&*PROGRAM)])
         .status();
     assert!(strip.expect("strip").success());
-    let linked = Command::new("ldd").arg(PROGRAM).output().expect("ldd");
+    let linked = Command::new("ldd").arg(&*PROGRAM).output().expect("ldd");
     let linked = String::from_utf8_lossy(&linked.stdout).into_owned();
     let libraries = linked
         .split_whitespace()

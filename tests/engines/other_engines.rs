@@ -32,7 +32,7 @@ impl User<'_> {
             docker_host: true,
         };
         // A copy that the user can start, wherever it was built.
-        fs::copy(PROGRAM, user.program()).expect("the program");
+        fs::copy(&*PROGRAM, user.program()).expect("the program");
         user.policy(EAGER);
         user
     }
@@ -227,7 +227,7 @@ fn the_units_of_a_users_own_timer_are_sound() {
         let place = block.text.lines().next().expect("where it is");
         let name = place.rsplit('/').next().expect("its name");
         let unit = dir.path().join(name);
-        let text = block.text.replace("/usr/bin/secateur", PROGRAM);
+        let text = block.text.replace("/usr/bin/secateur", &PROGRAM);
         fs::write(&unit, text).expect("the unit");
         verify.arg(unit);
     }
@@ -408,7 +408,7 @@ fn the_capability_that_a_refusal_names_is_enough() {
         open(engine.socket(), 0o666).expect("the socket's mode");
         open(secateur.dir().into(), 0o755).expect("the folder's mode");
         let program = secateur.dir().join("secateur");
-        fs::copy(PROGRAM, &program).expect("the program");
+        fs::copy(&*PROGRAM, &program).expect("the program");
         let mine = |path: PathBuf| chown(path, Some(USER_ID), Some(USER_ID));
         for file in fs::read_dir(secateur.state()).expect("the state").flatten() {
             mine(file.path()).expect("its owner");

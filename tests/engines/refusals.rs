@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use crate::lab::image::{Archive, tar};
-use crate::lab::{Engine, Kind, Pull, Registry, SlowLine, wait_minutes, wait_until};
+use crate::lab::{Engine, Kind, Pull, Registry, SlowLine, wait_until};
 use crate::support::scene::{Deploy, Running, due, due_behind_a_proxy, left_names, tags, untagged};
 use crate::support::{EAGER, NOTHING, Secateur, dangling, ids, refusals, with_lock};
 use serde_json::Value;
@@ -508,7 +508,7 @@ fn killed_pull(registry: &Registry, kind: Kind) {
     let outcome = refused(&secateur, 75, "pull");
     assert!(message(&outcome).contains(&left), "{outcome:#}");
     // ... and a minute later, with the engine up and not having it open, not.
-    let outcome = wait_minutes("the sign is stale", || {
+    let outcome = wait_until("the sign is stale", || {
         let ran = secateur.run(&["prune", "--format", "json"]);
         assert!(ran.code == 75 || ran.code == 0, "{ran:?}");
         (ran.code == 0).then(|| ran.json())

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::lab::image::Archive;
 use crate::lab::index::ELSEWHERE;
 use crate::lab::layout::{self, Layout};
-use crate::lab::{Engine, Kind, Registry, wait_minutes, wait_until};
+use crate::lab::{Engine, Kind, Registry, wait_until};
 use crate::support::proxy::Proxy;
 use crate::support::{CALM, EAGER, Ran, Secateur};
 use crate::verify_cache::Damage;
@@ -316,7 +316,7 @@ fn a_restore_that_is_killed_while_it_loads_leaves_no_name_and_the_next_ends_it()
         child.wait().expect("it is gone");
         assert_eq!(engine.images().len(), 0, "{}", kind.name());
         // What the load left on the containerd store looks like a pull for a minute.
-        wait_minutes("the engine let go of it", || {
+        wait_until("the engine let go of it", || {
             let ran = restore(&secateur, &layout, &[&name]);
             (ran.code != 75).then(|| ran.ended(0))
         });

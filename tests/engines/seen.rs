@@ -568,7 +568,7 @@ fn systemds_journal_has_each_fact_once_with_its_fields() {
     // Elsewhere than under systemd there is the report alone, whatever the variable says.
     let journal = Journal::new();
     let mut plain = Command::new("env");
-    plain.arg("JOURNAL_STREAM=1:1").arg(PROGRAM);
+    plain.arg("JOURNAL_STREAM=1:1").arg(&*PROGRAM);
     plain.args(secateur.command(&["prune"]).get_args());
     journal.run(&plain, 0);
     assert!(

@@ -414,7 +414,7 @@ fn a_teardown_hook_that_is_killed_leaves_no_lock() {
     let gate = proxy.stop("DELETE", "/images/", 1);
     let mut hook = Running::of(
         Command::new("setsid")
-            .args(["sh", "-c", "\"$@\"; exit 0", "hook", PROGRAM, "--host"])
+            .args(["sh", "-c", "\"$@\"; exit 0", "hook", &PROGRAM, "--host"])
             .arg(proxy.host())
             .args(arguments),
     );

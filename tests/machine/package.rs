@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use crate::lab::image::{noise, tar};
 use crate::lab::{Machine, Said, lab_dir, wait_until};
-use crate::support::page;
+use crate::support::{PROGRAM, page};
 
 const POLICY: &str = "/etc/secateur/policy.toml";
 /// As engines know it: on loopback, plain HTTP is allowed.
@@ -22,7 +22,7 @@ const UNITS: [&str; 4] = [
     "secateur-verify.timer",
 ];
 
-/// The package, made once: with the program that this test was built with, for the release
+/// The package, made once: with the program that the tests run, for the release
 /// profile takes minutes and changes nothing of what is looked at here.
 fn package() -> &'static Path {
     static PACKAGE: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
@@ -33,7 +33,7 @@ fn package() -> &'static Path {
         let stripped = Command::new("strip")
             .arg("-o")
             .arg(release.join("secateur"))
-            .arg(env!("CARGO_BIN_EXE_secateur"))
+            .arg(&*PROGRAM)
             .status();
         assert!(stripped.expect("strip").success());
         let path = dir.path().join("secateur.deb");

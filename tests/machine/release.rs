@@ -30,7 +30,7 @@ fn programs() -> &'static [PathBuf; 2] {
             Ran::of(strip.output().expect("strip")).ended(0);
             small
         };
-        let linked = stripped("linked", Path::new(PROGRAM));
+        let linked = stripped("linked", Path::new(&*PROGRAM));
         let programs = [linked, stripped("static", &static_program())];
         (dir, programs)
     });

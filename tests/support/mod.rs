@@ -17,17 +17,24 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output, Stdio};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use lab::{Engine, encode, wait_until};
+use lab::{Engine, encode, wait_resting};
 
 /// No ids.
 pub const NOTHING: [String; 0] = [];
 
-/// The program.
-pub const PROGRAM: &str = env!("CARGO_BIN_EXE_secateur");
+/// The program: the one that cargo made for the tests, or an optimised one that SECATEUR_PROGRAM
+/// names.
+pub static PROGRAM: LazyLock<String> = LazyLock::new(|| {
+    let given = std::env::var("SECATEUR_PROGRAM").ok();
+    given.unwrap_or_else(|| MADE_FOR_TESTS.to_owned())
+});
+const MADE_FOR_TESTS: &str = env!("CARGO_BIN_EXE_secateur");
 
 /// A policy under which every candidate goes: ages of a second, no disk
 /// threshold, no limit on the fraction. Tests add to it.
@@ -70,7 +77,7 @@ pub fn unpinned() -> String {
 /// Has cargo put what it makes where no test beside this one has the program that it runs: that
 /// would be gone for a moment. What `tests/run` compiled it takes.
 pub fn built_apart(command: &mut Command) -> PathBuf {
-    let program = Path::new(PROGRAM);
+    let program = Path::new(MADE_FOR_TESTS);
     let folder = program.parent().and_then(Path::parent);
     let folder = folder.expect("target");
     let target = folder.join("made");
@@ -187,7 +194,7 @@ impl Secateur {
             !args.contains(&"--restore") || policy().contains("max_cpu_pressure"),
             "add CALM to the policy of a restore"
         );
-        let mut command = Command::new(PROGRAM);
+        let mut command = Command::new(&*PROGRAM);
         command
             .arg("--host")
             .arg(&self.host)
@@ -211,7 +218,7 @@ impl Secateur {
     /// Lines of a page, as somebody types them who has this engine, this policy
     /// and this state folder; ready to run.
     pub fn typed(&self, lines: &str) -> Command {
-        let bin = Path::new(PROGRAM).parent().expect("its folder").display();
+        let bin = Path::new(&*PROGRAM).parent().expect("its folder").display();
         let path = std::env::var("PATH").expect("PATH");
         let mut command = Command::new("bash");
         command
@@ -279,8 +286,10 @@ impl Secateur {
             first["result"], "nothing",
             "nothing goes on the first look: {first:#}"
         );
-        wait_until("something to be old enough", || {
-            (self.plan()["summary"]["remove"].as_u64()? > 0).then_some(())
+        self.until_planned("something to be old enough", |plan| {
+            plan["summary"]["remove"]
+                .as_u64()
+                .is_some_and(|many| many > 0)
         });
     }
 
@@ -298,8 +307,8 @@ impl Secateur {
     #[track_caller]
     pub fn until_removable(&self, id: &str) {
         self.look();
-        wait_until("the image to be old enough", || {
-            (image(&self.plan(), id)["verdict"] == "remove").then_some(())
+        self.until_planned("the image to be old enough", |plan| {
+            image(plan, id)["verdict"] == "remove"
         });
     }
 
@@ -307,8 +316,8 @@ impl Secateur {
     /// be remembered already.
     #[track_caller]
     pub fn until_kept_by(&self, id: &str, why: &[&str]) {
-        wait_until(&format!("only {why:?} to keep the image"), || {
-            (reasons(&self.plan(), id) == why).then_some(())
+        self.until_planned(&format!("only {why:?} to keep the image"), |plan| {
+            reasons(plan, id) == why
         });
     }
 
@@ -326,12 +335,25 @@ impl Secateur {
     /// Waits until no image that is remembered is kept for its age alone.
     #[track_caller]
     pub fn until_old(&self) {
-        wait_until("everything to be old enough", || {
-            self.plan()["summary"]["next_candidate_at"]
-                .is_null()
-                .then_some(())
+        self.until_planned("everything to be old enough", |plan| next(plan).is_none());
+    }
+
+    /// Plans until a plan is as wanted; rests until the next image is old enough.
+    #[track_caller]
+    fn until_planned(&self, what: &str, wanted: impl Fn(&Value) -> bool) {
+        wait_resting(what, || {
+            let plan = self.plan();
+            let left = || next(&plan).map(|next| (next - Utc::now()).to_std().unwrap_or_default());
+            let rest = || left().unwrap_or_default().min(Duration::from_secs(1));
+            wanted(&plan).then_some(()).ok_or_else(rest)
         });
     }
+}
+
+/// When the next image is old enough, by this plan.
+fn next(plan: &Value) -> Option<DateTime<Utc>> {
+    let text = plan["summary"]["next_candidate_at"].as_str()?;
+    Some(text.parse().expect("a time"))
 }
 
 /// The plan's word on one image.

@@ -134,10 +134,12 @@ mod tests {
     fn text_that_is_all_quoting_takes_no_longer_than_other_text() {
         // As long as all headers of an answer may be. Reading to its end at every place would
         // take minutes.
-        for quoting in ["\\", r"\u{", "%", r"\u{0"] {
-            let text = quoting.repeat(400_000 / quoting.len());
-            assert!(login().redact(&text) == text, "{quoting}");
-        }
+        let quoting = ["\\", r"\u{", "%", r"\u{0"];
+        let text: String = quoting
+            .iter()
+            .map(|quoting| quoting.repeat(100_000 / quoting.len()))
+            .collect();
+        assert!(login().redact(&text) == text);
     }
 
     #[test]

@@ -30,7 +30,7 @@ impl Machine {
         let secateur = Secateur::at("unix:///nonexistent/docker.sock", &patient());
         // Where anybody may run it.
         let program = secateur.dir().join("secateur");
-        fs::copy(PROGRAM, &program).expect("the program");
+        fs::copy(&*PROGRAM, &program).expect("the program");
         fs::create_dir(secateur.dir().join("docker")).expect("a folder");
         fs::set_permissions(secateur.dir(), fs::Permissions::from_mode(0o755)).expect("its mode");
         let machine = Machine {

@@ -56,7 +56,7 @@ fn a_restore_that_is_cut_off_anywhere_leaves_names_as_before_or_complete() {
             tags
         };
         let ended = |what: &str| {
-            let ran = wait_minutes(what, || {
+            let ran = wait_until(what, || {
                 age(&engine);
                 let ran = secateur.run(&arguments);
                 (ran.code != 75).then_some(ran)

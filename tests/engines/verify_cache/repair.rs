@@ -20,7 +20,7 @@ impl Host {
         let bin = self.secateur.dir().join("bin");
         fs::create_dir_all(&bin).expect("a folder");
         executable(&bin.join("docker"), &self.engine.client());
-        let program = Path::new(PROGRAM).parent().expect("its folder").display();
+        let program = Path::new(&*PROGRAM).parent().expect("its folder").display();
         let path = std::env::var("PATH").expect("PATH");
         let path = format!("{}:{program}:{path}", bin.display());
         let mut command = self.secateur.typed(line);

@@ -30,7 +30,7 @@ fn docker(host: &Host, config: Option<&[u8]>, odd: &str) -> PathBuf {
 
 /// A plan without `--host`; and whether the host's engine was asked for it.
 fn plan(host: &Host, docker: &Path, context: Option<&str>) -> (Ran, bool) {
-    let mut command = Command::new(PROGRAM);
+    let mut command = Command::new(&*PROGRAM);
     command
         .arg("--policy")
         .arg(host.secateur.policy_path())

@@ -27,7 +27,7 @@ const VARIABLES: [(&str, &str); 7] = [
 /// A run of this command where nothing is said twice: what `named` leaves out is
 /// what a test host has.
 fn run(host: &Host, command: &str, named: &[(&str, &Path)], variables: &[(&str, &OsStr)]) -> Ran {
-    let mut program = Command::new(PROGRAM);
+    let mut program = Command::new(&*PROGRAM);
     program.env_clear().stdin(Stdio::null()).arg(command);
     let own = [
         ("--host", PathBuf::from(host.fake.host()), "DOCKER_"),

@@ -16,7 +16,7 @@ fn command_of_unit(host: &Host) -> Command {
     let mut lines = unit.lines();
     let line = lines.find_map(|line| line.strip_prefix("ExecStart=/usr/bin/secateur "));
     let dir = host.secateur.dir().display().to_string();
-    let mut command = Command::new(PROGRAM);
+    let mut command = Command::new(&*PROGRAM);
     for word in line.expect("what it starts").split_whitespace() {
         let word = word.replace("${RUNTIME_DIRECTORY}", &format!("{dir}/runtime"));
         command.arg(word.replace("${CREDENTIALS_DIRECTORY}", &format!("{dir}/login")));

@@ -46,31 +46,31 @@ pub use slow_line::SlowLine;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// Asks until there is an answer. The bound is for a lab that is broken, not for one that is slow.
+/// Asks until there is an answer, and rests three times as long as it asked: others need the
+/// processors.
 #[track_caller]
-pub fn wait_until<T>(what: &str, ask: impl FnMut() -> Option<T>) -> T {
-    ask_every(Duration::from_millis(20), what, ask)
+pub fn wait_until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    wait_resting(what, || {
+        let asked = Instant::now();
+        ask().ok_or_else(|| (asked.elapsed() * 3).min(Duration::from_millis(500)))
+    })
 }
 
-/// As [`wait_until`], for what takes a minute in itself: a sign that changed
-/// less than that ago is live.
+/// Asks until there is an answer, or else how long to rest. The bound is for a lab that is broken,
+/// not for one that is slow.
 #[track_caller]
-pub fn wait_minutes<T>(what: &str, ask: impl FnMut() -> Option<T>) -> T {
-    ask_every(Duration::from_millis(500), what, ask)
-}
-
-#[track_caller]
-fn ask_every<T>(pause: Duration, what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+pub fn wait_resting<T>(what: &str, mut ask: impl FnMut() -> Result<T, Duration>) -> T {
     let start = Instant::now();
     loop {
-        if let Some(answer) = ask() {
-            return answer;
-        }
+        let rest = match ask() {
+            Ok(answer) => return answer,
+            Err(rest) => rest,
+        };
         assert!(
             start.elapsed() < Duration::from_mins(15),
             "waited for a quarter of an hour: {what}"
         );
-        std::thread::sleep(pause);
+        std::thread::sleep(rest.max(Duration::from_millis(20)));
     }
 }
 
