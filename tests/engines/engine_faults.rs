@@ -346,10 +346,13 @@ fn the_head_of_one_answer_tells_which_api_an_engine_speaks() {
         let proxy = Proxy::before(&engine);
         let plan = Secateur::at(&proxy.host(), EAGER).plan();
         assert_eq!(plan["engine"]["version"], engine.version(), "{plan:#}");
-        let list = format!("/v1.{}/images/json", engine.api_version().min(55));
+        let api = engine.api_version();
+        let list = format!("/v1.{}/images/json", api.min(55));
         let seen = proxy.seen();
         assert!(seen.iter().any(|line| line.contains(&list)), "{seen:?}");
         let versions = seen.iter().filter(|line| line.contains("/version"));
-        assert_eq!(versions.count(), 0, "{}: {seen:?}", kind.name());
+        // An engine that is later than is known is asked what it is.
+        let asked = usize::from(api > 55);
+        assert_eq!(versions.count(), asked, "{}: {seen:?}", kind.name());
     }
 }

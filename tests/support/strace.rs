@@ -23,6 +23,13 @@ pub struct Call {
     pub line: String,
 }
 
+impl Call {
+    /// Whether this is worth a try: a kill or a full disk where something changes, `EIO` anywhere.
+    pub fn may_meet(&self, how: &str) -> bool {
+        self.changes || how == "EIO" || (how == "ENOSPC" && self.name == "fsync")
+    }
+}
+
 /// Calls that change files, locks, or what the engine has got. `recvfrom`: what was sent may not
 /// be carried out yet.
 const CHANGING: &[&str] = &[
