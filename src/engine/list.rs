@@ -13,7 +13,7 @@ use crate::model::text::json_error;
 /// A list is at no path that could be absent. But an engine with the containerd store (seen on
 /// 28.5) answers 404 where an image goes, or another takes its tag, while it lists: it has read
 /// that there is such an image, and then finds its content no more.
-const TRIES: usize = 3;
+const TRIES: u32 = 3;
 
 /// Longest answer that is read in one piece, in bytes: 60,000 build records.
 pub(super) const LONGEST_WHOLE: usize = 24 << 20;
@@ -28,42 +28,30 @@ impl Reader {
         allowance: &Allowance,
         mut keep: impl FnMut(T) -> Result<Vec<U>, String>,
     ) -> Result<Vec<U>, EngineError> {
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            let list = self.list_once(doing, path, form, allowance, &mut keep);
+        let (mut items, mut kept) = (Items::new(form), Vec::new());
+        for tries in 1.. {
+            let read = self.read(doing, path, allowance.longest, |data| {
+                items.take(data, |item| {
+                    for some in keep(object(item)?)? {
+                        allowance.take(some.weight())?;
+                        kept.push(some);
+                    }
+                    Ok(())
+                })
+            });
             // Futures that ask several things would become large.
-            match Box::pin(list).await {
+            match Box::pin(read).await {
+                // Its head says so: nothing of a list was read.
                 Err(error) if error.kind == Failure::NotFound => {
                     if tries == TRIES {
                         let why = format!("asked {TRIES} times, {}", error.why);
                         return Err(EngineError { why, ..error });
                     }
                 }
-                list => return list,
+                Err(error) => return Err(error),
+                Ok(()) => break,
             }
         }
-    }
-
-    async fn list_once<T: DeserializeOwned, U: Weighed>(
-        &self,
-        doing: &str,
-        path: &str,
-        form: Form,
-        allowance: &Allowance,
-        keep: &mut impl FnMut(T) -> Result<Vec<U>, String>,
-    ) -> Result<Vec<U>, EngineError> {
-        let (mut items, mut kept) = (Items::new(form), Vec::new());
-        self.read(doing, path, allowance.longest, |data| {
-            items.take(data, |item| {
-                for some in keep(object(item)?)? {
-                    allowance.take(some.weight())?;
-                    kept.push(some);
-                }
-                Ok(())
-            })
-        })
-        .await?;
         let ended = items.end().map(|()| kept);
         ended.map_err(|why| EngineError::nonsense(doing, why))
     }
