@@ -13,6 +13,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::lab;
 use crate::lab::image::Archive;
 use crate::lab::{Engine, Kind, lab_dir, wait_until};
 use crate::support::proxy::Proxy;
@@ -24,6 +25,9 @@ use serde_json::Value;
 const APP: &str = "registry.example/app:1";
 /// Only compose numbers its containers.
 const NUMBER: &str = "--label=com.docker.compose.container-number=1";
+
+/// The client that a test itself uses: that of 26.1 starts in a quarter of the time of 28.5's.
+const QUICK: &str = "docker-26";
 
 /// A CI machine: a Swarm manager with docker's client, secateur and the hooks.
 struct Machine {
@@ -67,6 +71,8 @@ impl Machine {
         )
         .expect("the hook");
         executable(&bin.join("docker"), &engine.client());
+        let quick = lab::program(Kind::Overlay26.suite(), "usr/bin/docker");
+        executable(&bin.join(QUICK), &quick);
         let host = engine.host();
         Machine {
             engine,
@@ -117,7 +123,7 @@ impl Machine {
 
     #[track_caller]
     fn docker(&self, args: &[&str]) -> String {
-        self.run("docker", args).ended(0).stdout.trim().to_owned()
+        self.run(QUICK, args).ended(0).stdout.trim().to_owned()
     }
 
     /// What is there, all of it or what one run labelled.

@@ -301,32 +301,14 @@ impl Engine {
     }
 
     /// A script that is the docker client of the engine's own version, for use outside of the
-    /// tree: with the tree's own libraries.
+    /// tree.
     pub fn client(&self) -> String {
         self.program("usr/bin/docker")
     }
 
     /// The same of any program of the engine's tree.
     pub fn program(&self, path: &str) -> String {
-        let tree = super::lab_dir().join("trees").join(self.kind.suite());
-        let libraries = fs::read_dir(tree.join("usr/lib"))
-            .expect("the tree")
-            .flatten();
-        let loader = libraries
-            .filter_map(|folder| fs::read_dir(folder.path()).ok())
-            .flat_map(Iterator::flatten)
-            .map(|entry| entry.path())
-            .find(|path| {
-                path.file_name()
-                    .is_some_and(|name| name.as_encoded_bytes().starts_with(b"ld-linux"))
-            })
-            .expect("the tree's loader");
-        format!(
-            "#!/bin/sh\nexec {:?} --library-path {:?} {:?} \"$@\"\n",
-            loader.display().to_string(),
-            loader.parent().expect("a folder").display().to_string(),
-            tree.join(path).display().to_string()
-        )
+        super::program(self.kind.suite(), path)
     }
 
     pub fn try_api(

@@ -40,7 +40,7 @@ pub use images::Pull;
 pub use kind::{Kind, version_of};
 pub use machine::{Machine, Said};
 pub use registry::{Access, Registry, USER};
-pub use room::{Inside, Room};
+pub use room::{Inside, Room, program};
 pub use slow_line::SlowLine;
 
 use std::path::PathBuf;

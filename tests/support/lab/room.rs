@@ -1,5 +1,6 @@
 //! Directories that are removed, and processes that are killed, whatever ends the test.
 
+use std::fs;
 use std::fs::OpenOptions;
 use std::io::Read;
 use std::os::unix::process::CommandExt;
@@ -17,6 +18,29 @@ fn script(name: &str) -> Command {
     // An interrupt from the keyboard is for the test; the scripts see their lifeline end.
     command.process_group(0).stdin(Stdio::piped());
     command
+}
+
+/// A script that is a program of a tree, for use outside of it: with the tree's own libraries.
+pub fn program(suite: &str, path: &str) -> String {
+    let tree = lab_dir().join("trees").join(suite);
+    let libraries = fs::read_dir(tree.join("usr/lib"))
+        .expect("the tree")
+        .flatten();
+    let loader = libraries
+        .filter_map(|folder| fs::read_dir(folder.path()).ok())
+        .flat_map(Iterator::flatten)
+        .map(|entry| entry.path())
+        .find(|path| {
+            path.file_name()
+                .is_some_and(|name| name.as_encoded_bytes().starts_with(b"ld-linux"))
+        })
+        .expect("the tree's loader");
+    format!(
+        "#!/bin/sh\nexec {:?} --library-path {:?} {:?} \"$@\"\n",
+        loader.display().to_string(),
+        loader.parent().expect("a folder").display().to_string(),
+        tree.join(path).display().to_string()
+    )
 }
 
 /// The directory in which one engine or registry has all its files.
@@ -142,7 +166,7 @@ impl Inside {
     }
 
     pub fn log(&self) -> String {
-        std::fs::read_to_string(&self.log).unwrap_or_default()
+        fs::read_to_string(&self.log).unwrap_or_default()
     }
 
     pub fn log_tail(&self) -> String {
@@ -155,14 +179,14 @@ impl Inside {
     pub fn pid_of(&self, name: &str) -> Option<u32> {
         let mut open = vec![self.child.id()];
         while let Some(pid) = open.pop() {
-            let comm = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+            let comm = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
             if comm.trim_end() == name {
                 return Some(pid);
             }
             // A child may just have ended.
-            let tasks = std::fs::read_dir(format!("/proc/{pid}/task"));
+            let tasks = fs::read_dir(format!("/proc/{pid}/task"));
             for task in tasks.into_iter().flatten().flatten() {
-                let children = std::fs::read_to_string(task.path().join("children"));
+                let children = fs::read_to_string(task.path().join("children"));
                 open.extend(
                     children
                         .unwrap_or_default()
