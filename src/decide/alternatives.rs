@@ -1,8 +1,9 @@
 //! What other settings would remove on this host, for a person whose disk is full and whose
 //! plan is not enough. They change no decision.
 
-use crate::decide::plan::{Entry, Plan, Verdict};
-use crate::decide::{Trust, decide};
+use crate::decide::facts::{Facts, Trust};
+use crate::decide::plan::{Plan, Verdict};
+use crate::decide::reasons;
 use crate::memory::ledger::Ledger;
 use crate::model::{Bytes, Inventory};
 use crate::policy::{DigestPinned, Policy};
@@ -32,16 +33,18 @@ pub fn alternatives(
     plan: &Plan,
 ) -> Vec<Alternative> {
     let by = |setting, policy: &Policy, trust| {
-        let other = decide(policy, inventory, ledger, trust);
-        let kept_here = |entry: &&Entry| {
-            let here = plan.entry(&entry.image.id).map(|entry| entry.verdict);
-            here == Some(Verdict::Keep) && entry.verdict != Verdict::Keep
-        };
-        let more = other.entries().iter().filter(kept_here);
+        let facts = Facts::new(policy, inventory, ledger, trust);
+        let kept = plan.entries().iter();
+        let kept = kept.filter(|entry| entry.verdict == Verdict::Keep);
+        let more = kept.filter(|entry| {
+            let subject = facts.subject(&entry.image);
+            reasons(&facts, &subject).next().is_none()
+        });
+        let more: Vec<Bytes> = more.map(|entry| entry.reclaimable).collect();
         Alternative {
             setting,
-            images: more.clone().count(),
-            frees: more.map(|entry| entry.reclaimable).sum(),
+            images: more.len(),
+            frees: more.into_iter().sum(),
         }
     };
     let short = Policy {

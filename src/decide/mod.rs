@@ -17,8 +17,8 @@ use std::sync::Arc;
 use crate::memory::ledger::Ledger;
 use crate::model::{Image, Inventory};
 use crate::policy::Policy;
-use facts::Facts;
-use plan::{Class, Entry, HeldBack, Plan, Verdict};
+use facts::{Facts, Subject};
+use plan::{Class, Entry, HeldBack, KeepReason, Plan, Verdict};
 
 pub use alternatives::{Alternative, Setting, alternatives};
 pub use choose::pressure;
@@ -36,14 +36,16 @@ pub fn decide(policy: &Policy, inventory: &Inventory, ledger: &Ledger, trust: Tr
     choose::choose(policy, inventory, entries)
 }
 
+/// Why an image stays, by every rule.
+fn reasons(facts: &Facts<'_>, subject: &Subject<'_>) -> impl Iterator<Item = KeepReason> {
+    rules::RULES.iter().flat_map(|rule| rule(facts, subject))
+}
+
 fn entry<'a>(facts: &Facts<'a>, image: &'a Image) -> Entry {
     let subject = facts.subject(image);
     let (class, seen) = (subject.class, subject.seen);
     let is_used = facts.users.contains_key(&image.id);
-    let reasons: Vec<_> = rules::RULES
-        .iter()
-        .flat_map(|rule| rule(facts, &subject))
-        .collect();
+    let reasons: Vec<_> = reasons(facts, &subject).collect();
     let verdict = if reasons.is_empty() {
         Verdict::Candidate(HeldBack::DiskHasRoom)
     } else {
