@@ -6,7 +6,7 @@ use crate::commands::explained::meant;
 use crate::commands::output::{columns, with_progress, write_readable, write_report};
 use crate::commands::reviewed::LONGEST_PLAN;
 use crate::commands::start::{
-    connect, own_record, policy, policy_of_any_host, removal_warnings, state_dir, trust,
+    described, own_record, policy, policy_of_any_host, reach, removal_warnings, state_dir, trust,
 };
 use crate::commands::unmatched::unmatched;
 use crate::decide::{alternatives, decide};
@@ -35,7 +35,14 @@ pub(crate) async fn plan(global: &Global, args: &PlanArgs) -> Result<Exit, Fault
         let plan = decide(&policy, &inventory, &ledger, trust);
         (inventory, ledger, plan, Vec::new())
     } else {
-        let connecting = Box::pin(connect(global, &policy));
+        let connecting = Box::pin(async {
+            let reader = reach(global, &policy).await?;
+            // Made while the engine describes itself and the ledger is read: the list is older
+            // than the first look for signs of pulls, which only a removal could not do with.
+            reader.begin_images();
+            let info = described(&reader, &policy).await?;
+            Ok::<_, Fault>((reader, info))
+        });
         let (reader, info) = with_progress(global, &policy, connecting).await?;
         let folder = state_dir(global)?;
         let dir = StateDir::find(&folder)?;
@@ -86,7 +93,7 @@ pub(crate) async fn plan(global: &Global, args: &PlanArgs) -> Result<Exit, Fault
         }
         (None, Format::Text) if global.quiet => text::prune::plan_in_brief(&plan, &context),
         (None, Format::Text) => {
-            // Two more decisions are worth it only if the report shows them.
+            // All images are looked at twice more: only if the report shows it.
             let short = plan.wants_more_than(plan.frees()).is_some();
             let others = || alternatives(&policy, &inventory, &ledger, &plan);
             let shown = Shown {

@@ -25,11 +25,13 @@ const POLICY_PATH: &str = "/etc/secateur/policy.toml";
 const LONGEST_POLICY: u64 = 1 << 20;
 
 /// For what plan and prune ask.
-pub(crate) async fn connect(global: &Global, policy: &Policy) -> Result<(Reader, Info), Fault> {
-    let address = address(global)?;
-    let patience = policy.limits.max_answer;
-    let (reader, info) = Reader::connect_by_one_answer(&address, patience).await?;
-    Ok((reader, survey::on_this_host(info, policy)))
+pub(crate) async fn reach(global: &Global, policy: &Policy) -> Result<Reader, Fault> {
+    Ok(Reader::reach(&address(global)?, policy.limits.max_answer).await?)
+}
+
+/// The engine's description of itself.
+pub(crate) async fn described(reader: &Reader, policy: &Policy) -> Result<Info, Fault> {
+    Ok(survey::on_this_host(reader.info().await?, policy))
 }
 
 /// For questions about the engine's platform, too.

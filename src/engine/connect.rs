@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use bollard::Docker;
-use bollard::models::{SystemInfo, SystemVersion};
+use bollard::models::SystemVersion;
 use futures_util::future::try_join;
 
 use crate::engine::address::Address;
@@ -23,38 +23,33 @@ impl Reader {
     ) -> Result<(Self, Info), EngineError> {
         let first = First::of(address, patience);
         // At once, because an engine asks runc for its version to answer either.
-        let described = async { Ok(first.described().await) };
+        let described = ask(DESCRIBE, patience, first.docker.info());
+        let described = async { Ok(described.await) };
         let both = Box::pin(try_join(first.version(), described)).await;
         let (version, described) = both?;
-        first.agree(version, described).await
+        let (reader, newest) = first.agree(version)?;
+        // The first answer was of the newest version that the engine speaks.
+        let info = if reader.api == newest {
+            reader.info_of(described?)?
+        } else {
+            reader.info().await?
+        };
+        Ok((reader, info))
     }
 
-    /// As [`Self::connect`], without the engine's platform where the head of one answer tells the
-    /// rest: for GET /version an engine starts runc and docker-init once more, which takes longer
-    /// than a short list.
-    pub async fn connect_by_one_answer(
-        address: &Address,
-        patience: Duration,
-    ) -> Result<(Self, Info), EngineError> {
+    /// Connects and agrees on an API version; without the engine's platform where the head of one
+    /// short answer tells the version: for GET /version an engine starts runc and docker-init,
+    /// which takes longer than a short list. No answer may take longer than `patience`.
+    pub async fn reach(address: &Address, patience: Duration) -> Result<Self, EngineError> {
         let first = First::of(address, patience);
-        let described = match first.described().await {
-            Err(error) if matches!(error.kind, Failure::Lost | Failure::Permission) => {
-                return Err(unreached(address, error));
-            }
-            described => described,
-        };
-        let version = match first.told_api().await {
+        let version = match first.told_api().await? {
             Some(api) => SystemVersion {
                 api_version: Some(api),
-                version: described
-                    .as_ref()
-                    .ok()
-                    .and_then(|it| it.server_version.clone()),
                 ..SystemVersion::default()
             },
             None => first.version().await?,
         };
-        first.agree(version, described).await
+        Ok(first.agree(version)?.0)
     }
 }
 
@@ -83,39 +78,51 @@ impl<'a> First<'a> {
         version.map_err(|error| unreached(self.address, error))
     }
 
-    async fn described(&self) -> Result<SystemInfo, EngineError> {
-        ask(DESCRIBE, self.patience, self.docker.info()).await
+    /// The engine's newest API version, by the head of an answer. `None` where GET /version must
+    /// be asked.
+    async fn told_api(&self) -> Result<Option<String>, EngineError> {
+        match self.ping("/_ping").await {
+            // Of whoever stands before the engine and lets it be asked other things.
+            Err(error) if matches!(error.kind, Failure::NotFound | Failure::Status(403)) => {
+                return Ok(None);
+            }
+            answered => answered.map_err(|error| unreached(self.address, error))?,
+        }
+        let Some(text) = self.socket.docker_api().map(str::to_owned) else {
+            return Ok(None);
+        };
+        let api = parse_api(&text).filter(|api| (LOWEST..=OURS).contains(api));
+        let Some(api) = api else { return Ok(None) };
+        // Whoever starts an engine may set the lowest version that it speaks
+        // (`DOCKER_MIN_API_VERSION`).
+        let (major, minor) = BEFORE_SIGNATURES;
+        let below = format!("/v{major}.{minor}/_ping");
+        let does = api <= BEFORE_SIGNATURES || self.ping(&below).await.is_ok();
+        Ok(does.then_some(text))
     }
 
-    /// The API version that both speak, by the head of an answer. `None` where GET /version must be
-    /// asked.
-    async fn told_api(&self) -> Option<String> {
-        let told = self.socket.told().filter(|told| told.is_docker)?;
-        let text = told.api.as_ref()?;
-        let api = parse_api(text)?;
-        let is_known = (LOWEST..=OURS).contains(&api);
-        (is_known && (api <= BEFORE_SIGNATURES || self.speaks(BEFORE_SIGNATURES).await))
-            .then(|| text.clone())
-    }
-
-    /// Whether the engine still speaks this API version: the lowest one may be set by whoever
-    /// starts it (`DOCKER_MIN_API_VERSION`).
-    async fn speaks(&self, (major, minor): (u32, u32)) -> bool {
-        let path = format!("/v{major}.{minor}/_ping");
+    async fn ping(&self, path: &str) -> Result<(), EngineError> {
         let asked = async {
-            let mut body = self.socket.stream(&path).await?;
-            while piece(&mut body).await?.is_some() {}
-            Ok(())
+            let mut body = self.socket.stream(path).await?;
+            let mut said = Vec::new();
+            while said.len() <= PONG.len()
+                && let Some(more) = piece(&mut body).await?
+            {
+                said.extend_from_slice(&more);
+            }
+            Ok(said)
         };
         let doing = reach(self.address);
-        ask(&doing, self.patience, asked).await.is_ok()
+        if ask(&doing, self.patience, asked).await? == PONG {
+            Ok(())
+        } else {
+            let why = "GET /_ping is not answered with OK";
+            Err(EngineError::nonsense(doing, why))
+        }
     }
 
-    async fn agree(
-        self,
-        version: SystemVersion,
-        described: Result<SystemInfo, EngineError>,
-    ) -> Result<(Reader, Info), EngineError> {
+    /// Returns the newest API version that the engine speaks, too.
+    fn agree(self, version: SystemVersion) -> Result<(Reader, (u32, u32)), EngineError> {
         let doing = reach(self.address);
         let api = version.api_version.as_deref().and_then(parse_api);
         let Some(theirs) = api else {
@@ -147,18 +154,14 @@ impl<'a> First<'a> {
             inspecting: api.min(BEFORE_SIGNATURES).max(lowest),
             podman,
             platform: Platform::given(version.os, version.arch),
-            version: version.version.unwrap_or_default(),
             patience: self.patience,
         };
-        // The first answer was of the newest version that the engine speaks.
-        let info = if api == theirs {
-            reader.info_of(described?)?
-        } else {
-            reader.info().await?
-        };
-        Ok((reader, info))
+        Ok((reader, theirs))
     }
 }
+
+/// All that GET /_ping says.
+const PONG: &[u8] = b"OK";
 
 fn reach(address: &Address) -> String {
     format!("reach the engine at {address}")
@@ -228,11 +231,16 @@ mod tests {
                     let mut asked = Vec::with_capacity(4096);
                     while client.read_buf(&mut asked).await.unwrap() > 0 {
                         let is = |path| String::from_utf8_lossy(&asked).contains(path);
-                        let (info, ping) = (is("/info "), is("/v1.52/_ping "));
+                        let (info, ping) = (is("/info "), is("/_ping "));
+                        let refused = is("/v1.52/_ping ") && low;
                         asked.clear();
                         tokio::time::sleep(needs).await;
-                        let body = if info { INFO } else { &body };
-                        let status = if ping && low { 400 } else { 200 };
+                        let body = match (info, ping) {
+                            (true, _) => INFO,
+                            (_, true) => "OK",
+                            _ => &body,
+                        };
+                        let status = if refused { 400 } else { 200 };
                         let head =
                             format!("HTTP/1.1 {status} X\r\nContent-Type: application/json\r\n");
                         let length = body.len();
@@ -247,7 +255,7 @@ mod tests {
         let address = Address::resolve(Some(&host), &Environment::default(), |_| ()).unwrap();
         tokio::spawn(slow);
         if tells.is_some() {
-            return Ok(Reader::connect_by_one_answer(&address, patience).await?.0);
+            return Reader::reach(&address, patience).await;
         }
         Ok(Reader::connect(&address, patience).await?.0)
     }

@@ -28,12 +28,7 @@ impl Reader {
         allowance: &Allowance,
     ) -> Result<BTreeMap<ImageId, Image>, EngineError> {
         let doing = "list images (GET /images/json)";
-        let sizes = self.sizes(info.facts.store);
-        let path = match sizes {
-            Sizes::Unshared => "/images/json?all=1",
-            Sizes::Shared | Sizes::SharedOfBoth => "/images/json?all=1&shared-size=1",
-            Sizes::SharedAndUnpacked => "/images/json?all=1&shared-size=1&manifests=1",
-        };
+        let (sizes, path) = (self.sizes(info.facts.store), self.images_path());
         let ask = || {
             self.list(doing, path, Form::Array, allowance, |summary| {
                 Ok(vec![image(summary, sizes)?])
@@ -52,6 +47,24 @@ impl Reader {
             .into_iter()
             .map(|image| (image.id.clone(), image))
             .collect())
+    }
+
+    /// Has the engine begin its list, which the next question for it returns: it is the longest of
+    /// all answers, and needs no other.
+    pub fn begin_images(&self) {
+        self.socket.begin(self.images_path());
+    }
+
+    /// The same for each store, for it is asked for before the store is known.
+    fn images_path(&self) -> &'static str {
+        match self.api {
+            api if api < (1, 42) => "/images/json?all=1",
+            // Only the containerd store knows manifests; from 29.5 on it tells both sizes without.
+            api if ((1, 47)..(1, 55)).contains(&api) => {
+                "/images/json?all=1&shared-size=1&manifests=1"
+            }
+            _ => "/images/json?all=1&shared-size=1",
+        }
     }
 
     fn sizes(&self, store: Store) -> Sizes {
@@ -229,7 +242,56 @@ fn size(bytes: i64) -> Observed<Bytes> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::UnixListener;
+    use tokio::sync::Notify;
+
     use super::*;
+    use crate::engine::socket::Socket;
+    use crate::testing::INFO;
+
+    #[tokio::test]
+    async fn a_list_that_was_begun_is_made_while_the_engine_describes_itself_and_only_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("docker.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        let (lists, listed) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+        let asked_for = Arc::clone(&lists);
+        tokio::spawn(async move {
+            loop {
+                let (mut client, _) = listener.accept().await.unwrap();
+                let (lists, listed) = (Arc::clone(&lists), Arc::clone(&listed));
+                tokio::spawn(async move {
+                    let mut asked = Vec::with_capacity(4096);
+                    while client.read_buf(&mut asked).await.unwrap() > 0 {
+                        let is_list = String::from_utf8_lossy(&asked).contains("/images/json");
+                        asked.clear();
+                        if is_list {
+                            lists.fetch_add(1, Ordering::Relaxed);
+                            listed.notify_one();
+                        } else {
+                            listed.notified().await;
+                        }
+                        let body = if is_list { "[]" } else { INFO };
+                        let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n";
+                        let length = body.len();
+                        let answer = format!("{head}Content-Length: {length}\r\n\r\n{body}");
+                        client.write_all(answer.as_bytes()).await.unwrap();
+                    }
+                });
+            }
+        });
+        let reader = Reader::of(Socket::new(path));
+        reader.begin_images();
+        let info = reader.info().await.unwrap();
+        assert!(reader.images(&info).await.unwrap().is_empty());
+        assert_eq!(asked_for.load(Ordering::Relaxed), 1);
+        assert!(reader.images(&info).await.unwrap().is_empty());
+        assert_eq!(asked_for.load(Ordering::Relaxed), 2, "it is begun once");
+    }
 
     #[test]
     fn a_bare_digest_makes_an_image_incomplete() {

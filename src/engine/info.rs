@@ -84,7 +84,7 @@ impl Reader {
         let id = id.filter(|id| !id.is_empty());
         let facts = EngineFacts {
             id: Untrusted::new(id.ok_or_else(|| missing("ID"))?),
-            version: Untrusted::new(self.version.clone()),
+            version: Untrusted::new(info.server_version.unwrap_or_default()),
             api: format!("{}.{}", self.api.0, self.api.1),
             store,
             driver: Untrusted::new(info.driver.unwrap_or_default()),

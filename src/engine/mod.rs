@@ -8,6 +8,7 @@ mod address;
 mod allowance;
 mod builds;
 mod connect;
+mod connection;
 mod containers;
 mod contents;
 mod context;

@@ -21,7 +21,6 @@ pub struct Reader {
     /// The API version for inspections.
     pub(super) inspecting: (u32, u32),
     pub(super) podman: bool,
-    pub(super) version: String,
     pub(super) platform: Option<Platform>,
     /// How long one answer may take (`limits.max_answer`).
     pub(super) patience: Duration,
@@ -54,7 +53,6 @@ impl Reader {
             inspecting: BEFORE_SIGNATURES,
             podman: false,
             platform: None,
-            version: String::new(),
         }
     }
 

@@ -5,10 +5,10 @@ use std::net::IpAddr;
 
 use bollard::models::SystemInfo;
 
+use crate::engine::connection::LONGEST_ANSWER;
 use crate::engine::error::EngineError;
 use crate::engine::list::object;
 use crate::engine::reader::Reader;
-use crate::engine::socket::LONGEST_ANSWER;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Insecure {

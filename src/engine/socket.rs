@@ -1,53 +1,42 @@
 //! The engine's Unix socket: reused connections, the agreed API version in each path (bollard
-//! leaves it out, bollard#736), and a limit on the length of an answer. It knows nothing of the
+//! leaves it out, bollard#736), and answers that are asked for in advance. It knows nothing of the
 //! questions, and never sends a request twice that changes anything.
 
 use std::error::Error as _;
 use std::future::Future;
 use std::io;
-use std::path::{Path, PathBuf};
-use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::task::{Context, Poll};
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bollard::errors::Error as Bollard;
 use bollard::{BollardRequest, Docker};
 use http_body_util::BodyExt;
-use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::{Bytes, Incoming};
-use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::header::{HOST, HeaderMap};
 use hyper::{Method, Request, Response, Uri};
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::UnixStream;
+use tokio::task::JoinHandle;
 
-/// In bytes: the longest answer about the engine itself or about what it did. Lists are read
-/// item by item (`list`).
-pub(super) const LONGEST_ANSWER: usize = 1 << 20;
+use crate::engine::connection::{Body, Connection, LONGEST_ANSWER};
 
 /// Idle connections that are kept: more requests are never sent at the same time.
 const IDLE: usize = 20;
-
-/// The body type of bollard, whose own name for it is private.
-type Body = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
 
 #[derive(Debug, Clone)]
 pub(super) struct Socket {
     path: PathBuf,
     api: Arc<OnceLock<(u32, u32)>>,
-    told: Arc<OnceLock<Told>>,
+    /// What the head of the first answer tells.
+    docker_api: Arc<OnceLock<Option<String>>>,
+    begun: Arc<Mutex<Option<Begun>>>,
     idle: Arc<Mutex<Vec<Connection>>>,
 }
 
-/// What the head of an engine's first answer tells of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Told {
-    /// The newest API version that it speaks; `None` where that is not said.
-    pub(super) api: Option<String>,
-    /// Whether it says that it is Docker's. Podman's says `Libpod/4.3.1 (linux)`.
-    pub(super) is_docker: bool,
+/// A GET that was sent before its answer is asked for.
+#[derive(Debug)]
+struct Begun {
+    path: String,
+    answer: JoinHandle<Result<Incoming, Bollard>>,
 }
 
 impl Socket {
@@ -55,7 +44,8 @@ impl Socket {
         Self {
             path,
             api: Arc::default(),
-            told: Arc::default(),
+            docker_api: Arc::default(),
+            begun: Arc::default(),
             idle: Arc::default(),
         }
     }
@@ -66,9 +56,11 @@ impl Socket {
         let _ = self.api.set(api);
     }
 
-    /// `None` before the first answer.
-    pub(super) fn told(&self) -> Option<&Told> {
-        self.told.get()
+    /// The newest API version that the engine speaks; `None` before the first answer, where its
+    /// head does not say, and of another engine than Docker's: Podman's says `Libpod/4.3.1
+    /// (linux)`.
+    pub(super) fn docker_api(&self) -> Option<&str> {
+        self.docker_api.get()?.as_deref()
     }
 
     /// bollard over this socket. Its own deadline is an hour, far beyond ours.
@@ -89,8 +81,30 @@ impl Socket {
 
     /// GETs an answer of any length, to be read as it arrives; the caller counts the bytes.
     pub(super) async fn stream(&self, path: &str) -> Result<Incoming, Bollard> {
+        let begun = self.begun().take_if(|begun| begun.path == path);
+        if let Some(Begun { answer, .. }) = begun {
+            return answer.await.map_err(io::Error::other)?;
+        }
+        self.get(path).await
+    }
+
+    /// Sends a GET whose answer is the next one that [`Self::stream`] returns for this path.
+    pub(super) fn begin(&self, path: &str) {
+        let (socket, asked) = (self.clone(), path.to_owned());
+        let answer = tokio::spawn(async move { socket.get(&asked).await });
+        *self.begun() = Some(Begun {
+            path: path.to_owned(),
+            answer,
+        });
+    }
+
+    async fn get(&self, path: &str) -> Result<Incoming, Bollard> {
         let request = Request::get(path).body(bollard::body_full(Bytes::new()))?;
         self.open(request).await
+    }
+
+    fn begun(&self) -> MutexGuard<'_, Option<Begun>> {
+        self.begun.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sends a request whose answer is read as it arrives. Any status but 200 is an error.
@@ -128,12 +142,10 @@ impl Socket {
         longest: usize,
     ) -> Result<Response<Incoming>, Bollard> {
         let response = self.send_once(request, longest).await?;
-        self.told.get_or_init(|| {
+        self.docker_api.get_or_init(|| {
             let said = |name: &str| response.headers().get(name)?.to_str().ok();
-            Told {
-                api: said("api-version").map(str::to_owned),
-                is_docker: said("server").is_some_and(|server| server.starts_with("Docker/")),
-            }
+            said("server").filter(|server| server.starts_with("Docker/"))?;
+            said("api-version").map(str::to_owned)
         });
         Ok(response)
     }
@@ -217,73 +229,9 @@ fn same(uri: Uri, headers: HeaderMap) -> Result<Request<Body>, Bollard> {
     Ok(request.map(BodyExt::boxed_unsync))
 }
 
-/// One connection, and how many bytes its answer may still have.
-#[derive(Debug)]
-struct Connection {
-    sender: SendRequest<Body>,
-    left: Arc<AtomicUsize>,
-}
-
-impl Connection {
-    async fn open(path: &Path, longest: usize) -> Result<Self, Bollard> {
-        let stream = UnixStream::connect(path).await?;
-        let left = Arc::new(AtomicUsize::new(longest));
-        let limited = Limited {
-            stream,
-            left: Arc::clone(&left),
-        };
-        let (sender, connection) = handshake(TokioIo::new(limited)).await?;
-        // Ends by itself when both sides are done.
-        tokio::spawn(connection);
-        Ok(Self { sender, left })
-    }
-}
-
 /// The engine's message from its JSON.
 fn message(body: &str) -> String {
     let json: Option<serde_json::Value> = serde_json::from_str(body).ok();
     let said = json.as_ref().and_then(|json| json["message"].as_str());
     said.unwrap_or(body).to_owned()
-}
-
-/// A stream that gives at most `left` bytes.
-struct Limited {
-    stream: UnixStream,
-    left: Arc<AtomicUsize>,
-}
-
-impl AsyncRead for Limited {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
-        let got = buf.filled().len() - before;
-        match self.left.load(Ordering::Relaxed).checked_sub(got) {
-            Some(left) => self.left.store(left, Ordering::Relaxed),
-            None => {
-                let why = format!("the answer is longer than {} MiB", LONGEST_ANSWER >> 20);
-                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, why)));
-            }
-        }
-        read
-    }
-}
-
-impl AsyncWrite for Limited {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
 }

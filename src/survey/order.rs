@@ -73,7 +73,8 @@ pub async fn survey_of<S: Sources>(
     // Without a ledger all ages begin now, whatever happened before; unless the engine's dates
     // count.
     let since = since.or((trust == Trust::EngineDates).then_some(DateTime::UNIX_EPOCH));
-    // Before the images, so that a pull that ends while they are read is seen. The engine has
+    // Before the images, so that a pull that ends while they are read is seen; only a plan, which
+    // removes nothing, has the engine begin their list before. Whether the engine is at work has
     // not been asked yet.
     let first = sources.activity(&before, remembered.ledger, AtWork::idle());
     let contents = sources.contents().await?;

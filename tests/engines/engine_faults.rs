@@ -7,6 +7,7 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::Command;
 
+use crate::lab::image::Archive;
 use crate::lab::{Engine, Kind, wait_until};
 use crate::support::proxy::Proxy;
 use crate::support::scene::{Running, due, due_behind_a_proxy, left_names, tags};
@@ -354,5 +355,12 @@ fn the_head_of_one_answer_tells_which_api_an_engine_speaks() {
         // An engine that is later than is known is asked what it is.
         let asked = usize::from(api > 55);
         assert_eq!(versions.count(), asked, "{}: {seen:?}", kind.name());
+        // The list is asked for before its store is known.
+        if api >= 47 && !kind.containerd() {
+            engine.load(&Archive::new().noise(64).tag("app:1"));
+            let bare = "/images/json?all=1&shared-size=1";
+            let with = engine.get(&format!("{bare}&manifests=1"));
+            assert_eq!(engine.get(bare), with, "{}", kind.name());
+        }
     }
 }

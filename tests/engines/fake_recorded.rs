@@ -118,7 +118,7 @@ fn recorded(engine: &Engine) -> Value {
     let images = all(match (engine.kind().containerd(), minor) {
         (_, ..42) => "/images/json?all=1",
         (true, 54..) => "/images/json?all=1&shared-size=1&manifests=1&identity=1",
-        (true, 47..) => "/images/json?all=1&shared-size=1&manifests=1",
+        (_, 47..) => "/images/json?all=1&shared-size=1&manifests=1",
         _ => "/images/json?all=1&shared-size=1",
     });
     let inspects: Vec<Value> = images

@@ -8,7 +8,7 @@ use crate::commands::output::with_kept_progress;
 use crate::commands::progress::Progress;
 use crate::commands::reviewed;
 use crate::commands::reviewed::{NoReview, Reviewed};
-use crate::commands::start::connect;
+use crate::commands::start::{described, reach};
 use crate::decide::Trust;
 use crate::engine::{Info, Reader};
 use crate::exit::Fault;
@@ -30,7 +30,8 @@ pub(super) async fn read_host<'a>(
     progress: &mut Progress,
 ) -> Result<Option<(Reader, Memory, Result<Survey<'a>, SurveyError>)>, Fault> {
     let read = Box::pin(async {
-        let (reader, info) = connect(global, policy).await?;
+        let reader = reach(global, policy).await?;
+        let info = described(&reader, policy).await?;
         let memory = state.memory(&info.facts.key())?;
         let first = survey::survey(&reader, info, policy, &memory, trust, asked.clone()).await;
         let survey = match first {
